@@ -1,0 +1,55 @@
+"""The engines that read raw lines and run the metrics' expressions. Nothing heavy is imported before one is opened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    import ibis.expr.types as ir
+    import pyarrow as pa
+
+    from qol_dagster.resources.storage import Lake, RawObject
+
+EngineName = Literal["duckdb", "spark"]
+ENGINES: tuple[EngineName, ...] = ("duckdb", "spark")
+
+
+class EngineError(RuntimeError):
+    """An engine cannot start or failed on its input; the message says what to do."""
+
+
+class Engine(Protocol):
+    """What `etl.py` asks of an engine. Tables are registered by name, then expressions are run over them."""
+
+    name: EngineName
+
+    def load_records(self, lake: Lake, days: Mapping[date, Sequence[RawObject]]) -> None:
+        """Register `records`: all lines of these days, typed as `metrics.fields` says."""
+
+    def load_table(self, name: str, rows: pa.Table) -> None:
+        """Register `rows` under `name`."""
+
+    def keep(self, name: str, expression: ir.Table) -> None:
+        """Work an expression out once and register its rows under `name`."""
+
+    def run(self, expression: ir.Table) -> pa.Table:
+        """Rows of an expression over the registered tables, ordered as the expression says."""
+
+
+@contextmanager
+def open_engine(name: EngineName, *, memory_mb: int, temp_dir: Path) -> Iterator[Engine]:
+    """Start an engine, and stop it at the end. `memory_mb` bounds it; what does not fit goes to `temp_dir`."""
+    if name == "spark":
+        from qol_dagster.engines.spark import spark_engine  # noqa: PLC0415
+
+        with spark_engine(memory_mb=memory_mb, temp_dir=temp_dir) as engine:
+            yield engine
+    else:
+        from qol_dagster.engines.duckdb import duckdb_engine  # noqa: PLC0415
+
+        with duckdb_engine(memory_mb=memory_mb, temp_dir=temp_dir) as engine:
+            yield engine

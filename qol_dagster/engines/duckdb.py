@@ -1,0 +1,174 @@
+"""The embedded engine: reads raw JSONL straight into typed records and runs the metrics' expressions.
+
+Belongs here: how DuckDB reads each kind of field. Every line is parsed by DuckDB's JSON reader, each declared field
+is taken out of it, nothing is inferred, and what does not fit its kind is null.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import ibis
+import pyarrow as pa
+
+from qol_dagster.engines import EngineError, EngineName
+from qol_dagster.metrics.fields import FIELDS, LARGEST_NUMBER, LARGEST_SAMPLE, Field
+
+if TYPE_CHECKING:
+    import ibis.expr.types as ir
+
+    from qol_dagster.resources.storage import Lake, RawObject
+
+LARGEST_LINE_BYTES = 128 * 1024 * 1024
+"""Longer lines cannot be records: Garmin's largest body is 100 MB."""
+
+
+@contextmanager
+def duckdb_engine(*, memory_mb: int, temp_dir: Path) -> Iterator[DuckDBEngine]:
+    """An engine in this process; beyond `memory_mb` it works on disk, in a folder of its own in `temp_dir`."""
+    temp_dir.mkdir(parents=True, exist_ok=True)
+    spill = tempfile.mkdtemp(prefix="duckdb-", dir=temp_dir)
+    connection = duckdb.connect(
+        config={
+            "memory_limit": f"{memory_mb}MB",
+            "temp_directory": spill,
+            # All it needs is built in; it must never reach for the network.
+            "autoinstall_known_extensions": "false",
+            "autoload_known_extensions": "false",
+        }
+    )
+    try:
+        yield DuckDBEngine(connection)
+    finally:
+        connection.close()
+        shutil.rmtree(spill, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class DuckDBEngine:
+    """DuckDB behind the `Engine` port."""
+
+    connection: Any
+    name: EngineName = "duckdb"
+
+    def load_records(self, lake: Lake, days: Mapping[date, Sequence[RawObject]]) -> None:
+        """Register `records`: all lines of these days' files, typed."""
+        self._execute("DROP TABLE IF EXISTS records")
+        paths = [(lake.local_path(item.key), day.isoformat()) for day, items in days.items() for item in items]
+        self.connection.register("raw_files", _files_table(paths))
+        self._execute(f"CREATE TEMP TABLE records AS {_records_sql()}", {"paths": [path for path, _ in paths]})
+
+    def load_table(self, name: str, rows: pa.Table) -> None:
+        """Register `rows` under `name`."""
+        self.connection.register(name, rows)
+
+    def keep(self, name: str, expression: ir.Table) -> None:
+        """Work an expression out once and register its rows under `name`."""
+        sql = ibis.to_sql(expression, dialect="duckdb")
+        self._execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {sql}")
+
+    def run(self, expression: ir.Table) -> pa.Table:
+        """Rows of an expression over the registered tables."""
+        sql = ibis.to_sql(expression, dialect="duckdb")
+        with _clear_errors():
+            return self.connection.sql(sql).to_arrow_table()
+
+    def _execute(self, sql: str, parameters: Mapping[str, Any] | None = None) -> None:
+        with _clear_errors():
+            self.connection.execute(sql, parameters)
+
+
+@contextmanager
+def _clear_errors() -> Iterator[None]:
+    try:
+        yield
+    except duckdb.Error as error:
+        raise EngineError(f"DuckDB stopped: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    # What follows the first line may quote the data.
+    return f"{type(error).__name__}: {str(error).splitlines()[0][:300]}"
+
+
+def _files_table(paths: list[tuple[str, str]]) -> pa.Table:
+    return pa.table(
+        {"filename": [path for path, _ in paths], "date": [day for _, day in paths]},
+        schema=pa.schema({"filename": pa.string(), "date": pa.string()}),
+    )
+
+
+def _records_sql() -> str:
+    """`records` from `$paths`: one pass over the bytes, one parse for all scalars and one for each map there is."""
+    scalars = [field for field in FIELDS if field.kind not in ("samples", "intervals")]
+    nested = [field for field in FIELDS if field.kind in ("samples", "intervals")]
+    names = [name for field in scalars for name in field.garmin]
+    at = {name: f"s[{position}]" for position, name in enumerate(names, start=1)}
+    scalar_paths = ", ".join(f"'$.{name}'" for name in names)
+    nested_paths = ", ".join(f"'$.{field.garmin[0]}'" for field in nested)
+    columns = [f"{_scalar(field, at)} AS {field.name}" for field in scalars]
+    columns += [f"{_nested(field, f'm[{i}]')} AS {field.name}" for i, field in enumerate(nested, start=1)]
+    return f"""
+        SELECT row_number() OVER () AS rec, raw_files.date AS date, {", ".join(columns)}
+        FROM (
+            SELECT filename,
+                   json_extract_string(json, [{scalar_paths}]) AS s,
+                   json_extract(json, [{nested_paths}]) AS m
+            FROM read_json_objects($paths, format = 'newline_delimited', ignore_errors = true, filename = true,
+                                   hive_partitioning = false, maximum_object_size = {LARGEST_LINE_BYTES})
+        ) AS lines
+        JOIN raw_files ON raw_files.filename = lines.filename
+    """
+
+
+def _scalar(field: Field, at: Mapping[str, str]) -> str:
+    values = [_READERS[field.kind](at[name], field) for name in field.garmin]
+    return values[0] if len(values) == 1 else f"coalesce({', '.join(values)})"
+
+
+def _number(text: str, field: Field) -> str:
+    number = _double(text)
+    conditions = [f"abs({number}) <= {LARGEST_NUMBER}"]
+    if field.minimum is not None:
+        conditions.append(f"{number} {'>' if field.exclusive else '>='} {field.minimum}")
+    return f"CASE WHEN {' AND '.join(conditions)} THEN {number} END"
+
+
+def _double(text: str) -> str:
+    # DuckDB alone takes 1_000 for a number. NaN and infinities fall to the comparison with the largest number.
+    return f"TRY_CAST(replace({text}, '_', '?') AS DOUBLE)"
+
+
+def _text(text: str, _field: Field) -> str:
+    return f"nullif(trim({text}), '')"
+
+
+def _flag(text: str, _field: Field) -> str:
+    return f"coalesce(lower({text}) = 'true', false)"
+
+
+def _time(text: str, _field: Field) -> str:
+    return f"epoch_ms(TRY_CAST({text} AS TIMESTAMPTZ))"
+
+
+_READERS = {"number": _number, "text": _text, "flag": _flag, "time": _time}
+
+
+def _nested(field: Field, value: str) -> str:
+    if field.kind == "intervals":
+        ends = f"TRY_CAST(json_extract_string({value}, '$.*[*].endTimeInSeconds') AS DOUBLE[])"
+        return f"list_filter({ends}, lambda x: abs(x) <= {LARGEST_NUMBER})"
+    # An object's keys and values come in the same order.
+    offsets = f"TRY_CAST(json_keys({value}) AS DOUBLE[])"
+    values = f"TRY_CAST(json_extract_string({value}, '$.*') AS DOUBLE[])"
+    pairs = f"list_zip({offsets}, {values})"
+    readable = f"x[1] IS NOT NULL AND abs(x[1]) <= {LARGEST_SAMPLE} AND abs(x[2]) <= {LARGEST_SAMPLE}"
+    return f"CAST(list_filter({pairs}, lambda x: {readable}) AS STRUCT(t DOUBLE, v DOUBLE)[])"

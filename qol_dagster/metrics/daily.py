@@ -1,0 +1,452 @@
+"""Typed records -> daily rows, as one Ibis expression that every engine runs.
+
+Belongs here: which record counts, and the formulas of the daily columns. Reading files, ids of people's accounts
+beyond the join, and writing belong elsewhere. The definitions are those of the metric dictionary, column by column.
+
+Input tables
+    records       one row a raw line, columns of `fields.FIELDS` plus `rec` (unique int64) and `date` (the folder's)
+    participants  user_id, participant_id, revoked
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import ibis
+import ibis.expr.types as ir
+
+from qol_dagster.metrics.dictionary import DAILY, Thresholds, by_name
+from qol_dagster.metrics.fields import (
+    DATE_KEYED_TYPES,
+    FIELDS,
+    ID_KEYED_TYPES,
+    KEY_FIELDS,
+    KNOWN_TYPES,
+    MEASURED_TYPES,
+    TYPE_ALIASES,
+    records_schema,
+)
+
+DAY_S = 86_400
+JST_MS = 9 * 3_600_000
+FIRST_SECOND, LAST_SECOND = -2_208_988_800, 253_402_300_799  # the years 1900 to 9999
+EXACT = 1e9  # fractional samples are summed as whole billionths, so the order of the records cannot show
+
+ROW = ["participant_id", "date"]
+LISTS = [field.name for field in FIELDS if field.kind in ("samples", "intervals")]
+NEWEST = ("received_ms", "duration_s", "ingest_id")
+# Only for records alike in all of the above: any fixed order, so that files in another order give the same rows.
+TIE_BREAKERS = ("summary_id", "steps", "active_s", "distance_m", "active_kcal", "resting_hr", "awake_s", "deep_s")
+
+
+@ibis.udf.scalar.builtin
+def bit_count(bits: int) -> int:  # type: ignore[empty-body]
+    """How many bits of an int64 are set."""
+
+
+@ibis.udf.agg.builtin
+def bit_or(bits: int) -> int:  # type: ignore[empty-body]
+    """All bits of a group's int64 values."""
+
+
+def records_table() -> ir.Table:
+    """The unbound table of typed records."""
+    return ibis.table(records_schema(), name="records")
+
+
+def participants_table() -> ir.Table:
+    """The unbound table of enrolled users: Garmin's user id, our participant id, whether revoked."""
+    return ibis.table({"user_id": "string", "participant_id": "string", "revoked": "bool"}, name="participants")
+
+
+def stages() -> list[tuple[str, ir.Table]]:
+    """What is worked out once and kept under a name, in this order, before `daily_rows` and `day_counts` run."""
+    lines = classified(records_table())
+    current = current_records(_kept("lines", lines))
+    kept = _kept("current_records", current)
+    dailies = _first(kept.filter(kept.type == "dailies"), ROW, "duration_s", "received_ms", "ingest_id")
+    return [
+        ("lines", lines),
+        ("current_records", current),
+        ("main_dailies", dailies),
+        ("main_sleeps", main_sleeps(kept)),
+    ]
+
+
+def _kept(name: str, expression: ir.Table) -> ir.Table:
+    return ibis.table(expression.schema(), name=name)
+
+
+def daily_rows(thresholds: Thresholds) -> ir.Table:
+    """One row per (participant_id, date) with the columns of `dictionary.DAILY`, ordered by date, participant.
+
+    Reads `records` and the tables of `stages`.
+    """
+    records = records_table()
+    kept = {name: _kept(name, expression) for name, expression in stages()}
+    current, dailies, sleeps = kept["current_records"], kept["main_dailies"], kept["main_sleeps"]
+    day = _counts(current)
+    for piece in (
+        _from_dailies(dailies),
+        _heart_rate(records, dailies, thresholds),
+        _stress(records, current),
+        _sleep(records, sleeps),
+        _pulse_ox(records, current),
+        _day_respiration(records, current),
+        _latest(current, "hrv", hrv_rmssd_ms="last_night_avg"),
+        _latest(current, "userMetrics", vo2max="vo2_max", fitness_age="fitness_age"),
+        _exercise(current),
+        _steps_by_hour(current),
+    ):
+        day = attach(day, piece, ROW)
+    return _finish(day, thresholds)
+
+
+# -- which record counts
+
+
+def classified(records: ir.Table) -> ir.Table:
+    """Every line without its samples, with `type`, `participant_id` and `state`.
+
+    state: unreadable (no JSON object, or no user), misfiled (its own date is not its folder's), unmapped, revoked,
+    or usable.
+    """
+    lines = records.drop(*LISTS)
+    lines = lines.mutate(type=lines.summary_type.substitute(TYPE_ALIASES))
+    lines = lines.mutate(own_day=_own_day(lines))
+    people = participants_table()
+    joined = lines.left_join(people, lines.user_id == people.user_id).select(
+        lines, people.participant_id, people.revoked
+    )
+    state = ibis.cases(
+        (joined.user_id.isnull() | joined.type.isnull(), "unreadable"),
+        (joined.own_day != _day_number(joined.date), "misfiled"),
+        (joined.participant_id.isnull(), "unmapped"),
+        (joined.revoked, "revoked"),
+        else_="usable",
+    )
+    return joined.mutate(state=state)
+
+
+def current_records(lines: ir.Table) -> ir.Table:
+    """The usable records that no later one supersedes: latest received, then longest, then greatest ingest id."""
+    usable = lines.filter(lines.state == "usable")
+    dated, identified = usable.type.isin(DATE_KEYED_TYPES), usable.type.isin(ID_KEYED_TYPES)
+    timed = ~dated & ~(identified & usable.summary_id.notnull())
+    start = _start(usable)
+    keyed = usable.mutate(
+        key_s=timed.ifelse(start, ibis.null("float64")),
+        key_id=(~dated & (identified | start.isnull())).ifelse(usable.summary_id, ibis.null("string")),
+        **{f"key_{i}": _key_part(usable, i) for i in range(_KEY_PARTS)},
+    )
+    parts = [f"key_{i}" for i in range(_KEY_PARTS)]
+    return _first(keyed, ["date", "user_id", "type", "key_s", "key_id", *parts], *NEWEST)
+
+
+_KEY_PARTS = max(len(names) for names in KEY_FIELDS.values())
+
+
+def _key_part(usable: ir.Table, index: int) -> ir.Value:
+    cases = [
+        (usable.type == type_, usable[names[index]].cast("string"))
+        for type_, names in KEY_FIELDS.items()
+        if index < len(names)
+    ]
+    return ibis.cases(*cases, else_=ibis.null("string"))
+
+
+def main_sleeps(current: ir.Table) -> ir.Table:
+    """The main sleep of each participant and date: neither off the wrist nor typed in by hand, the longest."""
+    sleeps = current.filter(
+        current.type == "sleeps",
+        current.duration_s > 0,
+        ~current.validation.fill_null("").strip().upper().isin(["OFF_WRIST", "MANUAL"]),
+    )
+    return _first(sleeps, ROW, "duration_s", "received_ms", "ingest_id")
+
+
+def _start(lines: ir.Table) -> ir.Value:
+    measured_first = ibis.coalesce(lines.measured_s, lines.start_s, lines.nested_start_s)
+    start_first = ibis.coalesce(lines.start_s, lines.measured_s, lines.nested_start_s)
+    return lines.type.isin(MEASURED_TYPES).ifelse(measured_first, start_first)
+
+
+def _own_day(lines: ir.Table) -> ir.Value:
+    """The raw key's rule: calendarDate, else the local date of the start, else the Japanese date of receipt."""
+    strict = lines.calendar_date.re_search(r"^\d{4}-\d{2}-\d{2}$")
+    local_s = (_start(lines) + lines.offset_s.fill_null(0.0)).floor()
+    within = (local_s >= FIRST_SECOND) & (local_s <= LAST_SECOND)
+    return ibis.coalesce(
+        _day_number(strict.ifelse(lines.calendar_date, ibis.null("string"))),
+        within.ifelse((local_s / DAY_S).floor(), ibis.null("float64")).cast("int64"),
+        ((lines.received_ms + JST_MS) / (1000.0 * DAY_S)).floor().cast("int64"),
+        _day_number(lines.date),
+    )
+
+
+def _day_number(text: ir.Value) -> ir.Value:
+    """Days since 1970-01-01; null when the text is no date."""
+    return text.try_cast("date").epoch_days().cast("int64")
+
+
+def _midnight(table: ir.Table) -> ir.Value:
+    """Local midnight of `date` in seconds since 1970, as if the local clock were UTC."""
+    return _day_number(table.date).cast("float64") * DAY_S
+
+
+def _first(table: ir.Table, group: Sequence[str], *order: str) -> ir.Table:
+    """The first row of each group, largest `order` columns first, missing values last."""
+    by = [ibis.desc(table[name], nulls_first=False) for name in (*order, *TIE_BREAKERS)]
+    ranked = table.mutate(rank=ibis.row_number().over(group_by=list(group), order_by=by))
+    return ranked.filter(ranked.rank == 0).drop("rank")
+
+
+# -- pieces: each gives at most one row per (participant_id, date)
+
+
+def _counts(current: ir.Table) -> ir.Table:
+    types = {"n_dailies": "dailies", "n_sleeps": "sleeps", "n_stress": "stressDetails", "n_hrv": "hrv"}
+    return current.group_by(ROW).agg(
+        n_records=current.count(),
+        last_received_ms=current.received_ms.max(),
+        **{name: current.count(where=current.type == type_) for name, type_ in types.items()},
+    )
+
+
+def _from_dailies(dailies: ir.Table) -> ir.Table:
+    d = dailies
+    return d.select(
+        *ROW,
+        "steps",
+        "distance_m",
+        "floors",
+        "active_kcal",
+        "average_stress",
+        "body_battery_charged",
+        "body_battery_drained",
+        active_min=d.active_s / 60,
+        moderate_min=d.moderate_s / 60,
+        vigorous_min=d.vigorous_s / 60,
+        resting_hr_bpm=d.resting_hr,
+        hr_min_bpm=d.min_hr,
+        hr_max_bpm=d.max_hr,
+        stress_rest_min=d.rest_stress_s / 60,
+        stress_low_min=d.low_stress_s / 60,
+        stress_medium_min=d.medium_stress_s / 60,
+        stress_high_min=d.high_stress_s / 60,
+        sync_lag_h=(d.received_ms / 1000.0 - (d.start_s + d.duration_s)) / 3600,
+    )
+
+
+def _heart_rate(records: ir.Table, dailies: ir.Table, thresholds: Thresholds) -> ir.Table:
+    """Wear and mean from the 15-s samples of the day's record.
+
+    Minutes are kept as bits of one integer an hour, so a day of 5,760 samples becomes 96 rows in a single pass.
+    """
+    lead = (dailies.start_s + dailies.offset_s - _midnight(dailies)).fill_null(0.0)
+    samples = samples_of(records, dailies.select("rec", lead=lead), "heart_rate")
+    samples = samples.filter(samples.v > 0)
+    clock = samples.t + samples.lead
+    placed = samples.select(
+        "rec",
+        "v",
+        slot_hour=(samples.t / 3600).floor(),
+        slot_minute=(samples.t / 60).floor(),
+        quarter=(samples.t / 15).floor(),
+        clock_hour=(clock / 3600).floor(),
+        clock_minute=(clock / 60).floor(),
+    )
+    hours = placed.group_by(
+        "rec", "slot_hour", "clock_hour", quarter=placed.quarter - 4 * placed.slot_minute
+    ).agg(
+        slots=bit_or(_bit(placed.slot_minute - 60 * placed.slot_hour)),
+        minutes=bit_or(_bit(placed.clock_minute - 60 * placed.clock_hour)),
+        total=placed.v.sum(),
+        n=placed.count(),
+    )
+    slots = hours.group_by("rec", "slot_hour", "quarter").agg(slots=bit_or(hours.slots))
+    slots = slots.group_by("rec").agg(slots=bit_count(slots.slots).sum())
+    clock_hours = hours.group_by("rec", "clock_hour").agg(minutes=bit_or(hours.minutes))
+    clock_hours = clock_hours.group_by("rec").agg(
+        valid_minutes_hours=(bit_count(clock_hours.minutes) >= thresholds.minutes_per_valid_hour).sum()
+    )
+    means = hours.group_by("rec").agg(hr_mean_bpm=hours.total.sum() / hours.n.sum())
+    found = attach(attach(slots, clock_hours, ["rec"]), means, ["rec"])
+    return attach(dailies.select("rec", *ROW), found, ["rec"]).drop("rec")
+
+
+def _bit(index: ir.Value) -> ir.Value:
+    minute = index.cast("int64")
+    return (minute * 0 + 1) << minute.cast("int32")
+
+
+def _stress(records: ir.Table, current: ir.Table) -> ir.Table:
+    details = current.filter(current.type == "stressDetails").select("rec", *ROW)
+    s = samples_of(records, details, "stress")
+    stress = s.group_by(ROW).agg(
+        stress_samples=s.v.count(),
+        worn_samples=s.v.count(where=s.v != -1),
+        stress_sum=_exact_sum(s.v, s.v >= 0),
+        stress_n=s.v.count(where=s.v >= 0),
+    )
+    b = samples_of(records, details, "body_battery")
+    battery = b.group_by(ROW).agg(
+        body_battery_max=b.v.max(where=b.v >= 0), body_battery_min=b.v.min(where=b.v >= 0)
+    )
+    return attach(attach(details.select(ROW).distinct(), stress, ROW), battery, ROW)
+
+
+def _sleep(records: ir.Table, sleeps: ir.Table) -> ir.Table:
+    levels = records.select("rec", end=records.sleep_levels.unnest())
+    near = levels.inner_join(sleeps.select("rec", "start_s"), "rec")
+    near = near.filter(near.end > near.start_s, near.end <= near.start_s + 2 * DAY_S)
+    ends = near.group_by("rec").agg(level_end_s=near.end.max())
+    s = attach(sleeps, ends, ["rec"])
+    idle_s = s.awake_s.fill_null(0.0) + s.unmeasurable_s.fill_null(0.0)
+    to_local_min = s.offset_s - _midnight(s)
+    end_s = s.level_end_s.fill_null(s.start_s + s.duration_s + idle_s)
+    s = s.select(
+        "rec",
+        *ROW,
+        sleep_tst_min=s.duration_s / 60,
+        sleep_tib_min=(s.duration_s + idle_s) / 60,
+        sleep_waso_min=s.awake_s / 60,
+        sleep_efficiency_pct=100 * s.duration_s / (s.duration_s + idle_s),
+        sleep_deep_pct=100 * s.deep_s / s.duration_s,
+        sleep_light_pct=100 * s.light_s / s.duration_s,
+        sleep_rem_pct=100 * s.rem_s / s.duration_s,
+        sleep_start_min=(s.start_s + to_local_min) / 60,
+        sleep_end_min=(end_s + to_local_min) / 60,
+        midsleep_min=((s.start_s + end_s) / 2 + to_local_min) / 60,
+    )
+    spo2, breaths = _spo2(records, s, ["rec"], "sleep_spo2", "sleep"), _respiration(records, s, ["rec"])
+    return attach(attach(s, spo2, ["rec"]), breaths, ["rec"]).drop("rec")
+
+
+def _pulse_ox(records: ir.Table, current: ir.Table) -> ir.Table:
+    all_day = current.filter(current.type == "pulseox", ~current.on_demand)
+    return _spo2(records, all_day, ROW, "spo2", "day")
+
+
+def _spo2(records: ir.Table, chosen: ir.Table, group: list[str], field: str, prefix: str) -> ir.Table:
+    s = samples_of(records, chosen.select(*{"rec", *group}), field)
+    s = s.filter(s.v > 0)
+    return s.group_by(group).agg(
+        **{
+            f"{prefix}_spo2_mean": _exact_sum(s.v) / s.v.count(),
+            f"{prefix}_spo2_lt90": 100 * s.v.count(where=s.v < 90) / s.v.count(),
+        }
+    )
+
+
+def _respiration(records: ir.Table, sleeps: ir.Table, group: list[str]) -> ir.Table:
+    s = samples_of(records, sleeps.select("rec"), "sleep_respiration")
+    s = s.filter(s.v > 0)
+    return s.group_by(group).agg(resp_sleep_brpm=_exact_sum(s.v) / s.v.count())
+
+
+def _day_respiration(records: ir.Table, current: ir.Table) -> ir.Table:
+    day = current.filter(current.type == "allDayRespiration").select("rec", *ROW)
+    s = samples_of(records, day, "respiration")
+    s = s.filter(s.v > 0)
+    return s.group_by(ROW).agg(resp_day_brpm=_exact_sum(s.v) / s.v.count())
+
+
+def _exact_sum(value: ir.Value, where: ir.Value | None = None) -> ir.Value:
+    return (value * EXACT).round().cast("int64").sum(where=where).cast("float64") / EXACT
+
+
+def _latest(current: ir.Table, type_: str, **columns: str) -> ir.Table:
+    newest = _first(current.filter(current.type == type_), ROW, *NEWEST)
+    return newest.select(*ROW, **{name: newest[source] for name, source in columns.items()})
+
+
+def _exercise(current: ir.Table) -> ir.Table:
+    """Sessions and minutes; none at all, on a date with a dailies record, is 0 and not unknown."""
+    activity = (current.type == "activities") & ~current.is_parent
+    found = current.filter(activity | (current.type == "dailies"))
+    session = (found.type == "activities").cast("int64")
+    seconds = (found.type == "activities").ifelse(found.duration_s, ibis.null("float64"))
+    by_day = found.group_by(ROW).agg(exercise_sessions=session.sum(), exercise_s=_exact_sum(seconds))
+    none = by_day.exercise_sessions == 0
+    return by_day.select(
+        *ROW, "exercise_sessions", exercise_min=none.ifelse(0.0, by_day.exercise_s / 60)
+    )
+
+
+def _steps_by_hour(current: ir.Table) -> ir.Table:
+    epochs = current.filter(current.type == "epochs")
+    local = epochs.start_s + epochs.offset_s.fill_null(0.0)
+    hour = (local / 3600).floor() - 24 * (local / DAY_S).floor()
+    hourly = epochs.group_by(ROW).agg(
+        **{f"h{h}": _exact_sum(epochs.steps, where=hour == h) for h in range(24)}
+    )
+    return hourly.select(*ROW, steps_by_hour=ibis.array([hourly[f"h{h}"] for h in range(24)]))
+
+
+def samples_of(records: ir.Table, chosen: ir.Table, field: str) -> ir.Table:
+    """The readable samples of the chosen records, one a row: the columns of `chosen`, `t` (s from start), `v`."""
+    mine = records.select("rec", samples=records[field]).inner_join(chosen, "rec")
+    one = mine.select(*[name for name in chosen.columns], sample=mine.samples.unnest())
+    flat = one.select(*chosen.columns, t=one["sample"].t, v=one["sample"].v)
+    return flat.filter(flat.t.notnull(), flat.v.notnull())
+
+
+def attach(left: ir.Table, right: ir.Table, keys: list[str]) -> ir.Table:
+    """Left join on columns of the same name, without the copies of the keys."""
+    joined = left.left_join(right, [left[key] == right[key] for key in keys])
+    return joined.select(left, *[right[name] for name in right.columns if name not in keys])
+
+
+# -- the row
+
+
+def _finish(day: ir.Table, thresholds: Thresholds) -> ir.Table:
+    worn_s = day.slots.notnull()
+    wear_min = worn_s.ifelse(
+        day.slots / 4, (day.stress_samples > 0).ifelse(3.0 * day.worn_samples, ibis.null("float64"))
+    )
+    source = ibis.cases((worn_s, "heart_rate"), (day.stress_samples > 0, "stress"), else_=ibis.null("string"))
+    day = day.mutate(
+        wear_min=wear_min,
+        wear_source=source,
+        is_valid_day=wear_min >= thresholds.valid_day_wear_min,
+        stress_mean=day.average_stress.fill_null(day.stress_sum / (day.stress_n).nullif(0)),
+        spo2_mean_pct=day.sleep_spo2_mean.fill_null(day.day_spo2_mean),
+        spo2_lt90_pct=day.sleep_spo2_lt90.fill_null(day.day_spo2_lt90),
+        last_received_at=day.last_received_ms,
+    )
+    return in_shape(day, DAILY).order_by("date", "participant_id")
+
+
+def in_shape(table: ir.Table, metrics: Sequence[Any]) -> ir.Table:
+    """Exactly the dictionary's columns, in its order and types; times are milliseconds since 1970 UTC."""
+    types = {name: metric.ibis_type for name, metric in by_name(metrics).items()}
+    return table.select(**{name: table[name].cast(type_) for name, type_ in types.items()})
+
+
+# -- what was left out
+
+
+def day_counts() -> ir.Table:
+    """Per date: lines read and what became of them, as counts. No id is in it. Reads the tables of `stages`."""
+    kept = {name: _kept(name, expression) for name, expression in stages()}
+    lines = kept["lines"]
+    current = kept["current_records"].group_by("date").agg(records=ibis._.count())
+    states = {
+        "unreadable": "unreadable",
+        "misfiled": "misfiled",
+        "unmapped_records": "unmapped",
+        "revoked_records": "revoked",
+        "usable": "usable",
+    }
+    counted = lines.group_by("date").agg(
+        lines=lines.count(),
+        unmapped_users=lines.user_id.nunique(where=lines.state == "unmapped"),
+        unknown_type_records=lines.count(where=lines.user_id.notnull() & ~lines.type.isin(KNOWN_TYPES)),
+        **{name: lines.count(where=lines.state == state) for name, state in states.items()},
+    )
+    counts = attach(counted, current, ["date"])
+    counts = counts.mutate(records=counts.records.fill_null(0))
+    return counts.mutate(superseded=counts.usable - counts.records).drop("usable").order_by("date")

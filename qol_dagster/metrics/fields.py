@@ -1,0 +1,179 @@
+"""What is read from Garmin's summaries: every field once, with its kind and the values that mean "no data".
+
+Belongs here: facts about the input. The engines build their readers from `FIELDS`, so the typed `records` table
+that `daily.py` works on looks the same whichever engine read it. No metric is computed here.
+
+Sources: Garmin Health API 1.2 and Activity API 1.2, as described in the project's documentation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["number", "text", "flag", "samples", "intervals", "time"]
+"""How a JSON value is read; whatever cannot be read so is null and never an error.
+
+number     float64: a JSON number, or text that is one; booleans, NaN, infinities and |x| > 1e15 are null
+text       string: a JSON string, or any other scalar's JSON text
+flag       bool: JSON true or the text "true" in any case; everything else is false
+samples    list of (t, v): the offsets (s from the record's start) and values of {"offset": value}; each is null
+           where it is no number, or |v| > 1e6
+intervals  list of the end times (UTC seconds) in {level: [{startTimeInSeconds, endTimeInSeconds}]}
+time       int64: ISO 8601 text as milliseconds since 1970 UTC
+"""
+
+
+@dataclass(frozen=True)
+class Field:
+    """One field of the typed records table.
+
+    `garmin` are the names it goes by, the documented one first: the first that holds a readable value counts.
+    `minimum` is the smallest number that is data; below it (Garmin's sentinels, nonsense) the value is null.
+    With `exclusive`, the minimum itself is no data either.
+    """
+
+    name: str
+    kind: Kind
+    garmin: tuple[str, ...]
+    minimum: float | None = None
+    exclusive: bool = False
+
+
+def _number(name: str, *garmin: str, minimum: float | None = 0.0, exclusive: bool = False) -> Field:
+    return Field(name, "number", garmin, minimum, exclusive)
+
+
+def _positive(name: str, *garmin: str) -> Field:
+    return _number(name, *garmin, exclusive=True)
+
+
+LARGEST_NUMBER = 1e15
+"""Above this a number cannot be a measurement and sums would lose whole units: it is read as null."""
+
+LARGEST_SAMPLE = 1e6
+"""Above this a sample is read as null; it keeps exact sums of a whole day within 64 bits."""
+
+FIELDS: tuple[Field, ...] = (
+    # Who, what, when: our own keys first, then Garmin's.
+    Field("user_id", "text", ("userId",)),
+    Field("summary_type", "text", ("_summary_type",)),
+    Field("received_ms", "time", ("_received_at",)),
+    Field("ingest_id", "text", ("_ingest_id",)),
+    Field("summary_id", "text", ("summaryId",)),
+    Field("calendar_date", "text", ("calendarDate",)),
+    Field("activity_type", "text", ("activityType",)),
+    _number("start_s", "startTimeInSeconds", minimum=None),
+    _number("measured_s", "measurementTimeInSeconds", minimum=None),
+    _number("nested_start_s", "summary.startTimeInSeconds", minimum=None),
+    _number(
+        "offset_s",
+        "startTimeOffsetInSeconds",
+        "measurementTimeOffsetInSeconds",
+        "offsetStartTimeInSeconds",
+        "offsetInSeconds",
+        "summary.startTimeOffsetInSeconds",
+        minimum=None,
+    ),
+    _number("duration_s", "durationInSeconds"),
+    # dailies (steps also in epochs)
+    _number("steps", "steps"),
+    _number("distance_m", "distanceInMeters"),
+    _number("floors", "floorsClimbed"),
+    _number("active_kcal", "activeKilocalories"),
+    _number("active_s", "activeTimeInSeconds"),
+    _number("moderate_s", "moderateIntensityDurationInSeconds"),
+    _number("vigorous_s", "vigorousIntensityDurationInSeconds"),
+    _positive("resting_hr", "restingHeartRateInBeatsPerMinute"),
+    _positive("min_hr", "minHeartRateInBeatsPerMinute"),
+    _positive("max_hr", "maxHeartRateInBeatsPerMinute"),
+    Field("heart_rate", "samples", ("timeOffsetHeartRateSamples",)),
+    _number("average_stress", "averageStressLevel", "averageStresslevel"),
+    _number("rest_stress_s", "restStressDurationInSeconds"),
+    _number("low_stress_s", "lowStressDurationInSeconds"),
+    _number("medium_stress_s", "mediumStressDurationInSeconds"),
+    _number("high_stress_s", "highStressDurationInSeconds"),
+    _number("body_battery_charged", "bodyBatteryChargedValue"),
+    _number("body_battery_drained", "bodyBatteryDrainedValue"),
+    # sleeps
+    Field("validation", "text", ("validation",)),
+    _number("awake_s", "awakeDurationInSeconds"),
+    _number("unmeasurable_s", "unmeasurableSleepInSeconds", "unmeasurableSleepDurationInSeconds"),
+    _number("deep_s", "deepSleepDurationInSeconds"),
+    _number("light_s", "lightSleepDurationInSeconds"),
+    _number("rem_s", "remSleepInSeconds"),
+    Field("sleep_levels", "intervals", ("sleepLevelsMap",)),
+    Field("sleep_spo2", "samples", ("timeOffsetSleepSpo2",)),
+    Field("sleep_respiration", "samples", ("timeOffsetSleepRespiration",)),
+    # stressDetails
+    Field("stress", "samples", ("timeOffsetStressLevelValues",)),
+    Field("body_battery", "samples", ("timeOffsetBodyBatteryValues",)),
+    # hrv, userMetrics, pulseox, allDayRespiration
+    _positive("last_night_avg", "lastNightAvg"),
+    _positive("vo2_max", "vo2Max"),
+    _positive("fitness_age", "fitnessAge"),
+    Field("on_demand", "flag", ("onDemand",)),
+    Field("spo2", "samples", ("timeOffsetSpo2Values",)),
+    Field("respiration", "samples", ("timeOffsetEpochToBreaths",)),
+    # activities
+    Field("is_parent", "flag", ("isParent",)),
+)
+
+TYPE_ALIASES: dict[str, str] = {
+    "pulseOx": "pulseox",
+    "respiration": "allDayRespiration",
+    "moveiq": "moveIQActivities",
+    # One key space: a manual edit of an activity supersedes it.
+    "manuallyUpdatedActivities": "activities",
+}
+"""Names under which a summary type also arrives (Garmin's URL paths, and the manual edits of activities)."""
+
+MEASURED_TYPES: tuple[str, ...] = ("bodyComps", "bloodPressures")
+"""Types that are timed by `measurementTimeInSeconds` first."""
+
+KEY_FIELDS: dict[str, tuple[str, ...]] = {
+    "epochs": ("activity_type",),
+    "pulseox": ("on_demand",),
+}
+"""What distinguishes records of one type beside their start time."""
+
+DATE_KEYED_TYPES: tuple[str, ...] = ("userMetrics",)
+"""Types of which a user has one a calendar date."""
+
+ID_KEYED_TYPES: tuple[str, ...] = ("activities",)
+"""Types whose summaryId is their identity."""
+
+KNOWN_TYPES: tuple[str, ...] = (
+    "dailies",
+    "epochs",
+    "sleeps",
+    "bodyComps",
+    "stressDetails",
+    "userMetrics",
+    "pulseox",
+    "allDayRespiration",
+    "healthSnapshot",
+    "hrv",
+    "bloodPressures",
+    "skinTemp",
+    "mct",
+    "activities",
+    "activityDetails",
+    "activityFiles",
+    "moveIQActivities",
+)
+"""Garmin's summary types after `TYPE_ALIASES`; others are kept raw and counted, and feed no metric."""
+
+_IBIS_TYPES: dict[Kind, str] = {
+    "number": "float64",
+    "text": "string",
+    "flag": "boolean",
+    "samples": "array<struct<t: float64, v: float64>>",
+    "intervals": "array<float64>",
+    "time": "int64",
+}
+
+
+def records_schema() -> dict[str, str]:
+    """Ibis types of the typed records table: the fields, `rec` (unique a line) and `date` (the folder's)."""
+    return {"rec": "int64", "date": "string", **{field.name: _IBIS_TYPES[field.kind] for field in FIELDS}}

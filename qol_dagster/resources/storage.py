@@ -1,0 +1,180 @@
+"""The lake: where raw lines are read from and Parquet partitions are written to.
+
+Belongs here: keys, listing, locking and the atomic replacement of one partition. What is inside a record or a
+row belongs to `metrics/`. obstore opens a folder and an S3 prefix alike, so there is one form of everything but
+the lock.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import io
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+TableName = Literal["daily", "weekly"]
+
+RAW = "raw/daily"
+METADATA_KEY = b"qol"
+"""Key of our JSON in a Parquet file's metadata."""
+
+
+class LakeError(RuntimeError):
+    """A folder or object of the lake cannot be read or written; the message says which and what to do."""
+
+
+@dataclass(frozen=True, order=True)
+class RawObject:
+    """One raw file: its key in the lake, its size in bytes, and a tag that changes whenever it is written."""
+
+    key: str
+    size: int
+    etag: str
+
+
+def partition_key(table: TableName, day: date) -> str:
+    """Prefix of one partition, `processed/<table>/date=YYYY-MM-DD`."""
+    return f"processed/{table}/date={day.isoformat()}"
+
+
+@dataclass(frozen=True)
+class Lake:
+    """Raw files and processed partitions under one root. Make one with `Lake.local`."""
+
+    root: str
+    store: Any
+
+    @classmethod
+    def local(cls, root: Path) -> Lake:
+        """The lake in the folder `root`, which is made if it is missing."""
+        from obstore.store import LocalStore  # noqa: PLC0415
+
+        try:
+            return cls(str(root), LocalStore(root.absolute(), mkdir=True))
+        except Exception as error:
+            raise LakeError(f"the lake folder {root} cannot be opened: {error}. Check QOL_HOME.") from error
+
+    # -- raw
+
+    def raw_days(self) -> list[date]:
+        """Dates that have a raw folder, in order. Folders with other names are not ours and are passed over."""
+        return self._dates(RAW)
+
+    def raw_objects(self, day: date) -> tuple[RawObject, ...]:
+        """The raw files of one date, in key order: `*.jsonl` whose name starts with neither `.` nor `_`."""
+        found = (
+            RawObject(item["path"], item["size"], item["e_tag"] or item["last_modified"].isoformat())
+            for item in self._list(f"{RAW}/date={day.isoformat()}")["objects"]
+        )
+        return tuple(sorted(item for item in found if _is_raw(item.key)))
+
+    # -- processed
+
+    def table_dates(self, table: TableName) -> list[date]:
+        """Dates of the partitions of a table that hold a file, in order."""
+        return [day for day in self._dates(f"processed/{table}") if self._partition_files(table, day)]
+
+    def partition_uri(self, table: TableName, day: date) -> str:
+        """Where a partition lies, for people."""
+        return f"{self.root}/{partition_key(table, day)}"
+
+    def local_path(self, key: str) -> str:
+        """Absolute path of a key of a lake in a folder."""
+        return str(Path(self.root).absolute() / key)
+
+    def partition_metadata(self, table: TableName, day: date) -> dict[str, Any] | None:
+        """What the writer noted about a partition, or None when it is missing, unreadable or not ours."""
+        import pyarrow as pa  # noqa: PLC0415
+        import pyarrow.parquet as pq  # noqa: PLC0415
+
+        files = self._partition_files(table, day)
+        if len(files) != 1:
+            return None
+        try:
+            schema = pq.read_schema(self.local_path(files[0]))
+            noted = json.loads((schema.metadata or {}).get(METADATA_KEY, b"null"))
+        except (OSError, ValueError, pa.ArrowException):
+            return None
+        return noted if isinstance(noted, dict) else None
+
+    def read_table(self, table: TableName, day: date) -> pa.Table | None:
+        """The rows of one partition, with `date` (text) put back as the last column, or None without one."""
+        import pyarrow as pa  # noqa: PLC0415
+        import pyarrow.parquet as pq  # noqa: PLC0415
+
+        files = self._partition_files(table, day)
+        if not files:
+            return None
+        rows = pa.concat_tables(
+            [pq.read_table(self.local_path(key), partitioning=None) for key in files],
+            promote_options="default",
+        )
+        return rows.append_column("date", pa.array([day.isoformat()] * rows.num_rows, pa.string()))
+
+    def write_table(self, table: TableName, day: date, rows: pa.Table, notes: Mapping[str, Any]) -> str:
+        """Replace one partition by `rows`, whole or not at all, and give its key.
+
+        As everywhere where partitions are folders, `date` is in the folder's name and not in the file.
+        The partition's one object keeps its name, so a single atomic rename (one PUT on S3) is the whole change:
+        a reader, or a process killed at any moment, sees the old rows or the new ones and never both or neither.
+        """
+        import pyarrow.parquet as pq  # noqa: PLC0415
+
+        old = self._partition_files(table, day)
+        key = old[0] if old else f"{partition_key(table, day)}/part-0.parquet"
+        metadata = {METADATA_KEY: json.dumps(notes, sort_keys=True).encode()}
+        buffer = io.BytesIO()
+        rows = rows.drop_columns(["date"]) if "date" in rows.column_names else rows
+        pq.write_table(rows.replace_schema_metadata(metadata), buffer, compression="zstd")
+        try:
+            self.store.put(key, buffer.getvalue())
+        except Exception as error:
+            raise LakeError(
+                f"{self.partition_uri(table, day)} could not be written ({error}); the old partition is untouched. "
+                "Free some space or mend the permissions and run the week again."
+            ) from error
+        for leftover in old[1:]:
+            self.store.delete(leftover)
+        return key
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the lake for writing: a second writer waits here. The lock dies with its process."""
+        with (Path(self.root) / ".lock").open("a") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+
+    def _partition_files(self, table: TableName, day: date) -> list[str]:
+        listed = self._list(partition_key(table, day))["objects"]
+        return sorted(item["path"] for item in listed if item["path"].endswith(".parquet"))
+
+    def _dates(self, prefix: str) -> list[date]:
+        names = (path.rsplit("/", 1)[-1] for path in self._list(prefix)["common_prefixes"])
+        return sorted(day for name in names if (day := _partition_date(name)))
+
+    def _list(self, prefix: str) -> Any:
+        try:
+            return self.store.list_with_delimiter(prefix)
+        except Exception as error:
+            raise LakeError(f"{self.root}/{prefix} cannot be listed: {error}") from error
+
+
+def _is_raw(key: str) -> bool:
+    name = key.rsplit("/", 1)[-1]
+    return name.endswith(".jsonl") and name[0] not in "._"
+
+
+def _partition_date(name: str) -> date | None:
+    label, _, value = name.partition("=")
+    try:
+        return date.fromisoformat(value) if label == "date" and len(value) == len("2026-11-16") else None
+    except ValueError:
+        return None
