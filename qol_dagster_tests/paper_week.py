@@ -260,7 +260,7 @@ def others() -> list[Line]:
     """Stress, hrv, pulse-ox, breathing, fitness and activities."""
 
     def stress(day: int, levels: dict[str, int], batteries: dict[str, int]) -> Line:
-        samples = {"timeOffsetStressLevelValues": levels, "timeOffsetBodyBatteryValues": batteries}
+        samples: Line = {"timeOffsetStressLevelValues": levels, "timeOffsetBodyBatteryValues": batteries}
         return line("stressDetails", day, 0, 1440, **samples)
 
     return [
