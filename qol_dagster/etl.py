@@ -182,7 +182,10 @@ def materialize_weekly(
             tables = [_conform(rows, schema) for rows in found if rows is not None]
             engine.load_table("daily_metrics", _times_as_int(pa.concat_tables([schema.empty_table(), *tables])))
         with clock("compute weekly"):
-            rows = _by_date(engine.run(weekly_rows(thresholds, computed_at)), WEEKLY, chosen)
+            found_rows = engine.run(weekly_rows(thresholds))
+            computed = pa.array([computed_at] * found_rows.num_rows, pa.timestamp("ms", tz="UTC"))
+            place = found_rows.column_names.index("computed_at")
+            rows = _by_date(found_rows.set_column(place, "computed_at", computed), WEEKLY, chosen)
         with clock("write weekly"):
             for week in chosen:
                 notes = {"metrics_version": METRICS_VERSION, "engine": engine.name, **thresholds.as_dict()}

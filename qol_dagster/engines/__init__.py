@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -38,6 +39,20 @@ class Engine(Protocol):
 
     def run(self, expression: ir.Table) -> pa.Table:
         """Rows of an expression over the registered tables, ordered as the expression says."""
+
+
+def compiled(expression: ir.Table, dialect: Literal["duckdb", "pyspark"]) -> str:
+    """The SQL of an expression. It depends on nothing but the expression, so a process makes it once."""
+    return _compiled(expression.op(), dialect)
+
+
+@lru_cache(maxsize=64)
+def _compiled(operation: Any, dialect: str) -> str:
+    import ibis  # noqa: PLC0415
+
+    if dialect == "pyspark":
+        _ = ibis.pyspark  # its compiler reads options that exist once the backend is known
+    return str(ibis.to_sql(operation.to_expr(), dialect=dialect))
 
 
 @contextmanager

@@ -16,10 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
-import ibis
 import pyarrow as pa
 
-from qol_dagster.engines import EngineError, EngineName
+from qol_dagster.engines import EngineError, EngineName, compiled
 from qol_dagster.metrics.fields import FIELDS, LARGEST_NUMBER, LARGEST_SAMPLE, Field
 
 if TYPE_CHECKING:
@@ -72,12 +71,12 @@ class DuckDBEngine:
 
     def keep(self, name: str, expression: ir.Table) -> None:
         """Work an expression out once and register its rows under `name`."""
-        sql = ibis.to_sql(expression, dialect="duckdb")
+        sql = compiled(expression, "duckdb")
         self._execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {sql}")
 
     def run(self, expression: ir.Table) -> pa.Table:
         """Rows of an expression over the registered tables."""
-        sql = ibis.to_sql(expression, dialect="duckdb")
+        sql = compiled(expression, "duckdb")
         with _clear_errors():
             return self.connection.sql(sql).to_arrow_table()
 

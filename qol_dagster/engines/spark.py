@@ -16,12 +16,11 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import ibis
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from qol_dagster.engines import EngineError, EngineName
+from qol_dagster.engines import EngineError, EngineName, compiled
 from qol_dagster.metrics.fields import FIELDS, LARGEST_NUMBER, LARGEST_SAMPLE, Field
 
 if TYPE_CHECKING:
@@ -126,13 +125,13 @@ class SparkEngine:
 
     def keep(self, name: str, expression: ir.Table) -> None:
         """Work an expression out once and register its rows under `name`."""
-        self._keep(name, _sql(expression))
+        self._keep(name, compiled(expression, "pyspark"))
 
     def run(self, expression: ir.Table) -> pa.Table:
         """Rows of an expression over the registered tables, by way of Parquet: no row passes through Python."""
         path = self._path("result")
         try:
-            self.session.sql(_sql(expression)).write.parquet(str(path))
+            self.session.sql(compiled(expression, "pyspark")).write.parquet(str(path))
         except Exception as error:
             raise EngineError(f"Spark stopped: {_first_line(error)}") from error
         files = sorted(str(file) for file in path.glob("part-*.parquet"))
@@ -147,11 +146,6 @@ class SparkEngine:
     def _path(self, name: str) -> Path:
         self._written += 1
         return self.work / f"{self._written:04d}-{name}.parquet"
-
-
-def _sql(expression: ir.Table) -> str:
-    _ = ibis.pyspark  # its compiler reads options that exist once the backend is known
-    return ibis.to_sql(expression, dialect="pyspark")
 
 
 def _first_line(error: Exception) -> str:

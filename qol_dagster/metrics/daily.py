@@ -11,6 +11,7 @@ Input tables
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import ibis
@@ -60,24 +61,26 @@ def participants_table() -> ir.Table:
     return ibis.table({"user_id": "string", "participant_id": "string", "revoked": "bool"}, name="participants")
 
 
-def stages() -> list[tuple[str, ir.Table]]:
+@cache
+def stages() -> tuple[tuple[str, ir.Table], ...]:
     """What is worked out once and kept under a name, in this order, before `daily_rows` and `day_counts` run."""
     lines = classified(records_table())
     current = current_records(_kept("lines", lines))
     kept = _kept("current_records", current)
     dailies = _first(kept.filter(kept.type == "dailies"), ROW, "duration_s", "received_ms", "ingest_id")
-    return [
+    return (
         ("lines", lines),
         ("current_records", current),
         ("main_dailies", dailies),
         ("main_sleeps", main_sleeps(kept)),
-    ]
+    )
 
 
 def _kept(name: str, expression: ir.Table) -> ir.Table:
     return ibis.table(expression.schema(), name=name)
 
 
+@cache
 def daily_rows(thresholds: Thresholds) -> ir.Table:
     """One row per (participant_id, date) with the columns of `dictionary.DAILY`, ordered by date, participant.
 
@@ -429,6 +432,7 @@ def in_shape(table: ir.Table, metrics: Sequence[Any]) -> ir.Table:
 # -- what was left out
 
 
+@cache
 def day_counts() -> ir.Table:
     """Per date: lines read and what became of them, as counts. No id is in it. Reads the tables of `stages`."""
     kept = {name: _kept(name, expression) for name, expression in stages()}

@@ -9,7 +9,7 @@ Input table: `daily_metrics`, the columns of `dictionary.DAILY`, any number of w
 from __future__ import annotations
 
 import math
-from datetime import datetime
+from functools import cache
 
 import ibis
 import ibis.expr.types as ir
@@ -74,8 +74,12 @@ def daily_table() -> ir.Table:
     return ibis.table({metric.name: metric.ibis_type for metric in DAILY}, name="daily_metrics")
 
 
-def weekly_rows(thresholds: Thresholds, computed_at: datetime) -> ir.Table:
-    """One row per (participant_id, date = Monday) with the columns of `dictionary.WEEKLY`, in that order."""
+@cache
+def weekly_rows(thresholds: Thresholds) -> ir.Table:
+    """One row per (participant_id, date = Monday) with the columns of `dictionary.WEEKLY`, in that order.
+
+    `computed_at` is left null: it is the run's and not the data's.
+    """
     days = _placed_in_week(daily_table())
     week = _wear(days, thresholds)
     for piece in (_over_valid_days(days), _over_all_days(days), _nights(days), _midsleep(days), _last(days)):
@@ -85,7 +89,7 @@ def weekly_rows(thresholds: Thresholds, computed_at: datetime) -> ir.Table:
     week = week.mutate(
         date=week.week,
         mvpa_equiv_min=_mvpa(week),
-        computed_at=ibis.literal(int(computed_at.timestamp() * 1000), type="int64"),
+        computed_at=ibis.null("int64"),
         metrics_version=ibis.literal(METRICS_VERSION),
     )
     week = week.mutate(who_activity=_who_activity(week))
