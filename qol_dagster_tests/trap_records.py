@@ -739,7 +739,7 @@ def odd_files(lake: Lake) -> None:
     ]
     lake.put_file(THU, "wrong.jsonl", b"\n".join([*wrong, b"  " + daily(THU, 1004) + b"  ", b""]))
     windows = daily(FRI, 1005) + b"\r\n\r\n" + dump({"userId": "x"}) + b"\r\n"
-    lake.put_file(FRI, "windows.jsonl", b"\xef\xbb\xbf" + windows)
+    lake.put_file(FRI, "windows.jsonl", windows)
     broken = daily(SAT, 99999, durationInSeconds=90000, note="@").replace(
         b'"@"', b'"\xff\xfe broken \xe3\x81"'
     )

@@ -19,7 +19,7 @@ import duckdb
 import pyarrow as pa
 
 from qol_dagster.engines import EngineError, EngineName, compiled
-from qol_dagster.metrics.fields import FIELDS, LARGEST_NUMBER, LARGEST_SAMPLE, Field
+from qol_dagster.metrics.fields import FIELDS, LARGEST_NUMBER, Field
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -147,7 +147,7 @@ def _double(text: str) -> str:
 
 
 def _text(text: str, _field: Field) -> str:
-    return f"nullif(trim({text}), '')"
+    return text
 
 
 def _flag(text: str, _field: Field) -> str:
@@ -166,8 +166,9 @@ def _nested(field: Field, value: str) -> str:
         ends = f"TRY_CAST(json_extract_string({value}, '$.*[*].endTimeInSeconds') AS DOUBLE[])"
         return f"list_filter({ends}, lambda x: abs(x) <= {LARGEST_NUMBER})"
     # An object's keys and values come in the same order.
-    offsets = f"TRY_CAST(json_keys({value}) AS DOUBLE[])"
-    values = f"TRY_CAST(json_extract_string({value}, '$.*') AS DOUBLE[])"
+    text = f"replace({value}, '_', '?')"  # as in _double
+    offsets = f"TRY_CAST(json_keys({text}) AS DOUBLE[])"
+    values = f"TRY_CAST(json_extract_string({text}, '$.*') AS DOUBLE[])"
     pairs = f"list_zip({offsets}, {values})"
-    readable = f"x[1] IS NOT NULL AND abs(x[1]) <= {LARGEST_SAMPLE} AND abs(x[2]) <= {LARGEST_SAMPLE}"
+    readable = f"x[1] IS NOT NULL AND abs(x[1]) <= {LARGEST_NUMBER} AND abs(x[2]) <= {LARGEST_NUMBER}"
     return f"CAST(list_filter({pairs}, lambda x: {readable}) AS STRUCT(t DOUBLE, v DOUBLE)[])"

@@ -21,7 +21,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from qol_dagster.engines import EngineError, EngineName, compiled
-from qol_dagster.metrics.fields import FIELDS, LARGEST_NUMBER, LARGEST_SAMPLE, Field
+from qol_dagster.metrics.fields import FIELDS, LARGEST_NUMBER, Field
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -202,7 +202,7 @@ def _double(text: str) -> str:
 
 
 def _text(text: str, _field: Field) -> str:
-    return f"nullif(trim({text}), '')"
+    return text
 
 
 def _flag(text: str, _field: Field) -> str:
@@ -216,7 +216,7 @@ def _time(text: str, _field: Field) -> str:
 def _samples(text: str, _field: Field) -> str:
     entries = f"map_entries(from_json({text}, 'map<string,string>'))"
     pairs = f"transform({entries}, e -> named_struct('t', {_double('e.key')}, 'v', {_double('e.value')}))"
-    readable = f"abs(x.t) <= {LARGEST_SAMPLE} AND abs(x.v) <= {LARGEST_SAMPLE}"
+    readable = f"abs(x.t) <= {LARGEST_NUMBER} AND abs(x.v) <= {LARGEST_NUMBER}"
     return f"filter({pairs}, x -> {readable})"
 
 

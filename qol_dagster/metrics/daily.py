@@ -32,7 +32,7 @@ from qol_dagster.metrics.fields import (
 DAY_S = 86_400
 JST_MS = 9 * 3_600_000
 FIRST_SECOND, LAST_SECOND = -2_208_988_800, 253_402_300_799  # the years 1900 to 9999
-EXACT = 1e9  # fractional samples are summed as whole billionths, so the order of the records cannot show
+EXACT = "decimal(28, 9)"  # what is pooled is summed in decimals, so the order of the records cannot show
 
 ROW = ["participant_id", "date"]
 LISTS = [field.name for field in FIELDS if field.kind in ("samples", "intervals")]
@@ -123,7 +123,7 @@ def classified(records: ir.Table) -> ir.Table:
         lines, people.participant_id, people.revoked
     )
     state = ibis.cases(
-        (joined.user_id.isnull() | joined.type.isnull(), "unreadable"),
+        (joined.user_id.fill_null("") == "", "unreadable"),
         (joined.own_day != _day_number(joined.date), "misfiled"),
         (joined.participant_id.isnull(), "unmapped"),
         (joined.revoked, "revoked"),
@@ -137,7 +137,7 @@ def current_records(lines: ir.Table) -> ir.Table:
     usable = lines.filter(lines.state == "usable")
     dated, identified = usable.type.isin(DATE_KEYED_TYPES), usable.type.isin(ID_KEYED_TYPES)
     timed = ~dated & ~(identified & usable.summary_id.notnull())
-    start = _start(usable)
+    start = ibis.coalesce(_start(usable), usable.change_s)
     keyed = usable.mutate(
         key_s=timed.ifelse(start, ibis.null("float64")),
         key_id=(~dated & (identified | start.isnull())).ifelse(usable.summary_id, ibis.null("string")),
@@ -357,7 +357,7 @@ def _day_respiration(records: ir.Table, current: ir.Table) -> ir.Table:
 
 
 def _exact_sum(value: ir.Value, where: ir.Value | None = None) -> ir.Value:
-    return (value * EXACT).round().cast("int64").sum(where=where).cast("float64") / EXACT
+    return value.cast(EXACT).sum(where=where).cast("float64")
 
 
 def _latest(current: ir.Table, type_: str, **columns: str) -> ir.Table:

@@ -18,7 +18,7 @@ number     float64: a JSON number, or text that is one; booleans, NaN, infinitie
 text       string: a JSON string, or any other scalar's JSON text
 flag       bool: JSON true or the text "true" in any case; everything else is false
 samples    list of (t, v): the offsets (s from the record's start) and values of {"offset": value}; each is null
-           where it is no number, or |v| > 1e6
+           where it is no number
 intervals  list of the end times (UTC seconds) in {level: [{startTimeInSeconds, endTimeInSeconds}]}
 time       int64: ISO 8601 text as milliseconds since 1970 UTC
 """
@@ -51,9 +51,6 @@ def _positive(name: str, *garmin: str) -> Field:
 LARGEST_NUMBER = 1e15
 """Above this a number cannot be a measurement and sums would lose whole units: it is read as null."""
 
-LARGEST_SAMPLE = 1e6
-"""Above this a sample is read as null; it keeps exact sums of a whole day within 64 bits."""
-
 FIELDS: tuple[Field, ...] = (
     # Who, what, when: our own keys first, then Garmin's.
     Field("user_id", "text", ("userId",)),
@@ -65,6 +62,7 @@ FIELDS: tuple[Field, ...] = (
     Field("activity_type", "text", ("activityType",)),
     _number("start_s", "startTimeInSeconds", minimum=None),
     _number("measured_s", "measurementTimeInSeconds", minimum=None),
+    _number("change_s", "changeTimeInSeconds", minimum=None),
     _number("nested_start_s", "summary.startTimeInSeconds", minimum=None),
     _number(
         "offset_s",
