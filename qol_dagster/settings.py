@@ -1,0 +1,186 @@
+"""The settings of a deployment: one frozen object, read once from `QOL_*` variables.
+
+Belongs here: names, defaults and the checking of every setting. All problems are named in one error. Standard
+library only.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+Target = Literal["local"]
+EngineName = Literal["duckdb", "spark"]
+
+
+class SettingsError(ValueError):
+    """One or more settings are wrong; the message names each of them."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where everything lies and how it runs. The variable of a field is `QOL_` + its name in capitals."""
+
+    target: Target = "local"
+    home: Path = Path(".qol")
+    engine: EngineName = "duckdb"
+    start_date: date = date(2024, 1, 1)
+    memory_mb: int = 1536
+    owners: tuple[str, ...] = ("team:qol",)
+    webhook_secret: str = field(default="", repr=False)
+    garmin_client_id: str = field(default="", repr=False)
+    smtp_host: str = ""
+    smtp_port: int = 587
+    smtp_user: str = field(default="", repr=False)
+    smtp_password: str = field(default="", repr=False)
+    smtp_starttls: bool = True
+    mail_from: str = ""
+    mail_to: tuple[str, ...] = ()
+
+    @property
+    def lake_dir(self) -> Path:
+        """The lake: raw/, processed/, reports/."""
+        return self.home / "lake"
+
+    @property
+    def id_map_path(self) -> Path:
+        """The database of `user_id_map`."""
+        return self.home / "user_id_map.sqlite"
+
+    @property
+    def dagster_home(self) -> Path:
+        """Dagster's own home: runs, schedules, events."""
+        return self.home / "dagster"
+
+    @property
+    def temp_dir(self) -> Path:
+        """Where engines put what does not fit into memory."""
+        return self.home / "tmp"
+
+    @property
+    def client_id(self) -> str:
+        """The `garmin-client-id` header a push must carry, or nothing."""
+        return self.garmin_client_id
+
+
+def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """Settings from variables; an unset or empty one takes its default. Raises SettingsError naming all problems."""
+    environ = os.environ if environ is None else environ
+    given = {name: value for name, value in environ.items() if name.startswith("QOL_") and value.strip()}
+    values: dict[str, Any] = {}
+    problems: list[str] = []
+    for name, text in sorted(given.items()):
+        reader = _READERS.get(name)
+        if reader is None:
+            problems.append(_unknown(name))
+            continue
+        try:
+            values[name.removeprefix("QOL_").lower()] = reader(text.strip())
+        except ValueError as error:
+            problems.append(f"{name} {error}")
+    problems += _mail_problems(values)
+    if problems:
+        raise SettingsError("settings are wrong: " + "; ".join(problems))
+    return Settings(**values)
+
+
+def _mail_problems(values: Mapping[str, Any]) -> list[str]:
+    if not values.get("smtp_host"):
+        return []
+    return [f"QOL_{name.upper()} is needed with QOL_SMTP_HOST" for name in ("mail_from", "mail_to") if name not in values]
+
+
+def _unknown(name: str) -> str:
+    near = difflib.get_close_matches(name, _READERS, n=1)
+    return f"{name} is no setting" + (f", did you mean {near[0]}?" if near else "")
+
+
+def _choice(*allowed: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text not in allowed:
+            raise ValueError(f"must be one of {', '.join(allowed)}, not {text!r}")
+        return text
+
+    return read
+
+
+def _target(text: str) -> str:
+    if text == "aws":
+        raise ValueError("aws is not part of this release; leave it out or set it to local")
+    return _choice("local")(text)
+
+
+def _monday(text: str) -> date:
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"must be a date like 2024-01-01, not {text!r}") from None
+    return day + timedelta(days=-day.weekday() % 7)
+
+
+def _number(low: int, high: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        if not text.isdecimal() or not low <= int(text) <= high:
+            raise ValueError(f"must be a whole number from {low} to {high}, not {text!r}")
+        return int(text)
+
+    return read
+
+
+def _switch(text: str) -> bool:
+    known = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+    if text.lower() not in known:
+        raise ValueError(f"must be true or false, not {text!r}")
+    return known[text.lower()]
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _addresses(text: str) -> tuple[str, ...]:
+    addresses = _names(text)
+    wrong = [address for address in addresses if "@" not in address[1:-1]]
+    if wrong or not addresses:
+        raise ValueError("must be mail addresses with commas between them")
+    return addresses
+
+
+def _address(text: str) -> str:
+    return _addresses(text)[0]
+
+
+def _secret(text: str) -> str:
+    if not text.isascii() or "/" in text or len(text) < 16:
+        raise ValueError("must be at least 16 plain characters without a slash")
+    return text
+
+
+_READERS: dict[str, Callable[[str], Any]] = {
+    "QOL_TARGET": _target,
+    "QOL_HOME": lambda text: Path(text).expanduser(),
+    "QOL_ENGINE": _choice("duckdb", "spark"),
+    "QOL_START_DATE": _monday,
+    "QOL_MEMORY_MB": _number(256, 1_000_000),
+    "QOL_OWNERS": _names,
+    "QOL_WEBHOOK_SECRET": _secret,
+    "QOL_GARMIN_CLIENT_ID": str,
+    "QOL_SMTP_HOST": str,
+    "QOL_SMTP_PORT": _number(1, 65_535),
+    "QOL_SMTP_USER": str,
+    "QOL_SMTP_PASSWORD": str,
+    "QOL_SMTP_STARTTLS": _switch,
+    "QOL_MAIL_FROM": _address,
+    "QOL_MAIL_TO": _addresses,
+}
+
+VARIABLES: tuple[str, ...] = tuple(_READERS)
+"""Every variable there is."""
+
+if {name.removeprefix("QOL_").lower() for name in VARIABLES} != {item.name for item in fields(Settings)}:
+    raise AssertionError("every setting has one variable and every variable one setting")
