@@ -1,0 +1,117 @@
+"""The `garmin-sim` command.
+
+Belongs here: options, progress and messages. Results go to stdout, everything else to stderr.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import date, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+import garmin_sim
+
+app = typer.Typer(
+    help="A simulated Garmin cloud: participants, their data, and how Garmin delivers it.",
+    no_args_is_help=True,
+    add_completion=False,
+)
+
+Participants = Annotated[int, typer.Option(min=1, help="How many participants.")]
+Weeks = Annotated[int, typer.Option(min=1, help="How many weeks.")]
+Until = Annotated[
+    datetime | None,
+    typer.Option(formats=["%Y-%m-%d"], help="Last date; by default the Sunday of the last complete week."),
+]
+Seed = Annotated[int, typer.Option(min=0, help="The same seed gives the same data.")]
+Traps = Annotated[str, typer.Option(help="Oddities of real data to plant: names with commas, or all.")]
+
+
+@app.command()
+def push(
+    to: Annotated[str, typer.Option(help="The URL that takes pushes, as the receiver printed it.")],
+    participants: Participants = 20,
+    weeks: Weeks = 8,
+    until: Until = None,
+    seed: Seed = 0,
+    traps: Traps = "",
+    connections: Annotated[int, typer.Option(min=1, help="Connections at the same time.")] = 4,
+) -> None:
+    """Send everything to a webhook over HTTP, as Garmin would."""
+    sim = _simulation(participants, weeks, until, seed, traps)
+    with _problems_in_one_line(), _progress("pushing") as on_progress:
+        report = garmin_sim.push(sim, to, connections=connections, on_progress=on_progress)
+    megabytes = report.bytes / 1e6
+    typer.echo(
+        f"pushed {report.bodies} bodies, {megabytes:.1f} MB, in {report.seconds:.1f} s; {report.retries} retries"
+    )
+
+
+@app.command()
+def lake(
+    directory: Annotated[Path, typer.Argument(help="The lake; lines go below raw/daily.")],
+    participants: Participants = 20,
+    weeks: Weeks = 8,
+    until: Until = None,
+    seed: Seed = 0,
+    traps: Traps = "",
+    files_per_day: Annotated[int, typer.Option(min=1, help="Files a date.")] = 8,
+) -> None:
+    """Write everything straight into a lake, as the receiver would have stored it."""
+    sim = _simulation(participants, weeks, until, seed, traps)
+    with _problems_in_one_line(), _progress("writing") as on_progress:
+        report = garmin_sim.write_lake(sim, directory, files_per_day=files_per_day, on_progress=on_progress)
+    megabytes = report.bytes / 1e6
+    typer.echo(f"wrote {report.lines} lines, {megabytes:.1f} MB, in {report.files} files below {directory}")
+
+
+@app.command()
+def users(participants: Participants = 20, seed: Seed = 0) -> None:
+    """Print the Garmin user ids, one a line."""
+    for user in _simulation(participants, 1, None, seed, "").user_ids():
+        typer.echo(user)
+
+
+def main() -> None:
+    """The entry point."""
+    app()
+
+
+def _simulation(
+    participants: int, weeks: int, until: date | None, seed: int, traps: str
+) -> garmin_sim.Simulation:
+    last = until.date() if isinstance(until, datetime) else until
+    names = frozenset(name.strip() for name in traps.split(",") if name.strip())
+    with _problems_in_one_line():
+        return garmin_sim.Simulation(participants, weeks, last, seed, names)
+
+
+@contextmanager
+def _problems_in_one_line() -> Iterator[None]:
+    """Say what went wrong on stderr: exit code 2 for a wrong value, 1 for what happened on the way."""
+    try:
+        yield
+    except ValueError as error:
+        typer.echo(f"garmin-sim: {error}", err=True)
+        raise typer.Exit(2) from None
+    except (garmin_sim.PushError, OSError) as error:
+        typer.echo(f"garmin-sim: {error}", err=True)
+        raise typer.Exit(1) from None
+
+
+@contextmanager
+def _progress(what: str) -> Iterator[Callable[[int, int], None] | None]:
+    """A bar on stderr when a person watches."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

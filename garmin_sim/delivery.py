@@ -1,0 +1,192 @@
+"""What Garmin sends when: versions of a day, syncs, and the bodies of requests.
+
+Belongs here: partial days that full ones supersede, days that come late, out of order or twice, and how the
+summaries of several users end up in one body. What a summary says is `records.py`.
+
+Garmin sends after a device has synced. A sync brings every day that is over and was not sent yet, sometimes
+the day that is under way, and now and then a day again, recalculated at the same duration. The syncs of an
+hour share bodies. A body may be sent twice, before its users sync again. So in the order of sending, the last
+version of a summary is its final one.
+"""
+
+from __future__ import annotations
+
+import heapq
+import zlib
+from bisect import bisect_right
+from datetime import UTC, datetime, timedelta
+from itertools import groupby
+from typing import TYPE_CHECKING, NamedTuple
+
+from garmin_sim.people import JST_S, Life, Sync, live, make_participant
+from garmin_sim.physiology import MINUTES, Day, make_day
+from garmin_sim.records import Record, Version, day_records, idle_records, stamp
+from garmin_sim.traps import plant
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from garmin_sim.simulation import Simulation
+
+MAX_BODY = 1_000_000
+PUSH_DELAY_S = 60
+SENT_TWICE = 40  # one body in so many
+ALONE = 5  # one hour in so many, dailies have bodies of their own
+ACTIVITY_TYPES = frozenset({"activities", "activityDetails", "manuallyUpdatedActivities", "moveIQActivities"})
+
+Request = tuple[float, bytes, frozenset[str]]
+"""When it is sent (UTC seconds), the body, the userIds in it."""
+
+
+class Upload(NamedTuple):
+    """A version of a participant's day that a sync brings."""
+
+    at: int
+    participant: int
+    day: int
+    version: Version
+
+
+def synced_at(life: Life, sync: Sync) -> int:
+    """When a sync is, UTC seconds."""
+    day = life.first + timedelta(days=sync.day)
+    return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) - JST_S + 60 * sync.minute
+
+
+def versions(life: Life, day: int) -> list[Version]:
+    """Every sending of a day's summaries, first to last; none if the day is absent or no sync follows it."""
+    if life.wear[day] == "absent":
+        return []
+    worn, since = life.wear[day] == "worn", 0
+    later = bisect_right(life.syncs, day, key=_sync_day)
+    sent: list[Version] = []
+    for sync in life.syncs[bisect_right(life.syncs, day - 1, key=_sync_day) : later]:
+        minute = sync.minute + (life.offset_s[day] - JST_S) // 60
+        upto = max(0, min(MINUTES - 15, minute // 15 * 15))
+        if worn and sync.partial and upto > since:
+            sent.append(Version(synced_at(life, sync), upto, since))
+            since = upto
+    if later < len(life.syncs):
+        sent.append(Version(synced_at(life, life.syncs[later]), MINUTES, since))
+    if worn and life.resent[day] and later + 1 < len(life.syncs):
+        sent.append(Version(synced_at(life, life.syncs[later + 1]), MINUTES, MINUTES, revision=1))
+    return sent
+
+
+def _sync_day(sync: Sync) -> int:
+    return sync.day
+
+
+def uploads(life: Life, number: int) -> list[Upload]:
+    """What sync `number` of a life brings, days out of order."""
+    sync = life.syncs[number]
+    at = synced_at(life, sync)
+    earliest = life.syncs[number - 2].day if number > 1 else 0
+    days = sorted(range(earliest, min(sync.day + 1, life.days)), key=lambda day: day * 7919 % 13)
+    return [
+        Upload(at, life.participant.index, day, version)
+        for day in days
+        for version in versions(life, day)
+        if version.at == at
+    ]
+
+
+def summaries(
+    life: Life, seed: int, index: int, version: Version, traps: Collection[str], *, day: Day | None = None
+) -> list[Record]:
+    """The summaries that a version of day `index` brings; `day` are its signals if they are at hand."""
+    if life.wear[index] == "idle":
+        records = idle_records(life, index)
+    else:
+        records = day_records(day or make_day(life, seed, index), version)
+    if traps and version.full:
+        plant(records, traps, stamp(life, index), life.participant.index, index)
+    return records
+
+
+def lives(sim: Simulation) -> Iterator[Life]:
+    """The lives of all participants, in order."""
+    dates = sim.dates()
+    for index in range(sim.participants):
+        yield live(make_participant(sim.seed, index), sim.seed, dates[0], len(dates))
+
+
+def requests(sim: Simulation) -> Iterator[Request]:
+    """All requests in the order of sending, repeated ones among them."""
+    repeats: list[tuple[float, int, Request]] = []
+    for number, request in enumerate(_first_requests(sim)):
+        at, body, users = request
+        while repeats and repeats[0][0] <= at:
+            yield heapq.heappop(repeats)[2]
+        yield request
+        check = zlib.crc32(body)
+        if check % SENT_TWICE == 0:
+            again = at + 120 + check % 5000
+            heapq.heappush(repeats, (again, number, (again, body, users)))
+    while repeats:
+        yield heapq.heappop(repeats)[2]
+
+
+def _first_requests(sim: Simulation) -> Iterator[Request]:
+    everyone = list(lives(sim))
+    next_sync = [0] * len(everyone)
+    for day in range(len(sim.dates()) + 1):
+        brought: list[Upload] = []
+        for life in everyone:
+            who = life.participant.index
+            while next_sync[who] < len(life.syncs) and life.syncs[next_sync[who]].day <= day:
+                brought += uploads(life, next_sync[who])
+                next_sync[who] += 1
+        brought.sort(key=lambda upload: upload.at)  # stable: the days of one sync stay out of order
+        for hour, group in groupby(brought, key=lambda upload: upload.at // 3600):
+            yield from _bodies_of_hour(sim, everyone, hour, group)
+
+
+def _bodies_of_hour(
+    sim: Simulation, everyone: list[Life], hour: int, brought: Iterator[Upload]
+) -> Iterator[Request]:
+    apart = zlib.crc32(b"%d %d" % (sim.seed, hour)) % ALONE == 0
+    open_bodies: dict[str, _Body] = {}
+    at = 0.0
+    for upload in brought:
+        at = upload.at + PUSH_DELAY_S
+        life = everyone[upload.participant]
+        user = life.participant.user_id
+        for record in summaries(life, sim.seed, upload.day, upload.version, sim.traps):
+            lane = _lane(record.type, apart)
+            body = open_bodies.setdefault(lane, _Body())
+            if body.size + len(record.text) > MAX_BODY:
+                yield at, body.json(), frozenset(body.users)
+                body = open_bodies[lane] = _Body()
+            body.add(record, user)
+    for body in open_bodies.values():
+        yield at, body.json(), frozenset(body.users)
+
+
+def _lane(kind: str, apart: bool) -> str:
+    if kind in ACTIVITY_TYPES:
+        return "activity"
+    return "dailies" if apart and kind == "dailies" else "wellness"
+
+
+class _Body:
+    """A request body under way: summaries by type."""
+
+    def __init__(self) -> None:
+        self.texts: dict[str, list[str]] = {}
+        self.users: set[str] = set()
+        self.size = 2
+
+    def add(self, record: Record, user: str) -> None:
+        """Take in a summary."""
+        if record.type not in self.texts:
+            self.texts[record.type] = []
+            self.size += len(record.type) + 6
+        self.texts[record.type].append(record.text)
+        self.users.add(user)
+        self.size += len(record.text) + 1
+
+    def json(self) -> bytes:
+        """The body as Garmin sends it."""
+        types = (f'"{kind}":[{",".join(texts)}]' for kind, texts in self.texts.items())
+        return ("{" + ",".join(types) + "}").encode("ascii")
