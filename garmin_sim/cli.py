@@ -6,17 +6,19 @@ Belongs here: options, progress and messages. Results go to stdout, everything e
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date, datetime
-from pathlib import Path
-from typing import Annotated
+from pathlib import Path  # typer reads the annotations
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.progress import Progress
 
 import garmin_sim
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 app = typer.Typer(
     help="A simulated Garmin cloud: participants, their data, and how Garmin delivers it.",
@@ -36,6 +38,7 @@ Traps = Annotated[str, typer.Option(help="Oddities of real data to plant: names 
 
 @app.command()
 def push(
+    *,
     to: Annotated[str, typer.Option(help="The URL that takes pushes, as the receiver printed it.")],
     participants: Participants = 20,
     weeks: Weeks = 8,
@@ -48,15 +51,14 @@ def push(
     sim = _simulation(participants, weeks, until, seed, traps)
     with _problems_in_one_line(), _progress("pushing") as on_progress:
         report = garmin_sim.push(sim, to, connections=connections, on_progress=on_progress)
-    megabytes = report.bytes / 1e6
-    typer.echo(
-        f"pushed {report.bodies} bodies, {megabytes:.1f} MB, in {report.seconds:.1f} s; {report.retries} retries"
-    )
+    sent = f"{report.bodies} bodies, {report.bytes / 1e6:.1f} MB"
+    typer.echo(f"pushed {sent}, in {report.seconds:.1f} s; {report.retries} retries")
 
 
 @app.command()
 def lake(
     directory: Annotated[Path, typer.Argument(help="The lake; lines go below raw/daily.")],
+    *,
     participants: Participants = 20,
     weeks: Weeks = 8,
     until: Until = None,

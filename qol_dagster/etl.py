@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from qol_dagster.engines import Engine
-    from qol_dagster.resources.storage import Lake, RawObject, TableName
+    from qol_dagster.resources.storage import Lake, RawObject
 
 BATCH_BYTES = 256 * 1024 * 1024
 """Raw bytes taken into the engine at once: enough to be fast, little enough for bounded memory."""
@@ -140,11 +140,11 @@ def materialize_daily(
     with lake.lock():
         with clock("list raw files"):
             raw = {day: lake.raw_objects(day) for week in mondays(weeks) for day in days_of(week)}
-        code = "\0".join((engine.name, code_version(), str(thresholds.as_dict()), identities.fingerprint()))
-        wanted = {day: _fingerprint(objects, code) for day, objects in raw.items()}
+        code = _code_fingerprint(engine.name, thresholds, identities)
+        wanted = {day: {"raw": raw_fingerprint(found), "code": code} for day, found in raw.items()}
         with clock("compare fingerprints"):
             notes = {day: lake.partition_metadata("daily", day) or {} for day in raw}
-        stale = [day for day in raw if force or notes[day].get("fingerprint") != wanted[day]]
+        stale = [day for day in raw if force or not _noted(notes[day], wanted[day])]
         done: dict[date, DayReport] = {}
         if stale:
             engine.load_table("participants", _participants(identities))
@@ -154,7 +154,9 @@ def materialize_daily(
             rows, counts = _compute_days(engine, lake, objects, thresholds, clock)
             with clock("write daily"):
                 for day in batch:
-                    done[day] = _day_report(day, raw[day], rows[day].num_rows, counts.get(day, {}), reused=False)
+                    done[day] = _day_report(
+                        day, raw[day], rows[day].num_rows, counts.get(day, {}), reused=False
+                    )
                     lake.write_table("daily", day, rows[day], _day_notes(done[day], wanted[day]))
     reports = [done[day] if day in done else _reused(day, raw[day], notes[day]) for day in sorted(raw)]
     return DailyReport(tuple(reports), clock.seconds)
@@ -180,7 +182,9 @@ def materialize_weekly(
             found = [lake.read_table("daily", day) for week in chosen for day in days_of(week)]
             schema = arrow_schema(DAILY)
             tables = [_conform(rows, schema) for rows in found if rows is not None]
-            engine.load_table("daily_metrics", _times_as_int(pa.concat_tables([schema.empty_table(), *tables])))
+            engine.load_table(
+                "daily_metrics", _times_as_int(pa.concat_tables([schema.empty_table(), *tables]))
+            )
         with clock("compute weekly"):
             found_rows = engine.run(weekly_rows(thresholds))
             computed = pa.array([computed_at] * found_rows.num_rows, pa.timestamp("ms", tz="UTC"))
@@ -198,7 +202,24 @@ def materialize_weekly(
 
 def mondays(days: Sequence[date]) -> list[date]:
     """The Mondays of the ISO weeks that these dates lie in, each once, in order."""
-    return sorted({day - timedelta(days=day.weekday()) for day in days})
+    return sorted({monday_of(day) for day in days})
+
+
+def monday_of(day: date) -> date:
+    """The Monday of a date's ISO week."""
+    return day - timedelta(days=day.weekday())
+
+
+def stale_weeks(lake: Lake, days: Sequence[date]) -> list[date]:
+    """The Mondays of those dates whose raw files are not the ones their daily partition was made from."""
+    return mondays(
+        [
+            day
+            for day in days
+            if (lake.partition_metadata("daily", day) or {}).get("raw")
+            != raw_fingerprint(lake.raw_objects(day))
+        ]
+    )
 
 
 def days_of(week: date) -> list[date]:
@@ -320,11 +341,12 @@ def _batches(raw: Mapping[date, Sequence[RawObject]]) -> Iterator[list[date]]:
         yield batch
 
 
-def _fingerprint(objects: Sequence[RawObject], code: str) -> str:
-    digest = hashlib.sha256(code.encode())
+def raw_fingerprint(objects: Sequence[RawObject]) -> str:
+    """Changes when a raw file of the date comes, goes or is written again."""
+    digest = hashlib.sha256()
     for item in objects:
         digest.update(f"{item.key}\0{item.size}\0{item.etag}\n".encode())
-    return digest.hexdigest()
+    return digest.hexdigest()[:32]
 
 
 def _day_report(
@@ -334,8 +356,17 @@ def _day_report(
     return DayReport(day, reused, rows, len(objects), sum(item.size for item in objects), full)
 
 
-def _day_notes(report: DayReport, fingerprint: str) -> dict[str, Any]:
-    return {"fingerprint": fingerprint, "rows": report.rows, "counts": dict(report.counts)}
+def _code_fingerprint(engine: str, thresholds: Thresholds, identities: Identities) -> str:
+    parts = (engine, code_version(), str(thresholds.as_dict()), identities.fingerprint())
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+
+
+def _noted(notes: Mapping[str, Any], wanted: Mapping[str, str]) -> bool:
+    return all(notes.get(name) == value for name, value in wanted.items())
+
+
+def _day_notes(report: DayReport, inputs: Mapping[str, str]) -> dict[str, Any]:
+    return {**inputs, "rows": report.rows, "counts": dict(report.counts)}
 
 
 def _reused(day: date, objects: Sequence[RawObject], notes: Mapping[str, Any]) -> DayReport:

@@ -92,7 +92,11 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
 def _mail_problems(values: Mapping[str, Any]) -> list[str]:
     if not values.get("smtp_host"):
         return []
-    return [f"QOL_{name.upper()} is needed with QOL_SMTP_HOST" for name in ("mail_from", "mail_to") if name not in values]
+    return [
+        f"QOL_{name.upper()} is needed with QOL_SMTP_HOST"
+        for name in ("mail_from", "mail_to")
+        if name not in values
+    ]
 
 
 def _unknown(name: str) -> str:

@@ -1,0 +1,55 @@
+"""The assets, as Dagster shows them: raw days, daily metrics, weekly metrics, the weekly table, the id map.
+
+Belongs here: keys, dependencies, partitions, policies. What is computed is `etl.py`'s.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dagster as dg
+
+from qol_dagster.assets.daily import daily_metrics_asset
+from qol_dagster.assets.weekly import weekly_metrics_asset, weekly_table_asset
+from qol_dagster.partitions import Partitions
+
+GROUP = "weekly_metrics"
+
+
+def all_assets(partitions: Partitions, owners: tuple[str, ...]) -> list[Any]:
+    """Every asset of the code location."""
+    options = {
+        "partitions_def": partitions.weekly,
+        "owners": list(owners),
+        "group_name": GROUP,
+        "backfill_policy": dg.BackfillPolicy.single_run(),
+        "retry_policy": dg.RetryPolicy(max_retries=1, delay=2),
+        "op_tags": {"dagster/max_runtime": "3600"},
+    }
+    return [
+        *_external(partitions, owners),
+        daily_metrics_asset(options),
+        weekly_metrics_asset(options),
+        weekly_table_asset(options),
+    ]
+
+
+def _external(partitions: Partitions, owners: tuple[str, ...]) -> list[dg.AssetSpec]:
+    return [
+        dg.AssetSpec(
+            "garmin_raw_daily",
+            description="Garmin's summaries exactly as received, one JSON object a line, under "
+            "`raw/daily/date=D/`. Written by the webhook; arrivals are reported by raw_arrivals_sensor.",
+            group_name="raw",
+            kinds={"json", "garmin"},
+            owners=list(owners),
+            partitions_def=partitions.daily,
+        ),
+        dg.AssetSpec(
+            "user_id_map",
+            description="Who is enrolled: Garmin user id -> participant id. The one place where both stand.",
+            group_name="raw",
+            kinds={"sqlite"},
+            owners=list(owners),
+        ),
+    ]

@@ -81,7 +81,9 @@ def _session(memory_mb: int, work: Path) -> Any:
     try:
         return builder.getOrCreate()
     except Exception as error:
-        raise EngineError(f"Spark could not start its Java: {type(error).__name__}. See `qol doctor`.") from error
+        raise EngineError(
+            f"Spark could not start its Java: {type(error).__name__}. See `qol doctor`."
+        ) from error
 
 
 def _point_to_java() -> None:
@@ -107,7 +109,9 @@ class SparkEngine:
     def load_records(self, lake: Lake, days: Mapping[date, Sequence[RawObject]]) -> None:
         """Register `records`: all lines of these days' files, typed, each line parsed once and kept."""
         self.session.catalog.clearCache()
-        folders = [lake.local_path(f"raw/daily/date={day.isoformat()}") for day, found in days.items() if found]
+        folders = [
+            lake.local_path(f"raw/daily/date={day.isoformat()}") for day, found in days.items() if found
+        ]
         lines = (
             self.session.read.option("basePath", lake.local_path("raw/daily"))
             .option("pathGlobFilter", "*.jsonl")

@@ -38,7 +38,16 @@ ROW = ["participant_id", "date"]
 LISTS = [field.name for field in FIELDS if field.kind in ("samples", "intervals")]
 NEWEST = ("received_ms", "duration_s", "ingest_id")
 # Only for records alike in all of the above: any fixed order, so that files in another order give the same rows.
-TIE_BREAKERS = ("summary_id", "steps", "active_s", "distance_m", "active_kcal", "resting_hr", "awake_s", "deep_s")
+TIE_BREAKERS = (
+    "summary_id",
+    "steps",
+    "active_s",
+    "distance_m",
+    "active_kcal",
+    "resting_hr",
+    "awake_s",
+    "deep_s",
+)
 
 
 @ibis.udf.scalar.builtin
@@ -58,7 +67,9 @@ def records_table() -> ir.Table:
 
 def participants_table() -> ir.Table:
     """The unbound table of enrolled users: Garmin's user id, our participant id, whether revoked."""
-    return ibis.table({"user_id": "string", "participant_id": "string", "revoked": "bool"}, name="participants")
+    return ibis.table(
+        {"user_id": "string", "participant_id": "string", "revoked": "bool"}, name="participants"
+    )
 
 
 @cache
@@ -373,9 +384,7 @@ def _exercise(current: ir.Table) -> ir.Table:
     seconds = (found.type == "activities").ifelse(found.duration_s, ibis.null("float64"))
     by_day = found.group_by(ROW).agg(exercise_sessions=session.sum(), exercise_s=_exact_sum(seconds))
     none = by_day.exercise_sessions == 0
-    return by_day.select(
-        *ROW, "exercise_sessions", exercise_min=none.ifelse(0.0, by_day.exercise_s / 60)
-    )
+    return by_day.select(*ROW, "exercise_sessions", exercise_min=none.ifelse(0.0, by_day.exercise_s / 60))
 
 
 def _steps_by_hour(current: ir.Table) -> ir.Table:

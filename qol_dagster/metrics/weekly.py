@@ -101,7 +101,9 @@ def _placed_in_week(days: ir.Table) -> ir.Table:
     date = days.date.cast("date")
     monday = date.truncate("W")
     day = date.epoch_days() - monday.epoch_days()
-    return days.mutate(week=monday.cast("string").left(10), day=day.cast("float64"), valid=days.is_valid_day.fill_null(False))
+    return days.mutate(
+        week=monday.cast("string").left(10), day=day.cast("float64"), valid=days.is_valid_day.fill_null(False)
+    )
 
 
 def _wear(days: ir.Table, thresholds: Thresholds) -> ir.Table:
@@ -123,9 +125,7 @@ def _over_valid_days(days: ir.Table) -> ir.Table:
     both = v.steps.notnull() & v.wear_min.notnull()
     has_rest = v.resting_hr_bpm.notnull()
     x, y = v.day, v.resting_hr_bpm
-    sums = {
-        f"stress_{level}": v[f"stress_{level}_min"].sum() for level in ("rest", "low", "medium", "high")
-    }
+    sums = {f"stress_{level}": v[f"stress_{level}_min"].sum() for level in ("rest", "low", "medium", "high")}
     week = v.group_by(WEEK).agg(
         **{name: v[column].mean() for name, column in _VALID_MEANS.items()},
         **{name: v[column].count() for name, column in _VALID_COUNTS.items()},
@@ -178,9 +178,7 @@ def _nights(days: ir.Table) -> ir.Table:
         sleep_tst_h_mean=nights.sleep_tst_min.mean() / 60,
         sleep_tst_h_sd=nights.sleep_tst_min.std(how="sample") / 60,
         sleep_tib_h_mean=nights.sleep_tib_min.mean() / 60,
-        nights_ge7h_pct=100
-        * nights.count(where=nights.sleep_tst_min >= LONG_NIGHT_MIN)
-        / nights.count(),
+        nights_ge7h_pct=100 * nights.count(where=nights.sleep_tst_min >= LONG_NIGHT_MIN) / nights.count(),
         **{name: nights[column].mean() for name, column in _NIGHT_MEANS.items()},
     )
     return week.rename(n_nights="n_sleeps_main")

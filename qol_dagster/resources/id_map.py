@@ -19,6 +19,9 @@ from qol_dagster.etl import Identities
 
 Status = Literal["active", "revoked", "pending"]
 
+CHANCE_LENGTH = 6
+"""Shorter ids (Garmin's have 32 characters) may be part of other text by chance."""
+
 _TABLE = """
     CREATE TABLE IF NOT EXISTS user_id_map (
         garmin_user_id TEXT PRIMARY KEY,
@@ -83,7 +86,9 @@ class IdMap:
                 (_now(), participant_id),
             ).rowcount
         if not changed:
-            raise IdMapError(f"there is no participant {participant_id}; `qol participants list` shows who there is")
+            raise IdMapError(
+                f"there is no participant {participant_id}; `qol participants list` shows who there is"
+            )
         return changed
 
     def identities(self) -> Identities:
@@ -138,12 +143,18 @@ class IdMap:
         return database
 
 
+def tells_user(text: str, garmin_user_id: str) -> bool:
+    """Whether a text gives a Garmin user id away: it is the id, or holds one long enough not to be there by chance."""
+    text, user = text.lower(), garmin_user_id.lower()
+    return text == user or (len(user) >= CHANCE_LENGTH and user in text)
+
+
 def _check_participant(participant: str, user: str) -> None:
     if not _PARTICIPANT.fullmatch(participant):
         raise IdMapError(
             f"{participant!r} cannot be a participant id: letters, digits, - and _, at most 64, are allowed"
         )
-    if user.lower() in participant.lower():
+    if tells_user(participant, user):
         raise IdMapError("a participant id must not hold the Garmin user id; choose another")
 
 

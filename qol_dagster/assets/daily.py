@@ -1,0 +1,104 @@
+"""`daily_metrics`: raw lines -> one row per participant and date."""
+
+from typing import Any
+
+import dagster as dg
+
+from qol_dagster.alerts import tell_of_failed_step
+from qol_dagster.assets.common import EtlConfig, preview, rows_of, seconds, weeks_of
+from qol_dagster.checks import check_rows, check_specs
+from qol_dagster.etl import DailyReport, days_of, materialize_daily
+from qol_dagster.lineage import table_metadata
+from qol_dagster.metrics.dictionary import DAILY, DEFAULT_THRESHOLDS
+from qol_dagster.resources.platform import Platform
+
+NAME = "daily_metrics"
+PREVIEW = ("date", "participant_id", "wear_min", "is_valid_day", "steps", "resting_hr_bpm", "sleep_tst_min")
+
+
+def daily_metrics_asset(options: dict[str, Any]) -> dg.AssetsDefinition:
+    """The asset; `options` are what all computed assets share."""
+
+    @dg.asset(
+        name=NAME,
+        description="Steps, heart rate, stress, sleep and wear time per participant and local date, as Parquet "
+        "under `processed/daily/date=D/`. Days whose raw files did not change are reused.",
+        deps=[
+            dg.AssetDep("garmin_raw_daily", partition_mapping=dg.TimeWindowPartitionMapping()),
+            "user_id_map",
+        ],
+        kinds={"duckdb", "parquet"},
+        check_specs=check_specs(NAME),
+        hooks={tell_of_failed_step},
+        metadata=table_metadata(DAILY, "garmin_raw_daily", "db_qol.daily_metrics"),
+        **options,
+    )
+    def daily_metrics(
+        context: dg.AssetExecutionContext, config: EtlConfig, platform: dg.ResourceParam[Platform]
+    ) -> dg.MaterializeResult:
+        lake, people, weeks = platform.lake(), platform.id_map(), weeks_of(context)
+        engine_name = None if config.engine == "default" else config.engine
+        with platform.engine(engine_name) as engine:
+            report = materialize_daily(
+                engine, lake, weeks, people.identities(), force=config.force, log=context.log.info
+            )
+            used = engine.name
+        rows = rows_of(lake, "daily", [day.date for day in report.days], DAILY)
+        ids = [one.garmin_user_id for one in people.list()]
+        for week in weeks:
+            context.add_asset_metadata(
+                _week_metadata(report, week), asset_key=NAME, partition_key=week.isoformat()
+            )
+        return dg.MaterializeResult(
+            metadata={
+                **_metadata(report, rows),
+                **table_metadata(
+                    DAILY, "garmin_raw_daily", "db_qol.daily_metrics", f"{lake.root}/processed/daily"
+                ),
+                "engine": used,
+                "thresholds": DEFAULT_THRESHOLDS.as_dict(),
+                "preview": preview(rows, PREVIEW),
+            },
+            check_results=check_rows(NAME, rows, DAILY, _total(report, "records"), ids),
+        )
+
+    return daily_metrics
+
+
+def _metadata(report: DailyReport, rows: Any) -> dict[str, Any]:
+    reused = sum(day.reused for day in report.days)
+    return {
+        "dagster/row_count": rows.num_rows,
+        "participants": len(rows["participant_id"].unique()),
+        "days_reused": reused,
+        "days_recomputed": len(report.days) - reused,
+        "bytes_read": sum(day.bytes_read for day in report.days),
+        "raw_files": sum(day.files for day in report.days),
+        "unmapped_users": max((day.counts["unmapped_users"] for day in report.days), default=0),
+        **{name: _total(report, name) for name in _TOTALS},
+        **seconds(report.seconds),
+    }
+
+
+_TOTALS = (
+    "lines",
+    "unreadable",
+    "misfiled",
+    "superseded",
+    "unmapped_records",
+    "revoked_records",
+    "unknown_type_records",
+)
+
+
+def _week_metadata(report: DailyReport, week: Any) -> dict[str, Any]:
+    days = [day for day in report.days if day.date in set(days_of(week))]
+    return {
+        "dagster/partition_row_count": sum(day.rows for day in days),
+        "partition_days_recomputed": sum(not day.reused for day in days),
+        "partition_bytes_read": sum(day.bytes_read for day in days),
+    }
+
+
+def _total(report: DailyReport, name: str) -> int:
+    return sum(day.counts[name] for day in report.days)

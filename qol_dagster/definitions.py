@@ -1,0 +1,36 @@
+"""The code location: everything Dagster loads, built from the settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+
+from qol_dagster.alerts import failure_sensor
+from qol_dagster.assets import all_assets
+from qol_dagster.jobs import weekly_job
+from qol_dagster.partitions import partitions_from
+from qol_dagster.resources.platform import Platform
+from qol_dagster.schedules import weekly_schedule
+from qol_dagster.sensors import arrivals_sensor
+from qol_dagster.settings import Settings, load_settings
+
+
+def build_defs(settings: Settings, *, resource_overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
+    """The definitions of a deployment; tests swap resources through `resource_overrides`."""
+    resources = {"platform": Platform(settings), **(resource_overrides or {})}
+    platform = resources["platform"]
+    partitions = partitions_from(settings.start_date)
+    job = weekly_job(partitions, settings.owners)
+    return dg.Definitions(
+        assets=all_assets(partitions, settings.owners),
+        jobs=[job],
+        schedules=[weekly_schedule(job)],
+        sensors=[arrivals_sensor(platform, job, settings.start_date), failure_sensor(platform)],
+        resources=resources,
+        executor=dg.in_process_executor,
+    )
+
+
+defs = build_defs(load_settings())

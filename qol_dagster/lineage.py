@@ -1,0 +1,55 @@
+"""What Dagster shows of the tables: column schemas and column lineage, generated from the dictionary."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import dagster as dg
+
+from qol_dagster.metrics.dictionary import Metric
+
+
+def table_metadata(
+    metrics: Sequence[Metric], upstream: str, table_name: str | None = None, uri: str | None = None
+) -> dict[str, Any]:
+    """`dagster/column_schema`, `dagster/column_lineage`, and the table's name and URI where it has them."""
+    return {
+        "dagster/column_schema": column_schema(metrics),
+        "dagster/column_lineage": column_lineage(metrics, upstream),
+        **({"dagster/table_name": table_name} if table_name else {}),
+        **({"dagster/uri": uri} if uri else {}),
+    }
+
+
+def column_schema(metrics: Sequence[Metric]) -> dg.TableSchema:
+    """Every column with its type, unit and definition."""
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                name=metric.name,
+                type=metric.type,
+                description=metric.comment,
+                constraints=dg.TableColumnConstraints(nullable=metric.nullable),
+                tags={"unit": _tag(metric.unit)} if _tag(metric.unit) else None,
+            )
+            for metric in metrics
+        ]
+    )
+
+
+def column_lineage(metrics: Sequence[Metric], upstream: str) -> dg.TableColumnLineage:
+    """Which columns of the asset before it each column comes from."""
+    key = dg.AssetKey(upstream)
+    return dg.TableColumnLineage(
+        deps_by_column={
+            metric.name: [dg.TableColumnDep(asset_key=key, column_name=name) for name in metric.inputs]
+            for metric in metrics
+            if metric.inputs
+        }
+    )
+
+
+def _tag(unit: str) -> str:
+    spelled = unit.replace("%", "percent").replace("/", "_per_")
+    return "".join(letter if letter.isalnum() or letter in "_.-" else "_" for letter in spelled).strip("_")

@@ -1,0 +1,53 @@
+"""What a deployment runs on: lake, id map, engine, catalogue and notifier behind one resource.
+
+Belongs here: which form of each a target uses. Opening one happens when it is asked for, so that loading the
+definitions touches nothing.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from qol_dagster.engines import Engine, EngineName, open_engine
+from qol_dagster.resources.id_map import IdMap
+from qol_dagster.resources.notifier import LogNotifier, Notifier, SmtpNotifier
+from qol_dagster.resources.storage import Lake
+
+if TYPE_CHECKING:
+    from qol_dagster.settings import Settings
+
+
+@dataclass(frozen=True)
+class Platform:
+    """The local target: a folder, SQLite, an engine in this process, mail by SMTP if it is configured."""
+
+    settings: Settings
+
+    def lake(self) -> Lake:
+        """The lake under QOL_HOME."""
+        return Lake.local(self.settings.lake_dir)
+
+    def id_map(self) -> IdMap:
+        """Who is enrolled."""
+        return IdMap(self.settings.id_map_path)
+
+    def engine(self, name: EngineName | None = None) -> AbstractContextManager[Engine]:
+        """An engine, by default the one of the settings."""
+        return open_engine(
+            name or self.settings.engine, memory_mb=self.settings.memory_mb, temp_dir=self.settings.temp_dir
+        )
+
+    def notifier(self) -> Notifier:
+        """Who is told of failures: the people of QOL_MAIL_TO, and the log in any case."""
+        return SmtpNotifier(self.settings) if self.settings.smtp_host else LogNotifier()
+
+    def count_rows(self, table: str, partition: str) -> int:
+        """Rows the catalogue shows for one partition of `db_qol.<table>`."""
+        from qol_dagster.resources.catalogue import query  # noqa: PLC0415
+
+        found = query(
+            self.settings.lake_dir, f"SELECT count(*) FROM db_qol.{table} WHERE date = '{partition}'"
+        )
+        return int(found.rows[0][0])

@@ -1,0 +1,149 @@
+"""Running the weekly job from a command line: the same job the schedule runs, in this process.
+
+Belongs here: which weeks may be asked for, Dagster's home, and what came of a run.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from qol_dagster.etl import mondays
+from qol_dagster.settings import Settings
+
+DAGSTER_YAML = """\
+# Written once; yours to change. Runs, schedules and events are kept beside this file.
+telemetry:
+  enabled: false
+run_monitoring:
+  enabled: true
+run_retries:
+  enabled: true
+concurrency:
+  runs:
+    max_concurrent_runs: 2
+"""
+
+
+class WeekError(ValueError):
+    """A week cannot be computed; the message says which and why."""
+
+
+@dataclass(frozen=True)
+class RunOutcome:
+    """What came of a run. `message` is the reason of a failure, without ids of people."""
+
+    success: bool
+    run_id: str
+    message: str
+    weekly_rows: dict[date, int]
+    days_reused: int
+    days_recomputed: int
+    seconds: float
+
+
+def materialize_weeks(
+    settings: Settings, weeks: Sequence[date], engine: str = "default", *, force: bool = False
+) -> RunOutcome:
+    """Run `weekly_metrics_job` once for all weeks from the first to the last of these dates' weeks.
+
+    The run is kept in Dagster's home, where its UI shows it. Raises WeekError for weeks that are not over or lie
+    before the start date.
+    """
+    chosen = check_weeks(settings, weeks)
+    started = time.perf_counter()
+    with dagster_instance(settings) as instance:
+        from qol_dagster.definitions import build_defs  # noqa: PLC0415
+
+        job = build_defs(settings).resolve_job_def("weekly_metrics_job")
+        result = job.execute_in_process(
+            instance=instance,
+            raise_on_error=False,
+            run_config=_run_config(engine, force),
+            tags={
+                "dagster/asset_partition_range_start": chosen[0].isoformat(),
+                "dagster/asset_partition_range_end": chosen[-1].isoformat(),
+            },
+        )
+        return _outcome(settings, result, chosen, time.perf_counter() - started)
+
+
+def check_weeks(settings: Settings, weeks: Sequence[date]) -> list[date]:
+    """The Mondays asked for, when all of them can be computed."""
+    from qol_dagster.partitions import is_closed, today  # noqa: PLC0415
+
+    chosen = mondays(weeks)
+    if not chosen:
+        raise WeekError("no week was named")
+    if chosen[0] < settings.start_date:
+        raise WeekError(
+            f"the week of {chosen[0]} lies before the start date {settings.start_date}; set QOL_START_DATE earlier"
+        )
+    if not is_closed(chosen[-1], today()):
+        raise WeekError(f"the week of {chosen[-1]} is not over yet in Japan; ask again after its Sunday")
+    return chosen
+
+
+@contextmanager
+def dagster_instance(settings: Settings) -> Iterator[Any]:
+    """The instance of QOL_HOME/dagster, made on first use."""
+    home = prepare_dagster_home(settings)
+    import dagster as dg  # noqa: PLC0415
+
+    with dg.DagsterInstance.from_config(home) as instance:
+        yield instance
+
+
+def prepare_dagster_home(settings: Settings) -> str:
+    """Make QOL_HOME/dagster with a calm configuration, and give its path."""
+    home = settings.dagster_home.absolute()
+    home.mkdir(parents=True, exist_ok=True)
+    config = home / "dagster.yaml"
+    if not config.exists():
+        config.write_text(DAGSTER_YAML)
+    os.environ.setdefault("DAGSTER_HOME", str(home))
+    return str(home)
+
+
+def _run_config(engine: str, force: bool) -> dict[str, Any]:
+    ops = {"daily_metrics": {"config": {"engine": engine, "force": force}}}
+    ops["weekly_metrics"] = {"config": {"engine": engine, "force": force}}
+    return {"ops": ops, "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+def _outcome(settings: Settings, result: Any, weeks: list[date], seconds: float) -> RunOutcome:
+    if not result.success:
+        return RunOutcome(False, result.run_id, _reason(settings, result), {}, 0, 0, seconds)
+    daily = result.asset_materializations_for_node("daily_metrics")[0].metadata
+    weekly = result.asset_materializations_for_node("weekly_metrics_table")
+    rows = {
+        date.fromisoformat(one.partition): int(one.metadata["dagster/partition_row_count"].value)
+        for one in weekly
+    }
+    return RunOutcome(
+        True,
+        result.run_id,
+        "",
+        {week: rows[week] for week in weeks},
+        int(daily["days_reused"].value),
+        int(daily["days_recomputed"].value),
+        seconds,
+    )
+
+
+def _reason(settings: Settings, result: Any) -> str:
+    from qol_dagster.alerts import scrubbed, unspeakable  # noqa: PLC0415
+    from qol_dagster.resources.platform import Platform  # noqa: PLC0415
+
+    for event in result.all_events:
+        if event.is_step_failure and event.step_failure_data.error:
+            error = event.step_failure_data.error
+            while error.cause:
+                error = error.cause
+            return scrubbed(error.message, unspeakable(Platform(settings)))
+    return "the run failed; its log in Dagster says why"
