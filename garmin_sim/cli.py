@@ -86,9 +86,7 @@ def main() -> None:
     app()
 
 
-def _simulation(
-    participants: int, weeks: int, until: date | None, seed: int, traps: str
-) -> garmin_sim.Simulation:
+def _simulation(participants: int, weeks: int, until: date | None, seed: int, traps: str) -> garmin_sim.Simulation:
     last = until.date() if isinstance(until, datetime) else until
     names = frozenset(name.strip() for name in traps.split(",") if name.strip())
     with _problems_in_one_line():

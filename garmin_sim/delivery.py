@@ -142,9 +142,7 @@ def _first_requests(sim: Simulation) -> Iterator[Request]:
             yield from _bodies_of_hour(sim, everyone, hour, group)
 
 
-def _bodies_of_hour(
-    sim: Simulation, everyone: list[Life], hour: int, brought: Iterator[Upload]
-) -> Iterator[Request]:
+def _bodies_of_hour(sim: Simulation, everyone: list[Life], hour: int, brought: Iterator[Upload]) -> Iterator[Request]:
     apart = zlib.crc32(b"%d %d" % (sim.seed, hour)) % ALONE == 0
     open_bodies: dict[str, _Body] = {}
     at = 0.0

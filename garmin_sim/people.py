@@ -196,8 +196,7 @@ def live(participant: Participant, seed: int, first: date, days: int) -> Life:
         offset_s=offset,
         illness=illness,
         wear=wear,
-        night_worn=[not never and not flown[d] and (steady or not tired[d]) for d in range(days)]
-        + [not never],
+        night_worn=[not never and not flown[d] and (steady or not tired[d]) for d in range(days)] + [not never],
         exercise_min=_exercise(participant, rng, illness, days),
         device_change=days // 2 if participant.persona == "new_device" else -1,
         syncs=syncs,
@@ -251,9 +250,7 @@ def _wear(participant: Participant, rng: np.random.Generator, days: int) -> list
     return states[:quiet] + ["absent"] * (days - quiet)
 
 
-def _exercise(
-    participant: Participant, rng: np.random.Generator, illness: list[float], days: int
-) -> list[int]:
+def _exercise(participant: Participant, rng: np.random.Generator, illness: list[float], days: int) -> list[int]:
     minutes = np.clip(rng.normal(45, 15, days), 15, 110).astype(int)
     does = rng.random(days) < participant.exercise_chance
     return [int(m) if d and not ill else 0 for m, d, ill in zip(minutes, does, illness, strict=False)]

@@ -231,8 +231,7 @@ def _steps(draft: _Draft, asleep: Bools, session: Session | None) -> tuple[Ints,
     count = max(1, int((wanted - 1600 - 2300 * works) / 900))
     starts = draft.rng.integers(wake + 20, max(wake + 60, 1250), count).tolist()
     bouts += [
-        Bout(begin, minutes)
-        for begin, minutes in zip(starts, draft.rng.integers(4, 14, count).tolist(), strict=True)
+        Bout(begin, minutes) for begin, minutes in zip(starts, draft.rng.integers(4, 14, count).tolist(), strict=True)
     ]
     pace = 104 + int(draft.rng.integers(-8, 9))
     draws = draft.rng.random(MINUTES)

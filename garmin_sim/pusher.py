@@ -118,9 +118,7 @@ def push(
         raise ValueError("the URL to push to must begin with http:// or https:// and name a host")
     begun, sender = time.monotonic(), _Sender(parts, patience_s)
     try:
-        bodies, size, retries = _send_all(
-            sim, sender, connections, on_progress or (lambda _done, _total: None)
-        )
+        bodies, size, retries = _send_all(sim, sender, connections, on_progress or (lambda _done, _total: None))
     finally:
         sender.close()
     return PushReport(bodies, size, retries, time.monotonic() - begun)

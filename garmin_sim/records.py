@@ -185,9 +185,7 @@ def _daily_stress(day: Day, upto: int) -> str:
     counts = np.histogram(known, (0, 26, 51, 76, 101))[0] * 180
     rest, low, medium, high = counts.tolist()
     average, change = int(known.mean()), np.diff(battery)
-    quality = ("calm", "balanced", "stressful", "very_stressful")[
-        int(np.searchsorted((26, 38, 50), average, "right"))
-    ]
+    quality = ("calm", "balanced", "stressful", "very_stressful")[int(np.searchsorted((26, 38, 50), average, "right"))]
     return (
         f',"averageStressLevel":{average},"maxStressLevel":{int(known.max())},'
         f'"stressDurationInSeconds":{low + medium + high},"restStressDurationInSeconds":{rest},'
@@ -202,9 +200,7 @@ def _daily_stress(day: Day, upto: int) -> str:
 def _daily_before_landing(day: Day, mark: Stamp, version: Version) -> str:
     """On a day that began under another clock: what the device had sent before its clock moved."""
     old_offset = day.life.offset_s[day.index - 1]
-    before = Stamp(
-        mark.user_id, mark.short_id, mark.day, mark.midnight_s + mark.offset_s - old_offset, old_offset
-    )
+    before = Stamp(mark.user_id, mark.short_id, mark.day, mark.midnight_s + mark.offset_s - old_offset, old_offset)
     return daily(day, before, Version(version.at, 8 * 60))
 
 
@@ -223,9 +219,7 @@ def _stress_between(day: Day, mark: Stamp, begin: int, end: int) -> str:
     part = slice(begin // 3, end // 3)
     events = ""
     if day.night and not begin and day.night.wake <= end:
-        gain = int(day.battery[max(0, day.night.wake // 3 - 1)]) - int(
-            day.battery[max(0, day.night.onset // 3)]
-        )
+        gain = int(day.battery[max(0, day.night.wake // 3 - 1)]) - int(day.battery[max(0, day.night.onset // 3)])
         events = (
             f'{{"eventType":"SLEEP","eventStartTimeInSeconds":{mark.at(day.night.onset)},'
             f'"eventStartTimeOffsetInSeconds":{mark.offset_s},'

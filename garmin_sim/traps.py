@@ -45,9 +45,7 @@ def _text(fields: Fields) -> str:
 
 
 def _average_stresslevel(records: list[Record], _mark: Stamp, _pair: int) -> None:
-    _edit(
-        records, "dailies", lambda daily: daily.update(averageStresslevel=daily.pop("averageStressLevel", -1))
-    )
+    _edit(records, "dailies", lambda daily: daily.update(averageStresslevel=daily.pop("averageStressLevel", -1)))
 
 
 def _missing_calendar_date(records: list[Record], _mark: Stamp, _pair: int) -> None:

@@ -97,9 +97,7 @@ def tell_of_failed_step(context: dg.HookContext) -> None:
     run = context.instance.get_run_by_id(context.run_id) if context.run_id else None
     tell_once(
         context.resources.platform,
-        Alert(
-            context.run_id, context.job_name, partition_of(run.tags if run else {}), context.op.name, reason
-        ),
+        Alert(context.run_id, context.job_name, partition_of(run.tags if run else {}), context.op.name, reason),
     )
 
 

@@ -154,9 +154,7 @@ def materialize_daily(
             rows, counts = _compute_days(engine, lake, objects, thresholds, clock)
             with clock("write daily"):
                 for day in batch:
-                    done[day] = _day_report(
-                        day, raw[day], rows[day].num_rows, counts.get(day, {}), reused=False
-                    )
+                    done[day] = _day_report(day, raw[day], rows[day].num_rows, counts.get(day, {}), reused=False)
                     lake.write_table("daily", day, rows[day], _day_notes(done[day], wanted[day]))
     reports = [done[day] if day in done else _reused(day, raw[day], notes[day]) for day in sorted(raw)]
     return DailyReport(tuple(reports), clock.seconds)
@@ -182,9 +180,7 @@ def materialize_weekly(
             found = [lake.read_table("daily", day) for week in chosen for day in days_of(week)]
             schema = arrow_schema(DAILY)
             tables = [_conform(rows, schema) for rows in found if rows is not None]
-            engine.load_table(
-                "daily_metrics", _times_as_int(pa.concat_tables([schema.empty_table(), *tables]))
-            )
+            engine.load_table("daily_metrics", _times_as_int(pa.concat_tables([schema.empty_table(), *tables])))
         with clock("compute weekly"):
             found_rows = engine.run(weekly_rows(thresholds))
             computed = pa.array([computed_at] * found_rows.num_rows, pa.timestamp("ms", tz="UTC"))
@@ -195,8 +191,7 @@ def materialize_weekly(
                 notes = {"metrics_version": METRICS_VERSION, "engine": engine.name, **thresholds.as_dict()}
                 lake.write_table("weekly", week, rows[week], notes)
     return tuple(
-        WeekReport(week, rows[week].num_rows, lake.partition_uri("weekly", week), clock.seconds)
-        for week in chosen
+        WeekReport(week, rows[week].num_rows, lake.partition_uri("weekly", week), clock.seconds) for week in chosen
     )
 
 
@@ -216,8 +211,7 @@ def stale_weeks(lake: Lake, days: Sequence[date]) -> list[date]:
         [
             day
             for day in days
-            if (lake.partition_metadata("daily", day) or {}).get("raw")
-            != raw_fingerprint(lake.raw_objects(day))
+            if (lake.partition_metadata("daily", day) or {}).get("raw") != raw_fingerprint(lake.raw_objects(day))
         ]
     )
 
@@ -249,10 +243,7 @@ def arrow_schema(metrics: Sequence[Metric]) -> pa.Schema:
         "list<float64>": pa.list_(pa.float64()),
     }
     return pa.schema(
-        [
-            pa.field(metric.name, types[metric.type], metadata={"comment": metric.comment})
-            for metric in metrics
-        ]
+        [pa.field(metric.name, types[metric.type], metadata={"comment": metric.comment}) for metric in metrics]
     )
 
 

@@ -121,10 +121,7 @@ def _outcome(settings: Settings, result: Any, weeks: list[date], seconds: float)
         return RunOutcome(False, result.run_id, _reason(settings, result), {}, 0, 0, seconds)
     daily = result.asset_materializations_for_node("daily_metrics")[0].metadata
     weekly = result.asset_materializations_for_node("weekly_metrics_table")
-    rows = {
-        date.fromisoformat(one.partition): int(one.metadata["dagster/partition_row_count"].value)
-        for one in weekly
-    }
+    rows = {date.fromisoformat(one.partition): int(one.metadata["dagster/partition_row_count"].value) for one in weekly}
     return RunOutcome(
         True,
         result.run_id,

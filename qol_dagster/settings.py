@@ -93,9 +93,7 @@ def _mail_problems(values: Mapping[str, Any]) -> list[str]:
     if not values.get("smtp_host"):
         return []
     return [
-        f"QOL_{name.upper()} is needed with QOL_SMTP_HOST"
-        for name in ("mail_from", "mail_to")
-        if name not in values
+        f"QOL_{name.upper()} is needed with QOL_SMTP_HOST" for name in ("mail_from", "mail_to") if name not in values
     ]
 
 

@@ -364,9 +364,7 @@ EXPECTED: dict[str, object] = {
     # Their squares 202500, 160000, 108900, 90000, 186624, 90000 make 838024.
     "sleep_tst_h_sd": math.sqrt((838024 - 2212**2 / 6) / 5) / 60,
     "sleep_tib_h_mean": (480 + 420 + 360 + 300 + 480 + 324) / 6 / 60,
-    "sleep_efficiency_mean": 100
-    * (450 / 480 + 400 / 420 + 330 / 360 + 300 / 300 + 432 / 480 + 300 / 324)
-    / 6,
+    "sleep_efficiency_mean": 100 * (450 / 480 + 400 / 420 + 330 / 360 + 300 / 300 + 432 / 480 + 300 / 324) / 6,
     "sleep_waso_min_mean": (20 + 20 + 30 + 48 + 24) / 5,  # Friday has no awake time, not none of it
     # Stages: 90/450 100/400 66/330 - 108/432 30/300, and so on; Friday has none.
     "sleep_deep_pct_mean": (20 + 25 + 20 + 25 + 10) / 5,

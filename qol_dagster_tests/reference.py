@@ -329,9 +329,7 @@ def wear(daily: Record | None, stress: list[Record]) -> Row:
     return {
         "wear_min": wear_min,
         "wear_source": source,
-        "valid_minutes_hours": valid_hours(daily, [offset for offset, _ in beats])
-        if daily and beats
-        else None,
+        "valid_minutes_hours": valid_hours(daily, [offset for offset, _ in beats]) if daily and beats else None,
         "is_valid_day": None if wear_min is None else wear_min >= VALID_DAY_MIN,
     }
 
@@ -563,9 +561,7 @@ def reference_weekly(daily_rows: list[Row], monday: date) -> list[Row]:
     in_week = [row for row in daily_rows if monday <= row["date"] < monday + timedelta(days=7)]
     people = sorted({row["participant_id"] for row in in_week})
     return [
-        weekly_row(
-            who, monday, sorted((r for r in in_week if r["participant_id"] == who), key=lambda r: r["date"])
-        )
+        weekly_row(who, monday, sorted((r for r in in_week if r["participant_id"] == who), key=lambda r: r["date"]))
         for who in people
     ]
 
@@ -660,9 +656,7 @@ def who_activity(mvpa: float | None, n_valid: int) -> str | None:
 def weekly_heart(days: list[Row], valid: list[Row], monday: date) -> Row:
     """Heart rate over valid days, heart-rate variability over all nights."""
     resting = [
-        ((day["date"] - monday).days, day["resting_hr_bpm"])
-        for day in valid
-        if day["resting_hr_bpm"] is not None
+        ((day["date"] - monday).days, day["resting_hr_bpm"]) for day in valid if day["resting_hr_bpm"] is not None
     ]
     beats = values(valid, "hr_mean_bpm")
     rmssd = values(days, "hrv_rmssd_ms")

@@ -267,9 +267,7 @@ def ordinary(lake: Lake) -> None:
         lake.put("hrv", user, day, at=-30, lastNightAvg=40 + 2 * day, hrvValues={"300": 41})
         lake.put("userMetrics", user, day, startTimeInSeconds=DROP, vo2Max=44.5, fitnessAge=33)
         lake.put("pulseox", user, day, onDemand=False, timeOffsetSpo2Values={"0": 70})
-        lake.put(
-            "allDayRespiration", user, day, calendarDate=DROP, timeOffsetEpochToBreaths={"0": 15.5, "60": 16}
-        )
+        lake.put("allDayRespiration", user, day, calendarDate=DROP, timeOffsetEpochToBreaths={"0": 15.5, "60": 16})
         for hour in range(24):
             epoch = {"activityType": "WALKING", "steps": 100 * hour, "duration": 900, "calendarDate": DROP}
             lake.put("epochs", user, day, at=60 * hour, **epoch)
@@ -356,9 +354,7 @@ def drifted_times(lake: Lake) -> None:
     lake.put("epochs", user, FRI, startTimeOffsetInSeconds=DROP, steps=10)
     lake.put("epochs", user, FRI, body="b", at=-60, steps=7)
     start = lake.utc(SAT)
-    lake.put(
-        "dailies", user, SAT, startTimeInSeconds=f" {start} ", startTimeOffsetInSeconds=str(JST_S), steps=1
-    )
+    lake.put("dailies", user, SAT, startTimeInSeconds=f" {start} ", startTimeOffsetInSeconds=str(JST_S), steps=1)
     lake.put("dailies", user, SUN, startTimeInSeconds=lake.utc(SUN) * 1000, steps=1)
 
 
@@ -370,9 +366,7 @@ def levels_of_sleep(lake: Lake) -> None:
     def upto(day: int, minute: float, **extra: Any) -> Line:
         return {"startTimeInSeconds": lake.utc(day), "endTimeInSeconds": lake.utc(day, minute)} | extra
 
-    lake.sleep(
-        user, MON, 0, 7, sleepLevelsMap={"deep": [upto(MON, 400)], "awake": [upto(MON, 500)], "rem": []}
-    )
+    lake.sleep(user, MON, 0, 7, sleepLevelsMap={"deep": [upto(MON, 400)], "awake": [upto(MON, 500)], "rem": []})
     lake.sleep(user, TUE, 0, 7, sleepLevelsMap={"unmeasurable": [upto(TUE, 450)], "light": [upto(TUE, 30)]})
     odd_ends: list[Any] = [start, start - 5, start + 48 * HOUR + 1, None, "abc", True, [], 10**16]
     odd: list[Any] = [upto(MON, 0, endTimeInSeconds=end) for end in odd_ends]
@@ -389,9 +383,7 @@ def levels_of_sleep(lake: Lake) -> None:
 def odd_text(lake: Lake) -> None:
     """Numbers where text is due, and text that is hard to carry."""
     user = lake.person("odd-text")
-    lake.put(
-        "dailies", user, MON, summaryId=12345, steps=1, note='line\u2028separator \u0085 \\ " é 🌙 \t end'
-    )
+    lake.put("dailies", user, MON, summaryId=12345, steps=1, note='line\u2028separator \u0085 \\ " é 🌙 \t end')
     lake.put("dailies", user, TUE, summaryId={"id": 5}, steps=2, activityType=7)
     lake.put("dailies", user, WED, calendarDate=20251105, steps=3)
     lake.put("sleeps", user, MON, duration=7 * HOUR, validation=5)
@@ -417,9 +409,7 @@ def versions(lake: Lake) -> None:
     user = lake.person("versions")
     noon, later = lake.received(MON, 3), lake.received(MON, 15)
     lake.put("dailies", user, MON, body="late", summaryId="new", steps=500, _received_at=later, duration=100)
-    lake.put(
-        "dailies", user, MON, body="early", summaryId="old", steps=900, _received_at=noon, duration=86400
-    )
+    lake.put("dailies", user, MON, body="early", summaryId="old", steps=900, _received_at=noon, duration=86400)
     for body, duration, steps in (("x", 40000, 1), ("y", 80000, 2), ("z", 60000, 3)):
         lake.put("dailies", user, TUE, body=body, duration=duration, steps=steps)
     for body, steps in (("p", 10), ("q", 20), ("r", 30)):
@@ -514,9 +504,7 @@ def keys(lake: Lake) -> None:
             for body in ("a", "b"):
                 lake.put(kind, user, SAT, body=body, weightInGrams=60000, **weight)
     for body in ("a", "b"):
-        lake.put(
-            "userMetrics", user, SUN, body=body, at=len(body), vo2Max=40 if body == "a" else 41, fitnessAge=30
-        )
+        lake.put("userMetrics", user, SUN, body=body, at=len(body), vo2Max=40 if body == "a" else 41, fitnessAge=30)
         change = {"changeTimeInSeconds": lake.utc(SUN, 5), "permissions": ["ACTIVITY_EXPORT"]}
         bare = {"startTimeInSeconds": DROP, "calendarDate": DROP, "_received_at": lake.received(SUN, 2)}
         lake.put("userPermissionsChange", user, SUN, body=body, summaryId=body, **change, **bare)
@@ -583,9 +571,7 @@ def naps(lake: Lake) -> None:
     lake.sleep(user, SAT, 0, 0)
     lake.sleep(user, SAT, 5, -1)
     lake.sleep(user, SUN, 0, 7, body="n5", timeOffsetSleepSpo2={"0": 0}, timeOffsetSleepRespiration={"0": -1})
-    lake.sleep(
-        user, SUN, 600, 1, body="n5", timeOffsetSleepSpo2={"0": 99}, timeOffsetSleepRespiration={"0": 22}
-    )
+    lake.sleep(user, SUN, 600, 1, body="n5", timeOffsetSleepSpo2={"0": 99}, timeOffsetSleepRespiration={"0": 22})
     lake.put("pulseox", user, SUN, onDemand="False", timeOffsetSpo2Values={"0": 93, "60": "91", "120": -4})
     # An update turned a sleep into one off the wrist: there is no sleep.
     lake.sleep(user, TUE, 2, 6, body="u1", _received_at=lake.received(WED, 1))
@@ -605,9 +591,7 @@ def exercise(lake: Lake) -> None:
     lake.put("activities", user, FRI, at=2, duration=90)
     lake.put("activities", user, FRI, at=3, duration=90, isParent=False, parentSummaryId="p", manual=True)
     lake.put("activityDetails", user, SAT, duration=4000)
-    lake.put(
-        "activityFiles", user, SUN, callbackURL="https://apis.garmin.com/wellness-api/rest/activityFile?id=1"
-    )
+    lake.put("activityFiles", user, SUN, callbackURL="https://apis.garmin.com/wellness-api/rest/activityFile?id=1")
 
 
 # --- where a record lies ---
@@ -636,9 +620,7 @@ def misfiled(lake: Lake) -> None:
         {},
     ]
     for i, text in enumerate(undated):
-        lake.put(
-            "stressDetails", user, WED, at=i, calendarDate=text, timeOffsetStressLevelValues={"0": 10 * i}
-        )
+        lake.put("stressDetails", user, WED, at=i, calendarDate=text, timeOffsetStressLevelValues={"0": 10 * i})
         lake.put(
             "stressDetails",
             user,
@@ -672,9 +654,7 @@ def misfiled(lake: Lake) -> None:
     }
     lake.put("activityDetails", user, SUN, **no_date, **no_start, summary=nested)
     lake.put("activityDetails", user, SUN, into=MON, body="e", **no_date, **no_start, summary=nested)
-    lake.put(
-        "activityDetails", user, SUN, body="f", summaryId="g", **no_date, **no_start, summary="not an object"
-    )
+    lake.put("activityDetails", user, SUN, body="f", summaryId="g", **no_date, **no_start, summary="not an object")
     for name in ("offsetStartTimeInSeconds", "offsetInSeconds"):
         renamed = {"startTimeInSeconds": lake.utc(SUN, 20), "startTimeOffsetInSeconds": DROP, name: JST_S}
         lake.put("healthSnapshot", user, SUN, body=name, summaryId=name, **no_date, **renamed)
@@ -740,14 +720,10 @@ def odd_files(lake: Lake) -> None:
     lake.put_file(THU, "wrong.jsonl", b"\n".join([*wrong, b"  " + daily(THU, 1004) + b"  ", b""]))
     windows = daily(FRI, 1005) + b"\r\n\r\n" + dump({"userId": "x"}) + b"\r\n"
     lake.put_file(FRI, "windows.jsonl", windows)
-    broken = daily(SAT, 99999, durationInSeconds=90000, note="@").replace(
-        b'"@"', b'"\xff\xfe broken \xe3\x81"'
-    )
+    broken = daily(SAT, 99999, durationInSeconds=90000, note="@").replace(b'"@"', b'"\xff\xfe broken \xe3\x81"')
     lake.put_file(SAT, "not-utf8.jsonl", b"\n".join([daily(SAT, 1006), b"\xff\xfe\x00", broken, b""]))
     # The whole file is one very long line.
-    lake.put_file(
-        SUN, "long.jsonl", daily(SUN, 1007, note="x" * 100_000, deep={"a": [{"b": [1, {"c": None}]}]})
-    )
+    lake.put_file(SUN, "long.jsonl", daily(SUN, 1007, note="x" * 100_000, deep={"a": [{"b": [1, {"c": None}]}]}))
 
 
 # --- worn time ---
@@ -783,9 +759,7 @@ def worn_time(lake: Lake) -> None:
     ]
     for weekday, values in enumerate(levels):
         lake.put("stressDetails", stress, weekday, timeOffsetStressLevelValues=threes(values))
-        lake.put(
-            "dailies", stress, weekday, averageStressLevel=-1, timeOffsetHeartRateSamples={"0": 0, "15": -1}
-        )
+        lake.put("dailies", stress, weekday, averageStressLevel=-1, timeOffsetHeartRateSamples={"0": 0, "15": -1})
     for at in (0, 600):
         half = {
             "timeOffsetStressLevelValues": threes([25] * 100),

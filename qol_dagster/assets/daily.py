@@ -46,15 +46,11 @@ def daily_metrics_asset(options: dict[str, Any]) -> dg.AssetsDefinition:
         rows = rows_of(lake, "daily", [day.date for day in report.days], DAILY)
         ids = [one.garmin_user_id for one in people.list()]
         for week in weeks:
-            context.add_asset_metadata(
-                _week_metadata(report, week), asset_key=NAME, partition_key=week.isoformat()
-            )
+            context.add_asset_metadata(_week_metadata(report, week), asset_key=NAME, partition_key=week.isoformat())
         return dg.MaterializeResult(
             metadata={
                 **_metadata(report, rows),
-                **table_metadata(
-                    DAILY, "garmin_raw_daily", "db_qol.daily_metrics", f"{lake.root}/processed/daily"
-                ),
+                **table_metadata(DAILY, "garmin_raw_daily", "db_qol.daily_metrics", f"{lake.root}/processed/daily"),
                 "engine": used,
                 "thresholds": DEFAULT_THRESHOLDS.as_dict(),
                 "preview": preview(rows, PREVIEW),

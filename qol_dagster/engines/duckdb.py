@@ -61,13 +61,9 @@ class DuckDBEngine:
     def load_records(self, lake: Lake, days: Mapping[date, Sequence[RawObject]]) -> None:
         """Register `records`: all lines of these days' files, typed."""
         self._execute("DROP TABLE IF EXISTS records")
-        paths = [
-            (lake.local_path(item.key), day.isoformat()) for day, items in days.items() for item in items
-        ]
+        paths = [(lake.local_path(item.key), day.isoformat()) for day, items in days.items() for item in items]
         self.connection.register("raw_files", _files_table(paths))
-        self._execute(
-            f"CREATE TEMP TABLE records AS {_records_sql()}", {"paths": [path for path, _ in paths]}
-        )
+        self._execute(f"CREATE TEMP TABLE records AS {_records_sql()}", {"paths": [path for path, _ in paths]})
 
     def load_table(self, name: str, rows: pa.Table) -> None:
         """Register `rows` under `name`."""

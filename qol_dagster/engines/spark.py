@@ -81,9 +81,7 @@ def _session(memory_mb: int, work: Path) -> Any:
     try:
         return builder.getOrCreate()
     except Exception as error:
-        raise EngineError(
-            f"Spark could not start its Java: {type(error).__name__}. See `qol doctor`."
-        ) from error
+        raise EngineError(f"Spark could not start its Java: {type(error).__name__}. See `qol doctor`.") from error
 
 
 def _point_to_java() -> None:
@@ -109,9 +107,7 @@ class SparkEngine:
     def load_records(self, lake: Lake, days: Mapping[date, Sequence[RawObject]]) -> None:
         """Register `records`: all lines of these days' files, typed, each line parsed once and kept."""
         self.session.catalog.clearCache()
-        folders = [
-            lake.local_path(f"raw/daily/date={day.isoformat()}") for day, found in days.items() if found
-        ]
+        folders = [lake.local_path(f"raw/daily/date={day.isoformat()}") for day, found in days.items() if found]
         lines = (
             self.session.read.option("basePath", lake.local_path("raw/daily"))
             .option("pathGlobFilter", "*.jsonl")

@@ -67,9 +67,7 @@ def records_table() -> ir.Table:
 
 def participants_table() -> ir.Table:
     """The unbound table of enrolled users: Garmin's user id, our participant id, whether revoked."""
-    return ibis.table(
-        {"user_id": "string", "participant_id": "string", "revoked": "bool"}, name="participants"
-    )
+    return ibis.table({"user_id": "string", "participant_id": "string", "revoked": "bool"}, name="participants")
 
 
 @cache
@@ -271,9 +269,7 @@ def _heart_rate(records: ir.Table, dailies: ir.Table, thresholds: Thresholds) ->
         clock_hour=(clock / 3600).floor(),
         clock_minute=(clock / 60).floor(),
     )
-    hours = placed.group_by(
-        "rec", "slot_hour", "clock_hour", quarter=placed.quarter - 4 * placed.slot_minute
-    ).agg(
+    hours = placed.group_by("rec", "slot_hour", "clock_hour", quarter=placed.quarter - 4 * placed.slot_minute).agg(
         slots=bit_or(_bit(placed.slot_minute - 60 * placed.slot_hour)),
         minutes=bit_or(_bit(placed.clock_minute - 60 * placed.clock_hour)),
         total=placed.v.sum(),
@@ -305,9 +301,7 @@ def _stress(records: ir.Table, current: ir.Table) -> ir.Table:
         stress_n=s.v.count(where=s.v >= 0),
     )
     b = samples_of(records, details, "body_battery")
-    battery = b.group_by(ROW).agg(
-        body_battery_max=b.v.max(where=b.v >= 0), body_battery_min=b.v.min(where=b.v >= 0)
-    )
+    battery = b.group_by(ROW).agg(body_battery_max=b.v.max(where=b.v >= 0), body_battery_min=b.v.min(where=b.v >= 0))
     return attach(attach(details.select(ROW).distinct(), stress, ROW), battery, ROW)
 
 
@@ -391,9 +385,7 @@ def _steps_by_hour(current: ir.Table) -> ir.Table:
     epochs = current.filter(current.type == "epochs")
     local = epochs.start_s + epochs.offset_s.fill_null(0.0)
     hour = (local / 3600).floor() - 24 * (local / DAY_S).floor()
-    hourly = epochs.group_by(ROW).agg(
-        **{f"h{h}": _exact_sum(epochs.steps, where=hour == h) for h in range(24)}
-    )
+    hourly = epochs.group_by(ROW).agg(**{f"h{h}": _exact_sum(epochs.steps, where=hour == h) for h in range(24)})
     return hourly.select(*ROW, steps_by_hour=ibis.array([hourly[f"h{h}"] for h in range(24)]))
 
 

@@ -190,9 +190,7 @@ def _mean(name: str, unit: str, what: str, column: str, high: float | None = Non
 
 
 def _denominator(name: str, unit: str, of: str, *inputs: str) -> Metric:
-    return _weekly(
-        name, unit, f"{_COUNTED} {of}", "", *inputs, type="int64", source=LINEAGE, nullable=False, high=7
-    )
+    return _weekly(name, unit, f"{_COUNTED} {of}", "", *inputs, type="int64", source=LINEAGE, nullable=False, high=7)
 
 
 WEEKLY: tuple[Metric, ...] = (

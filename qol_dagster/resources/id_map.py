@@ -86,9 +86,7 @@ class IdMap:
                 (_now(), participant_id),
             ).rowcount
         if not changed:
-            raise IdMapError(
-                f"there is no participant {participant_id}; `qol participants list` shows who there is"
-            )
+            raise IdMapError(f"there is no participant {participant_id}; `qol participants list` shows who there is")
         return changed
 
     def identities(self) -> Identities:
@@ -103,9 +101,7 @@ class IdMap:
         user = user.strip()
         if not user:
             raise IdMapError("a Garmin user id is needed, and this one is empty")
-        known = database.execute(
-            "SELECT participant_id FROM user_id_map WHERE garmin_user_id = ?", (user,)
-        ).fetchone()
+        known = database.execute("SELECT participant_id FROM user_id_map WHERE garmin_user_id = ?", (user,)).fetchone()
         wanted = participant.strip() if participant else (known[0] if known else _next_id(database))
         _check_participant(wanted, user)
         if known and known[0] != wanted:

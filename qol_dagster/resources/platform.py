@@ -47,7 +47,5 @@ class Platform:
         """Rows the catalogue shows for one partition of `db_qol.<table>`."""
         from qol_dagster.resources.catalogue import query  # noqa: PLC0415
 
-        found = query(
-            self.settings.lake_dir, f"SELECT count(*) FROM db_qol.{table} WHERE date = '{partition}'"
-        )
+        found = query(self.settings.lake_dir, f"SELECT count(*) FROM db_qol.{table} WHERE date = '{partition}'")
         return int(found.rows[0][0])

@@ -50,9 +50,7 @@ def test_every_weekly_column_of_a_week_worked_out_on_paper_is_right(engine: Engi
     assert differences(weekly, [EXPECTED]) == []
 
 
-def test_a_lake_full_of_traps_gives_the_rows_of_the_plain_python_reference(
-    engine: Engine, tmp_path: Path
-) -> None:
+def test_a_lake_full_of_traps_gives_the_rows_of_the_plain_python_reference(engine: Engine, tmp_path: Path) -> None:
     people = write_trap_lake(tmp_path, MONDAY)
     daily, weekly, _ = computed(engine, tmp_path, people)
     expected_daily = reference_daily(tmp_path, people, days_of(MONDAY))
@@ -68,9 +66,7 @@ def test_the_rows_have_the_dictionary_s_columns_in_its_order(engine: Engine, tmp
         assert [*rows_[0]] == [m.name for m in metrics if m.name != "date"] + ["date"]
 
 
-def test_the_latest_received_wins_whatever_the_order_of_lines_and_files(
-    engine: Engine, tmp_path: Path
-) -> None:
+def test_the_latest_received_wins_whatever_the_order_of_lines_and_files(engine: Engine, tmp_path: Path) -> None:
     early = record("dailies", "user-1", MONDAY, steps=10, _received_at="2026-11-16T03:00:00.000Z")
     late = record("dailies", "user-1", MONDAY, steps=30, _received_at="2026-11-17T03:00:00.000Z")
     middle = record("dailies", "user-1", MONDAY, steps=20, _received_at="2026-11-16T13:00:00.000Z")
@@ -127,16 +123,12 @@ def test_broken_lines_and_foreign_files_cost_nothing_but_themselves(engine: Engi
     assert report.daily.days[0].counts["unreadable"] == 6
 
 
-def test_a_record_under_another_date_than_its_own_is_left_out_and_counted(
-    engine: Engine, tmp_path: Path
-) -> None:
+def test_a_record_under_another_date_than_its_own_is_left_out_and_counted(engine: Engine, tmp_path: Path) -> None:
     tuesday = MONDAY + timedelta(days=1)
     old = record("dailies", "user-1", date(2023, 11, 16), steps=1)
     future = record("dailies", "user-1", date(2031, 1, 1), steps=2)
     by_start = record("epochs", "user-1", MONDAY, calendarDate=..., startTimeInSeconds=local_s(tuesday, 5))
-    right = record(
-        "epochs", "user-1", MONDAY, calendarDate=..., startTimeInSeconds=local_s(tuesday, -5), steps=9
-    )
+    right = record("epochs", "user-1", MONDAY, calendarDate=..., startTimeInSeconds=local_s(tuesday, -5), steps=9)
     undated = record("skinTemp", "user-2", MONDAY, calendarDate=..., startTimeInSeconds=...)
     write_raw(tmp_path, MONDAY, [old, future, by_start, right])
     write_raw(tmp_path, tuesday, [undated])  # received on Tuesday at 08:00 in Japan
@@ -182,9 +174,7 @@ def test_a_day_with_a_gap_counts_the_hours_that_have_forty_minutes(engine: Engin
     assert daily[0]["hr_mean_bpm"] == pytest.approx((79 * 70 + 90) / 80)
 
 
-def test_a_second_run_reads_no_raw_bytes_and_one_late_file_does_one_day_again(
-    engine: Engine, tmp_path: Path
-) -> None:
+def test_a_second_run_reads_no_raw_bytes_and_one_late_file_does_one_day_again(engine: Engine, tmp_path: Path) -> None:
     for day in days_of(MONDAY):
         write_raw(tmp_path, day, [record("dailies", "user-1", day, timeOffsetHeartRateSamples=worn(12))])
     _, before, first = computed(engine, tmp_path, PEOPLE)
