@@ -22,7 +22,7 @@ def build_defs(settings: Settings, *, resource_overrides: Mapping[str, Any] | No
     resources = {"platform": Platform(settings), **(resource_overrides or {})}
     platform = resources["platform"]
     partitions = partitions_from(settings.start_date)
-    job = weekly_job(partitions, settings.owners)
+    job = weekly_job()
     return dg.Definitions(
         assets=all_assets(partitions, settings.owners),
         jobs=[job],
@@ -33,4 +33,7 @@ def build_defs(settings: Settings, *, resource_overrides: Mapping[str, Any] | No
     )
 
 
-defs = build_defs(load_settings())
+@dg.definitions
+def defs() -> dg.Definitions:
+    """What Dagster loads: the definitions of this process's `QOL_*` variables."""
+    return build_defs(load_settings())

@@ -310,11 +310,10 @@ def _times_as_int(rows: pa.Table) -> pa.Table:
 def _participants(identities: Identities) -> pa.Table:
     import pyarrow as pa  # noqa: PLC0415
 
+    schema = pa.schema({"user_id": pa.string(), "participant_id": pa.string(), "revoked": pa.bool_()})
     people = [(user, participant, False) for user, participant in sorted(identities.active.items())]
     people += [(user, "", True) for user in sorted(identities.revoked - identities.active.keys())]
-    schema = pa.schema({"user_id": pa.string(), "participant_id": pa.string(), "revoked": pa.bool_()})
-    columns = list(zip(*people, strict=True)) if people else [[], [], []]
-    return pa.table(dict(zip(schema.names, map(list, columns), strict=True)), schema=schema)
+    return pa.Table.from_pylist([dict(zip(schema.names, one, strict=True)) for one in people], schema=schema)
 
 
 def _batches(raw: Mapping[date, Sequence[RawObject]]) -> Iterator[list[date]]:

@@ -6,17 +6,14 @@ from typing import Any
 
 import dagster as dg
 
-from qol_dagster.partitions import Partitions
-
 MAX_RUNTIME_S = 3600
 
 
-def weekly_job(partitions: Partitions, owners: tuple[str, ...]) -> Any:
+def weekly_job() -> Any:
     """The job, in the process of its run: its steps share one lake and wait for each other anyway."""
     return dg.define_asset_job(
         "weekly_metrics_job",
         selection=dg.AssetSelection.assets("daily_metrics", "weekly_metrics", "weekly_metrics_table"),
-        partitions_def=partitions.weekly,
         description="Raw lines -> daily metrics -> weekly metrics -> db_qol.weekly_metrics.",
         executor_def=dg.in_process_executor,
         run_tags={
@@ -25,5 +22,4 @@ def weekly_job(partitions: Partitions, owners: tuple[str, ...]) -> Any:
             "dagster/max_retries": "1",
             "dagster/retry_on_asset_or_op_failure": "false",
         },
-        owners=list(owners),
     )

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 from qol_dagster.etl import mondays
@@ -22,6 +22,7 @@ telemetry:
   enabled: false
 run_monitoring:
   enabled: true
+  max_runtime_seconds: 3600
 run_retries:
   enabled: true
 concurrency:
@@ -74,12 +75,13 @@ def materialize_weeks(
 
 
 def check_weeks(settings: Settings, weeks: Sequence[date]) -> list[date]:
-    """The Mondays asked for, when all of them can be computed."""
+    """The Mondays from the first week to the last, when all of them can be computed."""
     from qol_dagster.partitions import is_closed, today  # noqa: PLC0415
 
-    chosen = mondays(weeks)
-    if not chosen:
+    named = mondays(weeks)
+    if not named:
         raise WeekError("no week was named")
+    chosen = [named[0] + timedelta(weeks=number) for number in range((named[-1] - named[0]).days // 7 + 1)]
     if chosen[0] < settings.start_date:
         raise WeekError(
             f"the week of {chosen[0]} lies before the start date {settings.start_date}; set QOL_START_DATE earlier"

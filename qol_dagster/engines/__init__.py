@@ -26,7 +26,9 @@ class EngineError(RuntimeError):
 class Engine(Protocol):
     """What `etl.py` asks of an engine. Tables are registered by name, then expressions are run over them."""
 
-    name: EngineName
+    @property
+    def name(self) -> EngineName:
+        """Which engine it is."""
 
     def load_records(self, lake: Lake, days: Mapping[date, Sequence[RawObject]]) -> None:
         """Register `records`: all lines of these days, typed as `metrics.fields` says."""

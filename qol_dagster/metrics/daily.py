@@ -392,7 +392,7 @@ def _steps_by_hour(current: ir.Table) -> ir.Table:
 def samples_of(records: ir.Table, chosen: ir.Table, field: str) -> ir.Table:
     """The readable samples of the chosen records, one a row: the columns of `chosen`, `t` (s from start), `v`."""
     mine = records.select("rec", samples=records[field]).inner_join(chosen, "rec")
-    one = mine.select(*[name for name in chosen.columns], sample=mine.samples.unnest())
+    one = mine.select(*chosen.columns, sample=mine.samples.unnest())
     flat = one.select(*chosen.columns, t=one["sample"].t, v=one["sample"].v)
     return flat.filter(flat.t.notnull(), flat.v.notnull())
 

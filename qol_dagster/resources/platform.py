@@ -45,7 +45,6 @@ class Platform:
 
     def count_rows(self, table: str, partition: str) -> int:
         """Rows the catalogue shows for one partition of `db_qol.<table>`."""
-        from qol_dagster.resources.catalogue import query  # noqa: PLC0415
+        from qol_dagster.resources.catalogue import count_rows  # noqa: PLC0415
 
-        found = query(self.settings.lake_dir, f"SELECT count(*) FROM db_qol.{table} WHERE date = '{partition}'")
-        return int(found.rows[0][0])
+        return count_rows(self.settings.lake_dir, table, partition)

@@ -1,0 +1,115 @@
+"""`db_qol`, the tables people query, over the lake's Parquet.
+
+Belongs here: the views and the safe running of a statement. Nothing is registered anywhere: the views are made in
+memory for each query, so there is no file to lock and a table always shows the lake as it lies. A statement can read
+the lake's processed data and nothing else on the machine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qol_dagster.metrics.dictionary import DAILY, WEEKLY
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+
+    from qol_dagster.metrics.dictionary import Metric
+
+SCHEMA = "db_qol"
+TABLES: dict[str, tuple[str, tuple[Metric, ...]]] = {
+    "weekly_metrics": ("processed/weekly", WEEKLY),
+    "daily_metrics": ("processed/daily", DAILY),
+}
+"""Each table with its folder in the lake and its columns."""
+
+_TYPES = {
+    "string": "VARCHAR",
+    "int64": "BIGINT",
+    "float64": "DOUBLE",
+    "bool": "BOOLEAN",
+    "timestamp": "TIMESTAMP WITH TIME ZONE",
+    "list<float64>": "DOUBLE[]",
+}
+
+
+class CatalogueError(RuntimeError):
+    """A statement cannot be run; the message is the engine's reason in one line."""
+
+
+@dataclass(frozen=True)
+class QueryResult:
+    """What a statement gave: one row per record, values in column order."""
+
+    table: pa.Table
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns; two may be the same."""
+        return list(self.table.column_names)
+
+    @property
+    def rows(self) -> list[tuple[Any, ...]]:
+        """The rows as Python values."""
+        return list(zip(*(column.to_pylist() for column in self.table.columns), strict=True))
+
+
+def query(lake_dir: Path, sql: str) -> QueryResult:
+    """Run one reading statement on `db_qol.*`. Raises CatalogueError."""
+    import duckdb  # noqa: PLC0415
+
+    try:
+        with duckdb.connect(":memory:") as database:
+            _make_views(database, lake_dir.absolute())
+            _shut_in(database, lake_dir.absolute() / "processed")
+            return QueryResult(database.sql(_reading_statement(database, sql)).to_arrow_table())
+    except duckdb.Error as error:
+        raise CatalogueError(_one_line(error)) from error
+
+
+def count_rows(lake_dir: Path, table: str, partition: str) -> int:
+    """Rows that `db_qol.<table>` shows for one partition."""
+    found = query(lake_dir, f"SELECT count(*) FROM {SCHEMA}.{table} WHERE date = '{partition}'")  # noqa: S608  # names of ours
+    return int(found.rows[0][0])
+
+
+def _make_views(database: duckdb.DuckDBPyConnection, lake_dir: Path) -> None:
+    database.execute(f"CREATE SCHEMA {SCHEMA}")
+    for table, (folder, metrics) in TABLES.items():
+        declared = ", ".join(f'"{one.name}" {_TYPES[one.type]}' for one in metrics)
+        database.execute(f"CREATE TABLE {SCHEMA}.no_{table} ({declared})")
+        # A column that older files lack is null, and a table without files is empty.
+        rows = f"SELECT * FROM {SCHEMA}.no_{table}"
+        if any((lake_dir / folder).glob("date=*/[!._]*.parquet")):
+            files = str(lake_dir / folder / "date=*" / "[!._]*.parquet").replace("'", "''")
+            rows += (
+                f" UNION ALL BY NAME SELECT * FROM read_parquet('{files}', union_by_name = true, "
+                "hive_partitioning = true, hive_types = {'date': VARCHAR})"
+            )
+        columns = ", ".join(f'"{one.name}"' for one in metrics)
+        database.execute(f"CREATE VIEW {SCHEMA}.{table} AS SELECT {columns} FROM ({rows})")
+
+
+def _shut_in(database: duckdb.DuckDBPyConnection, folder: Path) -> None:
+    """From here on, statements reach this folder and cannot change that."""
+    database.execute(f"SET allowed_directories = ['{str(folder).replace(chr(39), chr(39) * 2)}/']")
+    database.execute("SET enable_external_access = false")
+    database.execute("SET lock_configuration = true")
+
+
+def _reading_statement(database: duckdb.DuckDBPyConnection, sql: str) -> str:
+    statements = database.extract_statements(sql)
+    if len(statements) != 1:
+        raise CatalogueError(f"give one statement; there are {len(statements)}")
+    # EXPLAIN is none of them: EXPLAIN ANALYZE runs what it explains. MULTI is PIVOT.
+    if statements[0].type.name not in ("SELECT", "MULTI"):
+        raise CatalogueError(f"tables of {SCHEMA} are read-only; give a SELECT")
+    return sql
+
+
+def _one_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines()]
+    return " ".join(line for line in lines if line and not set(line) <= {"^", " "})
