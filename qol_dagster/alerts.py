@@ -10,6 +10,7 @@ import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 
@@ -77,6 +78,14 @@ def unspeakable(platform: Platform) -> list[str]:
     return secrets
 
 
+def reason_of(error: Any) -> str:
+    """`ErrorClass: message` of what went wrong in a step, below Dagster's wrapping and above its own causes."""
+    while error.cause and (error.cls_name or "").startswith(("Dagster", "Retry")):
+        error = error.cause
+    name, _, rest = error.message.partition(": ")
+    return f"{name.rpartition('.')[2]}: {rest}" if rest else str(error.message)
+
+
 def partition_of(tags: dict[str, str] | object) -> str:
     """The weeks a run was about, from its tags."""
     tags = tags if isinstance(tags, dict) else {}
@@ -112,9 +121,8 @@ def failure_sensor(platform: Platform) -> dg.SensorDefinition:
     def run_failure_sensor(context: dg.RunFailureSensorContext) -> None:
         run = context.dagster_run
         steps = context.get_step_failure_events()
-        reason = context.failure_event.message or "the run ended without a reason"
-        if steps and steps[0].step_failure_data.error:
-            reason = steps[0].step_failure_data.error.message
+        found = steps[0].step_failure_data.error if steps else None
+        reason = reason_of(found) if found else context.failure_event.message or "the run ended without a reason"
         step = steps[0].step_key or "none" if steps else "none"
         tell_once(platform, Alert(run.run_id, run.job_name, partition_of(dict(run.tags)), step, reason))
 

@@ -136,13 +136,10 @@ def _outcome(settings: Settings, result: Any, weeks: list[date], seconds: float)
 
 
 def _reason(settings: Settings, result: Any) -> str:
-    from qol_dagster.alerts import scrubbed, unspeakable  # noqa: PLC0415
+    from qol_dagster.alerts import reason_of, scrubbed, unspeakable  # noqa: PLC0415
     from qol_dagster.resources.platform import Platform  # noqa: PLC0415
 
     for event in result.all_events:
         if event.is_step_failure and event.step_failure_data.error:
-            error = event.step_failure_data.error
-            while error.cause:
-                error = error.cause
-            return scrubbed(error.message, unspeakable(Platform(settings)))
+            return scrubbed(reason_of(event.step_failure_data.error), unspeakable(Platform(settings)))
     return "the run failed; its log in Dagster says why"

@@ -72,7 +72,7 @@ def query(lake_dir: Path, sql: str) -> QueryResult:
 
 def count_rows(lake_dir: Path, table: str, partition: str) -> int:
     """Rows that `db_qol.<table>` shows for one partition."""
-    found = query(lake_dir, f"SELECT count(*) FROM {SCHEMA}.{table} WHERE date = '{partition}'")  # noqa: S608  # names of ours
+    found = query(lake_dir, f"SELECT count(*) FROM {SCHEMA}.{table} WHERE date = '{partition}'")  # names of ours
     return int(found.rows[0][0])
 
 
