@@ -6,6 +6,8 @@ several processes.
 
 from __future__ import annotations
 
+import csv
+import itertools
 import re
 import sqlite3
 from collections.abc import Iterable, Iterator
@@ -60,12 +62,25 @@ class IdMap:
         Doing it twice changes nothing. Several Garmin accounts may belong to one participant.
         """
         with self._write() as database:
-            return self._add(database, garmin_user_id, participant_id)
+            return _add(database, garmin_user_id, participant_id, _free_ids(database))
+
+    def enrol(self, users: Iterable[str]) -> int:
+        """Enrol many users under the next free participant ids, all or none; gives their number."""
+        with self._write() as database:
+            free = _free_ids(database)
+            return sum(bool(_add(database, user, None, free)) for user in users)
 
     def import_rows(self, rows: Iterable[tuple[str, str]]) -> int:
         """Enrol many (garmin_user_id, participant_id), all or none; gives their number."""
+        done = 0
         with self._write() as database:
-            return sum(bool(self._add(database, user, participant)) for user, participant in rows)
+            for user, participant in rows:
+                try:
+                    _add(database, user, participant, _free_ids(database))
+                except IdMapError as error:
+                    raise IdMapError(f"entry {done + 1}: {error}; nobody was enrolled") from error
+                done += 1
+        return done
 
     def list(self) -> list[Enrolment]:
         """All enrolments by participant id."""
@@ -97,25 +112,6 @@ class IdMap:
             frozenset(one.garmin_user_id for one in everyone if one.status == "revoked"),
         )
 
-    def _add(self, database: sqlite3.Connection, user: str, participant: str | None) -> str:
-        user = user.strip()
-        if not user:
-            raise IdMapError("a Garmin user id is needed, and this one is empty")
-        known = database.execute("SELECT participant_id FROM user_id_map WHERE garmin_user_id = ?", (user,)).fetchone()
-        wanted = participant.strip() if participant else (known[0] if known else _next_id(database))
-        _check_participant(wanted, user)
-        if known and known[0] != wanted:
-            raise IdMapError(
-                f"this Garmin user is enrolled as {known[0]} already; revoke {known[0]} or leave it as it is"
-            )
-        now = _now()
-        database.execute(
-            "INSERT INTO user_id_map VALUES (?, ?, 'active', ?, ?) ON CONFLICT (garmin_user_id) DO UPDATE "
-            "SET status = 'active', updated_at = excluded.updated_at WHERE status <> 'active'",
-            (user, wanted, now, now),
-        )
-        return wanted
-
     @contextmanager
     def _write(self) -> Iterator[sqlite3.Connection]:
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -139,6 +135,23 @@ class IdMap:
         return database
 
 
+def read_csv(file: Path) -> list[tuple[str, str]]:
+    """(garmin_user_id, participant_id) of a CSV file with these two columns. Raises IdMapError naming the line."""
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as text:
+            reader = csv.DictReader(text, skipinitialspace=True)
+            missing = [name for name in ("garmin_user_id", "participant_id") if name not in (reader.fieldnames or ())]
+            if missing:
+                raise IdMapError(f"{file} has no column {' and no column '.join(missing)} in its first line")
+            found = [(line["garmin_user_id"] or "", line["participant_id"] or "") for line in reader]
+    except UnicodeDecodeError as error:
+        raise IdMapError(f"{file} is not UTF-8 text; save it as CSV UTF-8") from error
+    for number, (user, participant) in enumerate(found, start=1):
+        if not user.strip() or not participant.strip():
+            raise IdMapError(f"{file}: entry {number} lacks a garmin_user_id or a participant_id")
+    return found
+
+
 def tells_user(text: str, garmin_user_id: str) -> bool:
     """Whether a text gives a Garmin user id away: it is the id, or holds one long enough not to be there by chance."""
     text, user = text.lower(), garmin_user_id.lower()
@@ -154,10 +167,31 @@ def _check_participant(participant: str, user: str) -> None:
         raise IdMapError("a participant id must not hold the Garmin user id; choose another")
 
 
-def _next_id(database: sqlite3.Connection) -> str:
-    taken = database.execute("SELECT participant_id FROM user_id_map WHERE participant_id GLOB 'P[0-9]*'")
-    numbers = [int(one[1:]) for (one,) in taken if one[1:].isdecimal()]
-    return f"P{max(numbers, default=0) + 1:04d}"
+def _add(database: sqlite3.Connection, user: str, participant: str | None, free: Iterator[str]) -> str:
+    user = user.strip()
+    if not user:
+        raise IdMapError("a Garmin user id is needed, and this one is empty")
+    known = database.execute("SELECT participant_id FROM user_id_map WHERE garmin_user_id = ?", (user,)).fetchone()
+    wanted = participant.strip() if participant else (known[0] if known else next(free))
+    _check_participant(wanted, user)
+    if known and known[0] != wanted:
+        raise IdMapError(f"this Garmin user is enrolled as {known[0]} already; revoke {known[0]} or leave it as it is")
+    now = _now()
+    database.execute(
+        "INSERT INTO user_id_map VALUES (?, ?, 'active', ?, ?) ON CONFLICT (garmin_user_id) DO UPDATE "
+        "SET status = 'active', updated_at = excluded.updated_at WHERE status <> 'active'",
+        (user, wanted, now, now),
+    )
+    return wanted
+
+
+def _free_ids(database: sqlite3.Connection) -> Iterator[str]:
+    """P0001 and so on, from behind the last one that is taken."""
+    (last,) = database.execute(
+        "SELECT max(CAST(substr(participant_id, 2) AS INTEGER)) FROM user_id_map WHERE participant_id GLOB 'P[0-9]*'"
+    ).fetchone()
+    for number in itertools.count((last or 0) + 1):
+        yield f"P{number:04d}"
 
 
 def _now() -> str:

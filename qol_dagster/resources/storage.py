@@ -76,6 +76,35 @@ class Lake:
         )
         return tuple(sorted(item for item in found if _is_raw(item.key)))
 
+    def read_raw(self, item: RawObject) -> bytes:
+        """A raw file's bytes."""
+        try:
+            return bytes(self.store.get(item.key).bytes())
+        except Exception as error:
+            raise LakeError(f"{self.root}/{item.key} cannot be read: {error}") from error
+
+    def write_raw(self, day: date, name: str, content: bytes) -> None:
+        """Add a raw file to a date. Raw files are never changed: one of that name is left as it is."""
+        from obstore.exceptions import AlreadyExistsError  # noqa: PLC0415
+
+        key = f"{RAW}/date={day.isoformat()}/{name}.jsonl"
+        try:
+            self.store.put(key, content, mode="create")
+        except AlreadyExistsError:
+            return
+        except Exception as error:
+            raise LakeError(f"{self.root}/{key} could not be written: {error}") from error
+
+    def replace_raw(self, item: RawObject, content: bytes) -> None:
+        """Give a raw file other content, whole or not at all; without content it goes."""
+        try:
+            if content:
+                self.store.put(item.key, content)
+            else:
+                self.store.delete(item.key)
+        except Exception as error:
+            raise LakeError(f"{self.root}/{item.key} could not be changed: {error}") from error
+
     # -- processed
 
     def table_dates(self, table: TableName) -> list[date]:

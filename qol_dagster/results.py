@@ -1,0 +1,112 @@
+"""What a query gave, for people and for programs: a table, CSV or JSON.
+
+Belongs here: the spelling of rows and values. A table is rounded for reading; CSV and JSON carry every digit.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Literal
+
+Format = Literal["table", "csv", "json"]
+Rows = Sequence[Sequence[Any]]
+
+GAP = "  "
+WIDEST_CELL = 60
+
+
+def rendered(columns: Sequence[str], rows: Rows, form: Format, width: int = 120) -> str:
+    """The rows as text that ends with a line break. A table too wide for `width` has a line for each column."""
+    if form == "json":
+        return json.dumps([dict(zip(columns, map(_plain, row), strict=True)) for row in rows], indent=1) + "\n"
+    if form == "csv":
+        return _csv(columns, rows)
+    return _table(columns, rows, width)
+
+
+def _csv(columns: Sequence[str], rows: Rows) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([_csv_cell(value) for value in row] for row in rows)
+    return text.getvalue()
+
+
+def _csv_cell(value: Any) -> Any:
+    plain = _plain(value)
+    if isinstance(plain, bool | list | dict):
+        return json.dumps(plain)
+    return "" if plain is None else plain
+
+
+def _plain(value: Any) -> Any:
+    """The value as JSON has it; what JSON lacks is text, and a number that is none is null."""
+    if isinstance(value, float | Decimal):
+        value = float(value)
+        return value if math.isfinite(value) else None
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, dict):
+        return {str(name): _plain(one) for name, one in value.items()}
+    return value if value is None or isinstance(value, bool | int | str) else str(value)
+
+
+def _table(columns: Sequence[str], rows: Rows, width: int) -> str:
+    cells = [[_shown(value) for value in row] for row in rows]
+    right = [all(isinstance(row[at], int | float | Decimal | None) for row in rows) for at in range(len(columns))]
+    lines = _aligned(columns, cells, right)
+    if rows and len(lines[0]) > width:
+        lines = _sideways(columns, cells, width)
+    count = f"{len(rows)} row" + ("" if len(rows) == 1 else "s")
+    return "\n".join([*lines, f"({count})"]) + "\n"
+
+
+def _aligned(names: Sequence[str], cells: Sequence[Sequence[str]], right: Sequence[bool]) -> list[str]:
+    widths = [max(len(one) for one in column) for column in zip(names, *cells, strict=True)]
+    sides: list[Callable[[str, int], str]] = [str.rjust if one else str.ljust for one in right]
+
+    def line(row: Iterable[str]) -> str:
+        return GAP.join(side(cell, size) for side, cell, size in zip(sides, row, widths, strict=True)).rstrip()
+
+    return [line(names), line("-" * size for size in widths), *map(line, cells)]
+
+
+def _sideways(columns: Sequence[str], cells: Sequence[Sequence[str]], width: int) -> list[str]:
+    """A line for each column and a block of lines for as many rows as fit side by side."""
+    name_width = max(map(len, columns))
+    row_widths = [max(map(len, row)) for row in cells]
+    lines: list[str] = []
+    first = 0
+    while first < len(cells):
+        last, used = first, name_width
+        while last < len(cells) and (last == first or used + len(GAP) + row_widths[last] <= width):
+            used += len(GAP) + row_widths[last]
+            last += 1
+        lines += [""] if lines else []
+        for at, name in enumerate(columns):
+            values = (cells[row][at].rjust(row_widths[row]) for row in range(first, last))
+            lines.append((name.ljust(name_width) + GAP + GAP.join(values)).rstrip())
+        first = last
+    return lines
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float | Decimal):
+        return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"  # 4 digits, and no 1.2e+04
+    if isinstance(value, datetime):
+        return value.strftime("%Y-%m-%d %H:%M")
+    text = json.dumps(_plain(value)) if isinstance(value, list | dict) else str(value)
+    text = " ".join(text.split())
+    return text if len(text) <= WIDEST_CELL else text[: WIDEST_CELL - 1] + "…"

@@ -1,0 +1,253 @@
+"""The weekly job as Dagster runs it: what it computes, reuses, replaces and tells."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from qol_dagster.etl import days_of
+from qol_dagster.metrics.dictionary import WEEKLY
+from qol_dagster.resources.catalogue import query
+from qol_dagster.resources.id_map import IdMap
+from qol_dagster.resources.storage import Lake
+from qol_dagster.runs import WeekError, dagster_instance, materialize_weeks
+from qol_dagster.settings import Settings
+from qol_dagster_tests.lakes import MONDAY, differences, record, worn, write_raw
+from qol_dagster_tests.paper_week import EXPECTED, write_paper_week
+
+USERS = {"a1b2c3d4e5f60718293a4b5c6d7e8f90": "P1", "ffeeddccbbaa99887766554433221100": "P2"}
+LAST_WEEK = MONDAY - timedelta(weeks=1)
+
+
+def fill(settings: Settings, weeks: int = 1, users: dict[str, str] = USERS) -> None:
+    """Worn days for everybody over the weeks that end with that of MONDAY; steps are 1000 + the day's number."""
+    for week in range(weeks):
+        for day in days_of(MONDAY - timedelta(weeks=week)):
+            lines = [
+                record("dailies", user, day, steps=1000 + day.toordinal() % 100, timeOffsetHeartRateSamples=worn(12))
+                for user in users
+            ]
+            write_raw(settings.lake_dir, day, lines)
+    IdMap(settings.id_map_path).import_rows(users.items())
+
+
+def table(settings: Settings, sql: str = "SELECT * FROM db_qol.weekly_metrics ORDER BY date, participant_id") -> Any:
+    found = query(settings.lake_dir, sql)
+    return [dict(zip(found.columns, row, strict=True)) for row in found.rows]
+
+
+def run(settings: Settings, *weeks: date, **options: Any) -> Any:
+    done = materialize_weeks(settings, weeks or [MONDAY], **options)
+    assert done.success, done.message
+    return done
+
+
+def test_the_job_puts_a_week_worked_out_on_paper_into_the_table(settings: Settings) -> None:
+    people, monday = write_paper_week(settings.lake_dir)
+    IdMap(settings.id_map_path).import_rows(people.items())
+    done = run(settings, monday)
+    assert done.weekly_rows == {monday: 1}
+    assert differences(table(settings), [EXPECTED]) == []
+
+
+def test_the_standard_query_works_word_for_word_and_shows_the_dictionary_s_columns(settings: Settings) -> None:
+    fill(settings)
+    run(settings)
+    found = query(settings.lake_dir, "SELECT * FROM db_qol.weekly_metrics ORDER BY date DESC LIMIT 10;")
+    assert found.columns == [metric.name for metric in WEEKLY]
+    assert [row[:2] for row in found.rows] == [("P1", "2026-11-16"), ("P2", "2026-11-16")]
+
+
+def test_a_second_run_reads_no_raw_byte_and_changes_no_number(settings: Settings) -> None:
+    fill(settings)
+    first = run(settings)
+    before = table(settings)
+    second = run(settings)
+    assert (first.days_recomputed, second.days_recomputed, second.days_reused) == (7, 0, 7)
+    assert daily_metadata(settings)["bytes_read"] == 0
+    assert differences(table(settings), before) == []
+
+
+def test_one_late_file_makes_its_day_and_the_week_anew_and_reads_nothing_else(settings: Settings) -> None:
+    fill(settings)
+    run(settings)
+    late = days_of(MONDAY)[3]
+    file = write_raw(settings.lake_dir, late, [record("hrv", next(iter(USERS)), late, lastNightAvg=44)], name="late")
+    done = run(settings)
+    assert (done.days_recomputed, done.days_reused) == (1, 6)
+    both = sum(one.stat().st_size for one in file.parent.iterdir())
+    assert daily_metadata(settings)["bytes_read"] == both
+    assert [row["hrv_rmssd_mean"] for row in table(settings)] == [44, None]
+
+
+def test_several_weeks_are_one_run_and_every_partition_says_what_it_holds(settings: Settings) -> None:
+    fill(settings, weeks=3)
+    first = MONDAY - timedelta(weeks=2)
+    done = run(settings, first, MONDAY)
+    assert list(done.weekly_rows.items()) == [(first, 2), (LAST_WEEK, 2), (MONDAY, 2)]
+    with dagster_instance(settings) as instance:
+        assert len(instance.get_runs()) == 1
+        for asset in ("daily_metrics", "weekly_metrics", "weekly_metrics_table"):
+            made = instance.get_materialized_partitions(dg.AssetKey(asset))
+            assert made == {week.isoformat() for week in done.weekly_rows}
+        told = {
+            one.asset_materialization.partition: one.asset_materialization.metadata
+            for one in instance.fetch_materializations(dg.AssetKey("weekly_metrics"), limit=10).records
+        }
+    assert {week: metadata["dagster/partition_row_count"].value for week, metadata in told.items()} == dict.fromkeys(
+        told, 2
+    )
+
+
+def test_with_force_every_day_is_computed_anew(settings: Settings) -> None:
+    fill(settings)
+    run(settings)
+    assert run(settings, force=True).days_recomputed == 7
+
+
+def test_enrolling_a_user_later_repairs_the_past(settings: Settings) -> None:
+    fill(settings, users=dict([next(iter(USERS.items()))]))
+    late = list(USERS)[1]
+    write_raw(settings.lake_dir, MONDAY, [record("dailies", late, MONDAY, steps=7)], name="other")
+    run(settings)
+    assert [row["participant_id"] for row in table(settings)] == ["P1"]
+    assert daily_metadata(settings)["unmapped_records"] == 1
+    IdMap(settings.id_map_path).add(late, "P2")
+    run(settings)
+    assert [row["participant_id"] for row in table(settings)] == ["P1", "P2"]
+
+
+def test_a_revoked_participant_leaves_the_tables_at_the_next_run_and_stays_raw(settings: Settings) -> None:
+    fill(settings)
+    run(settings)
+    raw = {path: path.read_bytes() for path in settings.lake_dir.glob("raw/**/*.jsonl")}
+    IdMap(settings.id_map_path).revoke("P2")
+    run(settings)
+    assert [row["participant_id"] for row in table(settings)] == ["P1"]
+    assert {row["participant_id"] for row in table(settings, "SELECT * FROM db_qol.daily_metrics")} == {"P1"}
+    assert {path: path.read_bytes() for path in raw} == raw
+
+
+def test_a_week_without_any_data_is_an_empty_partition_and_no_failure(settings: Settings) -> None:
+    assert run(settings).weekly_rows == {MONDAY: 0}
+    assert table(settings) == []
+
+
+def test_weeks_that_are_not_over_or_lie_before_the_start_are_refused(settings: Settings) -> None:
+    with pytest.raises(WeekError, match="not over yet"):
+        materialize_weeks(settings, [date(2999, 1, 7)])
+    with pytest.raises(WeekError, match="before the start date 2024-01-01"):
+        materialize_weeks(settings, [date(2023, 12, 31)])
+
+
+def test_no_garmin_id_is_in_anything_but_raw_files_and_the_id_map(settings: Settings) -> None:
+    fill(settings)
+    write_raw(settings.lake_dir, MONDAY, [record("dailies", "0badc0de" * 4, MONDAY)], name="unmapped")
+    write_raw(settings.lake_dir, MONDAY, [b'{"userId": "0badc0de'], name="broken")
+    run(settings)
+    lake = Lake.local(settings.lake_dir)
+    words = [*USERS, "0badc0de" * 4]
+    texts = [str(lake.read_table("daily", day)) for day in days_of(MONDAY)] + [str(lake.read_table("weekly", MONDAY))]
+    files = [path for path in settings.home.rglob("*") if path.is_file()]
+    texts += [path.read_bytes().decode(errors="replace") for path in files if is_told(settings, path)]
+    assert len(texts) > 20
+    assert [word for word in words if any(word in text for text in texts)] == []
+    assert [path for path in files if any(word in str(path) for word in words)] == []
+
+
+def is_told(settings: Settings, path: Path) -> bool:
+    """Whether a file is one of those that must not name anybody."""
+    return path != settings.id_map_path and "raw" not in path.relative_to(settings.home).parts
+
+
+def test_a_failed_run_leaves_the_old_week_whole_and_the_next_one_heals(settings: Settings) -> None:
+    fill(settings)
+    run(settings)
+    before = table(settings)
+    day = settings.lake_dir / "processed" / "daily" / f"date={MONDAY}"
+    day.rename(day.with_name("aside"))
+    day.write_text("a file where the folder was")
+    write_raw(settings.lake_dir, MONDAY, [record("hrv", next(iter(USERS)), MONDAY, lastNightAvg=44)], name="late")
+    done = materialize_weeks(settings, [MONDAY])
+    assert not done.success
+    assert done.message.startswith("LakeError: ")
+    assert differences(table(settings), before) == []
+    day.unlink()
+    assert run(settings).days_recomputed >= 1
+    assert table(settings)[0]["hrv_rmssd_mean"] == 44
+
+
+QOL = [sys.executable, "-W", "error", "-c", "from qol_dagster.cli import main; main()"]
+MATERIALIZE = [*QOL, "materialize", "--week", MONDAY.isoformat()]
+
+
+def test_two_runs_of_one_week_at_once_both_succeed_and_give_the_right_rows(settings: Settings) -> None:
+    fill(settings)
+    runs = [
+        subprocess.Popen(MATERIALIZE, env=dict(os.environ), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    for one in runs:
+        out, err = one.communicate(timeout=120)
+        assert (one.returncode, out) == (0, "2026-11-16  2 rows\n"), err
+    assert [row["steps_sum"] for row in table(settings)] == [sum(1000 + d.toordinal() % 100 for d in days_of(MONDAY))] * 2
+    assert len(list(settings.lake_dir.glob("processed/*/date=*/*"))) == 8
+
+
+def test_a_run_killed_at_any_moment_leaves_whole_partitions_and_the_next_one_heals(settings: Settings) -> None:
+    fill(settings)
+    run(settings)
+    before = {row["participant_id"]: row["steps_sum"] for row in table(settings)}
+    for day in days_of(MONDAY):
+        lines = [record("dailies", user, day, steps=50, timeOffsetHeartRateSamples=worn(12)) for user in USERS]
+        write_raw(settings.lake_dir, day, lines)
+    lake, reached = Lake.local(settings.lake_dir), set()
+    for wait_for in ("start", "first day", "last day", "week"):
+        started = time.monotonic()
+        marks = stamps(settings)
+        killed = subprocess.Popen([*MATERIALIZE, "--force"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while killed.poll() is None and not is_reached(settings, wait_for, marks):
+            assert time.monotonic() < started + 60
+            time.sleep(0.001)
+        killed.send_signal(signal.SIGKILL)
+        killed.wait()
+        reached.add(killed.returncode)
+        for day in days_of(MONDAY):
+            found = lake.read_table("daily", day)
+            assert found is not None
+            assert found["steps"].to_pylist() in ([1000 + day.toordinal() % 100] * 2, [50, 50])
+        sums = {row["participant_id"]: row["steps_sum"] for row in table(settings)}
+        assert sums in (before, dict.fromkeys(before, 350))
+    assert -signal.SIGKILL in reached
+    run(settings)
+    assert [row["steps_sum"] for row in table(settings)] == [350, 350]
+
+
+def stamps(settings: Settings) -> dict[str, int]:
+    return {str(path): path.stat().st_mtime_ns for path in settings.lake_dir.glob("processed/*/date=*/*.parquet")}
+
+
+def is_reached(settings: Settings, stage: str, before: dict[str, int]) -> bool:
+    if stage == "start":
+        return True
+    changed = [path for path, mark in stamps(settings).items() if before.get(path) != mark]
+    wanted = {"first day": f"daily/date={MONDAY}", "last day": f"daily/date={days_of(MONDAY)[6]}", "week": "weekly/"}
+    return any(wanted[stage] in path for path in changed)
+
+
+def daily_metadata(settings: Settings) -> dict[str, Any]:
+    """Metadata of the last materialisation of daily_metrics, as plain values."""
+    with dagster_instance(settings) as instance:
+        last = instance.get_latest_materialization_event(dg.AssetKey("daily_metrics"))
+    assert last is not None
+    assert last.asset_materialization is not None
+    return {name: value.value for name, value in last.asset_materialization.metadata.items()}
