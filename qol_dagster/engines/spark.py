@@ -28,9 +28,10 @@ if TYPE_CHECKING:
 
     from qol_dagster.resources.storage import Lake, RawObject
 
-RAW_NAMES = sorted({name.split(".")[0] for field in FIELDS for name in field.garmin})
-SCHEMA = ", ".join(f"`{name}` STRING" for name in RAW_NAMES)
-"""What is read from a line: every value as its JSON text, so a wrong type spoils nothing beside it."""
+_TYPES = {"samples": "MAP<STRING, STRING>", "intervals": "MAP<STRING, STRING>"}
+_RAW = {name.split(".")[0]: _TYPES.get(field.kind, "STRING") for field in FIELDS for name in field.garmin}
+SCHEMA = ", ".join(f"`{name}` {type_}" for name, type_ in sorted(_RAW.items()))
+"""What is read from a line: every value as its JSON text; a value of a wrong type is null and spoils nothing beside it."""
 
 
 @contextmanager
@@ -158,22 +159,25 @@ def _glob_escaped(path: str) -> str:
 
 
 def _records_sql() -> str:
-    """`records` from `raw_lines`: one parse for all scalars and one for each map there is.
+    """`records` from `raw_lines`, each line parsed once.
 
-    Jackson takes a line of invalid UTF-8 for text with replacement marks, and an array of records for its first
-    one: such lines are no records.
+    Jackson takes invalid UTF-8 for text with replacement marks and is content with a line that only begins with an
+    object. So a line is read as the one element of an array: what stands behind the object spoils it, as it should.
     """
     columns = [f"{_column(field)} AS {field.name}" for field in FIELDS]
     clean = "encode(decode(CAST(value AS BINARY), 'UTF-8'), 'UTF-8') = CAST(value AS BINARY)"
     return f"""
         SELECT monotonically_increasing_id() AS rec, date, {", ".join(columns)}
         FROM (
-            SELECT date, from_json(
-                CASE WHEN {clean} AND ltrim(value) LIKE '{{%' THEN value END,
-                '{SCHEMA}', map('allowSingleQuotes', 'false')
-            ) AS line
-            FROM raw_lines
-            WHERE trim(translate(value, '\\t\\r', '  ')) <> ''
+            SELECT date, CASE WHEN size(lines) = 1 THEN lines[0] END AS line
+            FROM (
+                SELECT date, from_json(
+                    CASE WHEN {clean} AND text LIKE '{{%}}' THEN concat('[', text, ']') END,
+                    'ARRAY<STRUCT<{SCHEMA.replace("` ", "`: ")}>>', map('allowSingleQuotes', 'false')
+                ) AS lines
+                FROM (SELECT date, value, trim(translate(value, '\t\r', '  ')) AS text FROM raw_lines)
+                WHERE text <> ''
+            )
         )
     """
 
@@ -210,18 +214,18 @@ def _flag(text: str, _field: Field) -> str:
 
 
 def _time(text: str, _field: Field) -> str:
-    return f"unix_millis(CAST({text} AS TIMESTAMP))"
+    # Spark alone takes 8000 for a time.
+    return f"CASE WHEN {text} LIKE '____-__-__%' THEN unix_millis(CAST({text} AS TIMESTAMP)) END"
 
 
 def _samples(text: str, _field: Field) -> str:
-    entries = f"map_entries(from_json({text}, 'map<string,string>'))"
-    pairs = f"transform({entries}, e -> named_struct('t', {_double('e.key')}, 'v', {_double('e.value')}))"
+    pairs = f"transform(map_entries({text}), e -> named_struct('t', {_double('e.key')}, 'v', {_double('e.value')}))"
     readable = f"abs(x.t) <= {LARGEST_NUMBER} AND abs(x.v) <= {LARGEST_NUMBER}"
     return f"filter({pairs}, x -> {readable})"
 
 
 def _intervals(text: str, _field: Field) -> str:
-    levels = f"map_values(from_json({text}, 'map<string,string>'))"
+    levels = f"map_values({text})"
     level = "coalesce(from_json(level, 'array<string>'), array())"
     end = _double("get_json_object(i, '$.endTimeInSeconds')")
     ends = f"transform({level}, i -> {end})"
