@@ -175,7 +175,7 @@ def _records_sql() -> str:
                     CASE WHEN {clean} AND text LIKE '{{%}}' THEN concat('[', text, ']') END,
                     'ARRAY<STRUCT<{SCHEMA.replace("` ", "`: ")}>>', map('allowSingleQuotes', 'false')
                 ) AS lines
-                FROM (SELECT date, value, trim(translate(value, '\t\r', '  ')) AS text FROM raw_lines)
+                FROM (SELECT date, value, trim(BOTH ' \t\r' FROM value) AS text FROM raw_lines)
                 WHERE text <> ''
             )
         )

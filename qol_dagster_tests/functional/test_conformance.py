@@ -1,8 +1,13 @@
-"""Every engine gives the rows that the definitions give: same raw files in, same rows out."""
+"""Every engine gives the rows that the definitions give: same raw files in, same rows out.
+
+Each scenario writes a week of its own into one lake, and an engine computes the lake once: Spark takes seconds to
+plan what DuckDB does in milliseconds.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,7 +15,7 @@ from typing import Any
 import pytest
 
 from qol_dagster.engines import Engine, open_engine
-from qol_dagster.etl import EtlReport, Identities, days_of, run_etl
+from qol_dagster.etl import DayReport, EtlReport, Identities, days_of, run_etl
 from qol_dagster.metrics.dictionary import DAILY, WEEKLY
 from qol_dagster.resources.storage import Lake
 from qol_dagster_tests.lakes import MONDAY, UNCOMPARED, differences, local_s, record, worn, write_raw
@@ -18,172 +23,245 @@ from qol_dagster_tests.paper_week import EXPECTED, write_paper_week
 from qol_dagster_tests.reference import reference_daily, reference_weekly
 from qol_dagster_tests.trap_records import write_trap_lake
 
-PEOPLE = {"user-1": "P1", "user-2": "P2"}
+Rows = list[dict[str, Any]]
+
+DRIFT: list[tuple[Any, float | None]] = [
+    (8000, 8000.0),
+    ("8000", 8000.0),
+    (" 8e3 ", 8000.0),
+    (8000.5, 8000.5),
+    (None, None),
+    (..., None),
+    (True, None),
+    ("many", None),
+    ("8_000", None),
+    ("8000d", None),
+    ("", None),
+    ([8000], None),
+    ({"value": 8000}, None),
+    (float("nan"), None),
+    (float("inf"), None),
+    (10**40, None),
+    (-1, None),
+]
+
+PEOPLE = {"user-1": "P1", "user-2": "P2"} | {f"user-drift-{n}": f"D{n:02d}" for n in range(len(DRIFT))}
+LEAVER = "user-leaver"
+TRAP_MONDAY = MONDAY
 
 
-@pytest.fixture(scope="module", params=["duckdb", pytest.param("spark", marks=pytest.mark.spark)])
-def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    with open_engine(request.param, memory_mb=1024, temp_dir=tmp_path_factory.mktemp("engine")) as opened:
-        yield opened
+@dataclass(frozen=True)
+class Week:
+    """What was computed of one scenario."""
+
+    monday: date
+    daily: Rows
+    weekly: Rows
+    days: tuple[DayReport, ...]
 
 
-def computed(
-    engine: Engine, root: Path, people: dict[str, str], week: date = MONDAY, **options: Any
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]], EtlReport]:
-    """Daily rows, weekly rows and the report of one week."""
-    lake = Lake.local(root)
-    report = run_etl(engine, lake, [week], Identities(people, **options))
-    daily = [row for day in days_of(week) for row in rows(lake, "daily", day)]
-    return daily, rows(lake, "weekly", week), report
+@dataclass(frozen=True)
+class World:
+    """One lake with a week for each scenario, computed by one engine."""
+
+    root: Path
+    engine: Engine
+    identities: Identities
+    report: EtlReport
+
+    def week(self, scenario: Callable[[Path, date], None]) -> Week:
+        return self.of(SCENARIOS[scenario])
+
+    def of(self, monday: date, report: EtlReport | None = None) -> Week:
+        lake, days = Lake.local(self.root), set(days_of(monday))
+        return Week(
+            monday,
+            [row for day in days_of(monday) for row in rows(lake, "daily", day)],
+            rows(lake, "weekly", monday),
+            tuple(day for day in (report or self.report).daily.days if day.date in days),
+        )
+
+    def again(self, monday: date) -> Week:
+        return self.of(monday, run_etl(self.engine, Lake.local(self.root), [monday], self.identities))
 
 
-def rows(lake: Lake, table: Any, day: date) -> list[dict[str, Any]]:
+def rows(lake: Lake, table: Any, day: date) -> Rows:
     found = lake.read_table(table, day)
     assert found is not None
     return found.to_pylist()
 
 
-def test_every_weekly_column_of_a_week_worked_out_on_paper_is_right(engine: Engine, tmp_path: Path) -> None:
-    people, monday = write_paper_week(tmp_path)
-    _, weekly, _ = computed(engine, tmp_path, people, monday)
+@pytest.fixture(scope="module", params=["duckdb", pytest.param("spark", marks=pytest.mark.spark)])
+def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    root = tmp_path_factory.mktemp("lake")
+    paper, paper_monday = write_paper_week(root)
+    traps = write_trap_lake(root, TRAP_MONDAY)
+    for write, monday in SCENARIOS.items():
+        write(root, monday)
+    assert len({TRAP_MONDAY, paper_monday, *SCENARIOS.values()}) == len(SCENARIOS) + 2
+    identities = Identities({**paper, **traps, **PEOPLE}, frozenset({LEAVER}))
+    weeks = [TRAP_MONDAY, paper_monday, *SCENARIOS.values()]
+    with open_engine(request.param, memory_mb=1024, temp_dir=tmp_path_factory.mktemp("engine")) as engine:
+        yield World(root, engine, identities, run_etl(engine, Lake.local(root), weeks, identities))
+
+
+def test_every_weekly_column_of_a_week_worked_out_on_paper_is_right(world: World, tmp_path: Path) -> None:
+    _, monday = write_paper_week(tmp_path)
     assert {metric.name for metric in WEEKLY} - UNCOMPARED == set(EXPECTED)
-    assert differences(weekly, [EXPECTED]) == []
+    assert differences(world.of(monday).weekly, [EXPECTED]) == []
 
 
-def test_a_lake_full_of_traps_gives_the_rows_of_the_plain_python_reference(engine: Engine, tmp_path: Path) -> None:
-    people = write_trap_lake(tmp_path, MONDAY)
-    daily, weekly, _ = computed(engine, tmp_path, people)
-    expected_daily = reference_daily(tmp_path, people, days_of(MONDAY))
-    assert len(expected_daily) > 10
-    assert differences(daily, expected_daily) == []
-    assert differences(weekly, reference_weekly(expected_daily, MONDAY)) == []
+def test_a_lake_full_of_traps_gives_the_rows_of_the_plain_python_reference(world: World, tmp_path: Path) -> None:
+    people, found = write_trap_lake(tmp_path, TRAP_MONDAY), world.of(TRAP_MONDAY)
+    expected_daily = reference_daily(tmp_path, people, days_of(TRAP_MONDAY))
+    expected_weekly = reference_weekly(expected_daily, TRAP_MONDAY)
+    assert (len(expected_daily), len(expected_weekly)) > (300, 50)
+    assert differences(found.daily, expected_daily) == []
+    assert differences(found.weekly, expected_weekly) == []
 
 
-def test_the_rows_have_the_dictionary_s_columns_in_its_order(engine: Engine, tmp_path: Path) -> None:
-    write_raw(tmp_path, MONDAY, [record("dailies", "user-1", MONDAY)])
-    daily, weekly, _ = computed(engine, tmp_path, PEOPLE)
-    for rows_, metrics in ((daily, DAILY), (weekly, WEEKLY)):
-        assert [*rows_[0]] == [m.name for m in metrics if m.name != "date"] + ["date"]
+def superseded(lake: Path, monday: date) -> None:
+    def sent(steps: int, day: int, hour: int) -> dict[str, Any]:
+        received = f"{monday + timedelta(days=day)}T{hour:02d}:00:00.000Z"
+        return record("dailies", "user-1", monday, steps=steps, _received_at=received)
+
+    early, middle, late = sent(10, 0, 3), sent(20, 0, 13), sent(30, 1, 3)
+    write_raw(lake, monday, [late, early], "z")
+    write_raw(lake, monday, [middle, late], "a")
 
 
-def test_the_latest_received_wins_whatever_the_order_of_lines_and_files(engine: Engine, tmp_path: Path) -> None:
-    early = record("dailies", "user-1", MONDAY, steps=10, _received_at="2026-11-16T03:00:00.000Z")
-    late = record("dailies", "user-1", MONDAY, steps=30, _received_at="2026-11-17T03:00:00.000Z")
-    middle = record("dailies", "user-1", MONDAY, steps=20, _received_at="2026-11-16T13:00:00.000Z")
-    write_raw(tmp_path, MONDAY, [late, early], "z")
-    write_raw(tmp_path, MONDAY, [middle, late], "a")
-    daily, _, report = computed(engine, tmp_path, PEOPLE)
-    assert (daily[0]["steps"], daily[0]["n_records"]) == (30, 1)
-    assert report.daily.days[0].counts["superseded"] == 3
+def test_the_latest_received_wins_whatever_the_order_of_lines_and_files(world: World) -> None:
+    found = world.week(superseded)
+    assert (found.daily[0]["steps"], found.daily[0]["n_records"]) == (30, 1)
+    assert found.days[0].counts["superseded"] == 3
 
 
-@pytest.mark.parametrize(
-    ("value", "steps"),
-    [
-        (8000, 8000.0),
-        ("8000", 8000.0),
-        (" 8e3 ", 8000.0),
-        (8000.5, 8000.5),
-        (None, None),
-        (..., None),
-        (True, None),
-        ("many", None),
-        ("8_000", None),
-        ("8000d", None),
-        ("", None),
-        ([8000], None),
-        ({"value": 8000}, None),
-        (float("nan"), None),
-        (float("inf"), None),
-        (10**40, None),
-        (-1, None),
-    ],
-)
-def test_a_field_of_any_type_is_read_or_null_and_the_record_stays(
-    engine: Engine, tmp_path: Path, value: Any, steps: float | None
-) -> None:
-    write_raw(tmp_path, MONDAY, [record("dailies", "user-1", MONDAY, steps=value, floorsClimbed=7)])
-    daily, _, _ = computed(engine, tmp_path, PEOPLE)
-    assert (daily[0]["steps"], daily[0]["floors"]) == (steps, 7.0)
+def test_the_rows_have_the_dictionary_s_columns_in_its_order(world: World) -> None:
+    found = world.week(superseded)
+    for some, metrics in ((found.daily, DAILY), (found.weekly, WEEKLY)):
+        assert [*some[0]] == [metric.name for metric in metrics if metric.name != "date"] + ["date"]
 
 
-def test_broken_lines_and_foreign_files_cost_nothing_but_themselves(engine: Engine, tmp_path: Path) -> None:
-    good = record("dailies", "user-1", MONDAY, steps=5000)
+def drifted(lake: Path, monday: date) -> None:
+    lines = [
+        record("dailies", f"user-drift-{n}", monday, steps=value, floorsClimbed=7) for n, (value, _) in enumerate(DRIFT)
+    ]
+    write_raw(lake, monday, lines)
+
+
+def test_a_field_of_any_type_is_read_or_null_and_the_record_stays(world: World) -> None:
+    found = {row["participant_id"]: (row["steps"], row["floors"]) for row in world.week(drifted).daily}
+    assert found == {f"D{n:02d}": (steps, 7.0) for n, (_, steps) in enumerate(DRIFT)}
+
+
+def broken_lines(lake: Path, monday: date) -> None:
+    good = record("dailies", "user-1", monday, steps=5000)
     broken = [b"not json", b'{"half": ', b"[1, 2]", b'"text"', b'{"userId": "\xff\xfe"}', b"", b"   "]
-    write_raw(tmp_path, MONDAY, [*broken, good])
-    folder = write_raw(tmp_path, MONDAY, [b""], "empty").parent
+    folder = write_raw(lake, monday, [*broken, good]).parent
     (folder / "empty.jsonl").write_bytes(b"")
     (folder / "half.jsonl").write_bytes(b'{"_summary_type": "dailies", "userId": "user-2", "st')
     for name in ("notes.txt", "_temporary.jsonl", ".hidden.jsonl", "a.jsonl.tmp"):
         (folder / name).write_text('{"_summary_type": "dailies", "userId": "user-2"}\n')
     (folder / "folder").mkdir()
     (folder / "folder" / "nested.txt").write_text("nothing")
-    daily, _, report = computed(engine, tmp_path, PEOPLE)
-    assert [(row["participant_id"], row["steps"]) for row in daily] == [("P1", 5000.0)]
-    assert report.daily.days[0].counts["unreadable"] == 6
 
 
-def test_a_record_under_another_date_than_its_own_is_left_out_and_counted(engine: Engine, tmp_path: Path) -> None:
-    tuesday = MONDAY + timedelta(days=1)
+def test_broken_lines_and_foreign_files_cost_nothing_but_themselves(world: World) -> None:
+    found = world.week(broken_lines)
+    assert [(row["participant_id"], row["steps"]) for row in found.daily] == [("P1", 5000.0)]
+    assert found.days[0].counts["unreadable"] == 6
+
+
+def glued_lines(lake: Path, monday: date) -> None:
+    one = b'{"_summary_type": "dailies", "userId": "user-1", "calendarDate": "%s", "steps": 5}' % str(monday).encode()
+    for name, line in {"glued": one + one, "comma": one + b"," + one, "tail": one + b" x", "bracket": one + b"]"}.items():
+        write_raw(lake, monday, [line], name)
+    write_raw(lake, monday, [b"\t " + one + b" \r"], "good")
+
+
+def test_a_line_that_only_begins_with_an_object_is_no_record(world: World) -> None:
+    found = world.week(glued_lines)
+    assert [(row["participant_id"], row["n_records"]) for row in found.daily] == [("P1", 1)]
+    assert (found.days[0].counts["unreadable"], found.days[0].counts["lines"]) == (4, 5)
+
+
+def misfiled(lake: Path, monday: date) -> None:
+    tuesday = monday + timedelta(days=1)
     old = record("dailies", "user-1", date(2023, 11, 16), steps=1)
     future = record("dailies", "user-1", date(2031, 1, 1), steps=2)
-    by_start = record("epochs", "user-1", MONDAY, calendarDate=..., startTimeInSeconds=local_s(tuesday, 5))
-    right = record("epochs", "user-1", MONDAY, calendarDate=..., startTimeInSeconds=local_s(tuesday, -5), steps=9)
-    undated = record("skinTemp", "user-2", MONDAY, calendarDate=..., startTimeInSeconds=...)
-    write_raw(tmp_path, MONDAY, [old, future, by_start, right])
-    write_raw(tmp_path, tuesday, [undated])  # received on Tuesday at 08:00 in Japan
-    daily, _, report = computed(engine, tmp_path, PEOPLE)
-    assert [(row["participant_id"], row["date"]) for row in daily] == [
-        ("P1", "2026-11-16"),
-        ("P2", "2026-11-17"),
-    ]
-    assert daily[0]["steps_by_hour"][23] == 9
-    assert [day.counts["misfiled"] for day in report.daily.days] == [3, 0, 0, 0, 0, 0, 0]
+    by_start = record("epochs", "user-1", monday, calendarDate=..., startTimeInSeconds=local_s(tuesday, 5))
+    right = record("epochs", "user-1", monday, calendarDate=..., startTimeInSeconds=local_s(tuesday, -5), steps=9)
+    undated = record("skinTemp", "user-2", monday, calendarDate=..., startTimeInSeconds=...)
+    write_raw(lake, monday, [old, future, by_start, right])
+    write_raw(lake, tuesday, [undated])  # received on Tuesday at 08:00 in Japan
 
 
-def test_unmapped_and_revoked_users_are_counted_and_appear_nowhere(engine: Engine, tmp_path: Path) -> None:
-    users = ["user-1", "stranger", "another", "leaver"]
-    write_raw(tmp_path, MONDAY, [record("dailies", user, MONDAY, steps=1) for user in [*users, "stranger"]])
-    daily, weekly, report = computed(engine, tmp_path, PEOPLE, revoked=frozenset({"leaver"}))
-    assert [row["participant_id"] for row in daily + weekly] == ["P1", "P1"]
-    counts = report.daily.days[0].counts
+def test_a_record_under_another_date_than_its_own_is_left_out_and_counted(world: World) -> None:
+    found = world.week(misfiled)
+    days = [day.isoformat() for day in days_of(found.monday)]
+    assert [(row["participant_id"], row["date"]) for row in found.daily] == [("P1", days[0]), ("P2", days[1])]
+    assert found.daily[0]["steps_by_hour"][23] == 9
+    assert [day.counts["misfiled"] for day in found.days] == [3, 0, 0, 0, 0, 0, 0]
+
+
+def strangers(lake: Path, monday: date) -> None:
+    users = ["user-1", "stranger", "another", LEAVER, "stranger"]
+    write_raw(lake, monday, [record("dailies", user, monday, steps=1) for user in users])
+
+
+def test_unmapped_and_revoked_users_are_counted_and_appear_nowhere(world: World) -> None:
+    found = world.week(strangers)
+    assert [row["participant_id"] for row in found.daily + found.weekly] == ["P1", "P1"]
+    counts = found.days[0].counts
     assert (counts["unmapped_users"], counts["unmapped_records"], counts["revoked_records"]) == (2, 3, 1)
 
 
-def test_nights_that_are_all_alike_have_no_spread(engine: Engine, tmp_path: Path) -> None:
-    for day in days_of(MONDAY):
-        start = local_s(day, 7)
-        sleep = record("sleeps", "user-1", day, startTimeInSeconds=start, durationInSeconds=25_200)
-        write_raw(tmp_path, day, [sleep])
-    _, weekly, _ = computed(engine, tmp_path, PEOPLE)
+def same_nights(lake: Path, monday: date) -> None:
+    for day in days_of(monday):
+        night = {"startTimeInSeconds": local_s(day, 7), "durationInSeconds": 25_200}
+        write_raw(lake, day, [record("sleeps", "user-1", day, **night)])
+
+
+def test_nights_that_are_all_alike_have_no_spread(world: World) -> None:
+    weekly = world.week(same_nights).weekly
     assert weekly[0]["midsleep_mean_min"] == pytest.approx(217, abs=1e-9)
     assert weekly[0]["midsleep_sd_min"] == pytest.approx(0, abs=1e-6)
     assert weekly[0]["social_jetlag_min"] == pytest.approx(0, abs=1e-9)
 
 
-def test_a_day_with_a_gap_counts_the_hours_that_have_forty_minutes(engine: Engine, tmp_path: Path) -> None:
+def gaps(lake: Path, monday: date) -> None:
     # 10:00-10:39 has 39 minutes, 11:00-11:40 has 40; off-grid offsets share the slot they fall into.
     samples = {str(10 * 3600 + 60 * m): 70 for m in range(39)}
     samples |= {str(11 * 3600 + 60 * m): 70 for m in range(40)}
     samples |= {str(10 * 3600 + 7): 90, "99999": 0, "100": -5}
-    line = record("dailies", "user-1", MONDAY, timeOffsetHeartRateSamples=samples)
-    write_raw(tmp_path, MONDAY, [line])
-    daily, _, _ = computed(engine, tmp_path, PEOPLE)
+    write_raw(lake, monday, [record("dailies", "user-1", monday, timeOffsetHeartRateSamples=samples)])
+
+
+def test_a_day_with_a_gap_counts_the_hours_that_have_forty_minutes(world: World) -> None:
+    daily = world.week(gaps).daily
     assert daily[0]["valid_minutes_hours"] == 1
     assert daily[0]["wear_min"] == 79 / 4
     assert daily[0]["hr_mean_bpm"] == pytest.approx((79 * 70 + 90) / 80)
 
 
-def test_a_second_run_reads_no_raw_bytes_and_one_late_file_does_one_day_again(engine: Engine, tmp_path: Path) -> None:
-    for day in days_of(MONDAY):
-        write_raw(tmp_path, day, [record("dailies", "user-1", day, timeOffsetHeartRateSamples=worn(12))])
-    _, before, first = computed(engine, tmp_path, PEOPLE)
-    _, same, second = computed(engine, tmp_path, PEOPLE)
-    late = record("dailies", "user-1", MONDAY, timeOffsetHeartRateSamples=worn(9), steps=1,
+def worn_days(lake: Path, monday: date) -> None:
+    for day in days_of(monday):
+        write_raw(lake, day, [record("dailies", "user-1", day, timeOffsetHeartRateSamples=worn(12))])
+
+
+def test_a_second_run_reads_no_raw_bytes_and_one_late_file_does_one_day_again(world: World) -> None:
+    first = world.week(worn_days)
+    second = world.again(first.monday)
+    late = record("dailies", "user-1", first.monday, timeOffsetHeartRateSamples=worn(9), steps=1,
                   _received_at="2026-11-25T00:00:00.000Z")  # fmt: skip
-    write_raw(tmp_path, MONDAY, [late], "late")
-    _, after, third = computed(engine, tmp_path, PEOPLE)
-    assert [sum(not day.reused for day in run.daily.days) for run in (first, second, third)] == [7, 0, 1]
-    assert sum(day.bytes_read for day in second.daily.days) == 0
-    assert differences(before, same) == []
-    assert (before[0]["n_valid_days"], after[0]["n_valid_days"]) == (7, 6)
+    write_raw(world.root, first.monday, [late], "late")
+    third = world.again(first.monday)
+    assert [sum(not day.reused for day in found.days) for found in (first, second, third)] == [7, 0, 1]
+    assert sum(day.bytes_read for day in second.days) == 0
+    assert differences(first.weekly, second.weekly) == []
+    assert (first.weekly[0]["n_valid_days"], third.weekly[0]["n_valid_days"]) == (7, 6)
+
+
+WRITERS = (superseded, drifted, broken_lines, glued_lines, misfiled, strangers, same_nights, gaps, worn_days)
+SCENARIOS = {write: MONDAY - timedelta(weeks=n) for n, write in enumerate(WRITERS, start=10)}
+"""The scenarios, each with the Monday of its week."""
