@@ -26,7 +26,7 @@ def build_defs(settings: Settings, *, resource_overrides: Mapping[str, Any] | No
     return dg.Definitions(
         assets=all_assets(partitions, settings.owners),
         jobs=[job],
-        schedules=[weekly_schedule(job)],
+        schedules=[weekly_schedule(job, settings.start_date)],
         sensors=[arrivals_sensor(platform, job, settings.start_date), failure_sensor(platform)],
         resources=resources,
         executor=dg.in_process_executor,

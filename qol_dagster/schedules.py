@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+from datetime import date, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import dagster as dg
 
+from qol_dagster.etl import monday_of
+from qol_dagster.partitions import TIMEZONE
 
-def weekly_schedule(job: Any) -> Any:
-    """Wednesday 09:05 Asia/Tokyo; the time zone is the partitions'."""
-    return dg.build_schedule_from_partitioned_job(
-        job,
+
+def weekly_schedule(job: Any, start: date) -> dg.ScheduleDefinition:
+    """Wednesday 09:05 Asia/Tokyo, from the first complete week after `start` on."""
+
+    @dg.schedule(
+        job=job,
         name="weekly_metrics_schedule",
-        day_of_week=3,
-        hour_of_day=9,
-        minute_of_hour=5,
+        cron_schedule="5 9 * * 3",
+        execution_timezone=TIMEZONE,
         default_status=dg.DefaultScheduleStatus.RUNNING,
         description="Every Wednesday at 09:05 Japan time: the last complete week.",
     )
+    def weekly_metrics_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        day = context.scheduled_execution_time.astimezone(ZoneInfo(TIMEZONE)).date()
+        week = monday_of(day) - timedelta(weeks=1)
+        if week < start:
+            return dg.SkipReason(f"the week of {week} lies before the start date {start}")
+        return dg.RunRequest(partition_key=week.isoformat())
+
+    return weekly_metrics_schedule

@@ -174,7 +174,12 @@ def test_broken_lines_and_foreign_files_cost_nothing_but_themselves(world: World
 
 def glued_lines(lake: Path, monday: date) -> None:
     one = b'{"_summary_type": "dailies", "userId": "user-1", "calendarDate": "%s", "steps": 5}' % str(monday).encode()
-    for name, line in {"glued": one + one, "comma": one + b"," + one, "tail": one + b" x", "bracket": one + b"]"}.items():
+    for name, line in {
+        "glued": one + one,
+        "comma": one + b"," + one,
+        "tail": one + b" x",
+        "bracket": one + b"]",
+    }.items():
         write_raw(lake, monday, [line], name)
     write_raw(lake, monday, [b"\t " + one + b" \r"], "good")
 

@@ -1,0 +1,155 @@
+"""One failure, one mail: told by whoever sees it first, without ids of people, and never in the way of the run."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from dataclasses import replace
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+from typing import Any
+
+import dagster as dg
+import pytest
+from aiosmtpd.controller import Controller
+
+from qol_dagster.alerts import Alert, failure_sensor, scrubbed, tell_once
+from qol_dagster.definitions import build_defs
+from qol_dagster.resources.id_map import IdMap
+from qol_dagster.resources.platform import Platform
+from qol_dagster.runs import dagster_instance, materialize_weeks
+from qol_dagster.settings import Settings
+from qol_dagster_tests.lakes import MONDAY, record, write_raw
+
+USER = "a1b2c3d4e5f60718293a4b5c6d7e8f90"
+ALERT = Alert("run-1", "weekly_metrics_job", "2026-11-16", "daily_metrics", "LakeError: no space left")
+
+
+class Inbox:
+    """A mail server that keeps what it takes."""
+
+    def __init__(self) -> None:
+        self.mails: list[EmailMessage] = []
+        self.answer = "250 OK"
+
+    async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802
+        if self.answer.startswith("250"):
+            self.mails.append(message_from_bytes(envelope.content, policy=policy.default))  # type: ignore[arg-type]
+        return self.answer
+
+
+@pytest.fixture
+def inbox() -> Iterator[tuple[Inbox, int]]:
+    found = Inbox()
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    server = Controller(found, hostname="127.0.0.1", port=port)
+    server.start()
+    try:
+        yield found, port
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def mailing(settings: Settings, inbox: tuple[Inbox, int]) -> Settings:
+    """Settings that mail to the inbox; its one participant is USER."""
+    IdMap(settings.id_map_path).add(USER, "P1")
+    return replace(
+        settings,
+        smtp_host="127.0.0.1",
+        smtp_port=inbox[1],
+        smtp_starttls=False,
+        mail_from="qol@example.org",
+        mail_to=("one@example.org", "two@example.org"),
+    )
+
+
+def break_the_lake(settings: Settings) -> None:
+    (settings.lake_dir / "processed").write_text("a file where a folder belongs")
+
+
+def test_a_failed_run_sends_one_mail_with_the_reason_the_week_and_what_to_do(
+    mailing: Settings, inbox: tuple[Inbox, int]
+) -> None:
+    write_raw(mailing.lake_dir, MONDAY, [record("dailies", USER, MONDAY)])
+    break_the_lake(mailing)
+    done = materialize_weeks(mailing, [MONDAY])
+    assert not done.success
+    (mail,) = inbox[0].mails
+    assert mail["Subject"] == "[qol] weekly_metrics_job failed for 2026-11-16"
+    assert mail["To"] == "one@example.org, two@example.org"
+    text = mail.get_content()
+    for word in (done.run_id, "daily_metrics", "LakeError", "cannot be listed", "qol materialize"):
+        assert word in text
+    assert USER not in text
+
+
+def test_the_sensor_tells_of_a_run_that_the_hook_did_not_see_and_of_no_run_twice(
+    mailing: Settings, inbox: tuple[Inbox, int]
+) -> None:
+    break_the_lake(mailing)
+    done = materialize_weeks(mailing, [MONDAY])
+    assert len(inbox[0].mails) == 1
+    sensor = failure_sensor(Platform(mailing))
+    with dagster_instance(mailing) as instance:
+        run = instance.get_run_by_id(done.run_id)
+        assert run is not None
+        job = build_defs(mailing).resolve_job_def("weekly_metrics_job")
+        lost = instance.create_run_for_job(job, tags={"dagster/partition": "2026-11-09"})
+        instance.report_run_failed(lost, message="the machine went away")
+        for failed in (run, lost, lost):
+            look_at(sensor, instance, failed)
+    subjects = [mail["Subject"] for mail in inbox[0].mails]
+    assert subjects == [f"[qol] weekly_metrics_job failed for {week}" for week in ("2026-11-16", "2026-11-09")]
+    assert "the machine went away" in inbox[0].mails[1].get_content()
+
+
+def look_at(sensor: Any, instance: dg.DagsterInstance, run: Any) -> None:
+    stored = instance.get_run_by_id(run.run_id)
+    events = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.PIPELINE_FAILURE)
+    assert stored is not None
+    event = events[-1].dagster_event
+    assert event is not None
+    context = dg.build_run_status_sensor_context(
+        sensor_name="run_failure_sensor", dagster_event=event, dagster_instance=instance, dagster_run=stored
+    ).for_run_failure()
+    sensor(context)
+
+
+@pytest.mark.parametrize("answer", ["451 try later", "554 no"])
+def test_a_mail_that_is_refused_never_breaks_anything_and_is_tried_again_by_the_sensor(
+    mailing: Settings, inbox: tuple[Inbox, int], caplog: pytest.LogCaptureFixture, answer: str
+) -> None:
+    inbox[0].answer = answer
+    assert tell_once(Platform(mailing), ALERT) is False
+    assert "could not be sent" in caplog.text
+    inbox[0].answer = "250 OK"
+    assert tell_once(Platform(mailing), ALERT) is True
+    assert tell_once(Platform(mailing), ALERT) is False
+    assert len(inbox[0].mails) == 1
+
+
+def test_without_a_mail_server_the_log_has_the_alert(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    assert tell_once(Platform(settings), ALERT) is True
+    assert "weekly_metrics_job failed for 2026-11-16" in caplog.text
+
+
+def test_a_server_that_is_not_there_is_logged_without_the_password(
+    mailing: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    nowhere = replace(mailing, smtp_port=1, smtp_user="me", smtp_password="hunter2-hunter2")
+    assert tell_once(Platform(nowhere), ALERT) is False
+    assert "ConnectionRefusedError" in caplog.text
+    assert "hunter2" not in caplog.text
+
+
+def test_ids_secrets_and_long_quotations_are_taken_out_of_an_alert(mailing: Settings, inbox: tuple[Inbox, int]) -> None:
+    secret = replace(mailing, webhook_secret="s3cret-" * 4)
+    leak = f"bad line of {USER} at /garmin/{'s3cret-' * 4}\nsecond line {USER}\n" + "x" * 5000
+    assert tell_once(Platform(secret), replace(ALERT, error=leak)) is True
+    text = inbox[0].mails[0].get_content()
+    assert "bad line of *** at /garmin/***" in text
+    assert USER not in text
+    assert len(text) < 2000
+    assert scrubbed("", []) == "no reason was given"

@@ -1,0 +1,140 @@
+"""The sensor for raw files and the schedule: which weeks are asked for, and when."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from qol_dagster.definitions import build_defs
+from qol_dagster.etl import days_of, monday_of
+from qol_dagster.resources.id_map import IdMap
+from qol_dagster.runs import materialize_weeks
+from qol_dagster.sensors import WEEKS_A_TICK, decide
+from qol_dagster.settings import Settings
+from qol_dagster_tests.lakes import MONDAY, record, write_raw
+
+SUNDAY = MONDAY + timedelta(days=6)
+
+
+def all_stale(days: Any) -> list[date]:
+    return sorted({monday_of(day) for day in days})
+
+
+def none_stale(_days: Any) -> list[date]:
+    return []
+
+
+def test_a_changed_day_of_a_closed_week_is_reported_and_its_week_asked_for() -> None:
+    found = decide({MONDAY: "a", SUNDAY: "b"}, {}, SUNDAY + timedelta(days=1), all_stale)
+    assert (found.days, found.weeks) == ((MONDAY, SUNDAY), (MONDAY,))
+    assert found.seen == {"2026-11-16": "a", "2026-11-22": "b"}
+
+
+def test_what_was_seen_before_is_passed_over_until_it_changes() -> None:
+    on, seen = SUNDAY + timedelta(days=1), {"2026-11-16": "a", "2026-11-22": "b"}
+    assert decide({MONDAY: "a", SUNDAY: "b"}, seen, on, all_stale).days == ()
+    assert decide({MONDAY: "changed", SUNDAY: "b"}, seen, on, all_stale).days == (MONDAY,)
+
+
+def test_the_running_week_is_reported_day_by_day_but_not_asked_for() -> None:
+    found = decide({MONDAY: "a", SUNDAY: "b"}, {}, SUNDAY, all_stale)
+    assert (found.days, found.weeks) == ((MONDAY,), ())
+
+
+def test_a_week_that_is_computed_from_the_same_files_is_not_asked_for_again() -> None:
+    found = decide({MONDAY: "a"}, {}, SUNDAY + timedelta(days=1), none_stale)
+    assert (found.days, found.weeks) == ((MONDAY,), ())
+
+
+def test_a_long_backlog_is_worked_off_over_several_ticks() -> None:
+    mondays = [MONDAY - timedelta(weeks=n) for n in range(20)]
+    listing, seen, asked = dict.fromkeys(mondays, "x"), {}, []
+    while (found := decide(listing, seen, date(2026, 12, 1), all_stale)).days:
+        assert len(found.weeks) <= WEEKS_A_TICK
+        asked += found.weeks
+        seen = dict(found.seen)
+    assert sorted(asked) == sorted(mondays)
+    assert len(asked) == len(mondays)
+
+
+@pytest.fixture
+def sensor(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setattr("qol_dagster.sensors.today", lambda: SUNDAY + timedelta(days=1))
+    return build_defs(settings).resolve_sensor_def("raw_arrivals_sensor")
+
+
+def tick(sensor: Any, instance: dg.DagsterInstance, cursor: str | None = None) -> Any:
+    with dg.build_sensor_context(instance=instance, cursor=cursor) as context:
+        return sensor(context)
+
+
+def test_two_ticks_report_and_ask_for_each_arrival_once(settings: Settings, sensor: Any) -> None:
+    user = "a1b2c3d4e5f60718293a4b5c6d7e8f90"
+    write_raw(settings.lake_dir, MONDAY, [record("dailies", user, MONDAY)])
+    with dg.DagsterInstance.ephemeral() as instance:
+        first = tick(sensor, instance)
+        assert [event.partition for event in first.asset_events] == ["2026-11-16"]
+        assert first.asset_events[0].metadata["files"].value == 1
+        assert [request.partition_key for request in first.run_requests] == ["2026-11-16"]
+        assert isinstance(tick(sensor, instance, first.cursor), dg.SkipReason)
+        write_raw(settings.lake_dir, MONDAY, [record("hrv", user, MONDAY)], name="late")
+        third = tick(sensor, instance, first.cursor)
+    assert first.run_requests[0].run_key != third.run_requests[0].run_key
+    assert user not in str((first, third))
+
+
+def test_a_week_that_was_computed_by_hand_is_reported_but_not_run_again(settings: Settings, sensor: Any) -> None:
+    user = "a1b2c3d4e5f60718293a4b5c6d7e8f90"
+    IdMap(settings.id_map_path).add(user)
+    write_raw(settings.lake_dir, MONDAY, [record("dailies", user, MONDAY)])
+    assert materialize_weeks(settings, [MONDAY]).success
+    with dg.DagsterInstance.ephemeral() as instance:
+        found = tick(sensor, instance)
+    assert [event.partition for event in found.asset_events] == ["2026-11-16"]
+    assert found.run_requests == []
+
+
+def test_the_sensor_passes_over_days_before_the_start_and_an_empty_lake(settings: Settings, sensor: Any) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert isinstance(tick(sensor, instance), dg.SkipReason)
+        early = settings.start_date - timedelta(days=1)
+        write_raw(settings.lake_dir, early, [record("dailies", "user", early)])
+        assert isinstance(tick(sensor, instance), dg.SkipReason)
+
+
+def test_the_schedule_takes_the_last_complete_week_on_wednesday_at_0905_in_japan(settings: Settings) -> None:
+    defs = build_defs(settings)
+    schedule = defs.resolve_schedule_def("weekly_metrics_schedule")
+    assert (schedule.cron_schedule, schedule.execution_timezone) == ("5 9 * * 3", "Asia/Tokyo")
+    assert schedule.default_status == dg.DefaultScheduleStatus.RUNNING
+    ticks = {
+        datetime(2026, 11, 25, 0, 5, tzinfo=UTC): ["2026-11-16"],
+        datetime(2027, 1, 6, 0, 5, tzinfo=UTC): ["2026-12-28"],
+        datetime(2024, 1, 3, 0, 5, tzinfo=UTC): [],  # the week before the start date
+        datetime(2024, 1, 10, 0, 5, tzinfo=UTC): ["2024-01-01"],
+    }
+    for at, weeks in ticks.items():
+        with dg.build_schedule_context(scheduled_execution_time=at) as context:
+            data = schedule.evaluate_tick(context)
+        assert [request.partition_key for request in data.run_requests or []] == weeks
+
+
+def test_the_weeks_are_iso_weeks_and_each_depends_on_its_seven_days(settings: Settings) -> None:
+    graph = build_defs(settings).resolve_asset_graph()
+    weekly = graph.get(dg.AssetKey("weekly_metrics")).partitions_def
+    daily = graph.get(dg.AssetKey("garmin_raw_daily")).partitions_def
+    assert weekly is not None
+    assert daily is not None
+    keys = weekly.get_partition_keys(current_time=datetime(2026, 11, 23, 0, 0, tzinfo=UTC))
+    assert keys[-1] == "2026-11-16"
+    assert all(date.fromisoformat(key).weekday() == 0 for key in keys)
+    mapped = dg.TimeWindowPartitionMapping().get_upstream_mapped_partitions_result_for_partitions(
+        downstream_partitions_subset=weekly.subset_with_partition_keys(["2026-11-16"]),
+        downstream_partitions_def=weekly,
+        upstream_partitions_def=daily,
+    )
+    days = list(mapped.partitions_subset.get_partition_keys())
+    assert days == [day.isoformat() for day in days_of(MONDAY)]
