@@ -104,7 +104,8 @@ def _shown(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float | Decimal):
-        return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"  # 4 digits, and no 1.2e+04
+        number = float(value)
+        return f"{number:.0f}" if abs(number) >= 1000 else f"{number:.4g}"  # 4 digits, and no 1.2e+04
     if isinstance(value, datetime):
         return value.strftime("%Y-%m-%d %H:%M")
     text = json.dumps(_plain(value)) if isinstance(value, list | dict) else str(value)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _TYPES = {"samples": "MAP<STRING, STRING>", "intervals": "MAP<STRING, STRING>"}
 _RAW = {name.split(".")[0]: _TYPES.get(field.kind, "STRING") for field in FIELDS for name in field.garmin}
 SCHEMA = ", ".join(f"`{name}` {type_}" for name, type_ in sorted(_RAW.items()))
-"""What is read from a line: every value as its JSON text; a value of a wrong type is null and spoils nothing beside it."""
+"""What is read from a line: every value as its JSON text; a wrong type is null and spoils nothing beside it."""
 
 
 @contextmanager
