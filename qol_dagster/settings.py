@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import date, timedelta
@@ -145,6 +146,13 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
+def _owners(text: str) -> tuple[str, ...]:
+    owners = _names(text)
+    if not owners or not all(re.fullmatch(r"team:[\w.-]+|[^@\s]+@[^@\s]+", owner) for owner in owners):
+        raise ValueError("must be mail addresses or teams (team:data) with commas between them")
+    return owners
+
+
 def _addresses(text: str) -> tuple[str, ...]:
     addresses = _names(text)
     wrong = [address for address in addresses if "@" not in address[1:-1]]
@@ -169,7 +177,7 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "QOL_ENGINE": _choice("duckdb", "spark"),
     "QOL_START_DATE": _monday,
     "QOL_MEMORY_MB": _number(256, 1_000_000),
-    "QOL_OWNERS": _names,
+    "QOL_OWNERS": _owners,
     "QOL_WEBHOOK_SECRET": _secret,
     "QOL_GARMIN_CLIENT_ID": str,
     "QOL_SMTP_HOST": str,

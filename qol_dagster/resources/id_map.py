@@ -76,6 +76,7 @@ class IdMap:
         with self._write() as database:
             for user, participant in rows:
                 try:
+                    _check_participant(participant.strip(), user)
                     _add(database, user, participant, _free_ids(database))
                 except IdMapError as error:
                     raise IdMapError(f"entry {done + 1}: {error}; nobody was enrolled") from error
@@ -87,6 +88,8 @@ class IdMap:
         if not self.path.exists():
             return []
         with closing(self._connect()) as database:
+            if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'user_id_map'").fetchone():
+                return []  # the first change was called off
             rows = database.execute(
                 "SELECT garmin_user_id, participant_id, status, updated_at FROM user_id_map "
                 "ORDER BY participant_id, garmin_user_id"
