@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import contextmanager
-from datetime import date, datetime
+from datetime import datetime
 from pathlib import Path  # typer reads the annotations
 from typing import TYPE_CHECKING, Annotated
 
@@ -86,8 +86,8 @@ def main() -> None:
     app()
 
 
-def _simulation(participants: int, weeks: int, until: date | None, seed: int, traps: str) -> garmin_sim.Simulation:
-    last = until.date() if isinstance(until, datetime) else until
+def _simulation(participants: int, weeks: int, until: datetime | None, seed: int, traps: str) -> garmin_sim.Simulation:
+    last = until.date() if until else None
     names = frozenset(name.strip() for name in traps.split(",") if name.strip())
     with _problems_in_one_line():
         return garmin_sim.Simulation(participants, weeks, last, seed, names)

@@ -86,22 +86,22 @@ class _Files:
 def write_lake(
     sim: Simulation, lake_dir: Path, *, files_per_day: int = 8, on_progress: Progress | None = None
 ) -> LakeReport:
-    """Write `raw/daily/date=D/simulated-<seed>-<part>.jsonl` below `lake_dir`; files of the same name are
-    replaced.
+    """Write `raw/daily/date=D/simulated-<seed>-<part>.jsonl` below `lake_dir`, over files of the same name.
 
-        A participant's lines are in the same part of every date. Receipt times are those of the simulated syncs.
-        A body sent twice is stored once, as the receiver does. `on_progress` counts participant-days. Raises
-        ValueError if `files_per_day` is below 1, OSError if the lake cannot be written.
+    A participant's lines are in the same part of every date. Receipt times are those of the simulated syncs.
+    A body sent twice is stored once, as the receiver does. `on_progress` counts participant-days. Raises
+    ValueError if `files_per_day` is below 1, OSError if the lake cannot be written.
     """
     if files_per_day < 1:
         raise ValueError(f"files_per_day is {files_per_day}; give 1 or more")
-    files, days = _Files(lake_dir, sim.seed), len(sim.dates())
+    files, dates = _Files(lake_dir, sim.seed), sim.dates()
+    days = len(dates)
     total, done = sim.participants * days, 0
     at_once = max(1, min(7, OPEN_FILES // files_per_day))
     try:
         for first in range(0, days, at_once):
             for index in range(sim.participants):
-                life = live(make_participant(sim.seed, index), sim.seed, sim.dates()[0], days)
+                life = live(make_participant(sim.seed, index), sim.seed, dates[0], days)
                 for day in range(first, min(first + at_once, days)):
                     _write_day(sim, life, day, files, files_per_day)
                     done += 1

@@ -80,7 +80,7 @@ class Participant:
     device: str
     next_device: str
     has_night_sensors: bool  # HRV and skin temperature
-    has_pulse_ox: bool
+    has_pulse_ox: bool  # oxygen through the night
     has_scale: bool
     has_cuff: bool
     naps: bool
@@ -164,7 +164,7 @@ def make_participant(seed: int, index: int) -> Participant:
         device=_pick(rng, DEVICES),
         next_device=_pick(rng, DEVICES),
         has_night_sensors=bool(rng.random() < 0.8),
-        has_pulse_ox=bool(rng.random() < 0.35),
+        has_pulse_ox=bool(rng.random() < 0.6),
         has_scale=bool(rng.random() < 0.3),
         has_cuff=bool(rng.random() < 0.25),
         naps=bool(rng.random() < 0.3),

@@ -40,6 +40,9 @@ CADENCE: dict[Sport, int] = {
     "WALKING": 112,
 }
 """Steps a minute in a session."""
+SPEED_MPS: dict[str, float] = {"RUNNING": 2.6, "CYCLING": 6.2, "LAP_SWIMMING": 0.7}
+"""Metres a second in a session without steps."""
+SESSION_KCAL = 0.2  # a minute and kg at full effort, beyond rest
 MODERATE_CADENCE, VIGOROUS_EFFORT = 100, 0.6
 ON_DAY = 0  # salt of a day's draws
 
@@ -248,7 +251,7 @@ def _steps(draft: _Draft, asleep: Bools, session: Session | None) -> tuple[Ints,
 
 def _kcal(who: Participant, steps: Ints, effort: Floats) -> Ints:
     kg = who.weight_g / 1000
-    by_minute = np.where(effort > 0, 0.2 * kg * effort, 0.036 / 65 * kg * steps)
+    by_minute = np.where(effort > 0, SESSION_KCAL * kg * effort, 0.036 / 65 * kg * steps)
     quarters: Floats = by_minute.reshape(QUARTERS, 15).sum(axis=1)
     return quarters.astype(np.int64)
 
@@ -268,9 +271,10 @@ def _heart_rate(draft: _Draft, asleep: Bools, steps: Ints, effort: Floats) -> In
 
 def _stress(draft: _Draft, asleep: Bools, worn: Bools, steps: Ints, exercising: Bools) -> Ints:
     who = draft.life.participant
-    wander = np.convolve(draft.rng.standard_normal(THREES), _WANDER, "same") * 11
+    wander = np.convolve(draft.rng.standard_normal(THREES), _WANDER, "same")
     awake_level = who.stress_level + who.wake_stress * _DAYTIME[::3]
-    level = np.where(asleep[::3], 14 + 0.4 * wander, awake_level + wander) + 14 * draft.illness
+    # Log-normal while awake: mostly low, with spells of high stress.
+    level = np.where(asleep[::3], 14 + 4.4 * wander, awake_level * np.exp(0.42 * wander)) + 14 * draft.illness
     stress = np.clip(level, 1, 100).astype(np.int16)
     draws = draft.rng.random(THREES)
     stress[draws < 0.008] = TOO_LITTLE

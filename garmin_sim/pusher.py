@@ -55,12 +55,11 @@ class _Sender:
     def send(self, delivery: Delivery) -> int:
         """Send until it is taken; gives the number of retries. Raises PushError when patience runs out."""
         deadline, pause, retries = time.monotonic() + self.patience_s, FIRST_PAUSE_S, 0
-        while (answer := self._try(delivery.body)) != "200":
+        while (answer := self._try(delivery.body, deadline)) != "200":
             retries += 1
-            if time.monotonic() + pause > deadline or self.given_up.is_set():
+            if time.monotonic() + pause > deadline or self.given_up.wait(pause):
                 self.given_up.set()
                 raise PushError(self._complaint(answer))
-            time.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE_S)
         return retries
 
@@ -69,16 +68,22 @@ class _Sender:
         for connection in self.connections:
             connection.close()
 
-    def _try(self, body: bytes) -> str:
+    def _try(self, body: bytes, deadline: float) -> str:
         connection = self._connection()
+        connection.timeout = min(TIMEOUT_S, max(0.1, deadline - time.monotonic()))
+        if connection.sock:
+            connection.sock.settimeout(connection.timeout)
         path = (self.url.path or "/") + (f"?{self.url.query}" if self.url.query else "")
         try:
             connection.request("POST", path, body, {"Content-Type": "application/json"})
             response = connection.getresponse()
             response.read()
-        except (OSError, http.client.HTTPException) as error:
+        except OSError as error:
             connection.close()
             return str(error) or type(error).__name__
+        except http.client.HTTPException as error:
+            connection.close()
+            return type(error).__name__
         return str(response.status)
 
     def _connection(self) -> http.client.HTTPConnection:
@@ -92,9 +97,10 @@ class _Sender:
         return connection
 
     def _complaint(self, answer: str) -> str:
-        # The path is the receiver's secret: it stays out of messages.
+        # The path is the receiver's secret, and a user name may hold another: both stay out of messages.
+        where = f"{self.url.hostname}:{self.url.port}" if self.url.port else self.url.hostname
         return (
-            f"{self.url.scheme}://{self.url.netloc} did not take a body within {self.patience_s:g} s "
+            f"{self.url.scheme}://{where} did not take a body within {self.patience_s:g} s "
             f"(last answer: {answer}); check that the receiver runs and that the URL is the one it printed"
         )
 
@@ -111,11 +117,15 @@ def push(
 
     Any answer but 200, or none, is retried with back-off for `patience_s` seconds for each body.
     `on_progress` counts simulated hours. Raises PushError when a body is not taken in time, ValueError for an
-    URL that is not HTTP.
+    URL that is not HTTP or for less than one connection.
     """
+    if connections < 1:
+        raise ValueError(f"connections is {connections}; give 1 or more")
     parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if parts.port == 0 or parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("the URL to push to must begin with http:// or https:// and name a host")
+    if not url.isascii() or not url.isprintable() or " " in url:
+        raise ValueError("the URL to push to holds spaces or characters that are not ASCII; percent-encode them")
     begun, sender = time.monotonic(), _Sender(parts, patience_s)
     try:
         bodies, size, retries = _send_all(sim, sender, connections, on_progress or (lambda _done, _total: None))

@@ -15,7 +15,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from garmin_sim.physiology import IN_MOTION, MINUTES, QUARTERS, Bout, Day, Night, Session
+from garmin_sim.physiology import (
+    EFFORT,
+    IN_MOTION,
+    MINUTES,
+    QUARTERS,
+    SESSION_KCAL,
+    SPEED_MPS,
+    Bout,
+    Day,
+    Night,
+    Session,
+)
 from garmin_sim.samples import hundredth_map, integer_map
 
 if TYPE_CHECKING:
@@ -133,7 +144,8 @@ def idle_records(life: Life, index: int) -> list[Record]:
     bmr = _bmr_kcal(life.participant)
     text = (
         f'{mark.open_dated(mark.midnight_s, 86400, "-15180")},"activityType":"GENERIC",'
-        f'"activeKilocalories":0,"bmrKilocalories":{bmr},"steps":0,"pushes":0,"distanceInMeters":0.0,"pushDistanceInMeters":0.0,'
+        f'"activeKilocalories":0,"bmrKilocalories":{bmr},"steps":0,"pushes":0,'
+        f'"distanceInMeters":0.0,"pushDistanceInMeters":0.0,'
         f'"activeTimeInSeconds":0,"moderateIntensityDurationInSeconds":0,"vigorousIntensityDurationInSeconds":0,'
         f'"floorsClimbed":0,"averageStressLevel":-1,"stepsGoal":8000,"intensityDurationGoalInSeconds":9000,'
         f'"floorsClimbedGoal":10}}'
@@ -248,8 +260,9 @@ def _epochs(day: Day, mark: Stamp, version: Version) -> Iterator[str]:
             kind = _epoch_type(day.session, quarter)
             pace = steps[quarter] // moved
             yield (
-                f'{head}{start:x}-{TYPE_CODES[kind]}",{time},"durationInSeconds":900,"activityType":"{kind}","activeKilocalories":{kcal[quarter]},'
-                f'"steps":{steps[quarter]},"distanceInMeters":{round(steps[quarter] * stride, 2)},'
+                f'{head}{start:x}-{TYPE_CODES[kind]}",{time},"durationInSeconds":900,'
+                f'"activityType":"{kind}","activeKilocalories":{kcal[quarter]},"steps":{steps[quarter]},'
+                f'"distanceInMeters":{round(steps[quarter] * stride, 2)},'
                 f'"activeTimeInSeconds":{60 * moved},"met":{1.8 + pace / 40},'
                 f'"intensity":"{"HIGHLY_ACTIVE" if pace > 130 else "ACTIVE"}",'
                 f'"meanMotionIntensity":{min(7, 1 + moved // 3)}.0,'
@@ -257,7 +270,8 @@ def _epochs(day: Day, mark: Stamp, version: Version) -> Iterator[str]:
             )
         if seen - moved >= 8 or (seen and not moved):
             yield (
-                f'{head}{start:x}-8",{time},"durationInSeconds":900,"activityType":"SEDENTARY","activeKilocalories":0,"steps":0,'
+                f'{head}{start:x}-8",{time},"durationInSeconds":900,'
+                f'"activityType":"SEDENTARY","activeKilocalories":0,"steps":0,'
                 f'"distanceInMeters":0.0,"activeTimeInSeconds":{60 * (seen - moved)},"met":1.0,'
                 f'"intensity":"SEDENTARY","meanMotionIntensity":0.3,"maxMotionIntensity":1.0}}'
             )
@@ -293,9 +307,8 @@ def _night(day: Day, mark: Stamp, version: Version) -> list[Record]:
     who = day.life.participant
     if who.has_night_sensors or 0 <= day.life.device_change <= day.index:
         values = night.variability
-        highest = int(np.convolve(values, [0.5, 0.5], "same").max())
         samples = integer_map(300, values)
-        averages = f'"lastNightAvg":{round(float(values.mean()))},"lastNight5MinHigh":{highest}'
+        averages = f'"lastNightAvg":{round(float(values.mean()))},"lastNight5MinHigh":{int(values.max())}'
         records.append(Record("hrv", f'{opening},{averages},"hrvValues":{samples}}}'))
         records.append(Record("skinTemp", f'{opening},"avgDeviationCelsius":{night.skin_celsius}}}'))
     if who.has_pulse_ox:
@@ -319,6 +332,8 @@ def _sleep(day: Day, night: Night, mark: Stamp, version: Version) -> str:
             span = {"startTimeInSeconds": mark.at(begin), "endTimeInSeconds": mark.at(end)}
             spans.setdefault(level, []).append(span)
     asleep = totals["deep"] + totals["light"] + totals["rem"]
+    has_oxygen = day.life.participant.has_pulse_ox
+    oxygen = f'"timeOffsetSleepSpo2":{integer_map(180, night.oxygen)},' if has_oxygen else ""
     return (
         f"{mark.open_dated(mark.at(night.onset), asleep, f'-{60 * version.upto:x}')},"
         f'"totalNapDurationInSeconds":{60 * nap.minutes if nap else 0},'
@@ -326,7 +341,7 @@ def _sleep(day: Day, night: Night, mark: Stamp, version: Version) -> str:
         f'"lightSleepDurationInSeconds":{totals["light"]},"remSleepInSeconds":{totals["rem"]},'
         f'"awakeDurationInSeconds":{totals["awake"]},"sleepLevelsMap":{_compact(spans)},"validation":"{validation}",'
         f'"timeOffsetSleepRespiration":{hundredth_map(180, night.breaths)},'
-        f'"timeOffsetSleepSpo2":{integer_map(180, night.oxygen)},'
+        f"{oxygen}"
         f'{_sleep_score(asleep, totals["awake"])},"naps":[{_nap(nap, mark) if nap else ""}]}}'
     )
 
@@ -488,16 +503,26 @@ def _activity(day: Day, mark: Stamp, part: Bout, sport: str, parts: list[tuple[B
         "durationInSeconds": 60 * part.minutes,
         "averageHeartRateInBeatsPerMinute": int(pulse.mean()),
         "maxHeartRateInBeatsPerMinute": int(pulse.max()),
-        "activeKilocalories": int(part.minutes * 8.2),
+        "activeKilocalories": _activity_kcal(day, part),
         "deviceName": device,
     }
     if steps:
-        activity |= {"steps": steps, "distanceInMeters": round(steps * life.participant.stride_m, 2)}
+        activity["steps"] = steps
+    metres = steps * life.participant.stride_m or SPEED_MPS.get(sport, 0.0) * 60 * part.minutes
+    if metres:
+        activity["distanceInMeters"] = round(metres, 2)
+        activity["averageSpeedInMetersPerSecond"] = round(metres / (60 * part.minutes), 3)
     if leg:
         activity["parentSummaryId"] = str(number - leg)
     elif len(parts) > 1:
         activity["isParent"] = True
     return activity
+
+
+def _activity_kcal(day: Day, part: Bout) -> int:
+    """Unlike those of a day, an activity's kilocalories count what the body burns at rest."""
+    who, effort = day.life.participant, EFFORT[day.session.sport] if day.session else 0.0
+    return int(part.minutes * (SESSION_KCAL * who.weight_g / 1000 * effort + _bmr_kcal(who) / MINUTES))
 
 
 def _manual_activity(mark: Stamp) -> dict[str, Any]:

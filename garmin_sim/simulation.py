@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MAX_WEEKS = 520
+YEARS = range(2000, 2100)
 JAPAN = timedelta(hours=9)
 
 
@@ -39,7 +40,7 @@ class Simulation:
 
     participants  how many people, 1 or more; ten kinds of habits come round in turn
     weeks         how many weeks of 7 days, 1 to 520
-    until         last simulated date, inclusive; None: the Sunday of the last week complete in Japan
+    until         last simulated date, inclusive, 2000 to 2099; None: the Sunday of the last week complete in Japan
     seed          0 or more
     traps         names out of `TRAPS`, or "all"; none by default
 
@@ -60,6 +61,8 @@ class Simulation:
             raise ValueError(f"weeks is {self.weeks}; give 1 to {MAX_WEEKS}")
         if self.seed < 0:
             raise ValueError(f"seed is {self.seed}; give 0 or more")
+        if self.until and self.until.year not in YEARS:
+            raise ValueError(f"until is {self.until}; give a date from {YEARS[0]} to {YEARS[-1]}")
         traps = frozenset(TRAPS) if "all" in self.traps else frozenset(self.traps)
         if unknown := sorted(traps - set(TRAPS)):
             raise ValueError(f"unknown traps {', '.join(unknown)}; choose from all, {', '.join(TRAPS)}")
@@ -78,7 +81,10 @@ class Simulation:
         return [last - timedelta(days=days - 1 - day) for day in range(days)]
 
     def deliveries(self) -> Iterator[Delivery]:
-        """Garmin's requests in the order of sending, made as they are asked for; memory stays small."""
+        """Garmin's requests in the order of sending, made as they are asked for.
+
+        Memory holds the habits of everyone, about 15 KB a participant for 8 weeks, and three bodies at most.
+        """
         for at, body, users in delivery.requests(self):
             yield Delivery(datetime.fromtimestamp(at, UTC), body, users)
 

@@ -1,0 +1,710 @@
+"""What the simulated Garmin cloud makes: Garmin's fields, plausible lives, versions, traps, and the lake."""
+
+from __future__ import annotations
+
+import json
+import tracemalloc
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from statistics import mean, median
+from typing import Any, NamedTuple
+
+import pytest
+
+from garmin_sim import TRAPS, Delivery, Simulation, write_lake
+from garmin_sim.people import PERSONAS, live, make_participant
+
+Fields = dict[str, Any]
+Key = tuple[Any, ...]
+
+SUNDAY = date(2026, 3, 1)
+TIMED = {"userId", "summaryId", "startTimeInSeconds", "startTimeOffsetInSeconds", "durationInSeconds"}
+DATED = TIMED | {"calendarDate"}
+MEASURED = {"userId", "summaryId", "measurementTimeInSeconds", "measurementTimeOffsetInSeconds"}
+ACTIVITY = TIMED | {"activityId", "activityName", "activityType", "activeKilocalories"}
+OF_A_WORN_DAY = {
+    "minHeartRateInBeatsPerMinute",
+    "maxHeartRateInBeatsPerMinute",
+    "averageHeartRateInBeatsPerMinute",
+    "restingHeartRateInBeatsPerMinute",
+    "timeOffsetHeartRateSamples",
+    "averageStressLevel",
+    "maxStressLevel",
+    "stressDurationInSeconds",
+    "restStressDurationInSeconds",
+    "activityStressDurationInSeconds",
+    "lowStressDurationInSeconds",
+    "mediumStressDurationInSeconds",
+    "highStressDurationInSeconds",
+    "stressQualifier",
+    "bodyBatteryChargedValue",
+    "bodyBatteryDrainedValue",
+}
+ALWAYS: dict[str, set[str]] = {
+    "dailies": DATED
+    | {"activityType", "steps", "distanceInMeters", "activeTimeInSeconds", "activeKilocalories", "bmrKilocalories"}
+    | {"moderateIntensityDurationInSeconds", "vigorousIntensityDurationInSeconds", "floorsClimbed", "pushes"}
+    | {"pushDistanceInMeters", "stepsGoal", "intensityDurationGoalInSeconds", "floorsClimbedGoal"},
+    "epochs": TIMED
+    | {"activityType", "activeTimeInSeconds", "steps", "distanceInMeters", "activeKilocalories", "met", "intensity"}
+    | {"meanMotionIntensity", "maxMotionIntensity"},
+    "sleeps": DATED
+    | {"unmeasurableSleepInSeconds", "deepSleepDurationInSeconds", "lightSleepDurationInSeconds", "remSleepInSeconds"}
+    | {"awakeDurationInSeconds", "totalNapDurationInSeconds", "sleepLevelsMap", "timeOffsetSleepRespiration"}
+    | {"overallSleepScore", "naps", "validation"},
+    "stressDetails": DATED
+    | {"timeOffsetStressLevelValues", "timeOffsetBodyBatteryValues", "bodyBatteryActivityEvents"},
+    "hrv": DATED | {"lastNightAvg", "lastNight5MinHigh", "hrvValues"},
+    "skinTemp": DATED | {"avgDeviationCelsius"},
+    "pulseox": DATED | {"timeOffsetSpo2Values", "onDemand"},
+    "allDayRespiration": TIMED | {"timeOffsetEpochToBreaths"},
+    "userMetrics": {"userId", "summaryId", "calendarDate", "vo2Max", "fitnessAge", "enhanced"},
+    "bodyComps": MEASURED
+    | {"weightInGrams", "bodyFatInPercent", "bodyMassIndex", "muscleMassInGrams", "boneMassInGrams"}
+    | {"bodyWaterInPercent"},
+    "bloodPressures": MEASURED | {"systolic", "diastolic", "pulse", "sourceType"},
+    "healthSnapshot": {"userId", "summaryId", "calendarDate", "startTimeInSeconds", "durationInSeconds"}
+    | {"offsetStartTimeInSeconds", "summaries"},
+    "moveIQActivities": {"userId", "summaryId", "calendarDate", "startTimeInSeconds", "durationInSeconds"}
+    | {"offsetInSeconds", "activityType", "activitySubType"},
+    "activities": ACTIVITY,
+    "manuallyUpdatedActivities": ACTIVITY,
+    "activityDetails": {"userId", "summaryId", "activityId", "summary", "samples", "laps"},
+}
+OF_AN_ACTIVITY = {"averageHeartRateInBeatsPerMinute", "maxHeartRateInBeatsPerMinute", "deviceName", "steps"} | {
+    "distanceInMeters",
+    "averageSpeedInMetersPerSecond",
+    "isParent",
+    "parentSummaryId",
+    "manual",
+}
+SOMETIMES: dict[str, set[str]] = {
+    "dailies": OF_A_WORN_DAY,
+    "sleeps": {"timeOffsetSleepSpo2"},
+    "activities": OF_AN_ACTIVITY,
+    "manuallyUpdatedActivities": OF_AN_ACTIVITY,
+}
+KEYS = {
+    "epochs": ("startTimeInSeconds", "activityType"),
+    "pulseox": ("startTimeInSeconds", "onDemand"),
+    "userMetrics": ("calendarDate",),
+    "bodyComps": ("measurementTimeInSeconds",),
+    "bloodPressures": ("measurementTimeInSeconds",),
+    "activities": ("summaryId",),
+    "manuallyUpdatedActivities": ("summaryId",),
+    "activityDetails": ("summaryId",),
+}
+"""Garmin's keys after user and type; the start time for all other types."""
+
+
+TEXT = {"userId", "summaryId", "calendarDate", "activityType", "activitySubType", "activityName", "deviceName"} | {
+    "stressQualifier",
+    "validation",
+    "intensity",
+    "sourceType",
+    "parentSummaryId",
+}
+
+
+class Sent(NamedTuple):
+    """One summary of one request."""
+
+    at: datetime
+    type: str
+    fields: Fields
+
+
+def summaries_of(deliveries: list[Delivery]) -> Iterator[Sent]:
+    for delivery in deliveries:
+        for kind, summaries in json.loads(delivery.body).items():
+            for fields in summaries:
+                yield Sent(delivery.at, kind, fields)
+
+
+def key_of(kind: str, fields: Fields) -> Key:
+    return (fields["userId"], kind, *(fields.get(name) for name in KEYS.get(kind, ("startTimeInSeconds",))))
+
+
+@pytest.fixture(scope="module")
+def sim() -> Simulation:
+    return Simulation(20, 2, SUNDAY, seed=3)
+
+
+@pytest.fixture(scope="module")
+def deliveries(sim: Simulation) -> list[Delivery]:
+    return list(sim.deliveries())
+
+
+@pytest.fixture(scope="module")
+def sent(deliveries: list[Delivery]) -> list[Sent]:
+    return list(summaries_of(deliveries))
+
+
+@pytest.fixture(scope="module")
+def final(sent: list[Sent]) -> dict[Key, Fields]:
+    """The summaries that remain when the one sent last wins."""
+    return {key_of(kind, fields): fields for _, kind, fields in sent}
+
+
+def of_type(final: dict[Key, Fields], kind: str) -> list[Fields]:
+    return [fields for key, fields in final.items() if key[1] == kind]
+
+
+def worn_dailies(final: dict[Key, Fields]) -> list[Fields]:
+    return [daily for daily in of_type(final, "dailies") if "timeOffsetHeartRateSamples" in daily]
+
+
+def whole_days(final: dict[Key, Fields]) -> list[Fields]:
+    return [daily for daily in worn_dailies(final) if daily["durationInSeconds"] == 86_400]
+
+
+def by_user(records: list[Fields]) -> dict[str, list[Fields]]:
+    grouped: dict[str, list[Fields]] = defaultdict(list)
+    for record in records:
+        grouped[record["userId"]].append(record)
+    return grouped
+
+
+def user_of(sim: Simulation, persona: Any) -> str:
+    return sim.user_ids()[PERSONAS.index(persona)]
+
+
+# -- reproducible
+
+
+def test_the_same_seed_gives_the_same_bytes() -> None:
+    first, again = (list(Simulation(3, 1, SUNDAY, seed=5).deliveries()) for _ in range(2))
+    assert first == again
+    assert first
+
+
+def test_another_seed_gives_other_people_with_other_lives() -> None:
+    one, other = (Simulation(3, 1, SUNDAY, seed=seed) for seed in (5, 6))
+    assert set(one.user_ids()).isdisjoint(other.user_ids())
+    assert heart_rates(one).isdisjoint(heart_rates(other))
+
+
+def heart_rates(sim: Simulation) -> set[str]:
+    found = (fields.get("timeOffsetHeartRateSamples") for _, _, fields in summaries_of(list(sim.deliveries())))
+    return {json.dumps(samples) for samples in found if samples}
+
+
+def test_user_ids_depend_on_the_seed_and_the_position_only() -> None:
+    few = Simulation(3, 1, SUNDAY, seed=5).user_ids()
+    assert Simulation(50, 9, date(2025, 1, 5), seed=5, traps=frozenset({"all"})).user_ids()[:3] == few
+    assert len(set(few)) == 3
+    assert all(len(user) == 32 and int(user, 16) for user in few)
+
+
+def test_ten_thousand_participants_have_ids_of_their_own() -> None:
+    assert len(set(Simulation(10_000, 1, SUNDAY).user_ids())) == 10_000
+
+
+def test_the_dates_are_whole_weeks_up_to_until() -> None:
+    dates = Simulation(3, 2, SUNDAY).dates()
+    assert (dates[0], dates[-1], len(dates)) == (date(2026, 2, 16), SUNDAY, 14)
+
+
+def test_without_until_the_dates_end_on_a_sunday_that_is_over_in_japan() -> None:
+    last = Simulation(3, 1).dates()[-1]
+    assert last.weekday() == 6
+    assert timedelta(days=1) <= (datetime.now(UTC) + timedelta(hours=9)).date() - last <= timedelta(days=7)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"participants": 0}, "participants is 0"),
+        ({"weeks": 0}, "weeks is 0"),
+        ({"weeks": 521}, "weeks is 521"),
+        ({"seed": -1}, "seed is -1"),
+        ({"until": date(1, 1, 7)}, "until is 0001-01-07"),
+        ({"until": date(9999, 12, 31)}, "until is 9999-12-31"),
+        ({"traps": frozenset({"nulls", "nuls"})}, "unknown traps nuls;"),
+    ],
+)
+def test_a_value_out_of_range_is_named(wrong: dict[str, Any], named: str) -> None:
+    with pytest.raises(ValueError, match=named):
+        Simulation(**({"participants": 3, "weeks": 1} | wrong))
+
+
+# -- as Garmin documents it
+
+
+def test_every_body_is_json_by_type_and_names_its_users(deliveries: list[Delivery]) -> None:
+    for delivery in deliveries:
+        body = json.loads(delivery.body)
+        assert set(body) <= set(ALWAYS)
+        assert all(body.values())
+        assert {fields["userId"] for summaries in body.values() for fields in summaries} == delivery.users
+        assert len(delivery.body) <= 1_000_000
+
+
+def test_every_documented_type_is_sent(sent: list[Sent]) -> None:
+    assert {kind for _, kind, _ in sent} == set(ALWAYS)
+
+
+def test_every_summary_has_the_documented_fields_and_no_other(sent: list[Sent]) -> None:
+    for _, kind, fields in sent:
+        assert ALWAYS[kind] <= set(fields), kind
+        assert set(fields) <= ALWAYS[kind] | SOMETIMES.get(kind, set()), kind
+
+
+def test_every_field_keeps_one_type_and_only_names_are_text(sent: list[Sent]) -> None:
+    seen: dict[tuple[str, str], set[type]] = defaultdict(set)
+    for _, kind, fields in sent:
+        for name, value in fields.items():
+            seen[kind, name].add(type(value))
+    assert all(len(types) == 1 for types in seen.values())
+    assert {name for (_, name), types in seen.items() if str in types} == TEXT
+
+
+def test_durations_stay_within_a_day(sent: list[Sent]) -> None:
+    durations = [fields["durationInSeconds"] for _, _, fields in sent if "durationInSeconds" in fields]
+    assert min(durations) >= 0
+    assert max(durations) == 86_400
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "step_s"),
+    [
+        ("dailies", "timeOffsetHeartRateSamples", 15),
+        ("stressDetails", "timeOffsetStressLevelValues", 180),
+        ("stressDetails", "timeOffsetBodyBatteryValues", 180),
+        ("allDayRespiration", "timeOffsetEpochToBreaths", 180),
+        ("hrv", "hrvValues", 300),
+    ],
+)
+def test_sample_offsets_lie_on_their_grid_in_order_and_within_the_duration(
+    sent: list[Sent], kind: str, name: str, step_s: int
+) -> None:
+    maps = [
+        (fields[name], fields["durationInSeconds"]) for _, type_, fields in sent if type_ == kind and name in fields
+    ]
+    assert maps
+    for samples, duration_s in maps:
+        offsets = [int(offset) for offset in samples]
+        assert offsets == sorted(offsets)
+        assert all(offset % step_s == 0 for offset in offsets)
+        assert 0 <= offsets[0] <= offsets[-1] < duration_s
+
+
+def test_stress_samples_below_zero_are_garmins_codes(sent: list[Sent]) -> None:
+    values = {
+        value
+        for _, kind, fields in sent
+        if kind == "stressDetails"
+        for value in fields["timeOffsetStressLevelValues"].values()
+    }
+    assert {value for value in values if value < 0} == {-1, -2, -3, -4, -5}
+    assert max(values) <= 100
+
+
+def test_a_sleep_is_as_long_as_its_levels(final: dict[Key, Fields]) -> None:
+    sleeps = of_type(final, "sleeps")
+    assert sleeps
+    for sleep in sleeps:
+        spans = {level: spans_of(sleep, level) for level in ("deep", "light", "rem", "awake")}
+        length = {level: sum(end - start for start, end in found) for level, found in spans.items()}
+        assert length["deep"] == sleep["deepSleepDurationInSeconds"]
+        assert length["light"] == sleep["lightSleepDurationInSeconds"]
+        assert length["rem"] == sleep["remSleepInSeconds"]
+        assert length["awake"] == sleep["awakeDurationInSeconds"]
+        assert length["deep"] + length["light"] + length["rem"] == sleep["durationInSeconds"]
+        inside = sorted(span for found in spans.values() for span in found)
+        assert all(end <= start for (_, end), (start, _) in pairwise(inside))
+        assert inside[0][0] == sleep["startTimeInSeconds"]
+        in_bed = sleep["durationInSeconds"] + sleep["awakeDurationInSeconds"] + sleep["unmeasurableSleepInSeconds"]
+        assert inside[-1][1] <= sleep["startTimeInSeconds"] + in_bed
+
+
+def spans_of(sleep: Fields, level: str) -> list[tuple[int, int]]:
+    spans = sleep["sleepLevelsMap"].get(level, [])
+    return [(span["startTimeInSeconds"], span["endTimeInSeconds"]) for span in spans]
+
+
+def test_a_daily_agrees_with_its_own_samples_and_with_its_epochs(final: dict[Key, Fields]) -> None:
+    steps: Counter[tuple[str, date]] = Counter()
+    for epoch in of_type(final, "epochs"):
+        steps[epoch["userId"], local(epoch).date()] += epoch["steps"]
+    for daily in whole_days(final):
+        samples = daily["timeOffsetHeartRateSamples"].values()
+        assert daily["minHeartRateInBeatsPerMinute"] == min(samples)
+        assert daily["maxHeartRateInBeatsPerMinute"] == max(samples)
+        assert daily["steps"] == steps[daily["userId"], date.fromisoformat(daily["calendarDate"])]
+
+
+def local(fields: Fields, name: str = "startTime") -> datetime:
+    shown = fields[f"{name}InSeconds"] + fields[f"{name}OffsetInSeconds"]
+    return datetime.fromtimestamp(shown, UTC)
+
+
+def test_a_multi_sport_activity_is_a_parent_and_its_children(final: dict[Key, Fields]) -> None:
+    activities = {activity["summaryId"]: activity for activity in of_type(final, "activities")}
+    parents = [number for number, activity in activities.items() if activity.get("isParent")]
+    assert parents
+    for number in parents:
+        children = [one for one in activities.values() if one.get("parentSummaryId") == number]
+        assert activities[number]["activityType"] == "MULTI_SPORT"
+        assert {child["activityType"] for child in children} == {"LAP_SWIMMING", "CYCLING", "RUNNING"}
+        assert sum(child["durationInSeconds"] for child in children) <= activities[number]["durationInSeconds"]
+
+
+# -- versions and deliveries
+
+
+def test_every_date_is_covered(sim: Simulation, final: dict[Key, Fields]) -> None:
+    assert {daily["calendarDate"] for daily in of_type(final, "dailies")} == {str(day) for day in sim.dates()}
+
+
+def test_later_versions_of_a_summary_are_never_shorter(sent: list[Sent]) -> None:
+    lasted: dict[Key, int] = {}
+    for _, kind, fields in sent:
+        duration = fields.get("durationInSeconds", 0)
+        assert duration >= lasted.get(key_of(kind, fields), 0)
+        lasted[key_of(kind, fields)] = duration
+
+
+def test_the_version_sent_last_is_the_full_day(final: dict[Key, Fields]) -> None:
+    # A day cut short by travel keeps a part under the old clock beside the whole day.
+    longest: dict[tuple[str, str], int] = defaultdict(int)
+    for daily in of_type(final, "dailies"):
+        day = daily["userId"], daily["calendarDate"]
+        longest[day] = max(longest[day], daily["durationInSeconds"])
+    assert set(longest.values()) == {86_400}
+
+
+def test_partial_days_hold_the_first_samples_of_the_full_day(sent: list[Sent], final: dict[Key, Fields]) -> None:
+    parts = 0
+    for _, kind, fields in sent:
+        if kind != "dailies" or "timeOffsetHeartRateSamples" not in fields or fields["durationInSeconds"] == 86_400:
+            continue
+        whole = final[key_of(kind, fields)]
+        if whole["durationInSeconds"] < 86_400:
+            continue
+        parts += 1
+        part_s = fields["durationInSeconds"]
+        first = {at: bpm for at, bpm in whole["timeOffsetHeartRateSamples"].items() if int(at) < part_s}
+        assert fields["timeOffsetHeartRateSamples"] == first
+        assert fields["steps"] <= whole["steps"]
+        assert fields["summaryId"] != whole["summaryId"]
+    assert parts > 20
+
+
+def test_requests_are_in_the_order_of_sending(deliveries: list[Delivery]) -> None:
+    assert all(one.at <= other.at for one, other in pairwise(deliveries))
+
+
+def test_nothing_is_sent_before_it_has_happened(sent: list[Sent]) -> None:
+    for at, _, fields in sent:
+        if "startTimeInSeconds" in fields and "durationInSeconds" in fields:
+            assert fields["startTimeInSeconds"] + fields["durationInSeconds"] <= at.timestamp()
+
+
+def test_bodies_mix_users_and_types_and_some_come_twice(deliveries: list[Delivery]) -> None:
+    assert sum(len(delivery.users) > 1 for delivery in deliveries) > 10
+    assert sum(len(json.loads(delivery.body)) > 1 for delivery in deliveries) > 10
+    assert max(Counter(delivery.body for delivery in deliveries).values()) == 2
+
+
+def test_some_days_come_out_of_order_and_some_ten_days_late(sent: list[Sent]) -> None:
+    order: dict[str, dict[str, None]] = defaultdict(dict)
+    lateness: list[timedelta] = []
+    for at, kind, fields in sent:
+        if kind == "dailies" and fields["durationInSeconds"] == 86_400:
+            order[fields["userId"]].setdefault(fields["calendarDate"])
+            lateness.append(at.date() - date.fromisoformat(fields["calendarDate"]))
+    assert any(list(days) != sorted(days) for days in order.values())
+    assert timedelta(days=10) <= max(lateness) <= timedelta(days=14)
+    assert median(lateness) == timedelta(days=1)
+
+
+# -- plausible lives
+
+
+def test_wear_and_heart_rate_samples_are_those_of_worn_days(final: dict[Key, Fields]) -> None:
+    counts = sorted(len(daily["timeOffsetHeartRateSamples"]) for daily in whole_days(final))
+    assert counts[-1] <= 5_760
+    assert median(counts) > 5_000
+    assert sum(count / 4 >= 600 for count in counts) > 0.9 * len(counts)
+
+
+def test_each_participants_averages_are_plausible(final: dict[Key, Fields]) -> None:
+    for days in by_user(whole_days(final)).values():
+        assert 2_000 < mean(day["steps"] for day in days) < 18_000
+        assert 42 <= mean(day["restingHeartRateInBeatsPerMinute"] for day in days) <= 85
+        assert 15 < mean(day["averageStressLevel"] for day in days) < 60
+        assert all(0 <= day["averageStressLevel"] <= day["maxStressLevel"] <= 100 for day in days)
+    assert 5_000 < mean(day["steps"] for day in whole_days(final)) < 10_000
+    for nights in by_user(of_type(final, "sleeps")).values():
+        assert 300 < mean(night["durationInSeconds"] / 60 for night in nights) < 560
+    for nights in by_user(of_type(final, "hrv")).values():
+        assert 12 <= mean(night["lastNightAvg"] for night in nights) <= 115
+        assert all(night["lastNight5MinHigh"] == max(night["hrvValues"].values()) for night in nights)
+
+
+def test_participants_differ_more_from_each_other_than_from_themselves(final: dict[Key, Fields]) -> None:
+    people = [[day["restingHeartRateInBeatsPerMinute"] for day in days] for days in by_user(whole_days(final)).values()]
+    means = [mean(rates) for rates in people]
+    assert max(means) - min(means) > 10
+    assert median(max(rates) - min(rates) for rates in people) < 8
+
+
+def test_stress_is_mostly_low_and_sometimes_high(final: dict[Key, Fields]) -> None:
+    days = whole_days(final)
+    high, known = 0, 0
+    for day in days:
+        high += day["highStressDurationInSeconds"]
+        known += day["stressDurationInSeconds"] + day["restStressDurationInSeconds"]
+    assert 0.01 < high / known < 0.15
+
+
+def test_people_sleep_in_their_local_night(final: dict[Key, Fields]) -> None:
+    for sleep in of_type(final, "sleeps"):
+        day = datetime.combine(date.fromisoformat(sleep["calendarDate"]), datetime.min.time(), UTC)
+        assert timedelta(hours=-4) < local(sleep) - day < timedelta(hours=5)
+
+
+def test_people_go_to_bed_later_before_free_days(final: dict[Key, Fields]) -> None:
+    onsets: dict[bool, list[float]] = defaultdict(list)
+    for sleep in of_type(final, "sleeps"):
+        day = date.fromisoformat(sleep["calendarDate"])
+        midnight = datetime.combine(day, datetime.min.time(), UTC)
+        onsets[day.weekday() >= 5].append((local(sleep) - midnight).total_seconds() / 60)
+    assert mean(onsets[True]) > mean(onsets[False]) + 20
+
+
+def test_on_working_days_people_walk_in_the_hour_of_the_way_home(final: dict[Key, Fields]) -> None:
+    steps: dict[bool, Counter[int]] = {True: Counter(), False: Counter()}
+    for epoch in of_type(final, "epochs"):
+        at = local(epoch)
+        steps[at.weekday() >= 5][at.hour] += epoch["steps"]
+    assert steps[False][18] / 10 > 1.5 * steps[True][18] / 4
+
+
+def test_an_illness_raises_the_resting_heart_rate_and_lowers_the_steps(
+    sim: Simulation, final: dict[Key, Fields]
+) -> None:
+    index = PERSONAS.index("ill")
+    life = live(make_participant(sim.seed, index), sim.seed, sim.dates()[0], len(sim.dates()))
+    ill = {str(day) for day, level in zip(sim.dates(), life.illness, strict=False) if level >= 0.5}
+    mine = by_user(whole_days(final))[sim.user_ids()[index]]
+    sick = [day for day in mine if day["calendarDate"] in ill]
+    well = [day for day in mine if day["calendarDate"] not in ill]
+    assert len(sick) >= 2
+    rate = "restingHeartRateInBeatsPerMinute"
+    assert mean(day[rate] for day in sick) > mean(day[rate] for day in well) + 2
+    assert mean(day["steps"] for day in sick) < mean(day["steps"] for day in well)
+
+
+def test_some_days_are_absent_some_idle_and_some_hours_off_the_wrist(sim: Simulation, final: dict[Key, Fields]) -> None:
+    dailies = of_type(final, "dailies")
+    present = {(daily["userId"], daily["calendarDate"]) for daily in dailies}
+    assert len(present) < 20 * 14
+    idle = [daily for daily in dailies if "timeOffsetHeartRateSamples" not in daily]
+    assert idle
+    assert all(daily["steps"] == 0 and daily["averageStressLevel"] == -1 for daily in idle)
+    stress = [record["timeOffsetStressLevelValues"].values() for record in of_type(final, "stressDetails")]
+    assert sum(list(values).count(-1) > 60 for values in stress) > 10
+    silent = by_user(dailies)[user_of(sim, "silent")]
+    assert max(daily["calendarDate"] for daily in silent) < str(sim.dates()[-2])
+
+
+def test_who_never_wears_it_at_night_has_no_sleep(sim: Simulation, final: dict[Key, Fields]) -> None:
+    user = user_of(sim, "day_only")
+    kinds = {key[1] for key in final if key[0] == user}
+    assert "dailies" in kinds
+    assert kinds.isdisjoint({"sleeps", "hrv", "skinTemp"})
+
+
+def test_travel_changes_the_offset_there_and_back(sim: Simulation, final: dict[Key, Fields]) -> None:
+    offsets = {
+        user: {daily["startTimeOffsetInSeconds"] for daily in dailies}
+        for user, dailies in by_user(of_type(final, "dailies")).items()
+    }
+    assert len(offsets[user_of(sim, "traveller")]) == 2
+    assert 32_400 in offsets[user_of(sim, "traveller")]
+    assert offsets[user_of(sim, "steady")] == {32_400}
+    for daily in of_type(final, "dailies"):
+        assert (local(daily).time().isoformat(), str(local(daily).date())) == ("00:00:00", daily["calendarDate"])
+
+
+def test_a_new_device_splits_the_stress_of_one_day(sim: Simulation, final: dict[Key, Fields]) -> None:
+    halves = [
+        record["durationInSeconds"]
+        for record in by_user(of_type(final, "stressDetails"))[user_of(sim, "new_device")]
+        if record["durationInSeconds"] < 86_400
+    ]
+    assert halves == [43_200, 43_200]
+
+
+# -- traps
+
+
+@pytest.fixture(scope="module")
+def trapped() -> tuple[Simulation, list[Sent]]:
+    sim = Simulation(4, 1, SUNDAY, seed=2, traps=frozenset({"all"}))
+    return sim, list(summaries_of(list(sim.deliveries())))
+
+
+def start_date(fields: Fields) -> date:
+    return date.fromisoformat(fields["calendarDate"])
+
+
+SIGNS: dict[str, Any] = {
+    "average-stresslevel": lambda kind, fields: kind == "dailies" and "averageStresslevel" in fields,
+    "missing-calendar-date": lambda kind, fields: kind == "dailies" and "calendarDate" not in fields,
+    "device-validation": lambda _kind, fields: fields.get("validation") == "Device",
+    "high-stress-overflow": lambda _kind, fields: fields.get("highStressDurationInSeconds", 0) > 86_400,
+    "off-grid-offsets": lambda _kind, fields: any(
+        int(offset) % 15 for offset in fields.get("timeOffsetHeartRateSamples", ())
+    ),
+    "negative-start": lambda _kind, fields: int(fields.get("startTimeInSeconds", 0)) < 0,
+    "text-activity-id": lambda kind, fields: kind == "activities" and isinstance(fields["activityId"], str),
+    "numbers-as-text": lambda _kind, fields: isinstance(fields.get("steps"), str),
+    "nulls": lambda kind, fields: kind == "dailies" and fields.get("stepsGoal", 0) is None,
+    "nested": lambda _kind, fields: isinstance(fields.get("distanceInMeters"), list),
+    "unknown-type": lambda kind, _fields: kind not in ALWAYS,
+    "no-date": lambda kind, fields: kind == "userMetrics" and "calendarDate" not in fields,
+    "ancient": lambda _kind, fields: "calendarDate" in fields and start_date(fields).year == 2023,
+    "future": lambda _kind, fields: "calendarDate" in fields and start_date(fields).year == 2027,
+    "user-access-token": lambda _kind, fields: "userAccessToken" in fields,
+}
+
+
+def shares_a_summary_id(sent: list[Sent]) -> bool:
+    users: dict[str, set[str]] = defaultdict(set)
+    for _, kind, fields in sent:
+        if kind == "dailies":
+            users[fields["summaryId"]].add(fields["userId"])
+    return max(map(len, users.values())) > 1
+
+
+def test_every_trap_has_a_sign() -> None:
+    assert set(SIGNS) | {"shared-summary-id"} == set(TRAPS)
+
+
+@pytest.mark.parametrize("trap", sorted(SIGNS))
+def test_a_trap_plants_its_oddity_and_nothing_else_does(
+    trap: str, trapped: tuple[Simulation, list[Sent]], sent: list[Sent]
+) -> None:
+    assert any(SIGNS[trap](kind, fields) for _, kind, fields in trapped[1])
+    assert not any(SIGNS[trap](kind, fields) for _, kind, fields in sent)
+
+
+def test_the_shared_summary_id_is_that_of_two_users(trapped: tuple[Simulation, list[Sent]], sent: list[Sent]) -> None:
+    assert shares_a_summary_id(trapped[1])
+    assert not shares_a_summary_id(sent)
+
+
+def test_one_trap_alone_plants_only_itself() -> None:
+    sim = Simulation(2, 1, SUNDAY, seed=2, traps=frozenset({"nulls"}))
+    found = list(summaries_of(list(sim.deliveries())))
+    signs = {name for name, sign in SIGNS.items() if any(sign(kind, fields) for _, kind, fields in found)}
+    assert signs == {"nulls"}
+
+
+# -- the lake
+
+
+def raw_lines(lake: Path) -> Iterator[tuple[str, Fields]]:
+    for path in sorted((lake / "raw" / "daily").glob("date=*/*.jsonl")):
+        for line in path.read_text("ascii").splitlines():
+            yield path.parent.name.removeprefix("date="), json.loads(line)
+
+
+def canonical(kind: str, fields: Fields) -> str:
+    kept = {name: value for name, value in fields.items() if name != "userAccessToken" and not name.startswith("_")}
+    return kind + json.dumps(kept, sort_keys=True)
+
+
+def test_a_lake_holds_the_summaries_of_the_deliveries(tmp_path: Path, trapped: tuple[Simulation, list[Sent]]) -> None:
+    sim, sent = trapped
+    report = write_lake(sim, tmp_path, files_per_day=2)
+    lines = list(raw_lines(tmp_path))
+    assert {canonical(line["_summary_type"], line) for _, line in lines} == {
+        canonical(kind, fields) for _, kind, fields in sent
+    }
+    assert (report.lines, report.participant_days) == (len(lines), 4 * 7)
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert (report.files, report.bytes) == (len(files), sum(path.stat().st_size for path in files))
+
+
+def test_in_a_lake_the_version_received_last_is_the_one_delivered_last(tmp_path: Path) -> None:
+    sim = Simulation(4, 1, SUNDAY, seed=2)
+    write_lake(sim, tmp_path)
+    lines = sorted((line for _, line in raw_lines(tmp_path)), key=lambda line: line["_received_at"])
+    stored = {key_of(line["_summary_type"], line): line for line in lines}
+    delivered = {key_of(kind, fields): (kind, fields) for _, kind, fields in summaries_of(list(sim.deliveries()))}
+    assert {canonical(line["_summary_type"], line) for line in stored.values()} == {
+        canonical(kind, fields) for kind, fields in delivered.values()
+    }
+
+
+def test_lake_lines_carry_the_receivers_fields_and_lie_under_their_own_date(
+    tmp_path: Path, trapped: tuple[Simulation, list[Sent]]
+) -> None:
+    write_lake(trapped[0], tmp_path)
+    undated = 0
+    for folder, line in raw_lines(tmp_path):
+        received = datetime.strptime(line["_received_at"], "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
+        assert len(line["_received_at"]) == 24
+        assert len(line["_ingest_id"]) == 64
+        assert "userAccessToken" not in line
+        if "calendarDate" in line:
+            assert line["calendarDate"] == folder
+        elif "startTimeInSeconds" in line:
+            assert str(local(line).date()) == folder
+        elif "measurementTimeInSeconds" in line:
+            assert str(local(line, "measurementTime").date()) == folder
+        elif "summary" in line:
+            assert str(local(line["summary"]).date()) == folder
+        else:
+            undated += 1
+            assert str((received + timedelta(hours=9)).date()) == folder
+    assert undated
+
+
+def test_writing_a_lake_again_replaces_it(tmp_path: Path) -> None:
+    sim = Simulation(3, 1, SUNDAY, seed=2)
+    first = write_lake(sim, tmp_path)
+    assert write_lake(sim, tmp_path) == first
+    assert sum(path.stat().st_size for path in tmp_path.rglob("*.jsonl")) == first.bytes
+
+
+def test_a_lake_of_more_files_than_are_held_open_loses_no_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sim = Simulation(12, 1, SUNDAY, seed=2)
+    roomy = write_lake(sim, tmp_path / "roomy", files_per_day=6)
+    monkeypatch.setattr("garmin_sim.lake.OPEN_FILES", 4)
+    tight = write_lake(sim, tmp_path / "tight", files_per_day=6)
+    assert tight == roomy
+    assert sorted(map(str, raw_lines(tmp_path / "tight"))) == sorted(map(str, raw_lines(tmp_path / "roomy")))
+
+
+def test_a_lake_without_files_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="files_per_day is 0"):
+        write_lake(Simulation(3, 1, SUNDAY), tmp_path, files_per_day=0)
+
+
+def test_progress_of_a_lake_ends_at_all_participant_days(tmp_path: Path) -> None:
+    calls: list[tuple[int, int]] = []
+    write_lake(Simulation(4, 1, SUNDAY), tmp_path, on_progress=lambda done, total: calls.append((done, total)))
+    assert calls == [(25, 28), (28, 28)]
+
+
+def test_memory_for_a_lake_does_not_grow_with_the_participants(tmp_path: Path) -> None:
+    write_lake(Simulation(8, 1, SUNDAY), tmp_path, files_per_day=2)  # fills the caches
+    few, many = (peak_of_lake(participants, tmp_path) for participants in (8, 24))
+    assert many < 1.3 * few
+
+
+def peak_of_lake(participants: int, lake: Path) -> int:
+    tracemalloc.start()
+    try:
+        write_lake(Simulation(participants, 1, SUNDAY), lake, files_per_day=2)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
