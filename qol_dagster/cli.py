@@ -110,17 +110,20 @@ def simulate(
     if bool(to) == lake:
         raise AskedWronglyError("say where the data goes: --to URL or --lake")
     settings = _settings()
-    sim = garmin_sim.Simulation(number, weeks, until, seed)
+    with _progress() as progress:
+        try:
+            sim = garmin_sim.Simulation(number, weeks, until, seed)
+            if to:
+                pushed = garmin_sim.push(sim, to, on_progress=progress("pushing"))
+                size, what = pushed.bytes, f"{pushed.bodies} bodies in {pushed.seconds:.1f} s"
+            else:
+                written = garmin_sim.write_lake(sim, settings.lake_dir, on_progress=progress("writing"))
+                size, what = written.bytes, f"{written.lines} lines in {written.files} files"
+        except ValueError as error:
+            raise AskedWronglyError(str(error)) from error
     if enrol:
         _id_map(settings).enrol(sim.user_ids())
-    with _progress() as progress:
-        if to:
-            pushed = garmin_sim.push(sim, to, on_progress=progress("pushing"))
-            size, files, seconds = pushed.bytes, f"{pushed.bodies} bodies", f" in {pushed.seconds:.1f} s"
-        else:
-            written = garmin_sim.write_lake(sim, settings.lake_dir, on_progress=progress("writing"))
-            size, files, seconds = written.bytes, f"{written.lines} lines in {written.files} files", ""
-    typer.echo(f"{sim.dates()[0]} to {sim.dates()[-1]}: {files}, {size / 1e6:.1f} MB{seconds}")
+    typer.echo(f"{sim.dates()[0]} to {sim.dates()[-1]}: {what}, {size / 1e6:.1f} MB")
 
 
 @webhook.command()

@@ -1,0 +1,224 @@
+"""The `qol` command as its users meet it: results on stdout, the rest on stderr, 0, 1 or 2 at the end."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from qol_dagster.cli import run
+from qol_dagster.resources.id_map import IdMap
+from qol_dagster.settings import Settings
+from qol_dagster_tests.lakes import MONDAY, record, worn, write_raw
+
+USER = "a1b2c3d4e5f60718293a4b5c6d7e8f90"
+STANDARD = "SELECT * FROM db_qol.weekly_metrics ORDER BY date DESC LIMIT 10;"
+QOL = [sys.executable, "-W", "error", "-c", "from qol_dagster.cli import main; main()"]
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command printed, and how it ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+Qol = Callable[..., Said]
+
+
+@pytest.fixture
+def qol(settings: Settings, capfd: pytest.CaptureFixture[str]) -> Callable[..., Said]:
+    def call(*arguments: str) -> Said:
+        code = run(arguments)
+        return Said(code, *capfd.readouterr())
+
+    return call
+
+
+def test_the_demo_goes_all_the_way_and_prints_nothing_but_its_result_and_its_progress(settings: Settings) -> None:
+    done = subprocess.run(
+        [*QOL, "demo", "--participants", "3", "--weeks", "2"], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert "P0001" in done.stdout
+    for column in ("steps_mean", "sleep_tst_h_mean", "n_valid_days", "metrics_version"):
+        assert re.search(rf"^{column} ", done.stdout, re.M)
+    assert str(settings.lake_dir) in done.stdout
+    notes = done.stderr.splitlines()
+    assert notes[0].startswith("3 simulated participants, 2 weeks, ")
+    assert notes[1].startswith("pushed ")
+    assert notes[2].startswith("computed 14 days and 2 weeks in ")
+    assert notes[3:] == ["", STANDARD, ""]
+    again = subprocess.run([*QOL, "demo", "--participants", "3", "--weeks", "2"], capture_output=True, text=True)
+    assert again.returncode == 0
+    assert "computed 0 days" in again.stderr
+
+
+def test_the_demo_refuses_a_home_with_real_participants(qol: Qol, settings: Settings) -> None:
+    IdMap(settings.id_map_path).add(USER)
+    said = qol("demo")
+    assert (said.code, said.out) == (1, "")
+    assert "holds other participants; set QOL_HOME to an empty folder" in said.err
+
+
+def test_from_raw_file_to_table_csv_and_json(qol: Qol, settings: Settings) -> None:
+    write_raw(
+        settings.lake_dir, MONDAY, [record("dailies", USER, MONDAY, steps=4321, timeOffsetHeartRateSamples=worn(12))]
+    )
+    assert qol("participants", "add", USER, "--participant-id", "P7").out == "P7\n"
+    made = qol("materialize", "--week", "2026-11-19")
+    assert (made.code, made.out) == (0, "2026-11-16  1 rows\n")
+    assert re.fullmatch(r"7 days computed, 0 reused, [\d.]+ s, run [0-9a-f-]{36}\n", made.err)
+    table = qol("query", STANDARD)
+    assert re.search(r"^steps_mean +4321$", table.out, re.M)
+    assert table.err == ""
+    (row,) = json.loads(qol("query", STANDARD, "--format", "json").out)
+    assert (row["participant_id"], row["date"], row["steps_mean"]) == ("P7", "2026-11-16", 4321)
+    (line,) = csv.DictReader(io.StringIO(qol("query", STANDARD, "--format", "csv").out))
+    assert (line["participant_id"], line["steps_mean"]) == ("P7", "4321.0")
+
+
+def test_participants_are_imported_listed_without_garmin_ids_and_revoked(qol: Qol, tmp_path: Path) -> None:
+    file = tmp_path / "people.csv"
+    file.write_text(f"garmin_user_id,participant_id\n{USER},A1\n{'0' * 32},A2\n")
+    assert qol("participants", "import", str(file)).out == "2 enrolled\n"
+    assert qol("participants", "revoke", "A2").code == 0
+    listed = qol("participants", "list", "--format", "json")
+    assert [(one["participant_id"], one["status"]) for one in json.loads(listed.out)] == [
+        ("A1", "active"),
+        ("A2", "revoked"),
+    ]
+    assert USER not in listed.out + qol("participants", "list").out
+
+
+def test_a_simulation_pushed_to_the_served_webhook_becomes_raw_files(qol: Qol, settings: Settings) -> None:
+    server = subprocess.Popen(
+        [*QOL, "webhook", "serve", "--port", "0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert server.stdout is not None
+        url = server.stdout.readline().strip()
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/garmin/[\w-]{16,}", url)
+        pushed = qol("simulate", "--participants", "2", "--weeks", "1", "--until", "2026-11-22", "--to", url, "--enrol")
+    finally:
+        server.send_signal(signal.SIGINT)
+        out, err = server.communicate(timeout=20)
+    assert pushed.code == 0, pushed.err
+    assert pushed.out.startswith("2026-11-16 to 2026-11-22: ")
+    assert (server.returncode, out) == (130, "")
+    assert url.rsplit("/", 1)[-1] not in err
+    assert qol("materialize", "--week", "2026-11-22").out == "2026-11-16  2 rows\n"
+
+
+def test_a_simulation_written_into_the_lake_gives_the_same_rows_as_one_that_is_pushed(qol: Qol) -> None:
+    assert (
+        qol("simulate", "--participants", "2", "--weeks", "1", "--until", "2026-11-22", "--lake", "--enrol").code == 0
+    )
+    assert qol("materialize", "--week", "2026-11-22").out == "2026-11-16  2 rows\n"
+
+
+def test_misfiled_records_are_moved_to_their_date_and_then_count(qol: Qol, settings: Settings) -> None:
+    tuesday = MONDAY.replace(day=17)
+    lines = [record("dailies", USER, MONDAY, steps=1), record("dailies", USER, tuesday, steps=2), b"not json"]
+    file = write_raw(settings.lake_dir, MONDAY, lines)
+    assert qol("raw", "refile", "--dry-run").out == "1 of 3 records lie under another date\n"
+    assert qol("raw", "refile").out == "1 of 3 records moved\n"
+    assert qol("raw", "refile").out == "0 of 3 records moved\n"
+    assert file.read_bytes() == json.dumps(lines[0]).encode() + b"\nnot json\n"
+    (moved,) = (settings.lake_dir / "raw" / "daily" / "date=2026-11-17").iterdir()
+    assert json.loads(moved.read_bytes()) == lines[1]
+    qol("participants", "add", USER)
+    qol("materialize", "--week", "2026-11-16")
+    found = json.loads(
+        qol("query", "SELECT date, steps FROM db_qol.daily_metrics ORDER BY date", "--format", "json").out
+    )
+    assert found == [{"date": "2026-11-16", "steps": 1}, {"date": "2026-11-17", "steps": 2}]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        ("nonsense", 2, "No such command"),
+        ("materialize", 2, "Missing option '--week'"),
+        ("materialize --week 2026-13-01", 2, "'2026-13-01' is no date like 2026-11-16"),
+        ("materialize --week 2999-01-01", 2, "not over yet"),
+        ("materialize --week 2020-01-01", 2, "before the start date 2024-01-01"),
+        ("materialize --week 2026-11-16 --until 2026-11-01", 2, "--until lies before --week"),
+        ("materialize --week 2026-11-16 --engine flink", 2, "--engine"),
+        ("query SELEC", 1, "syntax error"),
+        ("query --format xml x", 2, "--format"),
+        ("participants", 2, "Missing command"),
+        ("participants revoke P9", 2, "there is no participant P9"),
+        ("participants import nowhere.csv", 1, "No such file or directory: nowhere.csv"),
+        ("simulate --participants 2", 2, "--to URL or --lake"),
+        ("simulate --to ftp://x --weeks 1", 2, "http://"),
+        ("simulate --to http://127.0.0.1:1/garmin/x --participants 0", 2, "--participants"),
+    ],
+)
+def test_an_error_is_one_line_that_says_what_to_do(qol: Qol, arguments: str, code: int, words: str) -> None:
+    said = qol(*arguments.split())
+    assert (said.code, said.out) == (code, "")
+    assert said.err.startswith("qol: ")
+    assert said.err.count("\n") == 1
+    assert words in said.err
+
+
+def test_wrong_settings_are_named_by_every_command(qol: Qol, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QOL_ENGINE", "abacus")
+    said = qol("query", "SELECT 1")
+    assert (said.code, said.out) == (2, "")
+    assert "QOL_ENGINE must be one of duckdb, spark" in said.err
+    looked = qol("doctor")
+    assert looked.code == 1
+    assert looked.out.startswith("FAIL  settings: ")
+
+
+def test_a_home_that_is_not_there_is_not_made_by_a_question(
+    qol: Qol, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QOL_HOME", str(tmp_path / "elsewhere"))
+    said = qol("query", "SELECT 1")
+    assert said.code == 1
+    assert "set QOL_HOME" in said.err
+    assert not (tmp_path / "elsewhere").exists()
+    assert qol("participants", "add", USER).code == 0
+    assert (tmp_path / "elsewhere").stat().st_mode & 0o077 == 0
+
+
+def test_the_doctor_says_what_is_there_and_what_is_missing(qol: Qol, settings: Settings) -> None:
+    said = qol("doctor")
+    assert said.code == 0
+    assert "nobody is enrolled" in said.out
+    assert "failures stand in the log only" in said.out
+    write_raw(settings.lake_dir, MONDAY, [record("dailies", USER, MONDAY)])
+    qol("participants", "add", USER)
+    assert "Run `qol materialize --week 2026-11-16" in qol("doctor").out
+    qol("materialize", "--week", "2026-11-16")
+    said = qol("doctor")
+    assert "1 weeks, 2026-11-16 to 2026-11-16" in said.out
+    assert USER not in said.out
+
+
+@pytest.mark.parametrize("arguments", ["", "--help", "materialize --help", "participants --help", "raw refile --help"])
+def test_help_is_everywhere_and_quick(qol: Qol, arguments: str) -> None:
+    said = qol(*arguments.split())
+    assert said.code == 0
+    assert "Usage: " in said.out
+
+
+def test_a_reader_that_goes_away_is_no_error(settings: Settings) -> None:
+    command = f"{' '.join(map(repr, QOL))} query 'SELECT unnest(range(200000))' | head -1"
+    done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, env=dict(os.environ))
+    assert (done.returncode, done.stderr) == (0, "")
