@@ -11,15 +11,14 @@ import secrets
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from qol_ingest.server import LocalWebhook
-from qol_ingest.stores import DirectoryStore
-from qol_ingest.webhook import Receiver
-
 import garmin_sim
 from qol_dagster.resources.catalogue import query
 from qol_dagster.resources.id_map import IdMap
 from qol_dagster.results import rendered
 from qol_dagster.runs import materialize_weeks
+from qol_ingest.server import LocalWebhook
+from qol_ingest.stores import DirectoryStore
+from qol_ingest.webhook import Receiver
 
 if TYPE_CHECKING:
     from qol_dagster.settings import Settings

@@ -1,0 +1,381 @@
+"""A Garmin request body -> dated raw lines, lifecycle events, pings and rejects.
+
+Belongs here: what of a body is kept, under which date, and as which text. Pure: bytes and a time in, text out.
+Where lines are stored and how requests arrive belong elsewhere.
+
+A line holds the summary as Garmin spelled it, sliced out of the body, so that number spelling, key order, escapes
+and duplicate keys survive; json.dumps of the parsed record would lose them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections import defaultdict
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta, timezone
+from json import JSONDecodeError, JSONDecoder
+from typing import Any, NamedTuple
+
+LIFECYCLE_TYPES = ("deregistrations", "userPermissionsChange")
+OUR_KEYS = ("_summary_type", "_received_at", "_ingest_id")
+TOKEN_KEY = "userAccessToken"  # noqa: S105 - the name of the secret, not the secret
+
+JST = timezone(timedelta(hours=9))
+DAY_S = 86_400
+EPOCH = date(1970, 1, 1)
+FIRST_SECOND, LAST_SECOND = -2_208_988_800, 253_402_300_799
+"""The years 1900 to 9999, local: a start outside of them is no start. The weekly job draws the same line."""
+LARGEST_NUMBER = 1e15
+"""A larger number is no time; the weekly job draws the same line."""
+
+MEASURED_TYPES = ("bodyComps", "bloodPressures")
+_STARTED = ("startTimeInSeconds", "measurementTimeInSeconds")
+_MEASURED = ("measurementTimeInSeconds", "startTimeInSeconds")
+_OFFSETS = (
+    "startTimeOffsetInSeconds",
+    "measurementTimeOffsetInSeconds",
+    "offsetStartTimeInSeconds",
+    "offsetInSeconds",
+)
+
+_PLAIN_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_PLAIN_NUMBER = re.compile(r" *[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)? *")
+_SPACE = re.compile(r"[ \t\r\n]*")
+_LINE_BREAKS = re.compile(r"[\r\n][ \t\r\n]*")
+_UTF8_BOM = b"\xef\xbb\xbf"
+
+
+def _token_member(spelling: str) -> re.Pattern[str]:
+    # Outside of strings JSON has no backslash, so a quote without one before it opens a string; inside of a string
+    # every quote has one. What a colon follows is a key.
+    return re.compile(rf'(?<!\\)"{spelling}"[ \t\r\n]*:[ \t\r\n]*')
+
+
+_PLAIN_TOKEN = _token_member(TOKEN_KEY)
+_ESCAPED_TOKEN = _token_member("".join(rf"(?:{c}|\\u(?i:{ord(c):04x}))" for c in TOKEN_KEY))
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """What a body holds. Every line is one JSON object without a line break.
+
+    `daily` maps an ISO date to the raw lines of that date. `rejects` are lines {"reason", "_summary_type", "value"}.
+    With `whole_body_reason` the body could not be read at all and everything else is empty.
+    """
+
+    ingest_id: str
+    daily: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    lifecycle: tuple[str, ...] = ()
+    pings: tuple[str, ...] = ()
+    rejects: tuple[str, ...] = ()
+    whole_body_reason: str | None = None
+
+    @property
+    def stored(self) -> int:
+        """How many records have a line."""
+        return sum(map(len, self.daily.values())) + len(self.lifecycle) + len(self.pings)
+
+    @property
+    def rejected(self) -> int:
+        """How many records were rejected; a body that cannot be read counts as one."""
+        return len(self.rejects) + (self.whole_body_reason is not None)
+
+
+def parse_body(body: bytes, received_at: datetime) -> Parsed:
+    """Sort the records of one request body, received at `received_at`. Never raises, whatever the bytes are."""
+    ingest_id = hashlib.sha256(body).hexdigest()
+    try:
+        text = body.removeprefix(_UTF8_BOM).decode("utf-8")
+        return _sorted(_Scanner(text), ingest_id, _aware(received_at))
+    except UnicodeDecodeError:
+        reason = "the body is not UTF-8 text"
+    except _NotAnObjectError:
+        reason = "the body is not a JSON object"
+    except JSONDecodeError as error:
+        reason = f"the body is not JSON from character {error.pos} on"
+    except RecursionError:
+        reason = "the body is nested too deeply"
+    return Parsed(ingest_id, whole_body_reason=reason)
+
+
+def receipt_date(received_at: datetime) -> date:
+    """`proc_date`: the date in Japan at the time of receipt."""
+    try:
+        return _aware(received_at).astimezone(JST).date()
+    except OverflowError:
+        return received_at.date()
+
+
+def record_date(record: Mapping[str, Any], received_at: datetime) -> date:
+    """The date a record is filed under: `calendarDate`, else the local date of its start, else `receipt_date`.
+
+    Reads `_summary_type` too: body compositions and blood pressures are dated by their measurement first.
+    """
+    return _own_date(record, record.get("_summary_type")) or receipt_date(received_at)
+
+
+# -- dates
+
+
+def _own_date(record: Mapping[str, Any], summary_type: object) -> date | None:
+    return _stated_date(record) or _start_date(record, summary_type)
+
+
+def _aware(moment: datetime) -> datetime:
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _stated_date(record: Mapping[str, Any]) -> date | None:
+    stated = record.get("calendarDate")
+    if not isinstance(stated, str) or not _PLAIN_DATE.fullmatch(stated):
+        return None
+    try:
+        return date.fromisoformat(stated)
+    except ValueError:
+        return None
+
+
+def _start_date(record: Mapping[str, Any], summary_type: object) -> date | None:
+    start_s = _first_number(record, _MEASURED if summary_type in MEASURED_TYPES else _STARTED)
+    offset_s = _first_number(record, _OFFSETS)
+    summary = record.get("summary")
+    if isinstance(summary, dict):  # activityDetails keep their times one level down
+        start_s = _first_number(summary, _STARTED[:1]) if start_s is None else start_s
+        offset_s = _first_number(summary, _OFFSETS[:1]) if offset_s is None else offset_s
+    if start_s is None:
+        return None
+    local_s = math.floor(start_s + (offset_s or 0.0))
+    if not FIRST_SECOND <= local_s <= LAST_SECOND:
+        return None
+    return EPOCH + timedelta(days=local_s // DAY_S)
+
+
+def _first_number(record: Mapping[str, Any], names: tuple[str, ...]) -> float | None:
+    for name in names:
+        number = _number(record.get(name))
+        if number is not None:
+            return number
+    return None
+
+
+def _number(value: object) -> float | None:
+    """A JSON number, or text that is one; anything else, NaN, or beyond 1e15 is None."""
+    if isinstance(value, str):
+        value = float(value) if _PLAIN_NUMBER.fullmatch(value) else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if abs(value) <= LARGEST_NUMBER else None
+
+
+# -- walking the body
+
+
+class _NotAnObjectError(ValueError):
+    """The body is something else than a JSON object."""
+
+
+class _Entry(NamedTuple):
+    """One element of a summary type's array, or a summary type's whole value if that is no array.
+
+    `raw_type` and `raw` are JSON text as received.
+    """
+
+    summary_type: str
+    raw_type: str
+    raw: str
+    value: Any
+    in_list: bool
+
+
+class _Scanner:
+    """Walks a body's text and slices its entries out."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def entries(self) -> Iterator[_Entry]:
+        """All entries in order. Raises _NotAnObjectError, JSONDecodeError, RecursionError."""
+        at = self._skip(0)
+        if self._char(at) != "{":
+            raise _NotAnObjectError
+        at = self._skip(at + 1)
+        more = self._char(at) != "}"
+        at = at if more else at + 1
+        while more:
+            at = yield from self._member(at)
+            more, at = self._continues(at, "}")
+        if self._skip(at) != len(self._text):
+            raise JSONDecodeError("Extra data", self._text, at)
+
+    def _member(self, at: int) -> Generator[_Entry, None, int]:
+        if self._char(at) != '"':
+            raise JSONDecodeError("Expecting a key", self._text, at)
+        key, end = _decode(self._text, at)
+        raw_key = self._text[at:end]
+        at = self._skip(end)
+        if self._char(at) != ":":
+            raise JSONDecodeError("Expecting ':'", self._text, at)
+        at = self._skip(at + 1)
+        if self._char(at) == "[" and key != TOKEN_KEY:
+            return (yield from self._elements(key, raw_key, at))
+        return (yield from self._entry(key, raw_key, at, in_list=False))
+
+    def _elements(self, key: str, raw_key: str, at: int) -> Generator[_Entry, None, int]:
+        at = self._skip(at + 1)
+        if self._char(at) == "]":
+            return at + 1
+        more = True
+        while more:
+            at = yield from self._entry(key, raw_key, at, in_list=True)
+            more, at = self._continues(at, "]")
+        return at
+
+    def _entry(self, key: str, raw_key: str, at: int, *, in_list: bool) -> Generator[_Entry, None, int]:
+        value, end = _decode(self._text, at)
+        yield _Entry(key, raw_key, self._text[at:end], value, in_list)
+        return end
+
+    def _continues(self, at: int, closing: str) -> tuple[bool, int]:
+        """Whether a comma follows, and where what follows begins."""
+        at = self._skip(at)
+        char = self._char(at)
+        if char == ",":
+            return True, self._skip(at + 1)
+        if char == closing:
+            return False, at + 1
+        raise JSONDecodeError(f"Expecting ',' or '{closing}'", self._text, at)
+
+    def _skip(self, at: int) -> int:
+        return _after_space(self._text, at)
+
+    def _char(self, at: int) -> str:
+        return self._text[at : at + 1]
+
+
+def _after_space(text: str, at: int) -> int:
+    if text[at : at + 1] > " ":  # nearly always
+        return at
+    found = _SPACE.match(text, at)
+    return found.end() if found else at
+
+
+def _long_int(digits: str) -> int | float:
+    return int(digits) if len(digits) <= 1000 else math.copysign(math.inf, -1 if digits[0] == "-" else 1)
+
+
+_DECODER = JSONDecoder()
+_LONG_DECODER = JSONDecoder(parse_int=_long_int)
+
+
+def _decode(text: str, at: int) -> tuple[Any, int]:
+    """The JSON value that begins at `at`, and where it ends. NaN and Infinity pass."""
+    try:
+        return _DECODER.raw_decode(text, at)
+    except JSONDecodeError:
+        raise
+    except ValueError:  # Python's limit on the digits of an integer
+        return _LONG_DECODER.raw_decode(text, at)
+
+
+def _is_plain(raw: str) -> bool:
+    """Whether a value's text is JSON for other readers too: Python's takes NaN and Infinity."""
+    if "NaN" not in raw and "Infinity" not in raw:
+        return True
+    found: list[str] = []
+    JSONDecoder(parse_int=_long_int, parse_constant=found.append).raw_decode(raw)
+    return not found
+
+
+# -- sorting the entries
+
+
+def _sorted(scanner: _Scanner, ingest_id: str, received_at: datetime) -> Parsed:
+    daily: dict[str, list[str]] = defaultdict(list)
+    lifecycle: list[str] = []
+    pings: list[str] = []
+    rejects: list[str] = []
+    today = receipt_date(received_at)
+    rest = f',"_received_at":"{_timestamp(received_at)}","_ingest_id":"{ingest_id}"'
+    for entry in scanner.entries():
+        reason = _fault(entry)
+        if reason:
+            rejects.append(_reject_line(entry, reason))
+            continue
+        line = _line(entry, rest)
+        if entry.summary_type in LIFECYCLE_TYPES:
+            lifecycle.append(line)
+        elif "callbackURL" in entry.value:
+            pings.append(line)
+        else:
+            own = _own_date(entry.value, entry.summary_type) or today
+            daily[own.isoformat()].append(line)
+    by_date = {day: tuple(lines) for day, lines in daily.items()}
+    return Parsed(ingest_id, by_date, tuple(lifecycle), tuple(pings), tuple(rejects))
+
+
+def _timestamp(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _fault(entry: _Entry) -> str | None:
+    """Why an entry cannot become a line."""
+    if entry.summary_type == TOKEN_KEY:
+        return "a token, which is not kept"
+    if not entry.in_list:
+        return "the value of this type is not a list"
+    if not isinstance(entry.value, dict):
+        return "not an object"
+    if not _is_plain(entry.raw):
+        return "holds NaN or Infinity, which JSON does not have"
+    # Readers differ in which of two equal keys they take, so ours must be the only one.
+    if any(key in entry.value for key in OUR_KEYS):
+        return f"has a key of ours: {', '.join(key for key in OUR_KEYS if key in entry.value)}"
+    return None
+
+
+def _line(entry: _Entry, rest: str) -> str:
+    record = _clean(entry.raw)
+    members = record[_after_space(record, 1) :]
+    comma = "" if members == "}" else ","
+    return f'{{"_summary_type":{entry.raw_type}{rest}{comma}{members}'
+
+
+def _reject_line(entry: _Entry, reason: str) -> str:
+    value = "null" if entry.summary_type == TOKEN_KEY else _clean(entry.raw)
+    if not _is_plain(value):
+        value = json.dumps(value, ensure_ascii=False)
+    return f'{{"reason":{json.dumps(reason)},"_summary_type":{entry.raw_type},"value":{value}}}'
+
+
+def _clean(raw: str) -> str:
+    """A JSON value's text on one line and without any access token."""
+    # Strings of strict JSON hold no raw line break, so all of them are white space between values.
+    one_line = _LINE_BREAKS.sub("", raw) if "\n" in raw or "\r" in raw else raw
+    pattern = _ESCAPED_TOKEN if "\\u" in one_line else _PLAIN_TOKEN if TOKEN_KEY in one_line else None
+    return _without_members(one_line, pattern) if pattern else one_line
+
+
+def _without_members(text: str, pattern: re.Pattern[str]) -> str:
+    """`text` without the object members whose key `pattern` finds, and without one comma for each."""
+    kept: list[str] = []
+    at = 0
+    while found := pattern.search(text, at):
+        kept.append(text[at : found.start()])
+        at = _after_space(text, _decode(text, found.end())[1])
+        if text[at] == ",":
+            at += 1
+        else:
+            _drop_last_comma(kept)
+    return "".join([*kept, text[at:]])
+
+
+def _drop_last_comma(pieces: list[str]) -> None:
+    while pieces:
+        last = pieces.pop().rstrip(" \t\r\n")
+        if last:
+            pieces.append(last.removesuffix(","))
+            return

@@ -1,0 +1,124 @@
+"""Where the receiver puts what it takes: a directory or an S3 bucket, both of which never overwrite.
+
+Belongs here: writing one object whole or not at all, and only if its key is new. What is written, and under which
+key, belongs elsewhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+_KEY = re.compile(r"[A-Za-z0-9_=-][A-Za-z0-9_=.-]*(?:/[A-Za-z0-9_=-][A-Za-z0-9_=.-]*)*")
+
+
+class StoreError(RuntimeError):
+    """Content could not be stored; the message says in one line why, and holds nothing of the content."""
+
+
+class Store(Protocol):
+    """Keys with content that is written once."""
+
+    def put_new(self, key: str, content: bytes) -> bool:
+        """Write `content` under `key`: True if it was written, False if the key was there already.
+
+        Whole or not at all, and safe on disk when it returns. Raises StoreError.
+        """
+
+
+@dataclass(frozen=True)
+class DirectoryStore:
+    """Files under `root`, which is made when needed."""
+
+    root: Path
+
+    def put_new(self, key: str, content: bytes) -> bool:
+        """See `Store`."""
+        path = self.root / _checked(key)
+        try:
+            if path.exists():
+                return False
+            _make_folder(path.parent)
+            return _write_new(path, content)
+        except OSError as error:
+            raise StoreError(f"{self.root} could not be written: {error.strerror or type(error).__name__}") from error
+
+
+@dataclass(frozen=True)
+class S3Store:
+    """Objects of a bucket, below `prefix`."""
+
+    bucket: str
+    prefix: str = ""
+
+    def put_new(self, key: str, content: bytes) -> bool:
+        """See `Store`. Two writers of one key at a time: one of them may get a StoreError and should try again."""
+        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+
+        name = f"{self.prefix}{_checked(key)}"
+        try:
+            self._client.put_object(Bucket=self.bucket, Key=name, Body=content, IfNoneMatch="*")
+        except ClientError as error:
+            code = str(error.response.get("Error", {}).get("Code", "unknown"))
+            if code in ("PreconditionFailed", "412"):
+                return False
+            raise StoreError(f"s3://{self.bucket} refused a write: {code}") from error
+        except BotoCoreError as error:
+            raise StoreError(f"s3://{self.bucket} could not be written: {type(error).__name__}") from error
+        return True
+
+    @cached_property
+    def _client(self) -> Any:
+        import boto3  # noqa: PLC0415
+        from botocore.config import Config  # noqa: PLC0415
+
+        patience = Config(connect_timeout=2, read_timeout=5, retries={"total_max_attempts": 2, "mode": "standard"})
+        return boto3.session.Session().client("s3", config=patience)
+
+
+def _checked(key: str) -> str:
+    if not _KEY.fullmatch(key):
+        raise StoreError("a key is made of plain names with slashes between them; none may begin with a dot")
+    return key
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder and those above it, so that they are still there after a power cut."""
+    if folder.is_dir():
+        return
+    if folder.parent != folder:
+        _make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    _sync_folder(folder.parent)
+
+
+def _write_new(path: Path, content: bytes) -> bool:
+    # Readers skip names with a dot, and a link, other than a rename, never replaces.
+    temporary = path.parent / f".{secrets.token_hex(8)}.tmp"
+    try:
+        with temporary.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+    _sync_folder(path.parent)
+    return True
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
