@@ -4,8 +4,8 @@ BIN := .venv/bin
 QOL_HOME ?= .qol
 export QOL_HOME
 
-# pip's notices are of no use to anybody here.
-PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/pip --quiet
+# Only errors of pip concern anybody here.
+PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/pip -qq
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test dev check docs install clean
