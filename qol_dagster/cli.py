@@ -86,8 +86,10 @@ def dev(
 
     from qol_dagster.runs import prepare_dagster_home
 
-    environment = {**os.environ, "DAGSTER_HOME": prepare_dagster_home(_settings())}
-    program = [sys.executable, "-m", "dagster", "dev", "-m", "qol_dagster.definitions", *(arguments or [])]
+    home = prepare_dagster_home(_settings())
+    quiet = "ignore:Function `dev_command` is superseded"  # `dg dev` is the same, with its development tools
+    program = [sys.executable, "-W", quiet, "-m", "dagster", "dev", "-w", f"{home}/workspace.yaml", *(arguments or [])]
+    environment = {**os.environ, "DAGSTER_HOME": home}
     os.execve(program[0], program, environment)  # noqa: S606  # becomes Dagster, so Ctrl+C reaches it
 
 

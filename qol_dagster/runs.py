@@ -20,6 +20,8 @@ DAGSTER_YAML = """\
 # Written once; yours to change. Runs, schedules and events are kept beside this file.
 telemetry:
   enabled: false
+nux:
+  enabled: false
 run_monitoring:
   enabled: true
   max_runtime_seconds: 3600
@@ -28,6 +30,15 @@ run_retries:
 concurrency:
   runs:
     max_concurrent_runs: 2
+"""
+
+
+WORKSPACE_YAML = """\
+# The same location as in the project's workspace.yaml, under the same name.
+load_from:
+  - python_module:
+      module_name: qol_dagster.definitions
+      location_name: qol_dagster
 """
 
 
@@ -105,9 +116,9 @@ def prepare_dagster_home(settings: Settings) -> str:
     """Make QOL_HOME/dagster with a calm configuration, and give its path."""
     home = settings.dagster_home.absolute()
     home.mkdir(parents=True, exist_ok=True)
-    config = home / "dagster.yaml"
-    if not config.exists():
-        config.write_text(DAGSTER_YAML)
+    for name, text in {"dagster.yaml": DAGSTER_YAML, "workspace.yaml": WORKSPACE_YAML}.items():
+        if not (home / name).exists():
+            (home / name).write_text(text)
     os.environ.setdefault("DAGSTER_HOME", str(home))
     return str(home)
 

@@ -39,7 +39,7 @@ def _external(partitions: Partitions, owners: tuple[str, ...]) -> list[dg.AssetS
             "garmin_raw_daily",
             description="Garmin's summaries exactly as received, one JSON object a line, under "
             "`raw/daily/date=D/`. Written by the webhook; arrivals are reported by raw_arrivals_sensor.",
-            group_name="raw",
+            group_name=GROUP,
             kinds={"json", "garmin"},
             owners=list(owners),
             partitions_def=partitions.daily,
@@ -47,7 +47,7 @@ def _external(partitions: Partitions, owners: tuple[str, ...]) -> list[dg.AssetS
         dg.AssetSpec(
             "user_id_map",
             description="Who is enrolled: Garmin user id -> participant id. The one place where both stand.",
-            group_name="raw",
+            group_name=GROUP,
             kinds={"sqlite"},
             owners=list(owners),
         ),
