@@ -1,0 +1,27 @@
+"""The README says what is so."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from qol_dagster.metrics.dictionary import WEEKLY
+from qol_dagster.runs import DAGSTER_YAML, WORKSPACE_YAML
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+
+
+def test_every_weekly_column_is_in_the_table_of_metrics_once() -> None:
+    table = README[README.index("| theme | columns |") : README.index("`db_qol.daily_metrics` has")]
+    assert sorted(re.findall(r"`(\w+)`", table)) == sorted(metric.name for metric in WEEKLY)
+
+
+def test_every_make_target_it_names_is_there() -> None:
+    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.M))
+    assert set(re.findall(r"make (\w+)", README)) <= targets
+
+
+def test_the_example_configurations_are_those_that_are_written() -> None:
+    assert (ROOT / "dagster.yaml.example").read_text() == DAGSTER_YAML
+    assert (ROOT / "workspace.yaml").read_text() in WORKSPACE_YAML
