@@ -28,7 +28,7 @@ check: .venv/all ## What style and types have to say
 	@$(BIN)/mypy
 
 docs: .venv/all ## The documentation site, in site/
-	@$(BIN)/mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 install: .venv/all ## .venv with everything
 

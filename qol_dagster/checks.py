@@ -87,12 +87,13 @@ def _garmin_ids(rows: pa.Table, garmin_ids: Iterable[str]) -> str:
     import pyarrow as pa  # noqa: PLC0415
 
     texts = {
-        str(value)
+        str(value).lower()
         for name in rows.column_names
         if pa.types.is_string(rows.schema.field(name).type)
         for value in rows[name].unique().to_pylist()
         if value is not None
     }
     everything = "\n".join(texts)
-    told = sum(one in texts or (len(one) >= CHANCE_LENGTH and one in everything) for one in garmin_ids)
+    lowered = {one.lower() for one in garmin_ids}
+    told = sum(one in texts or (len(one) >= CHANCE_LENGTH and one in everything) for one in lowered)
     return f"{told} Garmin user ids stand in the data" if told else ""

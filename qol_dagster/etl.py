@@ -224,7 +224,7 @@ def days_of(week: date) -> list[date]:
 def code_version() -> str:
     """Changes with the code that makes a daily row, so that rows of older code are made again."""
     digest = hashlib.sha256(METRICS_VERSION.encode())
-    for room, names in (("metrics", ("fields", "daily", "dictionary")), ("engines", ("duckdb", "spark"))):
+    for room, names in (("metrics", ("fields", "daily", "dictionary")), ("engines", ("duckdb", "spark", "sql"))):
         for name in names:
             digest.update(resources.files(f"qol_dagster.{room}").joinpath(f"{name}.py").read_bytes())
     return digest.hexdigest()[:16]

@@ -19,6 +19,7 @@ import duckdb
 import pyarrow as pa
 
 from qol_dagster.engines import EngineError, EngineName, compiled
+from qol_dagster.engines.sql import as_flag, as_text, first_of, number_within
 from qol_dagster.metrics.fields import FIELDS, LARGEST_NUMBER, Field
 
 if TYPE_CHECKING:
@@ -129,16 +130,11 @@ def _records_sql() -> str:
 
 
 def _scalar(field: Field, at: Mapping[str, str]) -> str:
-    values = [_READERS[field.kind](at[name], field) for name in field.garmin]
-    return values[0] if len(values) == 1 else f"coalesce({', '.join(values)})"
+    return first_of([_READERS[field.kind](at[name], field) for name in field.garmin])
 
 
 def _number(text: str, field: Field) -> str:
-    number = _double(text)
-    conditions = [f"abs({number}) <= {LARGEST_NUMBER}"]
-    if field.minimum is not None:
-        conditions.append(f"{number} {'>' if field.exclusive else '>='} {field.minimum}")
-    return f"CASE WHEN {' AND '.join(conditions)} THEN {number} END"
+    return number_within(_double(text), field)
 
 
 def _double(text: str) -> str:
@@ -146,19 +142,11 @@ def _double(text: str) -> str:
     return f"TRY_CAST(replace({text}, '_', '?') AS DOUBLE)"
 
 
-def _text(text: str, _field: Field) -> str:
-    return text
-
-
-def _flag(text: str, _field: Field) -> str:
-    return f"coalesce(lower({text}) = 'true', false)"
-
-
 def _time(text: str, _field: Field) -> str:
     return f"epoch_ms(TRY_CAST({text} AS TIMESTAMPTZ))"
 
 
-_READERS = {"number": _number, "text": _text, "flag": _flag, "time": _time}
+_READERS = {"number": _number, "text": as_text, "flag": as_flag, "time": _time}
 
 
 def _nested(field: Field, value: str) -> str:

@@ -21,6 +21,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from qol_dagster.engines import EngineError, EngineName, compiled
+from qol_dagster.engines.sql import as_flag, as_text, first_of, number_within
 from qol_dagster.metrics.fields import FIELDS, LARGEST_NUMBER, Field
 
 if TYPE_CHECKING:
@@ -59,12 +60,13 @@ def _session(memory_mb: int, work: Path) -> Any:
     log_config = resources.files("qol_dagster.engines").joinpath("log4j2.properties")
     options = {
         "spark.driver.memory": f"{memory_mb}m",
-        "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={log_config} -Djava.io.tmpdir={work}",
+        "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={log_config} -Djava.io.tmpdir={work.parent}",
         "spark.driver.host": "127.0.0.1",
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
-        "spark.local.dir": str(work),
+        # Both directories outlive a session: a JVM keeps those of its first one, and tidies up at its end.
+        "spark.local.dir": str(work.parent),
         "spark.sql.warehouse.dir": str(work / "warehouse"),
         "spark.sql.shuffle.partitions": str(2 * (os.cpu_count() or 1)),
         "spark.sql.session.timeZone": "UTC",
@@ -183,8 +185,7 @@ def _records_sql() -> str:
 
 
 def _column(field: Field) -> str:
-    values = [_READERS[field.kind](_json_text(name), field) for name in field.garmin]
-    return values[0] if len(values) == 1 else f"coalesce({', '.join(values)})"
+    return first_of([_READERS[field.kind](_json_text(name), field) for name in field.garmin])
 
 
 def _json_text(name: str) -> str:
@@ -193,24 +194,12 @@ def _json_text(name: str) -> str:
 
 
 def _number(text: str, field: Field) -> str:
-    number = _double(text)
-    conditions = [f"abs({number}) <= {LARGEST_NUMBER}"]
-    if field.minimum is not None:
-        conditions.append(f"{number} {'>' if field.exclusive else '>='} {field.minimum}")
-    return f"CASE WHEN {' AND '.join(conditions)} THEN {number} END"
+    return number_within(_double(text), field)
 
 
 def _double(text: str) -> str:
     # Java alone takes 70d, 70f and 0x1p3 for numbers. NaN is above every limit.
     return f"CAST(translate({text}, 'dDfFxX', '??????') AS DOUBLE)"
-
-
-def _text(text: str, _field: Field) -> str:
-    return text
-
-
-def _flag(text: str, _field: Field) -> str:
-    return f"coalesce(lower({text}) = 'true', false)"
 
 
 def _time(text: str, _field: Field) -> str:
@@ -234,8 +223,8 @@ def _intervals(text: str, _field: Field) -> str:
 
 _READERS = {
     "number": _number,
-    "text": _text,
-    "flag": _flag,
+    "text": as_text,
+    "flag": as_flag,
     "time": _time,
     "samples": _samples,
     "intervals": _intervals,

@@ -1,0 +1,109 @@
+"""The blocking checks: each passes on good rows and fails on the rows it is there for."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import dagster as dg
+import pyarrow as pa
+import pytest
+
+from qol_dagster.checks import check_rows, check_specs
+from qol_dagster.etl import arrow_schema
+from qol_dagster.lineage import column_lineage, column_schema
+from qol_dagster.metrics.dictionary import DAILY, WEEKLY, by_name
+
+USER = "a1b2c3d4e5f60718293a4b5c6d7e8f90"
+GOOD: dict[str, Any] = {
+    "participant_id": "P1",
+    "date": "2026-11-16",
+    "n_days": 7,
+    "n_valid_days": 7,
+    "n_valid_weekend_days": 2,
+    "is_valid_week": True,
+    "steps_mean": 5000.0,
+    "sleep_efficiency_mean": 90.0,
+    "n_records": 70,
+    "computed_at": datetime(2026, 11, 25, tzinfo=UTC),
+    "metrics_version": "1.0.0",
+}
+
+
+def verdicts(*rows: dict[str, Any], used: int = 70, ids: tuple[str, ...] = (USER,)) -> dict[str, bool]:
+    schema = arrow_schema(WEEKLY)
+    required = {metric.name: 0 for metric in WEEKLY if not metric.nullable and metric.type in ("int64", "float64")}
+    full = [{**dict.fromkeys(schema.names), **required, **row} for row in rows]
+    results = check_rows("weekly_metrics", pa.Table.from_pylist(full, schema=schema), WEEKLY, used, ids)
+    return {result.check_name or "": result.passed for result in results}
+
+
+def failed(*rows: dict[str, Any], **options: Any) -> set[str]:
+    return {name for name, passed in verdicts(*rows, **options).items() if not passed}
+
+
+def test_good_rows_pass_every_check() -> None:
+    assert verdicts(GOOD, {**GOOD, "participant_id": "P2"}) == dict.fromkeys(
+        ("rows", "unique_keys", "ranges", "no_garmin_id"), True
+    )
+
+
+def test_records_that_give_no_row_fail_and_no_records_are_fine() -> None:
+    assert failed() == {"rows"}
+    assert failed(used=0) == set()
+
+
+def test_two_rows_of_one_participant_and_week_fail() -> None:
+    assert failed(GOOD, GOOD) == {"unique_keys"}
+    assert failed(GOOD, {**GOOD, "date": "2026-11-09"}) == set()
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("steps_mean", -1.0),
+        ("sleep_efficiency_mean", 100.1),
+        ("n_valid_days", 8),
+        ("n_days", None),
+        ("completeness_hrv", 1.2),
+    ],
+)
+def test_a_value_out_of_its_dictionary_range_or_missing_fails(column: str, value: Any) -> None:
+    assert failed({**GOOD, column: value}) == {"ranges"}
+
+
+@pytest.mark.parametrize("told", [USER, f"x-{USER}", USER.upper()])
+def test_a_garmin_id_in_any_text_fails_without_being_named(told: str) -> None:
+    row = {**GOOD, "participant_id": told}
+    assert failed(row) == {"no_garmin_id"}
+    schema = arrow_schema(WEEKLY)
+    rows = pa.Table.from_pylist([{**dict.fromkeys(schema.names), **row}], schema=schema)
+    results = check_rows("weekly_metrics", rows, WEEKLY, 1, [USER])
+    assert told.lower() not in str(results).lower()
+
+
+def test_every_check_blocks_what_is_downstream() -> None:
+    specs = check_specs("weekly_metrics")
+    assert {spec.name for spec in specs} == set(verdicts(GOOD))
+    assert all(spec.blocking for spec in specs)
+
+
+def test_the_dictionary_names_every_column_once_and_its_inputs_exist() -> None:
+    daily = by_name(DAILY)
+    for metrics in (DAILY, WEEKLY):
+        assert len(by_name(metrics)) == len(metrics)
+        assert all(metric.description and metric.source for metric in metrics)
+    computed_before = {name for metric in WEEKLY for name in metric.inputs}
+    assert computed_before <= set(daily)
+
+
+def test_dagster_shows_the_type_unit_definition_and_origin_of_every_column() -> None:
+    schema = {column.name: column for column in column_schema(WEEKLY).columns}
+    assert list(schema) == [metric.name for metric in WEEKLY]
+    steps = schema["steps_mean"]
+    assert (steps.type, dict(steps.tags), steps.constraints.nullable) == ("float64", {"unit": "n_per_d"}, True)
+    assert steps.description == "Mean steps a day [n/d]. Over valid days with a value"
+    origins = column_lineage(WEEKLY, "daily_metrics").deps_by_column["steps_mean"]
+    assert [(one.asset_key, one.column_name) for one in origins] == [
+        (dg.AssetKey("daily_metrics"), name) for name in by_name(WEEKLY)["steps_mean"].inputs
+    ]

@@ -1,0 +1,174 @@
+"""The documentation agrees with the code: settings, columns, commands, links, decisions."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import typer
+
+from qol_dagster.cli import app
+from qol_dagster.metrics.dictionary import DAILY, DEFAULT_THRESHOLDS, WEEKLY
+from qol_dagster.metrics.fields import FIELDS, KNOWN_TYPES
+from qol_dagster.settings import VARIABLES, Settings, load_settings
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGES = sorted(DOCS.rglob("*.md"))
+TEXTS = [
+    file for file in (*PAGES, ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md") if file.exists()
+]
+
+CODE_BLOCK = re.compile(r"^```.*?^```", re.M | re.S)
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+HEADING = re.compile(r"^#+ (.+?)(?: \{#([\w-]+)\})?$", re.M)
+
+
+def name_of(file: Path) -> str:
+    return file.relative_to(ROOT).as_posix()
+
+
+@pytest.fixture(scope="module")
+def hooks() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("docs_hooks", DOCS / "hooks.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def rows_of(markdown: str) -> list[list[str]]:
+    """The cells of all table rows, heads left out."""
+    lines = [line for line in markdown.splitlines() if line.startswith("|")]
+    cells = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
+    rules = {at for at, row in enumerate(cells) if all(set(cell) == {"-"} for cell in row)}
+    return [row for at, row in enumerate(cells) if at not in rules and at + 1 not in rules]
+
+
+def settings_table() -> list[list[str]]:
+    return rows_of((DOCS / "guide/settings.md").read_text())
+
+
+def test_the_settings_page_lists_every_variable_in_the_code_s_order_and_no_other() -> None:
+    assert [row[0].strip("`") for row in settings_table()] == list(VARIABLES)
+
+
+def test_the_settings_page_gives_the_true_defaults() -> None:
+    stated = {row[0].strip("`"): row[1].strip("`") for row in settings_table()}
+    assert load_settings(stated) == Settings()
+    empty = [name for name in VARIABLES if not stated[name]]
+    assert [name for name in empty if getattr(Settings(), name.removeprefix("QOL_").lower())] == []
+
+
+def test_no_page_names_a_variable_that_does_not_exist() -> None:
+    misspelled_on_purpose = {"QOL_ENGIN"}
+    named = {name for file in TEXTS for name in re.findall(r"\bQOL_[A-Z_]*[A-Z]\b", file.read_text())}
+    assert named - set(VARIABLES) == misspelled_on_purpose
+
+
+def test_the_metrics_page_has_a_row_for_every_column_with_its_definition(hooks: ModuleType) -> None:
+    page = hooks.on_page_markdown((DOCS / "reference/metrics.md").read_text(), page=None, config=None, files=None)
+    assert "<!-- " not in page
+    rows = rows_of(page)
+    expected = [*DEFAULT_THRESHOLDS.as_dict(), *(one.name for one in (*DAILY, *WEEKLY))]
+    assert [re.sub(r"<.*?>|`", "", row[0]) for row in rows] == expected
+    for metric, row in zip((*DAILY, *WEEKLY), rows[-len(DAILY) - len(WEEKLY) :], strict=True):
+        assert len(row) == 5
+        definition = re.sub(r"\\(.)", r"\1", row[2]).replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+        assert metric.description in definition
+        assert metric.rule in definition
+        assert all(f"`{name}`" in row[4] for name in metric.inputs)
+
+
+def test_the_page_of_raw_files_has_every_field_and_every_type(hooks: ModuleType) -> None:
+    page = hooks.on_page_markdown((DOCS / "reference/raw.md").read_text())
+    first = [row[0].strip("`") for row in rows_of(page)]
+    assert [one for one in first if one in KNOWN_TYPES] == list(KNOWN_TYPES)
+    assert first[-len(FIELDS) :] == [field.name for field in FIELDS]
+    assert all(f"`{name}`" in page for field in FIELDS for name in field.garmin)
+    assert {field.kind for field in FIELDS} <= set(first)
+
+
+def test_a_marker_that_nobody_knows_stops_the_build(hooks: ModuleType) -> None:
+    with pytest.raises(hooks.UnknownMarkerError, match="metrics: monthly"):
+        hooks.on_page_markdown("a\n\n<!-- metrics: monthly -->\n")
+
+
+@pytest.mark.parametrize("file", TEXTS, ids=name_of)
+def test_every_link_leads_to_a_file_and_heading_that_exist(file: Path) -> None:
+    for target in LINK.findall(CODE_BLOCK.sub("", file.read_text())):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        found = (file.parent / path).resolve() if path else file
+        assert found.exists(), target
+        if anchor:
+            assert anchor in anchors(found), target
+
+
+def anchors(page: Path) -> set[str]:
+    headings = HEADING.findall(CODE_BLOCK.sub("", page.read_text()))
+    return {given or re.sub(r"[\s]+", "-", re.sub(r"[^\w\s-]", "", title).strip().lower()) for title, given in headings}
+
+
+def test_the_decisions_are_numbered_one_by_one() -> None:
+    files = sorted((DOCS / "adr").glob("*.md"))
+    assert [int(file.name.split("-")[0]) for file in files] == list(range(1, len(files) + 1))
+    for number, file in enumerate(files, start=1):
+        assert re.match(rf"# {number}\. \S", file.read_text()), file.name
+        assert {"## Context", "## Decision", "## Consequences"} <= set(file.read_text().splitlines()), file.name
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    listed = re.findall(r"[\w./-]+\.md", (ROOT / "mkdocs.yml").read_text().partition("\nnav:\n")[2])
+    assert sorted(listed) == [file.relative_to(DOCS).as_posix() for file in PAGES]
+
+
+def commands() -> Iterator[tuple[str, list[str]]]:
+    """The `qol` commands of all console blocks: where they stand, and their words."""
+    for file in TEXTS:
+        for block in re.findall(r"^```console\n(.*?)^```", file.read_text(), re.M | re.S):
+            for line in re.findall(r"^\$ (.*)$", block, re.M):
+                for words in simple_commands(line):
+                    if words[0] == "qol":
+                        yield name_of(file), words[1:]
+
+
+def simple_commands(line: str) -> Iterator[list[str]]:
+    """The words of each command of a shell line, without the variables set in front of it."""
+    lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
+    lexer.whitespace_split = True
+    for is_operator, words in itertools.groupby(lexer, lambda word: set(word) <= set("&|;<>()")):
+        command = list(itertools.dropwhile(lambda word: re.match(r"[A-Z_]+=", word), words))
+        if command and not is_operator:
+            yield command
+
+
+def test_every_command_shown_is_one_the_program_takes() -> None:
+    shown = list(commands())
+    assert len(shown) > 10
+    for file, words in shown:
+        command, rest = typer.main.get_command(app), words
+        while hasattr(command, "commands"):
+            assert rest, (file, words)
+            assert rest[0] in command.commands, (file, words)
+            command, rest = command.commands[rest[0]], rest[1:]
+        command.make_context("qol", list(rest))  # raises what a person who types it would be told
+
+
+@pytest.mark.parametrize("file", TEXTS, ids=name_of)
+def test_no_page_shows_a_place_of_the_machine_it_was_written_on(file: Path) -> None:
+    assert re.findall(r"(?<![\w.])/(?:work|root|home|tmp|Users)/\S*", file.read_text()) == []
+
+
+@pytest.mark.parametrize("name", re.findall(r"`(test_\w+)`", (DOCS / "privacy.md").read_text()))
+def test_a_test_the_privacy_page_names_exists(name: str) -> None:
+    tests = "\n".join(file.read_text() for file in (ROOT / "qol_dagster_tests").rglob("test_*.py"))
+    assert f"def {name}(" in tests
