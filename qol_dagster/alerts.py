@@ -120,6 +120,8 @@ def failure_sensor(platform: Platform) -> dg.SensorDefinition:
     )
     def run_failure_sensor(context: dg.RunFailureSensorContext) -> None:
         run = context.dagster_run
+        if run.tags.get("dagster/will_retry") == "true":
+            return  # a lost run is started again; it is told of if that fails too
         steps = context.get_step_failure_events()
         found = steps[0].step_failure_data.error if steps else None
         reason = reason_of(found) if found else context.failure_event.message or "the run ended without a reason"

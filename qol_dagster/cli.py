@@ -6,6 +6,7 @@ could not be done, 2 what was asked wrongly. What a command does is imported whe
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -136,6 +137,8 @@ def serve(
     """Take pushes and store them under raw/; prints the URL that Garmin (or `qol simulate`) is given."""
     from qol_dagster.demo import local_webhook
 
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
+    logging.getLogger("qol_ingest").setLevel(logging.INFO)
     server = local_webhook(_settings(), host, port)
     typer.echo(server.url)
     _note("stop with Ctrl+C; the URL holds a secret, so share it with Garmin only")
@@ -160,8 +163,8 @@ def materialize(
     if not done.success:
         raise NotDoneError(f"{done.message} (run {done.run_id})")
     for monday, rows in done.weekly_rows.items():
-        typer.echo(f"{monday}  {rows} rows")
-    days = f"{done.days_recomputed} days computed, {done.days_reused} reused"
+        typer.echo(f"{monday}  participants: {rows}")
+    days = f"days computed: {done.days_recomputed}, reused: {done.days_reused}"
     _note(f"{days}, {done.seconds:.1f} s, run {done.run_id}")
 
 

@@ -38,7 +38,14 @@ def examine() -> list[Finding]:
     try:
         settings = load_settings()
     except SettingsError as error:
-        return [Finding("FAIL", "settings", str(error), "Correct these variables and look again")]
+        return [
+            Finding(
+                "FAIL",
+                "settings",
+                str(error).removeprefix("settings are wrong: "),
+                "Correct these variables and look again",
+            )
+        ]
     findings = [Finding("ok", "settings", f"QOL_HOME={settings.home}, engine {settings.engine}")]
     for what, look in _LOOKS.items():
         try:
@@ -61,13 +68,16 @@ def _home(settings: Settings) -> Iterator[Finding]:
         yield Finding("FAIL", "disk", f"{free:.1f} GB are free under {place}", f"Free {LEAST_FREE_GB:.0f} GB or more")
     else:
         yield Finding("ok", "disk", f"{free:.0f} GB free under {place}")
+    if settings.home.exists() and settings.home.stat().st_mode & 0o077:
+        advice = f"It holds health data: chmod 700 {settings.home}"
+        yield Finding("note", "privacy", f"{settings.home} is open to other users of this machine", advice)
 
 
 def _people(settings: Settings) -> Iterator[Finding]:
     everyone = IdMap(settings.id_map_path).list()
     active = len({one.participant_id for one in everyone if one.status == "active"})
     if active:
-        yield Finding("ok", "enrolments", f"{active} participants")
+        yield Finding("ok", "enrolments", f"participants: {active}")
     else:
         advice = "Enrol people with `qol participants add` or `import`; until then the tables stay empty"
         yield Finding("note", "enrolments", "nobody is enrolled", advice)
@@ -82,14 +92,14 @@ def _lake(settings: Settings) -> Iterator[Finding]:
     lake = Lake.local(settings.lake_dir)
     days, weeks = lake.raw_days(), lake.table_dates("weekly")
     if days:
-        yield Finding("ok", "raw files", f"{len(days)} days, {days[0]} to {days[-1]}")
+        yield Finding("ok", "raw files", f"days: {len(days)}, {days[0]} to {days[-1]}")
     else:
         yield Finding("note", "raw files", "none yet", "Point Garmin at the webhook, or put .jsonl files there")
     if days and days[0] < settings.start_date:
         advice = f"Set QOL_START_DATE to {days[0]} or earlier"
         yield Finding("note", "start date", f"raw files before {settings.start_date} are not computed", advice)
     if weeks:
-        yield Finding("ok", "db_qol.weekly_metrics", f"{len(weeks)} weeks, {weeks[0]} to {weeks[-1]}")
+        yield Finding("ok", "db_qol.weekly_metrics", f"weeks: {len(weeks)}, {weeks[0]} to {weeks[-1]}")
     elif days:
         advice = f"Run `qol materialize --week {days[0]} --until {days[-1]}`"
         yield Finding("note", "db_qol.weekly_metrics", "no week is computed", advice)

@@ -27,6 +27,8 @@ run_monitoring:
   max_runtime_seconds: 3600
 run_retries:
   enabled: true
+  max_retries: 1
+  retry_on_asset_or_op_failure: false
 concurrency:
   runs:
     max_concurrent_runs: 2

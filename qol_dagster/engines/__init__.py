@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
@@ -17,6 +20,10 @@ if TYPE_CHECKING:
 
 EngineName = Literal["duckdb", "spark"]
 ENGINES: tuple[EngineName, ...] = ("duckdb", "spark")
+
+
+LEFTOVER_S = 86_400
+"""A working folder older than this belongs to nobody: a run takes an hour at most."""
 
 
 class EngineError(RuntimeError):
@@ -58,15 +65,30 @@ def _compiled(operation: Any, dialect: str) -> str:
 
 
 @contextmanager
+def work_folder(temp_dir: Path, name: EngineName) -> Iterator[Path]:
+    """A folder of an engine's own in `temp_dir`, removed at the end. What killed runs left there long ago goes too."""
+    temp_dir.mkdir(parents=True, exist_ok=True)
+    for left in temp_dir.iterdir():
+        if left.stat().st_mtime < time.time() - LEFTOVER_S:
+            shutil.rmtree(left, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=temp_dir)).absolute()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
 def open_engine(name: EngineName, *, memory_mb: int, temp_dir: Path) -> Iterator[Engine]:
     """Start an engine, and stop it at the end. `memory_mb` bounds it; what does not fit goes to `temp_dir`."""
-    if name == "spark":
-        from qol_dagster.engines.spark import spark_engine  # noqa: PLC0415
+    with work_folder(temp_dir, name) as work:
+        if name == "spark":
+            from qol_dagster.engines.spark import spark_engine  # noqa: PLC0415
 
-        with spark_engine(memory_mb=memory_mb, temp_dir=temp_dir) as engine:
-            yield engine
-    else:
-        from qol_dagster.engines.duckdb import duckdb_engine  # noqa: PLC0415
+            with spark_engine(memory_mb=memory_mb, work=work) as engine:
+                yield engine
+        else:
+            from qol_dagster.engines.duckdb import duckdb_engine  # noqa: PLC0415
 
-        with duckdb_engine(memory_mb=memory_mb, temp_dir=temp_dir) as engine:
-            yield engine
+            with duckdb_engine(memory_mb=memory_mb, work=work) as engine:
+                yield engine

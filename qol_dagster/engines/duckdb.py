@@ -6,8 +6,6 @@ is taken out of it, nothing is inferred, and what does not fit its kind is null.
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,14 +30,12 @@ LARGEST_LINE_BYTES = 128 * 1024 * 1024
 
 
 @contextmanager
-def duckdb_engine(*, memory_mb: int, temp_dir: Path) -> Iterator[DuckDBEngine]:
-    """An engine in this process; beyond `memory_mb` it works on disk, in a folder of its own in `temp_dir`."""
-    temp_dir.mkdir(parents=True, exist_ok=True)
-    spill = tempfile.mkdtemp(prefix="duckdb-", dir=temp_dir)
+def duckdb_engine(*, memory_mb: int, work: Path) -> Iterator[DuckDBEngine]:
+    """An engine in this process; beyond `memory_mb` it works on disk, in the folder `work`."""
     connection = duckdb.connect(
         config={
             "memory_limit": f"{memory_mb}MB",
-            "temp_directory": spill,
+            "temp_directory": str(work),
             # All it needs is built in; it must never reach for the network.
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",
@@ -49,7 +45,6 @@ def duckdb_engine(*, memory_mb: int, temp_dir: Path) -> Iterator[DuckDBEngine]:
         yield DuckDBEngine(connection)
     finally:
         connection.close()
-        shutil.rmtree(spill, ignore_errors=True)
 
 
 @dataclass(frozen=True)

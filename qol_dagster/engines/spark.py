@@ -6,8 +6,6 @@ Belongs here: how Spark reads each kind of field, in Spark SQL without a Python 
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,16 +34,13 @@ SCHEMA = ", ".join(f"`{name}` {type_}" for name, type_ in sorted(_RAW.items()))
 
 
 @contextmanager
-def spark_engine(*, memory_mb: int, temp_dir: Path) -> Iterator[SparkEngine]:
-    """A local Spark with all cores, stopped at the end; its files lie in a folder of their own in `temp_dir`."""
-    temp_dir.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix="spark-", dir=temp_dir)).absolute()
+def spark_engine(*, memory_mb: int, work: Path) -> Iterator[SparkEngine]:
+    """A local Spark with all cores, stopped at the end; its tables lie in the folder `work`."""
     session = _session(memory_mb, work)
     try:
         yield SparkEngine(session, work)
     finally:
         session.stop()
-        shutil.rmtree(work, ignore_errors=True)
 
 
 def _session(memory_mb: int, work: Path) -> Any:

@@ -60,7 +60,7 @@ class Lake:
         try:
             return cls(str(root), LocalStore(root.absolute(), mkdir=True))
         except Exception as error:
-            raise LakeError(f"the lake folder {root} cannot be opened: {error}. Check QOL_HOME.") from error
+            raise LakeError(f"the lake folder {root} cannot be opened: {_reason(error)}. Check QOL_HOME.") from error
 
     # -- raw
 
@@ -81,7 +81,7 @@ class Lake:
         try:
             return bytes(self.store.get(item.key).bytes())
         except Exception as error:
-            raise LakeError(f"{self.root}/{item.key} cannot be read: {error}") from error
+            raise LakeError(f"{self.root}/{item.key} cannot be read: {_reason(error)}") from error
 
     def write_raw(self, day: date, name: str, content: bytes) -> None:
         """Add a raw file to a date. Raw files are never changed: one of that name is left as it is."""
@@ -93,7 +93,7 @@ class Lake:
         except AlreadyExistsError:
             return
         except Exception as error:
-            raise LakeError(f"{self.root}/{key} could not be written: {error}") from error
+            raise LakeError(f"{self.root}/{key} could not be written: {_reason(error)}") from error
 
     def replace_raw(self, item: RawObject, content: bytes) -> None:
         """Give a raw file other content, whole or not at all; without content it goes."""
@@ -103,7 +103,7 @@ class Lake:
             else:
                 self.store.delete(item.key)
         except Exception as error:
-            raise LakeError(f"{self.root}/{item.key} could not be changed: {error}") from error
+            raise LakeError(f"{self.root}/{item.key} could not be changed: {_reason(error)}") from error
 
     # -- processed
 
@@ -167,8 +167,8 @@ class Lake:
             self.store.put(key, buffer.getvalue())
         except Exception as error:
             raise LakeError(
-                f"{self.partition_uri(table, day)} could not be written ({error}); the old partition is untouched. "
-                "Free some space or mend the permissions and run the week again."
+                f"{self.partition_uri(table, day)} could not be written ({_reason(error)}); the old partition is "
+                "untouched. Free some space or mend the permissions and run the week again."
             ) from error
         for leftover in old[1:]:
             self.store.delete(leftover)
@@ -193,7 +193,12 @@ class Lake:
         try:
             return self.store.list_with_delimiter(prefix)
         except Exception as error:
-            raise LakeError(f"{self.root}/{prefix} cannot be listed: {error}") from error
+            raise LakeError(f"{self.root}/{prefix} cannot be listed: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """An error's first line; obstore goes on with what only its developers can use."""
+    return str(error).strip().partition("\n")[0]
 
 
 def _is_raw(key: str) -> bool:

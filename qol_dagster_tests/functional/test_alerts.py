@@ -96,7 +96,7 @@ def test_the_sensor_tells_of_a_run_that_the_hook_did_not_see_and_of_no_run_twice
         run = instance.get_run_by_id(done.run_id)
         assert run is not None
         job = build_defs(mailing).resolve_job_def("weekly_metrics_job")
-        lost = instance.create_run_for_job(job, tags={"dagster/partition": "2026-11-09"})
+        lost = instance.create_run_for_job(job, tags={"dagster/partition": "2026-11-09", "dagster/max_retries": "0"})
         instance.report_run_failed(lost, message="the machine went away")
         for failed in (run, lost, lost):
             look_at(sensor, instance, failed)
@@ -153,3 +153,13 @@ def test_ids_secrets_and_long_quotations_are_taken_out_of_an_alert(mailing: Sett
     assert USER not in text
     assert len(text) < 2000
     assert scrubbed("", []) == "no reason was given"
+
+
+def test_a_lost_run_that_is_started_again_is_not_told_of(mailing: Settings, inbox: tuple[Inbox, int]) -> None:
+    sensor = failure_sensor(Platform(mailing))
+    with dagster_instance(mailing) as instance:
+        job = build_defs(mailing).resolve_job_def("weekly_metrics_job")
+        lost = instance.create_run_for_job(job, tags={"dagster/partition": "2026-11-09"})
+        instance.report_run_failed(lost, message="the machine went away")
+        look_at(sensor, instance, lost)
+    assert inbox[0].mails == []

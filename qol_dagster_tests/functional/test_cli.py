@@ -79,8 +79,8 @@ def test_from_raw_file_to_table_csv_and_json(qol: Qol, settings: Settings) -> No
     )
     assert qol("participants", "add", USER, "--participant-id", "P7").out == "P7\n"
     made = qol("materialize", "--week", "2026-11-19")
-    assert (made.code, made.out) == (0, "2026-11-16  1 rows\n")
-    assert re.fullmatch(r"7 days computed, 0 reused, [\d.]+ s, run [0-9a-f-]{36}\n", made.err)
+    assert (made.code, made.out) == (0, "2026-11-16  participants: 1\n")
+    assert re.fullmatch(r"days computed: 7, reused: 0, [\d.]+ s, run [0-9a-f-]{36}\n", made.err)
     table = qol("query", STANDARD)
     assert re.search(r"^steps_mean +4321$", table.out, re.M)
     assert table.err == ""
@@ -119,14 +119,14 @@ def test_a_simulation_pushed_to_the_served_webhook_becomes_raw_files(qol: Qol, s
     assert pushed.out.startswith("2026-11-16 to 2026-11-22: ")
     assert (server.returncode, out) == (130, "")
     assert url.rsplit("/", 1)[-1] not in err
-    assert qol("materialize", "--week", "2026-11-22").out == "2026-11-16  2 rows\n"
+    assert qol("materialize", "--week", "2026-11-22").out == "2026-11-16  participants: 2\n"
 
 
 def test_a_simulation_written_into_the_lake_gives_the_same_rows_as_one_that_is_pushed(qol: Qol) -> None:
     assert (
         qol("simulate", "--participants", "2", "--weeks", "1", "--until", "2026-11-22", "--lake", "--enrol").code == 0
     )
-    assert qol("materialize", "--week", "2026-11-22").out == "2026-11-16  2 rows\n"
+    assert qol("materialize", "--week", "2026-11-22").out == "2026-11-16  participants: 2\n"
 
 
 def test_misfiled_records_are_moved_to_their_date_and_then_count(qol: Qol, settings: Settings) -> None:
@@ -207,7 +207,7 @@ def test_the_doctor_says_what_is_there_and_what_is_missing(qol: Qol, settings: S
     assert "Run `qol materialize --week 2026-11-16" in qol("doctor").out
     qol("materialize", "--week", "2026-11-16")
     said = qol("doctor")
-    assert "1 weeks, 2026-11-16 to 2026-11-16" in said.out
+    assert "weeks: 1, 2026-11-16 to 2026-11-16" in said.out
     assert USER not in said.out
 
 

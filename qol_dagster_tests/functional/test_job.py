@@ -198,7 +198,7 @@ def test_two_runs_of_one_week_at_once_both_succeed_and_give_the_right_rows(setti
     ]
     for one in runs:
         out, err = one.communicate(timeout=120)
-        assert (one.returncode, out) == (0, "2026-11-16  2 rows\n"), err
+        assert (one.returncode, out) == (0, "2026-11-16  participants: 2\n"), err
     assert [row["steps_sum"] for row in table(settings)] == [
         sum(1000 + d.toordinal() % 100 for d in days_of(MONDAY))
     ] * 2

@@ -36,8 +36,8 @@ def test_spark_and_duckdb_give_equal_tables_and_spark_says_nothing_of_its_own(se
     qol("materialize", "--week", "2026-11-16")
     with_duckdb = tables()
     out, err = qol("materialize", "--week", "2026-11-16", "--engine", "spark")
-    assert out == "2026-11-16  4 rows\n"
-    assert re.fullmatch(r"7 days computed, 0 reused, [\d.]+ s, run [0-9a-f-]{36}\n", err)
+    assert out == "2026-11-16  participants: 4\n"
+    assert re.fullmatch(r"days computed: 7, reused: 0, [\d.]+ s, run [0-9a-f-]{36}\n", err)
     with_spark = tables()
     assert [len(rows) > 3 for rows in with_spark] == [True, True]
     for mine, theirs in zip(with_spark, with_duckdb, strict=True):
