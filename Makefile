@@ -20,7 +20,7 @@ dev: .venv/base ## Dagster's UI on http://127.0.0.1:3000, with schedule and sens
 	@$(BIN)/qol dev
 
 test: .venv/all ## All tests, with real Spark, HTTP and mail
-	@$(BIN)/pytest
+	@$(BIN)/pytest --numprocesses auto --dist loadfile --quiet
 
 check: .venv/all ## What style and types have to say
 	@$(BIN)/ruff check .
