@@ -30,7 +30,7 @@ class Settings:
     target: Target = "local"
     home: Path = Path(".qol")
     engine: EngineName = "duckdb"
-    start_date: date = date(2024, 1, 1)
+    start_date: date = date(2015, 1, 5)
     memory_mb: int = 1536
     owners: tuple[str, ...] = ("team:qol",)
     webhook_secret: str = field(default="", repr=False)
@@ -122,7 +122,7 @@ def _monday(text: str) -> date:
     try:
         day = date.fromisoformat(text)
     except ValueError:
-        raise ValueError(f"must be a date like 2024-01-01, not {text!r}") from None
+        raise ValueError(f"must be a date like 2026-04-01, not {text!r}") from None
     return day + timedelta(days=-day.weekday() % 7)
 
 

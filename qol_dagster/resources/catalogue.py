@@ -7,6 +7,7 @@ the lake's processed data and nothing else on the machine.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,10 +71,11 @@ def query(lake_dir: Path, sql: str) -> QueryResult:
         raise CatalogueError(_one_line(error)) from error
 
 
-def count_rows(lake_dir: Path, table: str, partition: str) -> int:
-    """Rows that `db_qol.<table>` shows for one partition."""
-    found = query(lake_dir, f"SELECT count(*) FROM {SCHEMA}.{table} WHERE date = '{partition}'")  # names of ours
-    return int(found.rows[0][0])
+def count_rows(lake_dir: Path, table: str, partitions: Sequence[str]) -> dict[str, int]:
+    """Rows that `db_qol.<table>` shows for each of these partitions."""
+    wanted = ", ".join(f"'{partition}'" for partition in partitions)
+    counts = f"SELECT date, count(*) FROM {SCHEMA}.{table} WHERE date IN ({wanted}) GROUP BY date"
+    return dict.fromkeys(partitions, 0) | dict(query(lake_dir, counts).rows if wanted else ())
 
 
 def _make_views(database: duckdb.DuckDBPyConnection, lake_dir: Path) -> None:

@@ -6,6 +6,7 @@ definitions touches nothing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -43,8 +44,8 @@ class Platform:
         """Who is told of failures: the people of QOL_MAIL_TO, and the log in any case."""
         return SmtpNotifier(self.settings) if self.settings.smtp_host else LogNotifier()
 
-    def count_rows(self, table: str, partition: str) -> int:
-        """Rows the catalogue shows for one partition of `db_qol.<table>`."""
+    def count_rows(self, table: str, partitions: Sequence[str]) -> dict[str, int]:
+        """Rows the catalogue shows for each of these partitions of `db_qol.<table>`."""
         from qol_dagster.resources.catalogue import count_rows  # noqa: PLC0415
 
-        return count_rows(self.settings.lake_dir, table, partition)
+        return count_rows(self.settings.lake_dir, table, partitions)

@@ -113,8 +113,8 @@ def test_the_schedule_takes_the_last_complete_week_on_wednesday_at_0905_in_japan
     ticks = {
         datetime(2026, 11, 25, 0, 5, tzinfo=UTC): ["2026-11-16"],
         datetime(2027, 1, 6, 0, 5, tzinfo=UTC): ["2026-12-28"],
-        datetime(2024, 1, 3, 0, 5, tzinfo=UTC): [],  # the week before the start date
-        datetime(2024, 1, 10, 0, 5, tzinfo=UTC): ["2024-01-01"],
+        datetime(2015, 1, 7, 0, 5, tzinfo=UTC): [],  # the week before the start date
+        datetime(2015, 1, 14, 0, 5, tzinfo=UTC): ["2015-01-05"],
     }
     for at, weeks in ticks.items():
         with dg.build_schedule_context(scheduled_execution_time=at) as context:
