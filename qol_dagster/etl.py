@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -188,7 +188,13 @@ def materialize_weekly(
             rows = _by_date(found_rows.set_column(place, "computed_at", computed), WEEKLY, chosen)
         with clock("write weekly"):
             for week in chosen:
-                notes = {"metrics_version": METRICS_VERSION, "engine": engine.name, **thresholds.as_dict()}
+                daily = [lake.partition_metadata("daily", day) or {} for day in days_of(week)]
+                notes = {
+                    "raw": _week_fingerprint(str(day.get("raw")) for day in daily),
+                    "metrics_version": METRICS_VERSION,
+                    "engine": engine.name,
+                    **thresholds.as_dict(),
+                }
                 lake.write_table("weekly", week, rows[week], notes)
     return tuple(
         WeekReport(week, rows[week].num_rows, lake.partition_uri("weekly", week), clock.seconds) for week in chosen
@@ -206,14 +212,13 @@ def monday_of(day: date) -> date:
 
 
 def stale_weeks(lake: Lake, days: Sequence[date]) -> list[date]:
-    """The Mondays of those dates whose raw files are not the ones their daily partition was made from."""
-    return mondays(
-        [
-            day
-            for day in days
-            if (lake.partition_metadata("daily", day) or {}).get("raw") != raw_fingerprint(lake.raw_objects(day))
-        ]
-    )
+    """The Mondays of those dates whose weekly partition was not made from the raw files that lie there now."""
+    return [
+        week
+        for week in mondays(days)
+        if (lake.partition_metadata("weekly", week) or {}).get("raw")
+        != _week_fingerprint(raw_fingerprint(lake.raw_objects(day)) for day in days_of(week))
+    ]
 
 
 def days_of(week: date) -> list[date]:
@@ -337,6 +342,10 @@ def raw_fingerprint(objects: Sequence[RawObject]) -> str:
     for item in objects:
         digest.update(f"{item.key}\0{item.size}\0{item.etag}\n".encode())
     return digest.hexdigest()[:32]
+
+
+def _week_fingerprint(days: Iterable[str]) -> str:
+    return hashlib.sha256("\0".join(days).encode()).hexdigest()[:32]
 
 
 def _day_report(

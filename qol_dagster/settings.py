@@ -176,7 +176,7 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "QOL_HOME": lambda text: Path(text).expanduser(),
     "QOL_ENGINE": _choice("duckdb", "spark"),
     "QOL_START_DATE": _monday,
-    "QOL_MEMORY_MB": _number(256, 1_000_000),
+    "QOL_MEMORY_MB": _number(512, 1_000_000),
     "QOL_OWNERS": _owners,
     "QOL_WEBHOOK_SECRET": _secret,
     "QOL_GARMIN_CLIENT_ID": str,

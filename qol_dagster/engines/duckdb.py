@@ -6,6 +6,7 @@ is taken out of it, nothing is inferred, and what does not fit its kind is null.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,8 +26,10 @@ if TYPE_CHECKING:
 
     from qol_dagster.resources.storage import Lake, RawObject
 
-LARGEST_LINE_BYTES = 128 * 1024 * 1024
+MB = 1024 * 1024
+LONGEST_LINE_MB = 128
 """Longer lines cannot be records: Garmin's largest body is 100 MB."""
+COMMON_LINE_MB = 16
 
 
 @contextmanager
@@ -42,7 +45,7 @@ def duckdb_engine(*, memory_mb: int, work: Path) -> Iterator[DuckDBEngine]:
         }
     )
     try:
-        yield DuckDBEngine(connection)
+        yield DuckDBEngine(connection, memory_mb)
     finally:
         connection.close()
 
@@ -52,6 +55,7 @@ class DuckDBEngine:
     """DuckDB behind the `Engine` port."""
 
     connection: Any
+    memory_mb: int
     name: EngineName = "duckdb"
 
     def load_records(self, lake: Lake, days: Mapping[date, Sequence[RawObject]]) -> None:
@@ -59,7 +63,12 @@ class DuckDBEngine:
         self._execute("DROP TABLE IF EXISTS records")
         paths = [(lake.local_path(item.key), day.isoformat()) for day, items in days.items() for item in items]
         self.connection.register("raw_files", _files_table(paths))
-        self._execute(f"CREATE TEMP TABLE records AS {_records_sql()}", {"paths": [path for path, _ in paths]})
+        longest_mb, threads = _reading(max(item.size for items in days.values() for item in items), self.memory_mb)
+        self._execute(f"SET threads = {threads}")
+        self._execute(
+            f"CREATE TEMP TABLE records AS {_records_sql(longest_mb * MB)}", {"paths": [path for path, _ in paths]}
+        )
+        self._execute("RESET threads")
 
     def load_table(self, name: str, rows: pa.Table) -> None:
         """Register `rows` under `name`."""
@@ -86,7 +95,12 @@ def _clear_errors() -> Iterator[None]:
     try:
         yield
     except duckdb.Error as error:
-        raise EngineError(f"DuckDB stopped: {_first_line(error)}") from error
+        advice = ""
+        if "maximum_object_size" in str(error):
+            advice = ". A line of that file is too long for a record: take the file out of raw/, or raise QOL_MEMORY_MB"
+        elif isinstance(error, duckdb.OutOfMemoryException):
+            advice = ". Raise QOL_MEMORY_MB"
+        raise EngineError(f"DuckDB stopped: {_first_line(error)}{advice}") from error
 
 
 def _first_line(error: Exception) -> str:
@@ -101,7 +115,18 @@ def _files_table(paths: list[tuple[str, str]]) -> pa.Table:
     )
 
 
-def _records_sql() -> str:
+def _reading(largest_file: int, memory_mb: int) -> tuple[int, int]:
+    """The longest line to be ready for (MB), and with how many threads.
+
+    DuckDB reads into two buffers of that length for each thread, whatever the files' sizes, and holds a long line
+    several times; a quarter of the memory for the buffers leaves enough for that.
+    """
+    possible = min(LONGEST_LINE_MB, memory_mb // 8)
+    longest_mb = min(possible, max(COMMON_LINE_MB, largest_file // MB + 1))
+    return longest_mb, max(1, min(os.cpu_count() or 1, memory_mb // 4 // (2 * longest_mb)))
+
+
+def _records_sql(longest_line: int) -> str:
     """`records` from `$paths`: one pass over the bytes, one parse for all scalars and one for each map there is."""
     scalars = [field for field in FIELDS if field.kind not in ("samples", "intervals")]
     nested = [field for field in FIELDS if field.kind in ("samples", "intervals")]
@@ -118,7 +143,7 @@ def _records_sql() -> str:
                    json_extract_string(json, [{scalar_paths}]) AS s,
                    json_extract(json, [{nested_paths}]) AS m
             FROM read_json_objects($paths, format = 'newline_delimited', ignore_errors = true, filename = true,
-                                   hive_partitioning = false, maximum_object_size = {LARGEST_LINE_BYTES})
+                                   hive_partitioning = false, maximum_object_size = {longest_line})
         ) AS lines
         JOIN raw_files ON raw_files.filename = lines.filename
     """

@@ -9,8 +9,10 @@ import dagster as dg
 import pytest
 
 from qol_dagster.definitions import build_defs
-from qol_dagster.etl import days_of, monday_of
+from qol_dagster.engines import open_engine
+from qol_dagster.etl import Identities, days_of, materialize_daily, monday_of
 from qol_dagster.resources.id_map import IdMap
+from qol_dagster.resources.storage import Lake
 from qol_dagster.runs import materialize_weeks
 from qol_dagster.sensors import WEEKS_A_TICK, decide
 from qol_dagster.settings import Settings
@@ -95,6 +97,16 @@ def test_a_week_that_was_computed_by_hand_is_reported_but_not_run_again(settings
         found = tick(sensor, instance)
     assert [event.partition for event in found.asset_events] == ["2026-11-16"]
     assert found.run_requests == []
+
+
+def test_a_week_whose_run_stopped_before_its_weekly_partition_is_asked_for(settings: Settings, sensor: Any) -> None:
+    user = "a1b2c3d4e5f60718293a4b5c6d7e8f90"
+    IdMap(settings.id_map_path).add(user)
+    write_raw(settings.lake_dir, MONDAY, [record("dailies", user, MONDAY)])
+    with open_engine("duckdb", memory_mb=512, temp_dir=settings.temp_dir) as engine:
+        materialize_daily(engine, Lake.local(settings.lake_dir), [MONDAY], Identities({user: "P1"}))
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert [request.partition_key for request in tick(sensor, instance).run_requests] == ["2026-11-16"]
 
 
 def test_the_sensor_passes_over_days_before_the_start_and_an_empty_lake(settings: Settings, sensor: Any) -> None:
