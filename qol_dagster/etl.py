@@ -182,7 +182,7 @@ def materialize_weekly(
             tables = [_conform(rows, schema) for rows in found if rows is not None]
             engine.load_table("daily_metrics", _times_as_int(pa.concat_tables([schema.empty_table(), *tables])))
         with clock("compute weekly"):
-            found_rows = engine.run(weekly_rows(thresholds))
+            found_rows = engine.run(weekly_rows(thresholds), in_order=True)
             computed = pa.array([computed_at] * found_rows.num_rows, pa.timestamp("ms", tz="UTC"))
             place = found_rows.column_names.index("computed_at")
             rows = _by_date(found_rows.set_column(place, "computed_at", computed), WEEKLY, chosen)

@@ -46,8 +46,12 @@ class Engine(Protocol):
     def keep(self, name: str, expression: ir.Table) -> None:
         """Work an expression out once and register its rows under `name`."""
 
-    def run(self, expression: ir.Table) -> pa.Table:
-        """Rows of an expression over the registered tables, ordered as the expression says."""
+    def run(self, expression: ir.Table, *, in_order: bool = False) -> pa.Table:
+        """Rows of an expression over the registered tables, ordered as the expression says.
+
+        With `in_order`, DuckDB adds up in the order of the rows, so that the same rows give the same bits; it costs the
+        other threads. Spark has no such order: there the last digit of a mean may differ between runs.
+        """
 
 
 def compiled(expression: ir.Table, dialect: Literal["duckdb", "pyspark"]) -> str:

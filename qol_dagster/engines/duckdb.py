@@ -79,9 +79,10 @@ class DuckDBEngine:
         sql = compiled(expression, "duckdb")
         self._execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {sql}")
 
-    def run(self, expression: ir.Table) -> pa.Table:
+    def run(self, expression: ir.Table, *, in_order: bool = False) -> pa.Table:
         """Rows of an expression over the registered tables."""
         sql = compiled(expression, "duckdb")
+        self._execute("SET threads = 1" if in_order else "RESET threads")
         with _clear_errors():
             return self.connection.sql(sql).to_arrow_table()
 

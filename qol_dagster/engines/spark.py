@@ -125,7 +125,7 @@ class SparkEngine:
         """Work an expression out once and register its rows under `name`."""
         self._keep(name, compiled(expression, "pyspark"))
 
-    def run(self, expression: ir.Table) -> pa.Table:
+    def run(self, expression: ir.Table, *, in_order: bool = False) -> pa.Table:  # noqa: ARG002  # see the port
         """Rows of an expression over the registered tables, by way of Parquet: no row passes through Python."""
         path = self._path("result")
         try:

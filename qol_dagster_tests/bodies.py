@@ -1,0 +1,119 @@
+"""Request bodies by the thousand: valid, broken and hostile ones, with what each of them holds.
+
+Belongs here: the making of bodies. Each is put together from the raw text of its records, so a test knows without
+parsing what must come out again.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+TYPES = (
+    "dailies", "epochs", "sleeps", "bodyComps", "stressDetails", "userMetrics", "pulseox", "pulseOx", "hrv",
+    "allDayRespiration", "respiration", "healthSnapshot", "bloodPressures", "skinTemp", "mct", "activities",
+    "activityDetails", "moveIQActivities", "moveiq", "manuallyUpdatedActivities", "deregistrations",
+    "userPermissionsChange", "nobodyKnowsThis", "日本", "",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Body:
+    """A request body. `records` are the raw texts of the objects in it that can be kept as they are; `others` counts
+    the elements that cannot; a `broken` body is no JSON object at all."""
+
+    content: bytes
+    records: tuple[str, ...] = ()
+    others: int = 0
+    broken: bool = False
+
+
+@dataclass
+class _Draft:
+    members: list[str] = field(default_factory=list)
+    records: list[str] = field(default_factory=list)
+    others: int = 0
+
+
+def bodies(count: int, seed: int) -> Iterator[Body]:
+    """So many bodies; the same seed gives the same ones."""
+    chance = random.Random(seed)
+    for number in range(count):
+        yield _broken(chance) if number % 5 == 4 else _sound(chance)
+
+
+def _sound(chance: random.Random) -> Body:
+    draft = _Draft()
+    for _ in range(chance.choice((0, 1, 1, 1, 2, 3))):
+        kind = json.dumps(chance.choice(TYPES), ensure_ascii=chance.random() < 0.5)
+        draft.members.append(f"{kind}:{_value(chance, draft)}")
+    space = chance.choice(("", "", " ", "\t"))
+    return Body(f"{space}{{{','.join(draft.members)}}}{space}".encode(), tuple(draft.records), draft.others)
+
+
+def _value(chance: random.Random, draft: _Draft) -> str:
+    if chance.random() < 0.05:  # a type that is no list
+        draft.others += 1
+        return chance.choice(("null", "7", '"text"', "{}", '{"userId":"u"}', "true"))
+    elements = []
+    for _ in range(chance.choice((0, 1, 1, 2, 5))):
+        if chance.random() < 0.1:
+            draft.others += 1
+            elements.append(chance.choice(("null", "1", '"x"', "[]", "[{}]", "false", "-0.0e-0", '{"_ingest_id":1}')))
+        else:
+            elements.append(_record(chance))
+            draft.records.append(elements[-1])
+    return f"[{','.join(elements)}]"
+
+
+def _record(chance: random.Random) -> str:
+    members = [
+        chance.choice(_FIELDS).format(
+            n=chance.randrange(-5, 10**6), day=chance.randrange(1, 32), text=chance.choice(_TEXTS)
+        )
+        for _ in range(chance.randrange(0, 9))
+    ]
+    if chance.random() < 0.02:
+        members.append('"deep":' + "[" * 60 + "]" * 60)
+    if chance.random() < 0.02:
+        samples = ",".join(f'"{15 * slot}":{chance.randrange(40, 190)}' for slot in range(chance.randrange(5760)))
+        members.append('"timeOffsetHeartRateSamples":{' + samples + "}")
+    return "{" + ",".join(members) + "}"
+
+
+_FIELDS = (
+    '"userId":"u{n}"', '"userId":"{text}"', '"summaryId":"x{n}"', '"calendarDate":"2026-10-{day:02}"',
+    '"calendarDate":"2026-02-30"', '"calendarDate":{n}', '"startTimeInSeconds":17{n}', '"startTimeInSeconds":"{text}"',
+    '"startTimeInSeconds":-{day}e999', '"startTimeOffsetInSeconds":32400', '"startTimeOffsetInSeconds":null',
+    '"steps":{n}', '"steps":"{n}"', '"steps":{n}', '"steps":1e400', '"steps":{n}.{n}e-{day}', '"note":"{text}"',
+    '"nested":{{"a":[{n},{{"b":null}}],"c":"{text}"}}', '"callbackURL":"https://example.org/{n}"', '"":""',
+    '"big":123456789012345678901234567890123456789012345678901234567890', '"summary":{{"startTimeInSeconds":{n}}}',
+)  # fmt: skip
+_TEXTS = (
+    "", "a", "日本語", "\\u0000", "\\ud83d", "\\ud83d\\ude00", "\\\\", '\\"', "\\n", "{}", "[", "],", "é", "\x7f", "'",
+)  # fmt: skip
+
+
+def _broken(chance: random.Random) -> Body:
+    sound = _sound(chance).content
+    cut = chance.randrange(1, len(sound) + 1)
+    content = chance.choice(_WAYS)(sound, cut)
+    return Body(content, broken=True)
+
+
+_WAYS = (
+    lambda sound, cut: sound.rstrip()[: min(cut, len(sound.rstrip()) - 1)],
+    lambda sound, cut: sound[:cut] + b"\xff\xfe" + sound[cut:],
+    lambda sound, cut: sound + b"x",
+    lambda sound, cut: b"[" + sound + b"]",
+    lambda sound, cut: b'{"dailies":' + b"[" * (20_000 + cut),
+    lambda sound, cut: b'{"dailies":[' + b'{"a":' * 50_000 + b"1" + b"}" * 50_000 + b"]}",
+    lambda sound, cut: b"",
+    lambda sound, cut: b"null",
+    lambda sound, cut: b"\x1f\x8b" + sound,
+    lambda sound, cut: sound.decode().encode("utf-16"),
+    lambda sound, cut: b'{"dailies":[{"a":\x00}]}' + sound,
+    lambda sound, cut: b"{'dailies': []}" + sound[:cut],
+)
