@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from qol_dagster.metrics.dictionary import (
     DAILY,
     DEFAULT_THRESHOLDS,
     METRICS_VERSION,
+    TRAILING_WEEKS,
     WEEKLY,
     Metric,
     Thresholds,
@@ -87,6 +89,11 @@ class DailyReport:
     days: tuple[DayReport, ...]
     seconds: Mapping[str, float]
 
+    def of(self, weeks: Sequence[date]) -> list[DayReport]:
+        """The dates of these weeks."""
+        named = set(mondays(weeks))
+        return [day for day in self.days if monday_of(day.date) in named]
+
 
 @dataclass(frozen=True)
 class WeekReport:
@@ -112,11 +119,12 @@ def run_etl(
     weeks: Sequence[date],
     identities: Identities,
     *,
+    since: date = date.min,
     thresholds: Thresholds = DEFAULT_THRESHOLDS,
     force: bool = False,
 ) -> EtlReport:
     """Bring the daily and weekly partitions of these weeks (any date names its week) up to date."""
-    daily = materialize_daily(engine, lake, weeks, identities, thresholds=thresholds, force=force)
+    daily = materialize_daily(engine, lake, weeks, identities, since=since, thresholds=thresholds, force=force)
     weekly = materialize_weekly(engine, lake, weeks, computed_at=datetime.now(UTC), thresholds=thresholds)
     return EtlReport(daily, weekly)
 
@@ -127,24 +135,29 @@ def materialize_daily(
     weeks: Sequence[date],
     identities: Identities,
     *,
+    since: date = date.min,
     thresholds: Thresholds = DEFAULT_THRESHOLDS,
     force: bool = False,
     log: Callable[[str], object] = lambda _message: None,
 ) -> DailyReport:
-    """Write the daily partitions of these weeks whose raw files, code, enrolments or thresholds changed.
+    """Write the daily partitions that the rows of these weeks are made from, where their inputs changed.
 
-    A day is left as it is when the fingerprint kept with it says its inputs are the same; with `force` never.
+    The weeks before, from `since` on, are among them: the `..._28d` columns look back, and must come out the same
+    whichever week is run first. A day is left as it is when the fingerprint kept with it says that its raw files, the
+    code, the enrolments and the thresholds are the same; with `force`, never in the weeks that were named.
     Raises LakeError or EngineError; partitions not yet reached then keep their old rows.
     """
+    named = {day for week in mondays(weeks) for day in days_of(week)}
     clock = _Clock()
     with lake.lock():
         with clock("list raw files"):
-            raw = {day: lake.raw_objects(day) for week in mondays(weeks) for day in days_of(week)}
+            days = [day for week in looked_at(weeks) for day in days_of(week) if day in named or day >= since]
+            raw = {day: found for day in days if (found := lake.raw_objects(day)) or day in named}
         code = _code_fingerprint(engine.name, thresholds, identities)
         wanted = {day: {"raw": raw_fingerprint(found), "code": code} for day, found in raw.items()}
         with clock("compare fingerprints"):
             notes = {day: lake.partition_metadata("daily", day) or {} for day in raw}
-        stale = [day for day in raw if force or not _noted(notes[day], wanted[day])]
+        stale = [day for day in raw if (force and day in named) or not _noted(notes[day], wanted[day])]
         done: dict[date, DayReport] = {}
         if stale:
             engine.load_table("participants", _participants(identities))
@@ -175,9 +188,14 @@ def materialize_weekly(
 
     clock = _Clock()
     chosen = mondays(weeks)
+
+    @cache
+    def raw_of(day: date) -> str:
+        return str((lake.partition_metadata("daily", day) or {}).get("raw", NO_RAW))
+
     with lake.lock():
         with clock("read daily"):
-            found = [lake.read_table("daily", day) for week in chosen for day in days_of(week)]
+            found = [lake.read_table("daily", day) for week in looked_at(chosen) for day in days_of(week)]
             schema = arrow_schema(DAILY)
             tables = [_conform(rows, schema) for rows in found if rows is not None]
             engine.load_table("daily_metrics", _times_as_int(pa.concat_tables([schema.empty_table(), *tables])))
@@ -188,9 +206,9 @@ def materialize_weekly(
             rows = _by_date(found_rows.set_column(place, "computed_at", computed), WEEKLY, chosen)
         with clock("write weekly"):
             for week in chosen:
-                daily = [lake.partition_metadata("daily", day) or {} for day in days_of(week)]
+                seen = [raw_of(day) for one in looked_at([week]) for day in days_of(one)]
                 notes = {
-                    "raw": _week_fingerprint(str(day.get("raw")) for day in daily),
+                    "raw": _week_fingerprint(seen),
                     "metrics_version": METRICS_VERSION,
                     "engine": engine.name,
                     **thresholds.as_dict(),
@@ -211,14 +229,36 @@ def monday_of(day: date) -> date:
     return day - timedelta(days=day.weekday())
 
 
-def stale_weeks(lake: Lake, days: Sequence[date]) -> list[date]:
-    """The Mondays of those dates whose weekly partition was not made from the raw files that lie there now."""
-    return [
-        week
-        for week in mondays(days)
-        if (lake.partition_metadata("weekly", week) or {}).get("raw")
-        != _week_fingerprint(raw_fingerprint(lake.raw_objects(day)) for day in days_of(week))
-    ]
+def looked_at(weeks: Sequence[date]) -> list[date]:
+    """The Mondays of all weeks that the rows of these weeks are made from: the `..._28d` columns look back."""
+    return mondays([week - timedelta(weeks=back) for week in weeks for back in range(TRAILING_WEEKS)])
+
+
+def touched_by(days: Sequence[date]) -> list[date]:
+    """The Mondays of all weeks whose rows these dates have a part in."""
+    return mondays([day + timedelta(weeks=later) for day in days for later in range(TRAILING_WEEKS)])
+
+
+def stale_weeks(lake: Lake, days: Sequence[date], since: date = date.min) -> list[date]:
+    """The Mondays of the weeks touched by these dates that were not made from the raw files that lie there now.
+
+    Weeks without any raw file or row have nothing to repair. Days before `since` are not computed anew.
+    """
+
+    @cache
+    def fingerprint(day: date) -> str:
+        if day < since:
+            return str((lake.partition_metadata("daily", day) or {}).get("raw", NO_RAW))
+        return raw_fingerprint(lake.raw_objects(day))
+
+    def is_stale(week: date) -> bool:
+        notes = lake.partition_metadata("weekly", week)
+        if notes is None and not any(lake.raw_objects(day) for day in days_of(week)):
+            return False
+        now = _week_fingerprint(fingerprint(day) for one in looked_at([week]) for day in days_of(one))
+        return (notes or {}).get("raw") != now
+
+    return [week for week in touched_by(days) if is_stale(week)]
 
 
 def days_of(week: date) -> list[date]:
@@ -246,6 +286,7 @@ def arrow_schema(metrics: Sequence[Metric]) -> pa.Schema:
         "bool": pa.bool_(),
         "timestamp": pa.timestamp("ms", tz="UTC"),
         "list<float64>": pa.list_(pa.float64()),
+        "list<int64>": pa.list_(pa.int64()),
     }
     return pa.schema(
         [pa.field(metric.name, types[metric.type], metadata={"comment": metric.comment}) for metric in metrics]
@@ -370,6 +411,9 @@ def _day_notes(report: DayReport, inputs: Mapping[str, str]) -> dict[str, Any]:
 
 def _reused(day: date, objects: Sequence[RawObject], notes: Mapping[str, Any]) -> DayReport:
     return _day_report(day, objects, int(notes["rows"]), notes["counts"], reused=True)
+
+
+NO_RAW = raw_fingerprint(())
 
 
 @dataclass(frozen=True)

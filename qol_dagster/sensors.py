@@ -14,7 +14,7 @@ from typing import Any
 
 import dagster as dg
 
-from qol_dagster.etl import days_of, monday_of, mondays, raw_fingerprint, stale_weeks
+from qol_dagster.etl import days_of, looked_at, monday_of, mondays, raw_fingerprint, stale_weeks
 from qol_dagster.partitions import is_closed, today
 from qol_dagster.resources.platform import Platform
 
@@ -39,8 +39,8 @@ def decide(
 ) -> Arrivals:
     """What a tick does. `listing` has the fingerprint of each raw day, `seen` those of the ticks before.
 
-    A day is reported when it is over. A week that is over is asked for when a day of it changed and `stale` finds
-    it computed from other files; the running week's turn comes with the schedule.
+    A day is reported when it is over. A week that is over is asked for when a day that has a part in it changed and
+    `stale` finds it computed from other files; the running week's turn comes with the schedule.
     """
     changed = [day for day, mark in sorted(listing.items()) if day < on and seen.get(day.isoformat()) != mark]
     soon = set(mondays(changed)[:WEEKS_A_TICK])
@@ -64,7 +64,7 @@ def arrivals_sensor(platform: Platform, job: Any, start: date) -> dg.SensorDefin
         lake = platform.lake()
         listing = {day: raw_fingerprint(lake.raw_objects(day)) for day in lake.raw_days() if day >= start}
         seen = json.loads(context.cursor) if context.cursor else {}
-        found = decide(listing, seen, today(), lambda days: stale_weeks(lake, days))
+        found = decide(listing, seen, today(), lambda days: stale_weeks(lake, days, start))
         if not found.days:
             return dg.SkipReason("no raw file came or changed")
         return dg.SensorResult(
@@ -87,5 +87,6 @@ def _arrival(platform: Platform, day: date) -> dg.AssetMaterialization:
 
 def _request(week: date, listing: Mapping[date, str]) -> dg.RunRequest:
     # The inputs are in the key: other files, another run; the same files are asked for once.
-    inputs = hashlib.sha256("".join(listing.get(day, "-") for day in days_of(week)).encode()).hexdigest()[:16]
+    days = [day for one in looked_at([week]) for day in days_of(one)]
+    inputs = hashlib.sha256("".join(listing.get(day, "-") for day in days).encode()).hexdigest()[:16]
     return dg.RunRequest(run_key=f"{week}:{inputs}", partition_key=week.isoformat())

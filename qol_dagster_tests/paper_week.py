@@ -14,6 +14,9 @@ The week (2025-11-03 is a Monday; the device shows Japan time, +9 h):
     Sat  12 h from 09:00                  68                     9000       -  01:00-09:00   432/480       300
     Sun  20 h from 02:00                  64                     5000      61  02:00-08:00   300/324       300
 
+On Monday to Thursday the epochs have 110 steps in each hour from 8 to 17 and 10 in any other; Tuesday's 5 o'clock
+is missing. On Saturday the sleeper is awake from 03:00 to 03:48.
+
 Tuesday's sleep was entered by hand, so it is no main sleep. Sunday's in-bed time leaves 36 minutes
 open, but its levels last until 08:00, and that is where it ends.
 """
@@ -220,6 +223,10 @@ def dailies() -> list[Line]:
 def nights() -> list[Line]:
     """Six main sleeps, two begun before midnight; Tuesday's is by hand and the longest of all."""
     levels = {"light": [{"startTimeInSeconds": utc(SUN, 120), "endTimeInSeconds": utc(SUN, 480)}]}
+    awake = {
+        "awake": [{"startTimeInSeconds": utc(SAT, 180), "endTimeInSeconds": utc(SAT, 228)}],
+        "light": [{"startTimeInSeconds": utc(SAT, 60), "endTimeInSeconds": utc(SAT, 540)}],
+    }
     return [
         sleep(
             MON,
@@ -251,7 +258,7 @@ def nights() -> list[Line]:
             **stages(66, 165, 99),
         ),
         sleep(FRI, 30, 300),
-        sleep(SAT, 60, 432, awakeDurationInSeconds=48 * 60, **stages(108, 216, 108)),
+        sleep(SAT, 60, 432, awakeDurationInSeconds=48 * 60, sleepLevelsMap=awake, **stages(108, 216, 108)),
         sleep(SUN, 120, 300, awakeDurationInSeconds=24 * 60, sleepLevelsMap=levels, **stages(30, 195, 75)),
     ]
 
@@ -285,9 +292,15 @@ def others() -> list[Line]:
     ]
 
 
+def epochs() -> list[Line]:
+    """Steps of 95 hours."""
+    hours = [(day, hour) for day in (MON, TUE, WED, THU) for hour in range(24) if (day, hour) != (TUE, 5)]
+    return [line("epochs", d, 60 * h, 15, activityType="WALKING", steps=110 if 8 <= h <= 17 else 10) for d, h in hours]
+
+
 def write_paper_week(lake_dir: Path) -> tuple[dict[str, str], date]:
     """Write the raw lines below `lake_dir`; gives userId -> participant_id, and the Monday."""
-    for received in [*dailies(), *nights(), *others()]:
+    for received in [*dailies(), *nights(), *others(), *epochs()]:
         ingest_id = hashlib.sha256(json.dumps(received, sort_keys=True).encode()).hexdigest()
         directory = lake_dir / "raw" / "daily" / f"date={received['calendarDate']}"
         directory.mkdir(parents=True, exist_ok=True)
@@ -300,6 +313,22 @@ def write_paper_week(lake_dir: Path) -> tuple[dict[str, str], date]:
 
 FULL_TURN = 2 * math.pi
 VALID_WEAR_H = 12 + 14 + 10 + 16 + 12 + 20  # Mon Tue Wed Fri Sat Sun; Thursday's 5 h are too few
+
+# Minutes with another state 24 h later: Wed-Thu 23:30-24:00 and 06:00-06:30; Thu-Fri 00:00-00:30 and 05:30-06:00;
+# Fri-Sat 00:30-01:00, 03:00-03:48 and 05:30-09:00; Sat-Sun 01:00-02:00, 03:00-03:48 and 08:00-09:00.
+OTHER_STATE_MIN = (30 + 30) + (30 + 30) + (30 + 48 + 210) + (60 + 48 + 60)
+# Ten steps in every hour and a hundred more in 40 of the 95: the sum of squares is 100² x 40 x 55 / 95.
+SPREAD, CENTRE = 100**2 * 40 * 55 / 95, 100 * 40 / 95
+REGULARITY = {
+    "sleep_regularity_index": -100 + 200 * (4 * 1440 - OTHER_STATE_MIN) / (4 * 1440),
+    "n_sleep_pairs": 4,
+    "interdaily_stability": 95 * (10 * (100 - CENTRE) ** 2 + 14 * CENTRE**2) / (24 * SPREAD),
+    # Up and down on four days; 95 steps from hour to hour, less the two that need Tuesday's 5 o'clock.
+    "intradaily_variability": 95 * 8 * 100**2 / (93 * SPREAD),
+    "relative_amplitude": (110 - 10) / (110 + 10),
+    "n_step_hours": 95,
+}
+REGULARITY |= {f"{name}_28d": value for name, value in REGULARITY.items()}
 
 EXPECTED: dict[str, object] = {
     "participant_id": PARTICIPANT,
@@ -385,14 +414,15 @@ EXPECTED: dict[str, object] = {
     "n_resp_sleep_days": 2,
     "resp_day_mean": (15 + 17) / 2,  # Monday's two records: (12 + 15 + 18) / 3
     "n_resp_day_days": 2,
+    **REGULARITY,
     "vo2max_last": 43,
     "fitness_age_last": 35,  # Saturday's record has none
     # Tuesday 45 min; Saturday 50 + 35 min, their multisport parent left out; 0 on the other days.
     "exercise_sessions_sum": 1 + 2,
     "exercise_min_sum": 45 + 50 + 35,
-    # 7 dailies (Monday's part is superseded), 7 sleeps, 4 stress, 3 hrv, 2 pulse-ox, 3 breathing, 2 fitness
-    # and 4 activities.
-    "n_records": 7 + 7 + 4 + 3 + 2 + 3 + 2 + 4,
+    # 7 dailies (Monday's part is superseded), 7 sleeps, 4 stress, 3 hrv, 2 pulse-ox, 3 breathing, 2 fitness,
+    # 4 activities and 95 epochs.
+    "n_records": 7 + 7 + 4 + 3 + 2 + 3 + 2 + 4 + 95,
     # Sunday's daily ends at Monday 00:00 in Japan, Sunday 15:00 UTC, and is received 30 h later.
     "last_received_at": datetime(2025, 11, 10, 21, 0, tzinfo=UTC),
 }

@@ -3,8 +3,7 @@
 The product's engines are compared with this module, so it shares nothing with them: no data frame, no SQL,
 no field list and no helper of the package. It reads beside the definitions; clear comes before fast.
 
-Not here: sleep_regularity_index, interdaily_stability, intradaily_variability, relative_amplitude, and the
-columns that a run writes about itself (computed_at, metrics_version).
+Not here: the columns that a run writes about itself (computed_at, metrics_version).
 """
 
 import json
@@ -430,7 +429,37 @@ def sleep_columns(sleep: Record | None, day: date) -> Row:
         start_min = (sleep.start + sleep.offset - midnight) / 60
         end_min = (end + sleep.offset - midnight) / 60
         midsleep_min = (start_min + end_min) / 2
-    return row | {"sleep_start_min": start_min, "sleep_end_min": end_min, "midsleep_min": midsleep_min}
+    return row | {
+        "sleep_start_min": start_min,
+        "sleep_end_min": end_min,
+        "midsleep_min": midsleep_min,
+        "asleep_by_hour": None if sleep is None else asleep_by_hour(sleep, start_min, end_min, day),
+    }
+
+
+def asleep_by_hour(sleep: Record, start_min: float | None, end_min: float | None, day: date) -> list[int] | None:
+    """Minute by minute: asleep from start to end but for the awake intervals; bit m of hour h is minute h:m."""
+    if start_min is None or end_min is None or sleep.offset is None:
+        return None
+    to_min = sleep.offset - 86400 * (day - EPOCH).days
+    awake = [((start + to_min) / 60, (end + to_min) / 60) for start, end in awake_intervals(sleep)]
+    first = math.ceil(start_min)
+    minutes_in = [m for m in range(first, first + 1440) if m < end_min]
+    if not minutes_in:
+        return None
+    asleep = {m % 1440 for m in minutes_in if not any(start <= m < end for start, end in awake)}
+    return [sum(1 << m for m in range(60) if 60 * hour + m in asleep) for hour in range(24)]
+
+
+def awake_intervals(sleep: Record) -> Iterator[tuple[float, float]]:
+    """The readable intervals (UTC seconds) in which the sleeper was awake."""
+    levels = sleep.body.get("sleepLevelsMap")
+    intervals = levels.get("awake") if isinstance(levels, dict) else None
+    for interval in intervals if isinstance(intervals, list) else []:
+        if isinstance(interval, dict):
+            start, end = number(interval.get("startTimeInSeconds")), number(interval.get("endTimeInSeconds"))
+            if start is not None and end is not None:
+                yield start, end
 
 
 def level_ends(sleep: Record) -> Iterator[float]:
@@ -560,10 +589,72 @@ def reference_weekly(daily_rows: list[Row], monday: date) -> list[Row]:
     """One dict per participant with a daily row in the week that begins on `monday`."""
     in_week = [row for row in daily_rows if monday <= row["date"] < monday + timedelta(days=7)]
     people = sorted({row["participant_id"] for row in in_week})
+
+    def of(who: str, days: int) -> list[Row]:
+        """The participant's rows of so many days up to the week's Sunday."""
+        first, last_day = monday + timedelta(days=7 - days), monday + timedelta(days=6)
+        found = [r for r in daily_rows if r["participant_id"] == who and first <= r["date"] <= last_day]
+        return sorted(found, key=lambda r: r["date"])
+
     return [
-        weekly_row(who, monday, sorted((r for r in in_week if r["participant_id"] == who), key=lambda r: r["date"]))
+        weekly_row(who, monday, of(who, 7))
+        | regularity_and_rhythm(of(who, 7))
+        | {f"{name}_28d": value for name, value in regularity_and_rhythm(of(who, 28)).items()}
         for who in people
     ]
+
+
+def regularity_and_rhythm(days: list[Row]) -> Row:
+    """Sleep regularity and the rhythm of hourly steps over these days."""
+    by_date = {day["date"]: day for day in days}
+    agreeing = pairs = 0
+    for day in days:
+        after = by_date.get(day["date"] + timedelta(days=1))
+        if after and day["asleep_by_hour"] is not None and after["asleep_by_hour"] is not None:
+            pairs += 1
+            for one, other in zip(day["asleep_by_hour"], after["asleep_by_hour"], strict=True):
+                agreeing += sum((one >> m & 1) == (other >> m & 1) for m in range(60))
+    return {
+        "sleep_regularity_index": -100 + 200 * agreeing / (1440 * pairs) if pairs >= 3 else None,
+        "n_sleep_pairs": pairs,
+        **rhythm(days),
+    }
+
+
+def rhythm(days: list[Row]) -> Row:
+    """IS, IV and RA in exact fractions, straight from the formulas."""
+    x = {
+        ((day["date"] - EPOCH).days * 24 + hour): Fraction(steps)
+        for day in days
+        for hour, steps in enumerate(day["steps_by_hour"] or [])
+        if steps is not None
+    }
+    n = len(x)
+    row: Row = {
+        "interdaily_stability": None,
+        "intradaily_variability": None,
+        "relative_amplitude": None,
+        "n_step_hours": n,
+    }
+    if n < 72:
+        return row
+    centre = sum(x.values()) / n
+    spread = sum((value - centre) ** 2 for value in x.values())
+    jumps = [(x[i] - x[i - 1]) ** 2 for i in x if i - 1 in x]
+    if spread and jumps:
+        row["intradaily_variability"] = float(n * sum(jumps) / (len(jumps) * spread))
+    of_hour = [[value for i, value in x.items() if i % 24 == hour] for hour in range(24)]
+    if not all(of_hour):
+        return row
+    profile = [sum(found) / len(found) for found in of_hour]
+    if spread:
+        between = sum((one - centre) ** 2 for one in profile)
+        row["interdaily_stability"] = float(n * between / (24 * spread))
+    twice = profile + profile
+    most = max(sum(twice[h : h + 10]) / 10 for h in range(24))
+    least = min(sum(twice[h : h + 5]) / 5 for h in range(24))
+    row["relative_amplitude"] = float((most - least) / (most + least)) if most + least else None
+    return row
 
 
 def weekly_row(participant_id: str, monday: date, days: list[Row]) -> Row:

@@ -1,5 +1,7 @@
 """`daily_metrics`: raw lines -> one row per participant and date."""
 
+from collections.abc import Sequence
+from datetime import date
 from typing import Any
 
 import dagster as dg
@@ -7,7 +9,7 @@ import dagster as dg
 from qol_dagster.alerts import tell_of_failed_step
 from qol_dagster.assets.common import EtlConfig, preview, rows_of, seconds, weeks_of
 from qol_dagster.checks import check_rows, check_specs
-from qol_dagster.etl import DailyReport, days_of, materialize_daily
+from qol_dagster.etl import DailyReport, DayReport, days_of, materialize_daily
 from qol_dagster.lineage import table_metadata
 from qol_dagster.metrics.dictionary import DAILY, DEFAULT_THRESHOLDS
 from qol_dagster.resources.platform import Platform
@@ -40,28 +42,35 @@ def daily_metrics_asset(options: dict[str, Any]) -> dg.AssetsDefinition:
         engine_name = None if config.engine == "default" else config.engine
         with platform.engine(engine_name) as engine:
             report = materialize_daily(
-                engine, lake, weeks, people.identities(), force=config.force, log=context.log.info
+                engine,
+                lake,
+                weeks,
+                people.identities(),
+                since=platform.settings.start_date,
+                force=config.force,
+                log=context.log.info,
             )
             used = engine.name
-        rows = rows_of(lake, "daily", [day.date for day in report.days], DAILY)
+        rows = rows_of(lake, "daily", [day for week in weeks for day in days_of(week)], DAILY)
         ids = [one.garmin_user_id for one in people.list()]
         for week in weeks:
             context.add_asset_metadata(_week_metadata(report, week), asset_key=NAME, partition_key=week.isoformat())
         return dg.MaterializeResult(
             metadata={
-                **_metadata(report, rows),
+                **_metadata(report, report.of(weeks), rows),
                 **table_metadata(DAILY, "garmin_raw_daily", "db_qol.daily_metrics", f"{lake.root}/processed/daily"),
                 "engine": used,
                 "thresholds": DEFAULT_THRESHOLDS.as_dict(),
                 "preview": preview(rows, PREVIEW),
             },
-            check_results=check_rows(NAME, rows, DAILY, _total(report, "records"), ids),
+            check_results=check_rows(NAME, rows, DAILY, _total(report.of(weeks), "records"), ids),
         )
 
     return daily_metrics
 
 
-def _metadata(report: DailyReport, rows: Any) -> dict[str, Any]:
+def _metadata(report: DailyReport, days: Sequence[DayReport], rows: Any) -> dict[str, Any]:
+    """`days` are those of the run's own weeks; the report also has the days before, which their rows look back on."""
     reused = sum(day.reused for day in report.days)
     return {
         "dagster/row_count": rows.num_rows,
@@ -69,9 +78,9 @@ def _metadata(report: DailyReport, rows: Any) -> dict[str, Any]:
         "days_reused": reused,
         "days_recomputed": len(report.days) - reused,
         "bytes_read": sum(day.bytes_read for day in report.days),
-        "raw_files": sum(day.files for day in report.days),
-        "unmapped_users": max((day.counts["unmapped_users"] for day in report.days), default=0),
-        **{name: _total(report, name) for name in _TOTALS},
+        "raw_files": sum(day.files for day in days),
+        "unmapped_users": max((day.counts["unmapped_users"] for day in days), default=0),
+        **{name: _total(days, name) for name in _TOTALS},
         **seconds(report.seconds),
     }
 
@@ -87,8 +96,8 @@ _TOTALS = (
 )
 
 
-def _week_metadata(report: DailyReport, week: Any) -> dict[str, Any]:
-    days = [day for day in report.days if day.date in set(days_of(week))]
+def _week_metadata(report: DailyReport, week: date) -> dict[str, Any]:
+    days = report.of([week])
     return {
         "dagster/partition_row_count": sum(day.rows for day in days),
         "partition_days_recomputed": sum(not day.reused for day in days),
@@ -96,5 +105,5 @@ def _week_metadata(report: DailyReport, week: Any) -> dict[str, Any]:
     }
 
 
-def _total(report: DailyReport, name: str) -> int:
-    return sum(day.counts[name] for day in report.days)
+def _total(days: Sequence[DayReport], name: str) -> int:
+    return sum(day.counts[name] for day in days)

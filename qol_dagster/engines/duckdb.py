@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from qol_dagster.engines import EngineError, EngineName, compiled
 from qol_dagster.engines.sql import as_flag, as_text, first_of, number_within
-from qol_dagster.metrics.fields import FIELDS, LARGEST_NUMBER, Field
+from qol_dagster.metrics.fields import FIELDS, LARGEST_NUMBER, NESTED, Field
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -129,8 +129,8 @@ def _reading(largest_file: int, memory_mb: int) -> tuple[int, int]:
 
 def _records_sql(longest_line: int) -> str:
     """`records` from `$paths`: one pass over the bytes, one parse for all scalars and one for each map there is."""
-    scalars = [field for field in FIELDS if field.kind not in ("samples", "intervals")]
-    nested = [field for field in FIELDS if field.kind in ("samples", "intervals")]
+    scalars = [field for field in FIELDS if field.kind not in NESTED]
+    nested = [field for field in FIELDS if field.kind in NESTED]
     names = [name for field in scalars for name in field.garmin]
     at = {name: f"s[{position}]" for position, name in enumerate(names, start=1)}
     scalar_paths = ", ".join(f"'$.{name}'" for name in names)
@@ -174,6 +174,10 @@ def _nested(field: Field, value: str) -> str:
     if field.kind == "intervals":
         ends = f"TRY_CAST(json_extract_string({value}, '$.*[*].endTimeInSeconds') AS DOUBLE[])"
         return f"list_filter({ends}, lambda x: abs(x) <= {LARGEST_NUMBER})"
+    if field.kind == "spans":
+        start, end = (_double(f"json_extract_string(x, '$.{side}TimeInSeconds')") for side in ("start", "end"))
+        spans = f"list_transform(TRY_CAST({value} AS JSON[]), lambda x: {{'s': {start}, 'e': {end}}})"
+        return f"list_filter({spans}, lambda x: abs(x.s) <= {LARGEST_NUMBER} AND abs(x.e) <= {LARGEST_NUMBER})"
     # An object's keys and values come in the same order.
     text = f"replace({value}, '_', '?')"  # as in _double
     offsets = f"TRY_CAST(json_keys({text}) AS DOUBLE[])"

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from qol_dagster.resources.storage import Lake, RawObject
 
 _TYPES = {"samples": "MAP<STRING, STRING>", "intervals": "MAP<STRING, STRING>"}
-_RAW = {name.split(".")[0]: _TYPES.get(field.kind, "STRING") for field in FIELDS for name in field.garmin}
+_RAW = {name: _TYPES.get(field.kind, "STRING") for field in FIELDS for name in field.garmin if "." not in name}
+_RAW |= {name.split(".")[0]: "STRING" for field in FIELDS for name in field.garmin if name.split(".")[0] not in _RAW}
 SCHEMA = ", ".join(f"`{name}` {type_}" for name, type_ in sorted(_RAW.items()))
 """What is read from a line: every value as its JSON text; a wrong type is null and spoils nothing beside it."""
 
@@ -185,6 +186,8 @@ def _column(field: Field) -> str:
 
 def _json_text(name: str) -> str:
     outer, _, inner = name.partition(".")
+    if inner and _RAW[outer] != "STRING":
+        return f"line.`{outer}`['{inner}']"
     return f"get_json_object(line.`{outer}`, '$.{inner}')" if inner else f"line.`{outer}`"
 
 
@@ -216,6 +219,13 @@ def _intervals(text: str, _field: Field) -> str:
     return f"filter(flatten(transform({levels}, level -> {ends})), x -> abs(x) <= {LARGEST_NUMBER})"
 
 
+def _spans(text: str, _field: Field) -> str:
+    items = f"from_json({text}, 'array<string>')"
+    start, end = (_double(f"get_json_object(i, '$.{side}TimeInSeconds')") for side in ("start", "end"))
+    spans = f"transform({items}, i -> named_struct('s', {start}, 'e', {end}))"
+    return f"filter({spans}, x -> abs(x.s) <= {LARGEST_NUMBER} AND abs(x.e) <= {LARGEST_NUMBER})"
+
+
 _READERS = {
     "number": _number,
     "text": as_text,
@@ -223,4 +233,5 @@ _READERS = {
     "time": _time,
     "samples": _samples,
     "intervals": _intervals,
+    "spans": _spans,
 }

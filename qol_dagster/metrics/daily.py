@@ -15,6 +15,7 @@ from functools import cache
 from typing import Any
 
 import ibis
+import ibis.expr.datatypes as dt
 import ibis.expr.types as ir
 
 from qol_dagster.metrics.dictionary import DAILY, Thresholds, by_name
@@ -25,17 +26,19 @@ from qol_dagster.metrics.fields import (
     KEY_FIELDS,
     KNOWN_TYPES,
     MEASURED_TYPES,
+    NESTED,
     TYPE_ALIASES,
     records_schema,
 )
 
 DAY_S = 86_400
+DAY_MIN = 1440
 JST_MS = 9 * 3_600_000
 FIRST_SECOND, LAST_SECOND = -2_208_988_800, 253_402_300_799  # the years 1900 to 9999
 EXACT = "decimal(28, 9)"  # what is pooled is summed in decimals, so the order of the records cannot show
 
 ROW = ["participant_id", "date"]
-LISTS = [field.name for field in FIELDS if field.kind in ("samples", "intervals")]
+LISTS = [field.name for field in FIELDS if field.kind in NESTED]
 NEWEST = ("received_ms", "duration_s", "ingest_id")
 # Only for records alike in all of the above: any fixed order, so that files in another order give the same rows.
 TIE_BREAKERS = (
@@ -51,8 +54,8 @@ TIE_BREAKERS = (
 
 
 @ibis.udf.scalar.builtin
-def bit_count(bits: int) -> int:  # type: ignore[empty-body]
-    """How many bits of an int64 are set."""
+def bit_count(bits: int) -> dt.int8:
+    """How many bits of an int64 are set; to be cast before anything is added to it."""
 
 
 @ibis.udf.agg.builtin
@@ -329,7 +332,44 @@ def _sleep(records: ir.Table, sleeps: ir.Table) -> ir.Table:
         midsleep_min=((s.start_s + end_s) / 2 + to_local_min) / 60,
     )
     spo2, breaths = _spo2(records, s, ["rec"], "sleep_spo2", "sleep"), _respiration(records, s, ["rec"])
-    return attach(attach(s, spo2, ["rec"]), breaths, ["rec"]).drop("rec")
+    for piece in (spo2, breaths, _asleep_by_hour(records, sleeps, s)):
+        s = attach(s, piece, ["rec"])
+    return s.drop("rec")
+
+
+def _asleep_by_hour(records: ir.Table, sleeps: ir.Table, night: ir.Table) -> ir.Table:
+    """Which minutes of the clock the main sleep was asleep: 60 bits for each of the 24 hours.
+
+    A minute counts by its beginning. A sleep of a day and more is cut at 24 hours, when the clock is full.
+    """
+    timed = night.filter(night.sleep_start_min.notnull(), night.sleep_end_min.notnull())
+    timed = timed.select("rec", begin=timed.sleep_start_min.ceil(), end=timed.sleep_end_min.ceil())
+    timed = timed.mutate(end=ibis.least(timed.end, timed.begin + DAY_MIN))
+    spans = records.select("rec", span=records.awake_spans.unnest())
+    to_local_s = sleeps.select("rec", lead=sleeps.offset_s - _midnight(sleeps))
+    awake = spans.inner_join(timed, "rec").inner_join(to_local_s, "rec")
+    awake = awake.select(
+        "rec",
+        begin=ibis.greatest(awake.begin, ((awake["span"].s + awake.lead) / 60).ceil()),
+        end=ibis.least(awake.end, ((awake["span"].e + awake.lead) / 60).ceil()),
+    )
+    hours = attach(_minute_bits(timed, "inside"), _minute_bits(awake, "awake"), ["rec", "hour"])
+    hours = hours.select("rec", "hour", bits=hours.inside & ~hours.awake.fill_null(0))
+    wide = hours.group_by("rec").agg(**{f"b{h}": hours.bits.max(where=hours.hour == h) for h in range(24)})
+    return wide.select("rec", asleep_by_hour=ibis.array([wide[f"b{h}"].fill_null(0) for h in range(24)]))
+
+
+def _minute_bits(spans: ir.Table, name: str) -> ir.Table:
+    """For each `rec` and clock hour the minutes from `begin` to before `end` (whole local minutes) as bits."""
+    each = spans.filter(spans.begin < spans.end)
+    each = each.mutate(n=ibis.range(0, 25).unnest())
+    first = each.mutate(hour_min=60 * ((each.begin / 60).floor() + each.n))
+    part = first.filter(first.hour_min < first.end)
+    low = ibis.greatest(part.begin - part.hour_min, 0)
+    high = ibis.least(part.end - part.hour_min, 60)
+    bits = (_bit(high - low) - 1) << low.cast("int32")
+    clock = part.hour_min / 60 - 24 * (part.hour_min / DAY_MIN).floor()
+    return part.group_by("rec", hour=clock.cast("int64")).agg(**{name: bit_or(bits)})
 
 
 def _pulse_ox(records: ir.Table, current: ir.Table) -> ir.Table:

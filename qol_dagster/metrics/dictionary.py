@@ -11,10 +11,13 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-METRICS_VERSION = "1.0.0"
+METRICS_VERSION = "1.1.0"
 """Goes up whenever a definition changes; written into every weekly row."""
 
-ColumnType = Literal["string", "int64", "float64", "bool", "timestamp", "list<float64>"]
+TRAILING_WEEKS = 4
+"""How many weeks the `..._28d` columns look over, the week itself included."""
+
+ColumnType = Literal["string", "int64", "float64", "bool", "timestamp", "list<float64>", "list<int64>"]
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,8 @@ class Thresholds:
     valid_week_days: int = 4
     valid_week_weekend_days: int = 1
     minutes_per_valid_hour: int = 40
+    rhythm_step_hours: int = 72
+    regularity_night_pairs: int = 3
 
     def as_dict(self) -> dict[str, int]:
         """The thresholds by name."""
@@ -60,7 +65,12 @@ class Metric:
     @property
     def ibis_type(self) -> str:
         """The column's type inside an expression; a time is int64 there, milliseconds since 1970 UTC."""
-        types: dict[str, str] = {"bool": "boolean", "timestamp": "int64", "list<float64>": "array<float64>"}
+        types: dict[str, str] = {
+            "bool": "boolean",
+            "timestamp": "int64",
+            "list<float64>": "array<float64>",
+            "list<int64>": "array<int64>",
+        }
         return types.get(self.type, self.type)
 
     @property
@@ -80,6 +90,8 @@ WEAR = "Tudor-Locke 2012; Herrmann 2013"
 WHO = "WHO 2020 guidelines (PMC7719906)"
 RAPIDS = "RAPIDS data yield"
 CIRCULAR = "circular statistics on 24 h (Mardia & Jupp 2000)"
+SRI = "Phillips 2017 (doi:10.1038/s41598-017-03171-4)"
+RHYTHM = "Witting 1990; van Someren 1999 (doi:10.3109/07420529908998724)"
 LINEAGE = "this project"
 
 
@@ -160,6 +172,7 @@ DAILY: tuple[Metric, ...] = (
     _daily("sleep_start_min", "min", "Start of the main sleep, local minutes from midnight of the date", _TIMED, *_TIMES[:2], low=None),
     _daily("sleep_end_min", "min", "End of the main sleep, local minutes from midnight of the date", f"Last end in sleepLevelsMap, else start + duration + awake + unmeasurable. {_TIMED}", *_TIMES, low=None),
     _daily("midsleep_min", "min", "Middle of the main sleep, local minutes from midnight of the date", f"Middle of start and end. {_TIMED}", *_TIMES, low=None),
+    _daily("asleep_by_hour", "bits[24]", "Minutes asleep in the main sleep, by hour of the local clock", "Bit m of hour h: minute h:m lies in the main sleep and in no awake interval. Every night on one clock, also what was before midnight; null without a main sleep on the local clock", *_TIMES, type="list<int64>", low=None),
     _daily("hrv_rmssd_ms", "ms", "Overnight heart-rate variability (RMSSD)", "lastNightAvg of the latest record", "hrv.lastNightAvg"),
     _daily("spo2_mean_pct", "%", "Mean blood oxygen", "Of the main sleep's samples > 0, else of pulse-ox samples not taken on demand", "sleeps.timeOffsetSleepSpo2", "pulseox.timeOffsetSpo2Values"),
     _daily("spo2_lt90_pct", "%", "Share of blood-oxygen samples below 90 %", "Of the same samples as spo2_mean_pct", "sleeps.timeOffsetSleepSpo2", "pulseox.timeOffsetSpo2Values", high=100.0),
@@ -183,14 +196,41 @@ _V = "Over valid days with a value"
 _ALL = "Over all days with a value"
 _NIGHTS = "Over nights with a main sleep, on any day"
 _COUNTED = "Denominator of"
+_PAIRS = "Pairs of consecutive dates that both have a main sleep on the local clock"
+_WEEK, _28D = "of the week", "of the 28 days that end with the week"
 
 
 def _mean(name: str, unit: str, what: str, column: str, high: float | None = None) -> Metric:
     return _weekly(name, unit, f"Mean {what}", _V, column, high=high)
 
 
-def _denominator(name: str, unit: str, of: str, *inputs: str) -> Metric:
-    return _weekly(name, unit, f"{_COUNTED} {of}", "", *inputs, type="int64", source=LINEAGE, nullable=False, high=7)
+def _denominator(name: str, unit: str, of: str, *inputs: str, rule: str = "", high: int = 7) -> Metric:
+    what = f"{_COUNTED} {of}"
+    return _weekly(name, unit, what, rule, *inputs, type="int64", source=LINEAGE, nullable=False, high=high)
+
+
+def _regularity(suffix: str, days: int, over: str) -> tuple[Metric, ...]:
+    """The sleep regularity index over so many days; `over` says which."""
+    sri, pairs = f"sleep_regularity_index{suffix}", f"n_sleep_pairs{suffix}"
+    rule = f"-100 + 200 x the share of minutes with the same state (asleep or not) 24 h later, {over}, at least 3 pairs"
+    return (
+        _weekly(sri, "1", "Sleep regularity index", rule, "asleep_by_hour", source=SRI, low=-100, high=100),
+        _denominator(pairs, "n", sri, "asleep_by_hour", rule=f"{_PAIRS}, {over}", high=days - 1),
+    )
+
+
+def _rhythm(suffix: str, days: int, over: str) -> tuple[Metric, ...]:
+    """The nonparametric measures of the rest-activity rhythm over so many days; `over` says which."""
+    hours = f"n_step_hours{suffix}"
+    rule = f"Hourly steps {over}, hours with data only, at least 72"
+    names = [f"{name}{suffix}" for name in ("interdaily_stability", "intradaily_variability", "relative_amplitude")]
+    of = f"{names[0]}, {names[1]} and {names[2]}"
+    return (
+        _weekly(names[0], "1", "Interdaily stability of hourly steps", f"n sum_h (mean_h - mean)^2 / (24 sum_i (x_i - mean)^2). {rule}; all 24 hours seen", "steps_by_hour", source=RHYTHM),
+        _weekly(names[1], "1", "Intradaily variability of hourly steps", f"n sum (x_i - x_i-1)^2 / (a sum (x_i - mean)^2) over the a pairs of adjacent hours. {rule}", "steps_by_hour", source=RHYTHM),
+        _weekly(names[2], "1", "Relative amplitude of hourly steps", f"(M10 - L5) / (M10 + L5): the 10 consecutive hours with the most and the 5 with the least steps of the mean 24-h profile, around midnight too. {rule}; all 24 hours seen", "steps_by_hour", source=RHYTHM, high=1),
+        _denominator(hours, "h", of, "steps_by_hour", rule=f"Hours with an epoch, {over}", high=24 * days),
+    )  # fmt: skip
 
 
 WEEKLY: tuple[Metric, ...] = (
@@ -253,6 +293,8 @@ WEEKLY: tuple[Metric, ...] = (
     _denominator("n_midsleep_nights", "n", "midsleep_mean_min and _sd_min", "midsleep_min"),
     _weekly("social_jetlag_min", "min", "Midsleep of free days minus working days", "Circular difference midsleep(Sat, Sun) - midsleep(Mon-Fri) in (-720, 720]; null if either is missing", "midsleep_min", source="Wittmann 2006; " + CIRCULAR, low=-720, high=720),
     _weekly("nights_ge7h_pct", "%", "Share of nights of 7 h and more", "100 x nights with sleep_tst_min >= 420 / nights", "sleep_tst_min", high=100),
+    *_regularity("", 7, _WEEK),
+    *_regularity("_28d", 28, _28D),
     _mean("spo2_mean", "%", "blood oxygen", "spo2_mean_pct"),
     _mean("spo2_lt90_pct_mean", "%", "share of blood-oxygen samples below 90 %", "spo2_lt90_pct", high=100.0000001),
     _denominator("n_spo2_days", "d", "spo2_mean and spo2_lt90_pct_mean", "spo2_mean_pct", "is_valid_day"),
@@ -262,6 +304,8 @@ WEEKLY: tuple[Metric, ...] = (
     _denominator("n_resp_day_days", "d", "resp_day_mean", "resp_day_brpm", "is_valid_day"),
     _weekly("vo2max_last", "ml/kg/min", "Maximal oxygen uptake", "Last value of the week, on any day", "vo2max"),
     _weekly("fitness_age_last", "y", "Fitness age", "Last value of the week, on any day", "fitness_age"),
+    *_rhythm("", 7, _WEEK),
+    *_rhythm("_28d", 28, _28D),
     _weekly("exercise_sessions_sum", "n", "Recorded activities", f"Sum. {_ALL}", "exercise_sessions", type="int64"),
     _weekly("exercise_min_sum", "min", "Duration of the recorded activities", f"Sum. {_ALL}", "exercise_min"),
     _weekly("n_records", "n", "Records used", "Sum over all days", "n_records", type="int64", source=LINEAGE, low=1, nullable=False),

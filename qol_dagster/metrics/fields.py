@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["number", "text", "flag", "samples", "intervals", "time"]
+Kind = Literal["number", "text", "flag", "samples", "intervals", "spans", "time"]
 """How a JSON value is read; whatever cannot be read so is null and never an error.
 
 number     float64: a JSON number, or text that is one; booleans, NaN, infinities and |x| > 1e15 are null
@@ -20,6 +20,7 @@ flag       bool: JSON true or the text "true" in any case; everything else is fa
 samples    list of (t, v): the offsets (s from the record's start) and values of {"offset": value}; each is null
            where it is no number
 intervals  list of the end times (UTC seconds) in {level: [{startTimeInSeconds, endTimeInSeconds}]}
+spans      list of (s, e), start and end (UTC seconds) of each [{startTimeInSeconds, endTimeInSeconds}] that has both
 time       int64: ISO 8601 text as milliseconds since 1970 UTC
 """
 
@@ -101,6 +102,7 @@ FIELDS: tuple[Field, ...] = (
     _number("light_s", "lightSleepDurationInSeconds"),
     _number("rem_s", "remSleepInSeconds"),
     Field("sleep_levels", "intervals", ("sleepLevelsMap",)),
+    Field("awake_spans", "spans", ("sleepLevelsMap.awake",)),
     Field("sleep_spo2", "samples", ("timeOffsetSleepSpo2",)),
     Field("sleep_respiration", "samples", ("timeOffsetSleepRespiration",)),
     # stressDetails
@@ -162,12 +164,16 @@ KNOWN_TYPES: tuple[str, ...] = (
 )
 """Garmin's summary types after `TYPE_ALIASES`; others are kept raw and counted, and feed no metric."""
 
+NESTED: tuple[Kind, ...] = ("samples", "intervals", "spans")
+"""The kinds of which a field holds many values."""
+
 _IBIS_TYPES: dict[Kind, str] = {
     "number": "float64",
     "text": "string",
     "flag": "boolean",
     "samples": "array<struct<t: float64, v: float64>>",
     "intervals": "array<float64>",
+    "spans": "array<struct<s: float64, e: float64>>",
     "time": "int64",
 }
 

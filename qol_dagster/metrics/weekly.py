@@ -3,19 +3,21 @@
 Belongs here: the formulas of the weekly columns. The definitions are those of the metric dictionary, column by
 column; V below is the set of valid days of a participant's week.
 
-Input table: `daily_metrics`, the columns of `dictionary.DAILY`, any number of weeks.
+Input table: `daily_metrics`, the columns of `dictionary.DAILY`, any number of weeks. The `..._28d` columns of a week
+look back over the three weeks before it: give those too.
 """
 
 from __future__ import annotations
 
 import math
 from functools import cache
+from itertools import pairwise
 
 import ibis
 import ibis.expr.types as ir
 
-from qol_dagster.metrics.daily import attach, in_shape
-from qol_dagster.metrics.dictionary import DAILY, METRICS_VERSION, WEEKLY, Thresholds
+from qol_dagster.metrics.daily import attach, bit_count, in_shape
+from qol_dagster.metrics.dictionary import DAILY, METRICS_VERSION, TRAILING_WEEKS, WEEKLY, Thresholds
 
 WEEK = ["participant_id", "week"]
 DAY_MIN = 1440
@@ -26,6 +28,7 @@ SLOPE_DAYS = 3
 WHO_LOW_MIN, WHO_HIGH_MIN = 150, 300
 WEEK_DAYS = 7
 FIRST_WEEKEND_DAY = 5
+HOURS = range(24)
 
 _VALID_MEANS = {
     "steps_mean": "steps",
@@ -82,7 +85,15 @@ def weekly_rows(thresholds: Thresholds) -> ir.Table:
     """
     days = _placed_in_week(daily_table())
     week = _wear(days, thresholds)
-    for piece in (_over_valid_days(days), _over_all_days(days), _nights(days), _midsleep(days), _last(days)):
+    sums = _rhythm_sums(days)
+    for piece in (
+        _over_valid_days(days),
+        _over_all_days(days),
+        _nights(days),
+        _midsleep(days),
+        _last(days),
+        _rhythm(sums, thresholds),
+    ):
         week = attach(week, piece, WEEK)
     counts = [metric.name for metric in WEEKLY if metric.name in week.columns and not metric.nullable]
     week = week.mutate(**{name: week[name].fill_null(0) for name in counts if name.startswith("n_")})
@@ -97,12 +108,16 @@ def weekly_rows(thresholds: Thresholds) -> ir.Table:
 
 
 def _placed_in_week(days: ir.Table) -> ir.Table:
-    """Adds `week` (its Monday, text), `day` (0 = Monday to 6) and `valid`."""
+    """Adds `week` (its Monday, text), `day` (0 = Monday to 6), `number` (days since 1970) and `valid`."""
     date = days.date.cast("date")
     monday = date.truncate("W")
-    day = date.epoch_days() - monday.epoch_days()
+    number = date.epoch_days().cast("int64")
+    day = number - monday.epoch_days()
     return days.mutate(
-        week=monday.cast("string").left(10), day=day.cast("float64"), valid=days.is_valid_day.fill_null(False)
+        week=monday.cast("string").left(10),
+        day=day.cast("float64"),
+        number=number,
+        valid=days.is_valid_day.fill_null(False),
     )
 
 
@@ -240,6 +255,136 @@ def _last(days: ir.Table) -> ir.Table:
         vo2max_last=days.vo2max.argmax(days.day, where=days.vo2max.notnull()),
         fitness_age_last=days.fitness_age.argmax(days.day, where=days.fitness_age.notnull()),
     )
+
+
+# -- regularity and rhythm
+
+
+_PAIR_SUMS = ("jumps", "n_jumps", "agreeing_min", "n_pairs")
+_SUMS = (*(f"s{h}" for h in HOURS), *(f"n{h}" for h in HOURS), "squares", *_PAIR_SUMS)
+
+
+def _rhythm_sums(days: ir.Table) -> ir.Table:
+    """What the measures are made of, per participant and week; sums of it over weeks are those of longer spans.
+
+    `s<h>` and `n<h>`: sum and number of the steps of clock hour h; `squares`: sum of their squares; `jumps` and
+    `n_jumps`: of the squared differences of adjacent hours; `agreeing_min` and `n_pairs`: of consecutive nights.
+    What links Monday to the Sunday before is apart, as `first_...`. All are sums of whole numbers in nearly all data,
+    and so exact.
+    """
+    before = ibis.window(group_by="participant_id", order_by="number")
+    d = days.select(*WEEK, "number", "day", "asleep_by_hour", **{f"x{h}": days.steps_by_hour[h] for h in HOURS})
+    d = d.mutate(
+        follows=d.number.lag().over(before) == d.number - 1,
+        last_x=d.x23.lag().over(before),
+        last_asleep=d.asleep_by_hour.lag().over(before),
+    )
+    steps = [d[f"x{h}"] for h in HOURS]
+    within = [now - last for last, now in pairwise(steps)]
+    over_midnight = d.follows.ifelse(d.x0 - d.last_x, ibis.null("float64"))
+    pair = d.follows & d.asleep_by_hour.notnull() & d.last_asleep.notnull()
+    differing = _total([bit_count(d.asleep_by_hour[h] ^ d.last_asleep[h]).cast("int64") for h in HOURS])
+    d = d.mutate(
+        squares=_total([x * x for x in steps]),
+        jumps=_total([step * step for step in within]),
+        n_jumps=_number(within),
+        jump=_total([over_midnight * over_midnight]),
+        n_jump=_number([over_midnight]),
+        pair=pair,
+        agreeing=pair.ifelse(DAY_MIN - differing, 0),
+    )
+    later, first = d.day > 0, d.day == 0
+    return d.group_by(WEEK).agg(
+        **{f"s{h}": d[f"x{h}"].sum().fill_null(0.0) for h in HOURS},
+        **{f"n{h}": d[f"x{h}"].count() for h in HOURS},
+        squares=d.squares.sum(),
+        jumps=(d.jumps + later.ifelse(d.jump, 0.0)).sum(),
+        n_jumps=(d.n_jumps + later.ifelse(d.n_jump, 0)).sum(),
+        agreeing_min=later.ifelse(d.agreeing, 0).sum(),
+        n_pairs=(later & d.pair).cast("int64").sum(),
+        first_jumps=first.ifelse(d.jump, 0.0).sum(),
+        first_n_jumps=first.ifelse(d.n_jump, 0).sum(),
+        first_agreeing_min=first.ifelse(d.agreeing, 0).sum(),
+        first_n_pairs=(first & d.pair).cast("int64").sum(),
+    )
+
+
+def _trailing(sums: ir.Table) -> ir.Table:
+    """The sums over `TRAILING_WEEKS` weeks, under the last of them."""
+    each = sums.mutate(later=ibis.range(0, TRAILING_WEEKS).unnest())
+    linked = each.later < TRAILING_WEEKS - 1
+    each = each.mutate(
+        week=_as_text(each.week.cast("date").epoch_days() + WEEK_DAYS * each.later),
+        **{name: each[name] + linked.ifelse(each[f"first_{name}"], 0) for name in _PAIR_SUMS},
+    )
+    return each.group_by(WEEK).agg(**{name: each[name].sum() for name in _SUMS})
+
+
+def _rhythm(sums: ir.Table, thresholds: Thresholds) -> ir.Table:
+    """The four measures and their denominators, over the week and, as `..._28d`, over the weeks before it too."""
+    both = sums.select(*WEEK, *_SUMS, suffix=ibis.literal("")).union(
+        _trailing(sums).select(*WEEK, *_SUMS, suffix=ibis.literal("_28d"))
+    )
+    found = _measures(both, thresholds)
+    names = [name for name in found.columns if name not in (*WEEK, "suffix")]
+    week, longer = (found.filter(found.suffix == suffix).drop("suffix") for suffix in ("", "_28d"))
+    return attach(week, longer.rename({f"{name}_28d": name for name in names}), WEEK)
+
+
+def _measures(sums: ir.Table, thresholds: Thresholds) -> ir.Table:
+    w = sums.mutate(
+        n=_total([sums[f"n{h}"] for h in HOURS]),
+        total=_total([sums[f"s{h}"] for h in HOURS]),
+        m1=ibis.array([sums[f"s{h}"] / sums[f"n{h}"].nullif(0) for h in HOURS]),
+    )
+    # Sums of 2, 4, 5, 8 and 10 hours from each hour of the clock on, each out of shorter ones.
+    w = w.mutate(m2=_both(w, "m1", 0, "m1", 1))
+    w = w.mutate(m4=_both(w, "m2", 0, "m2", 2))
+    w = w.mutate(m5=_both(w, "m4", 0, "m1", 4), m8=_both(w, "m4", 0, "m4", 4))
+    w = w.mutate(m10=_both(w, "m8", 0, "m2", 8))
+    mean = w.total / w.n.nullif(0)
+    w = w.mutate(
+        spread=(w.n * w.squares - w.total * w.total).nullif(0.0),  # n sum (x - mean)²
+        between=_total([(w.m1[h] - mean) * (w.m1[h] - mean) for h in HOURS]),
+        most=w.m10.maxs() / 10,
+        least=w.m5.mins() / 5,
+        all_seen=_number([w.m1[h] for h in HOURS]) == len(HOURS),
+        enough=w.n >= thresholds.rhythm_step_hours,
+    )
+    nothing = ibis.null("float64")
+    whole = w.enough & w.all_seen
+    return w.select(
+        *WEEK,
+        "suffix",
+        sleep_regularity_index=(w.n_pairs >= thresholds.regularity_night_pairs).ifelse(
+            -100 + 200 * w.agreeing_min / (DAY_MIN * w.n_pairs.nullif(0)), nothing
+        ),
+        n_sleep_pairs=w.n_pairs,
+        interdaily_stability=whole.ifelse(w.n * w.n * w.between / (len(HOURS) * w.spread), nothing),
+        intradaily_variability=w.enough.ifelse(w.n * w.n * w.jumps / (w.n_jumps.nullif(0) * w.spread), nothing),
+        relative_amplitude=whole.ifelse((w.most - w.least) / (w.most + w.least).nullif(0.0), nothing),
+        n_step_hours=w.n,
+    )
+
+
+def _both(table: ir.Table, one: str, first: int, other: str, second: int) -> ir.Value:
+    """Element by element around the clock: `one` from hour `first` on plus `other` from hour `second` on."""
+    return ibis.array([table[one][(h + first) % 24] + table[other][(h + second) % 24] for h in HOURS])
+
+
+def _total(values: list[ir.Value]) -> ir.Value:
+    """The sum, where a missing value counts 0."""
+    return sum(value.fill_null(0) for value in values)
+
+
+def _number(values: list[ir.Value]) -> ir.Value:
+    """How many are there."""
+    return sum(value.notnull().cast("int64") for value in values)
+
+
+def _as_text(number: ir.Value) -> ir.Value:
+    """Days since 1970 as YYYY-MM-DD."""
+    return (ibis.date(1970, 1, 1) + number.as_interval("D")).cast("string").left(10)
 
 
 def _mvpa(week: ir.Table) -> ir.Value:

@@ -34,6 +34,7 @@ _TYPES = {
     "bool": "BOOLEAN",
     "timestamp": "TIMESTAMP WITH TIME ZONE",
     "list<float64>": "DOUBLE[]",
+    "list<int64>": "BIGINT[]",
 }
 
 

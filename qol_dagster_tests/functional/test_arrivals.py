@@ -10,7 +10,7 @@ import pytest
 
 from qol_dagster.definitions import build_defs
 from qol_dagster.engines import open_engine
-from qol_dagster.etl import Identities, days_of, materialize_daily, monday_of
+from qol_dagster.etl import Identities, days_of, materialize_daily, monday_of, stale_weeks
 from qol_dagster.resources.id_map import IdMap
 from qol_dagster.resources.storage import Lake
 from qol_dagster.runs import materialize_weeks
@@ -97,6 +97,29 @@ def test_a_week_that_was_computed_by_hand_is_reported_but_not_run_again(settings
         found = tick(sensor, instance)
     assert [event.partition for event in found.asset_events] == ["2026-11-16"]
     assert found.run_requests == []
+
+
+def test_a_late_file_asks_for_the_weeks_that_look_back_on_its_day_too(
+    settings: Settings, sensor: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user, lake = "a1b2c3d4e5f60718293a4b5c6d7e8f90", settings.lake_dir
+    IdMap(settings.id_map_path).add(user)
+    weeks = [MONDAY - timedelta(weeks=back) for back in (5, 4, 3, 2, 0)]  # nothing came in the last week but one
+    for week in weeks:
+        write_raw(lake, week, [record("dailies", user, week)])
+    assert materialize_weeks(settings, weeks).success
+    assert stale_weeks(Lake.local(lake), weeks) == []
+    late = weeks[1]
+    write_raw(lake, late, [record("hrv", user, late)], name="late")
+    with dg.DagsterInstance.ephemeral() as instance:
+        asked = tick(sensor, instance).run_requests
+    # The empty week between was computed too; the one before the late day, and the one four weeks on, are untouched.
+    assert [one.partition_key for one in asked] == [str(MONDAY - timedelta(weeks=back)) for back in (4, 3, 2, 1)]
+
+
+def test_weeks_after_the_last_data_have_nothing_to_repair(settings: Settings) -> None:
+    write_raw(settings.lake_dir, MONDAY, [record("dailies", "user", MONDAY)])
+    assert stale_weeks(Lake.local(settings.lake_dir), [MONDAY]) == [MONDAY]
 
 
 def test_a_week_whose_run_stopped_before_its_weekly_partition_is_asked_for(settings: Settings, sensor: Any) -> None:

@@ -6,6 +6,7 @@ plan what DuckDB does in milliseconds.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -100,7 +101,7 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         write(root, monday)
     assert len({TRAP_MONDAY, paper_monday, *SCENARIOS.values()}) == len(SCENARIOS) + 2
     identities = Identities({**paper, **traps, **PEOPLE}, frozenset({LEAVER}))
-    weeks = [TRAP_MONDAY, paper_monday, *SCENARIOS.values()]
+    weeks = [TRAP_MONDAY, paper_monday, *SCENARIOS.values(), SCENARIOS[four_weeks] - timedelta(weeks=1)]
     with open_engine(request.param, memory_mb=1024, temp_dir=tmp_path_factory.mktemp("engine")) as engine:
         yield World(root, engine, identities, run_etl(engine, Lake.local(root), weeks, identities))
 
@@ -221,6 +222,44 @@ def test_unmapped_and_revoked_users_are_counted_and_appear_nowhere(world: World)
     assert (counts["unmapped_users"], counts["unmapped_records"], counts["revoked_records"]) == (2, 3, 1)
 
 
+def four_weeks(lake: Path, monday: date) -> None:
+    """Nights and hourly steps of no pattern at all, some missing, up to the Sunday of the week.
+
+    They begin before the 28 days, so that the pair of the first day and the one before it is there to be left out.
+    """
+    chance = random.Random(28)
+    for number in range(-28, 7):
+        day = monday + timedelta(days=number)
+        for user in ("user-1", "user-2"):
+            if chance.random() < 0.8:
+                write_raw(lake, day, list(one_day(chance, user, day)), user)
+
+
+def one_day(chance: random.Random, user: str, day: date) -> Iterator[dict[str, Any]]:
+    start = local_s(day, chance.randrange(-200, 400))
+    asleep_s = 60 * chance.randrange(0, 700) + chance.choice((0, 0, 25))
+    spans = [start + chance.randrange(-600, 40_000) for _ in range(3)]
+    awake = [{"startTimeInSeconds": at, "endTimeInSeconds": at + chance.randrange(0, 9000)} for at in spans]
+    levels = {"awake": awake, "deep": [{"startTimeInSeconds": start, "endTimeInSeconds": start + asleep_s + 1800}]}
+    yield record("sleeps", user, day, startTimeInSeconds=start, durationInSeconds=asleep_s, sleepLevelsMap=levels)
+    for hour in range(24):
+        if chance.random() < 0.9:
+            at = {"startTimeInSeconds": local_s(day, 60 * hour), "durationInSeconds": 900}
+            yield record("epochs", user, day, **at, steps=chance.choice((0, 0, 5, 80, 900, 41.5)))
+
+
+def test_regularity_and_rhythm_of_a_week_and_of_28_days_are_those_of_the_reference(
+    world: World, tmp_path: Path
+) -> None:
+    found = world.week(four_weeks)
+    four_weeks(tmp_path, found.monday)
+    days = [found.monday + timedelta(days=number) for number in range(-28, 7)]
+    expected = reference_weekly(reference_daily(tmp_path, PEOPLE, days), found.monday)
+    assert differences(found.weekly, expected) == []
+    for name in ("sleep_regularity_index", "interdaily_stability", "intradaily_variability", "relative_amplitude"):
+        assert all(row[name] is not None and row[f"{name}_28d"] not in (None, row[name]) for row in expected)
+
+
 def same_nights(lake: Path, monday: date) -> None:
     for day in days_of(monday):
         night = {"startTimeInSeconds": local_s(day, 7), "durationInSeconds": 25_200}
@@ -269,4 +308,5 @@ def test_a_second_run_reads_no_raw_bytes_and_one_late_file_does_one_day_again(wo
 
 WRITERS = (superseded, drifted, broken_lines, glued_lines, misfiled, strangers, same_nights, gaps, worn_days)
 SCENARIOS = {write: MONDAY - timedelta(weeks=n) for n, write in enumerate(WRITERS, start=10)}
+SCENARIOS[four_weeks] = MONDAY - timedelta(weeks=30)
 """The scenarios, each with the Monday of its week."""
