@@ -16,6 +16,7 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
+from qol_dagster.engines.queries import DAILY_STAGES, WEEKLY_STAGES
 from qol_dagster.metrics.dictionary import (
     DAILY,
     DEFAULT_THRESHOLDS,
@@ -184,8 +185,6 @@ def materialize_weekly(
     """Write the weekly partitions of these weeks from the daily ones, each replaced whole."""
     import pyarrow as pa  # noqa: PLC0415
 
-    from qol_dagster.metrics.weekly import weekly_rows  # noqa: PLC0415
-
     clock = _Clock()
     chosen = mondays(weeks)
 
@@ -200,7 +199,10 @@ def materialize_weekly(
             tables = [_conform(rows, schema) for rows in found if rows is not None]
             engine.load_table("daily_metrics", _times_as_int(pa.concat_tables([schema.empty_table(), *tables])))
         with clock("compute weekly"):
-            found_rows = engine.run(weekly_rows(thresholds), in_order=True)
+            sql = engine.queries(thresholds)
+            for name in WEEKLY_STAGES:
+                engine.keep(name, sql[name], in_order=True)
+            found_rows = engine.run(sql["weekly_rows"], in_order=True)
             computed = pa.array([computed_at] * found_rows.num_rows, pa.timestamp("ms", tz="UTC"))
             place = found_rows.column_names.index("computed_at")
             rows = _by_date(found_rows.set_column(place, "computed_at", computed), WEEKLY, chosen)
@@ -300,19 +302,19 @@ def _compute_days(
     thresholds: Thresholds,
     clock: _Clock,
 ) -> tuple[Mapping[date, pa.Table], Mapping[date, Mapping[str, int]]]:
-    from qol_dagster.metrics.daily import daily_rows, day_counts, stages  # noqa: PLC0415
-
     if not any(objects.values()):
         return _by_date(arrow_schema(DAILY).empty_table(), DAILY, list(objects)), {}
+    with clock("plan"):
+        sql = engine.queries(thresholds)
     with clock("read raw"):
         engine.load_records(lake, objects)
     with clock("select records"):
-        for name, expression in stages():
-            engine.keep(name, expression)
+        for name in DAILY_STAGES:
+            engine.keep(name, sql[name])
     with clock("compute daily"):
-        rows = _by_date(engine.run(daily_rows(thresholds)), DAILY, list(objects))
+        rows = _by_date(engine.run(sql["daily_rows"]), DAILY, list(objects))
     with clock("count"):
-        counted = engine.run(day_counts()).to_pylist()
+        counted = engine.run(sql["day_counts"]).to_pylist()
     return rows, {date.fromisoformat(row["date"]): {name: row[name] for name in COUNTS} for row in counted}
 
 
@@ -359,7 +361,8 @@ def _participants(identities: Identities) -> pa.Table:
     schema = pa.schema({"user_id": pa.string(), "participant_id": pa.string(), "revoked": pa.bool_()})
     people = [(user, participant, False) for user, participant in sorted(identities.active.items())]
     people += [(user, "", True) for user in sorted(identities.revoked - identities.active.keys())]
-    return pa.Table.from_pylist([dict(zip(schema.names, one, strict=True)) for one in people], schema=schema)
+    columns = [[one[n] for one in people] for n in range(len(schema))]
+    return pa.table([pa.array(column, type_) for column, type_ in zip(columns, schema.types, strict=True)], schema)
 
 
 def _batches(raw: Mapping[date, Sequence[RawObject]]) -> Iterator[list[date]]:

@@ -8,14 +8,13 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
-from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
-    import ibis.expr.types as ir
     import pyarrow as pa
 
+    from qol_dagster.metrics.dictionary import Thresholds
     from qol_dagster.resources.storage import Lake, RawObject
 
 EngineName = Literal["duckdb", "spark"]
@@ -31,11 +30,14 @@ class EngineError(RuntimeError):
 
 
 class Engine(Protocol):
-    """What `etl.py` asks of an engine. Tables are registered by name, then expressions are run over them."""
+    """What `etl.py` asks of an engine. Tables are registered by name, then queries are run over them."""
 
     @property
     def name(self) -> EngineName:
         """Which engine it is."""
+
+    def queries(self, thresholds: Thresholds) -> Mapping[str, str]:
+        """The metrics in the engine's SQL; see `engines.queries`."""
 
     def load_records(self, lake: Lake, days: Mapping[date, Sequence[RawObject]]) -> None:
         """Register `records`: all lines of these days, typed as `metrics.fields` says."""
@@ -43,29 +45,15 @@ class Engine(Protocol):
     def load_table(self, name: str, rows: pa.Table) -> None:
         """Register `rows` under `name`."""
 
-    def keep(self, name: str, expression: ir.Table) -> None:
-        """Work an expression out once and register its rows under `name`."""
+    def keep(self, name: str, sql: str, *, in_order: bool = False) -> None:
+        """Work a query out once and register its rows under `name`; `in_order` as in `run`."""
 
-    def run(self, expression: ir.Table, *, in_order: bool = False) -> pa.Table:
-        """Rows of an expression over the registered tables, ordered as the expression says.
+    def run(self, sql: str, *, in_order: bool = False) -> pa.Table:
+        """Rows of a query over the registered tables, ordered as it says.
 
         With `in_order`, DuckDB adds up in the order of the rows, so that the same rows give the same bits; it costs the
         other threads. Spark has no such order: there the last digit of a mean may differ between runs.
         """
-
-
-def compiled(expression: ir.Table, dialect: Literal["duckdb", "pyspark"]) -> str:
-    """The SQL of an expression. It depends on nothing but the expression, so a process makes it once."""
-    return _compiled(expression.op(), dialect)
-
-
-@lru_cache(maxsize=64)
-def _compiled(operation: Any, dialect: str) -> str:
-    import ibis  # noqa: PLC0415
-
-    if dialect == "pyspark":
-        _ = ibis.pyspark  # its compiler reads options that exist once the backend is known
-    return str(ibis.to_sql(operation.to_expr(), dialect=dialect))
 
 
 @contextmanager
@@ -73,7 +61,7 @@ def work_folder(temp_dir: Path, name: EngineName) -> Iterator[Path]:
     """A folder of an engine's own in `temp_dir`, removed at the end. What killed runs left there long ago goes too."""
     temp_dir.mkdir(parents=True, exist_ok=True)
     for left in temp_dir.iterdir():
-        if left.stat().st_mtime < time.time() - LEFTOVER_S:
+        if left.is_dir() and left.stat().st_mtime < time.time() - LEFTOVER_S:
             shutil.rmtree(left, ignore_errors=True)
     folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=temp_dir)).absolute()
     try:

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pyarrow as pa
 
-from qol_dagster.engines import EngineError, EngineName, compiled
+from qol_dagster.engines import EngineError, EngineName
+from qol_dagster.engines.queries import queries
 from qol_dagster.engines.sql import as_flag, as_text, first_of, number_within
 from qol_dagster.metrics.fields import FIELDS, LARGEST_NUMBER, NESTED, Field
 
 if TYPE_CHECKING:
-    import ibis.expr.types as ir
-
+    from qol_dagster.metrics.dictionary import Thresholds
     from qol_dagster.resources.storage import Lake, RawObject
 
 MB = 1024 * 1024
@@ -45,7 +45,7 @@ def duckdb_engine(*, memory_mb: int, work: Path) -> Iterator[DuckDBEngine]:
         }
     )
     try:
-        yield DuckDBEngine(connection, memory_mb)
+        yield DuckDBEngine(connection, memory_mb, work)
     finally:
         connection.close()
 
@@ -56,7 +56,12 @@ class DuckDBEngine:
 
     connection: Any
     memory_mb: int
+    work: Path
     name: EngineName = "duckdb"
+
+    def queries(self, thresholds: Thresholds) -> Mapping[str, str]:
+        """The metrics in DuckDB's SQL."""
+        return queries("duckdb", thresholds, self.work.parent)
 
     def load_records(self, lake: Lake, days: Mapping[date, Sequence[RawObject]]) -> None:
         """Register `records`: all lines of these days' files, typed."""
@@ -68,20 +73,18 @@ class DuckDBEngine:
         self._execute(
             f"CREATE TEMP TABLE records AS {_records_sql(longest_mb * MB)}", {"paths": [path for path, _ in paths]}
         )
-        self._execute("RESET threads")
 
     def load_table(self, name: str, rows: pa.Table) -> None:
         """Register `rows` under `name`."""
         self.connection.register(name, rows)
 
-    def keep(self, name: str, expression: ir.Table) -> None:
-        """Work an expression out once and register its rows under `name`."""
-        sql = compiled(expression, "duckdb")
+    def keep(self, name: str, sql: str, *, in_order: bool = False) -> None:
+        """Work a query out once and register its rows under `name`."""
+        self._execute("SET threads = 1" if in_order else "RESET threads")
         self._execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {sql}")
 
-    def run(self, expression: ir.Table, *, in_order: bool = False) -> pa.Table:
-        """Rows of an expression over the registered tables."""
-        sql = compiled(expression, "duckdb")
+    def run(self, sql: str, *, in_order: bool = False) -> pa.Table:
+        """Rows of a query over the registered tables."""
         self._execute("SET threads = 1" if in_order else "RESET threads")
         with _clear_errors():
             return self.connection.sql(sql).to_arrow_table()

@@ -18,13 +18,13 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from qol_dagster.engines import EngineError, EngineName, compiled
+from qol_dagster.engines import EngineError, EngineName
+from qol_dagster.engines.queries import queries
 from qol_dagster.engines.sql import as_flag, as_text, first_of, number_within
 from qol_dagster.metrics.fields import FIELDS, LARGEST_NUMBER, Field
 
 if TYPE_CHECKING:
-    import ibis.expr.types as ir
-
+    from qol_dagster.metrics.dictionary import Thresholds
     from qol_dagster.resources.storage import Lake, RawObject
 
 _TYPES = {"samples": "MAP<STRING, STRING>", "intervals": "MAP<STRING, STRING>"}
@@ -103,6 +103,10 @@ class SparkEngine:
     name: EngineName = "spark"
     _written: int = 0
 
+    def queries(self, thresholds: Thresholds) -> Mapping[str, str]:
+        """The metrics in Spark's SQL."""
+        return queries("pyspark", thresholds, self.work.parent)
+
     def load_records(self, lake: Lake, days: Mapping[date, Sequence[RawObject]]) -> None:
         """Register `records`: all lines of these days' files, typed, each line parsed once and kept."""
         self.session.catalog.clearCache()
@@ -114,7 +118,7 @@ class SparkEngine:
             .text([_glob_escaped(folder) for folder in folders])
         )
         lines.createOrReplaceTempView("raw_lines")
-        self._keep("records", _records_sql())
+        self.keep("records", _records_sql())
 
     def load_table(self, name: str, rows: pa.Table) -> None:
         """Register `rows` under `name`."""
@@ -122,21 +126,18 @@ class SparkEngine:
         pq.write_table(rows, path)
         self.session.read.parquet(str(path)).createOrReplaceTempView(name)
 
-    def keep(self, name: str, expression: ir.Table) -> None:
-        """Work an expression out once and register its rows under `name`."""
-        self._keep(name, compiled(expression, "pyspark"))
-
-    def run(self, expression: ir.Table, *, in_order: bool = False) -> pa.Table:  # noqa: ARG002  # see the port
-        """Rows of an expression over the registered tables, by way of Parquet: no row passes through Python."""
+    def run(self, sql: str, *, in_order: bool = False) -> pa.Table:  # noqa: ARG002  # see the port
+        """Rows of a query over the registered tables, by way of Parquet: no row passes through Python."""
         path = self._path("result")
         try:
-            self.session.sql(compiled(expression, "pyspark")).write.parquet(str(path))
+            self.session.sql(sql).write.parquet(str(path))
         except Exception as error:
             raise EngineError(f"Spark stopped: {_first_line(error)}") from error
         files = sorted(str(file) for file in path.glob("part-*.parquet"))
         return ds.dataset(files, format="parquet").to_table()
 
-    def _keep(self, name: str, sql: str) -> None:
+    def keep(self, name: str, sql: str, *, in_order: bool = False) -> None:  # noqa: ARG002  # see the port
+        """Work a query out once and register its rows under `name`."""
         try:
             self.session.sql(sql).persist().createOrReplaceTempView(name)
         except Exception as error:

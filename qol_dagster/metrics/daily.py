@@ -74,21 +74,17 @@ def participants_table() -> ir.Table:
 
 
 @cache
-def stages() -> tuple[tuple[str, ir.Table], ...]:
+def stages() -> dict[str, ir.Table]:
     """What is worked out once and kept under a name, in this order, before `daily_rows` and `day_counts` run."""
     lines = classified(records_table())
-    current = current_records(_kept("lines", lines))
-    kept = _kept("current_records", current)
-    dailies = _first(kept.filter(kept.type == "dailies"), ROW, "duration_s", "received_ms", "ingest_id")
-    return (
-        ("lines", lines),
-        ("current_records", current),
-        ("main_dailies", dailies),
-        ("main_sleeps", main_sleeps(kept)),
-    )
+    current = current_records(kept("lines", lines))
+    chosen = kept("current_records", current)
+    dailies = _first(chosen.filter(chosen.type == "dailies"), ROW, "duration_s", "received_ms", "ingest_id")
+    return {"lines": lines, "current_records": current, "main_dailies": dailies, "main_sleeps": main_sleeps(chosen)}
 
 
-def _kept(name: str, expression: ir.Table) -> ir.Table:
+def kept(name: str, expression: ir.Table) -> ir.Table:
+    """The table under which a stage's rows are kept."""
     return ibis.table(expression.schema(), name=name)
 
 
@@ -99,8 +95,9 @@ def daily_rows(thresholds: Thresholds) -> ir.Table:
     Reads `records` and the tables of `stages`.
     """
     records = records_table()
-    kept = {name: _kept(name, expression) for name, expression in stages()}
-    current, dailies, sleeps = kept["current_records"], kept["main_dailies"], kept["main_sleeps"]
+    current, dailies, sleeps = (
+        kept(name, stages()[name]) for name in ("current_records", "main_dailies", "main_sleeps")
+    )
     day = _counts(current)
     for piece in (
         _from_dailies(dailies),
@@ -476,9 +473,8 @@ def in_shape(table: ir.Table, metrics: Sequence[Any]) -> ir.Table:
 @cache
 def day_counts() -> ir.Table:
     """Per date: lines read and what became of them, as counts. No id is in it. Reads the tables of `stages`."""
-    kept = {name: _kept(name, expression) for name, expression in stages()}
-    lines = kept["lines"]
-    current = kept["current_records"].group_by("date").agg(records=ibis._.count())
+    lines, chosen = (kept(name, stages()[name]) for name in ("lines", "current_records"))
+    current = chosen.group_by("date").agg(records=ibis._.count())
     states = {
         "unreadable": "unreadable",
         "misfiled": "misfiled",

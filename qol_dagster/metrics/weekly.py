@@ -10,13 +10,12 @@ look back over the three weeks before it: give those too.
 from __future__ import annotations
 
 import math
-from functools import cache
 from itertools import pairwise
 
 import ibis
 import ibis.expr.types as ir
 
-from qol_dagster.metrics.daily import attach, bit_count, in_shape
+from qol_dagster.metrics.daily import attach, bit_count, in_shape, kept
 from qol_dagster.metrics.dictionary import DAILY, METRICS_VERSION, TRAILING_WEEKS, WEEKLY, Thresholds
 
 WEEK = ["participant_id", "week"]
@@ -77,23 +76,21 @@ def daily_table() -> ir.Table:
     return ibis.table({metric.name: metric.ibis_type for metric in DAILY}, name="daily_metrics")
 
 
-@cache
+def stages(thresholds: Thresholds) -> dict[str, ir.Table]:
+    """What is worked out once and kept under a name, in this order, before `weekly_rows` runs."""
+    sums = _rhythm_sums(_placed_in_week(daily_table()))
+    return {"rhythm_sums": sums, "rhythm": _rhythm(kept("rhythm_sums", sums), thresholds)}
+
+
 def weekly_rows(thresholds: Thresholds) -> ir.Table:
     """One row per (participant_id, date = Monday) with the columns of `dictionary.WEEKLY`, in that order.
 
-    `computed_at` is left null: it is the run's and not the data's.
+    Reads `daily_metrics` and the tables of `stages`. `computed_at` is left null: it is the run's and not the data's.
     """
     days = _placed_in_week(daily_table())
     week = _wear(days, thresholds)
-    sums = _rhythm_sums(days)
-    for piece in (
-        _over_valid_days(days),
-        _over_all_days(days),
-        _nights(days),
-        _midsleep(days),
-        _last(days),
-        _rhythm(sums, thresholds),
-    ):
+    rhythm = kept("rhythm", stages(thresholds)["rhythm"])
+    for piece in (_over_valid_days(days), _over_all_days(days), _nights(days), _midsleep(days), _last(days), rhythm):
         week = attach(week, piece, WEEK)
     counts = [metric.name for metric in WEEKLY if metric.name in week.columns and not metric.nullable]
     week = week.mutate(**{name: week[name].fill_null(0) for name in counts if name.startswith("n_")})

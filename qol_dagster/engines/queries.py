@@ -1,0 +1,95 @@
+"""The metrics' expressions as the SQL of an engine, made once and kept in a file.
+
+Belongs here: building and keeping. Ibis needs seconds for it, several times what a small week takes to compute, so it
+is imported only when the code, the thresholds or a version changed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import secrets
+from collections.abc import Mapping
+from importlib import metadata, resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import ibis.expr.types as ir
+
+    from qol_dagster.metrics.dictionary import Thresholds
+
+Dialect = Literal["duckdb", "pyspark"]
+DAILY_STAGES = ("lines", "current_records", "main_dailies", "main_sleeps")
+"""What is worked out once and kept under these names, in this order, before `daily_rows` and `day_counts` run."""
+WEEKLY_STAGES = ("rhythm_sums", "rhythm")
+"""The same before `weekly_rows`."""
+
+
+def queries(dialect: Dialect, thresholds: Thresholds, folder: Path) -> Mapping[str, str]:
+    """The SQL of all stages, of `daily_rows`, `day_counts` and `weekly_rows`; kept as a file in `folder`."""
+    file = folder / f"sql-{dialect}-{_digest(thresholds)}.json"
+    try:
+        found = json.loads(file.read_text())
+    except (OSError, ValueError):
+        found = None
+    if isinstance(found, dict):
+        return found
+    made = _made(dialect, thresholds)
+    with contextlib.suppress(OSError):  # a full disk costs time, and nothing else
+        _keep(file, json.dumps(made))
+    return made
+
+
+def _made(dialect: Dialect, thresholds: Thresholds) -> dict[str, str]:
+    from qol_dagster.metrics import daily, weekly  # noqa: PLC0415
+
+    expressions: dict[str, ir.Table] = {
+        **daily.stages(),
+        "daily_rows": daily.daily_rows(thresholds),
+        "day_counts": daily.day_counts(),
+        **weekly.stages(thresholds),
+        "weekly_rows": weekly.weekly_rows(thresholds),
+    }
+    return {name: compiled(expression, dialect) for name, expression in expressions.items()}
+
+
+def compiled(expression: ir.Table, dialect: Dialect) -> str:
+    """The SQL of an expression."""
+    import ibis  # noqa: PLC0415
+
+    if dialect == "pyspark" and ibis.options.pyspark is None:
+        # The compiler reads one option of the backend, which would bring pandas and PySpark with it.
+        ibis.options.pyspark = _spark_options()
+    return str(ibis.to_sql(expression, dialect=dialect))
+
+
+def _spark_options() -> Any:
+    from ibis.config import Config  # noqa: PLC0415
+
+    class Options(Config):  # type: ignore[misc]  # ibis has no types
+        treat_nan_as_null: bool = False
+
+    return Options()
+
+
+def _digest(thresholds: Thresholds) -> str:
+    digest = hashlib.sha256(repr(thresholds).encode())
+    for package in ("ibis-framework", "sqlglot"):
+        digest.update(f"{package} {metadata.version(package)}\n".encode())
+    for module in ("daily", "weekly", "dictionary", "fields"):
+        digest.update(resources.files("qol_dagster.metrics").joinpath(f"{module}.py").read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _keep(file: Path, text: str) -> None:
+    """Write the file whole, and remove those of other versions."""
+    for old in file.parent.glob(f"{file.name.rpartition('-')[0]}-*.json"):
+        old.unlink(missing_ok=True)
+    temporary = file.with_name(f".{secrets.token_hex(8)}.tmp")
+    try:
+        temporary.write_text(text)
+        temporary.replace(file)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,54 @@
+"""The metrics' SQL is made once and kept."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from qol_dagster.engines.queries import DAILY_STAGES, WEEKLY_STAGES, queries
+from qol_dagster.metrics.dictionary import Thresholds
+
+DEFAULT, STRICT = Thresholds(), Thresholds(valid_day_wear_min=780)
+FINAL = {"daily_rows", "day_counts", "weekly_rows"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("kept")
+    assert set(queries("duckdb", DEFAULT, folder)) == {*DAILY_STAGES, *WEEKLY_STAGES, *FINAL}
+    return folder
+
+
+def test_what_is_kept_is_read_without_importing_what_made_it(folder: Path) -> None:
+    code = f"""
+import sys
+from pathlib import Path
+from qol_dagster.engines.queries import queries
+from qol_dagster.metrics.dictionary import Thresholds
+print(len(queries("duckdb", Thresholds(), Path({str(folder)!r}))), "ibis" in sys.modules, "sqlglot" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(len(DAILY_STAGES + WEEKLY_STAGES) + 3), "False", "False"]
+
+
+def test_other_thresholds_are_other_queries_and_take_the_old_ones_place(folder: Path) -> None:
+    strict = queries("duckdb", STRICT, folder)
+    assert "780" in strict["daily_rows"]
+    assert "780" not in queries("duckdb", DEFAULT, folder)["daily_rows"]
+    assert len(list(folder.iterdir())) == 1
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff"])
+def test_a_file_that_was_spoiled_is_made_anew(folder: Path, content: bytes) -> None:
+    right = queries("duckdb", DEFAULT, folder)
+    (file,) = folder.iterdir()
+    file.write_bytes(content)
+    assert queries("duckdb", DEFAULT, folder) == right
+    assert file.read_bytes() != content
+
+
+def test_a_folder_that_cannot_be_written_costs_time_and_nothing_else(tmp_path: Path, folder: Path) -> None:
+    assert queries("duckdb", DEFAULT, tmp_path / "missing") == queries("duckdb", DEFAULT, folder)
