@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from qol_dagster.engines import EngineName
+from qol_dagster.profiles import PROFILES, ProfileName
 from qol_dagster.results import Format
 
 if TYPE_CHECKING:
@@ -151,6 +152,9 @@ def materialize(
     week: Annotated[date, typer.Option(**DATE, help="Any date of the week.")],
     until: Annotated[date | None, typer.Option(**DATE, help="Any date of the last week, for several.")] = None,
     engine: Annotated[EngineName | None, typer.Option(help="What computes; by default QOL_ENGINE.")] = None,
+    profile: Annotated[
+        ProfileName, typer.Option(help="Thresholds; strict has tables of its own (db_qol.weekly_metrics_strict).")
+    ] = "default",
     force: Annotated[bool, typer.Option("--force", help="Compute days anew though nothing changed.")] = False,
 ) -> None:
     """Run the weekly job for a week, or for all weeks until another; Dagster's UI shows the run."""
@@ -159,7 +163,7 @@ def materialize(
     last = until or week
     if last < week:
         raise AskedWronglyError("--until lies before --week")
-    done = materialize_weeks(_settings(), [week, last], engine or "default", force=force)
+    done = materialize_weeks(_settings(), [week, last], engine or "default", force=force, profile=PROFILES[profile])
     if not done.success:
         raise NotDoneError(f"{done.message} (run {done.run_id})")
     for monday, rows in done.weekly_rows.items():

@@ -11,6 +11,7 @@ from qol_dagster.alerts import failure_sensor
 from qol_dagster.assets import all_assets
 from qol_dagster.jobs import weekly_job
 from qol_dagster.partitions import partitions_from
+from qol_dagster.profiles import DEFAULT, PROFILES
 from qol_dagster.resources.platform import Platform
 from qol_dagster.schedules import weekly_schedule
 from qol_dagster.sensors import arrivals_sensor
@@ -23,9 +24,10 @@ def build_defs(settings: Settings, *, resource_overrides: Mapping[str, Any] | No
     platform = resources["platform"]
     partitions = partitions_from(settings.start_date)
     job = weekly_job()
+    other_jobs = [weekly_job(profile) for profile in PROFILES.values() if profile is not DEFAULT]
     return dg.Definitions(
         assets=all_assets(partitions, settings.owners),
-        jobs=[job],
+        jobs=[job, *other_jobs],
         schedules=[weekly_schedule(job, settings.start_date)],
         sensors=[arrivals_sensor(platform, job, settings.start_date), failure_sensor(platform)],
         resources=resources,

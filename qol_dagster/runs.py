@@ -14,6 +14,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from qol_dagster.etl import mondays
+from qol_dagster.profiles import DEFAULT, Profile
 from qol_dagster.settings import Settings
 
 DAGSTER_YAML = """\
@@ -62,9 +63,14 @@ class RunOutcome:
 
 
 def materialize_weeks(
-    settings: Settings, weeks: Sequence[date], engine: str = "default", *, force: bool = False
+    settings: Settings,
+    weeks: Sequence[date],
+    engine: str = "default",
+    *,
+    force: bool = False,
+    profile: Profile = DEFAULT,
 ) -> RunOutcome:
-    """Run `weekly_metrics_job` once for all weeks from the first to the last of these dates' weeks.
+    """Run a profile's job once for all weeks from the first to the last of these dates' weeks.
 
     The run is kept in Dagster's home, where its UI shows it. Raises WeekError for weeks that are not over or lie
     before the start date.
@@ -74,17 +80,17 @@ def materialize_weeks(
     with dagster_instance(settings) as instance:
         from qol_dagster.definitions import build_defs  # noqa: PLC0415
 
-        job = build_defs(settings).resolve_job_def("weekly_metrics_job")
+        job = build_defs(settings).resolve_job_def(profile.job)
         result = job.execute_in_process(
             instance=instance,
             raise_on_error=False,
-            run_config=_run_config(engine, force),
+            run_config=_run_config(engine, force, profile),
             tags={
                 "dagster/asset_partition_range_start": chosen[0].isoformat(),
                 "dagster/asset_partition_range_end": chosen[-1].isoformat(),
             },
         )
-        return _outcome(settings, result, chosen, time.perf_counter() - started)
+        return _outcome(settings, result, chosen, profile, time.perf_counter() - started)
 
 
 def check_weeks(settings: Settings, weeks: Sequence[date]) -> list[date]:
@@ -125,17 +131,17 @@ def prepare_dagster_home(settings: Settings) -> str:
     return str(home)
 
 
-def _run_config(engine: str, force: bool) -> dict[str, Any]:
-    ops = {"daily_metrics": {"config": {"engine": engine, "force": force}}}
-    ops["weekly_metrics"] = {"config": {"engine": engine, "force": force}}
+def _run_config(engine: str, force: bool, profile: Profile) -> dict[str, Any]:
+    config = {"config": {"engine": engine, "force": force}}
+    ops = {f"{name}_metrics{profile.suffix}": config for name in ("daily", "weekly")}
     return {"ops": ops, "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
-def _outcome(settings: Settings, result: Any, weeks: list[date], seconds: float) -> RunOutcome:
+def _outcome(settings: Settings, result: Any, weeks: list[date], profile: Profile, seconds: float) -> RunOutcome:
     if not result.success:
         return RunOutcome(False, result.run_id, _reason(settings, result), {}, 0, 0, seconds)
-    daily = result.asset_materializations_for_node("daily_metrics")[0].metadata
-    weekly = result.asset_materializations_for_node("weekly_metrics_table")
+    daily = result.asset_materializations_for_node(f"daily_metrics{profile.suffix}")[0].metadata
+    weekly = result.asset_materializations_for_node(f"weekly_metrics{profile.suffix}_table")
     rows = {date.fromisoformat(one.partition): int(one.metadata["dagster/partition_row_count"].value) for one in weekly}
     return RunOutcome(
         True,

@@ -13,6 +13,7 @@ import dagster as dg
 from qol_dagster.assets.daily import daily_metrics_asset
 from qol_dagster.assets.weekly import weekly_metrics_asset, weekly_table_asset
 from qol_dagster.partitions import Partitions
+from qol_dagster.profiles import PROFILES
 
 GROUP = "weekly_metrics"
 
@@ -22,14 +23,17 @@ def all_assets(partitions: Partitions, owners: tuple[str, ...]) -> list[Any]:
     options = {
         "partitions_def": partitions.weekly,
         "owners": list(owners),
-        "group_name": GROUP,
         "backfill_policy": dg.BackfillPolicy.single_run(),
         "retry_policy": dg.RetryPolicy(max_retries=1, delay=2),
     }
     with warnings.catch_warnings():
         # One run for a whole backfill is what we want; the tests show that it still works after an upgrade.
         warnings.filterwarnings("ignore", r"Parameter `backfill_policy`", category=dg.BetaWarning)
-        computed = [daily_metrics_asset(options), weekly_metrics_asset(options), weekly_table_asset(options)]
+        computed = [
+            asset(profile, {**options, "group_name": f"{GROUP}{profile.suffix}"})
+            for profile in PROFILES.values()
+            for asset in (daily_metrics_asset, weekly_metrics_asset, weekly_table_asset)
+        ]
     return [*_external(partitions, owners), *computed]
 
 

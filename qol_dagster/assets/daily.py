@@ -11,34 +11,35 @@ from qol_dagster.assets.common import EtlConfig, preview, rows_of, seconds, week
 from qol_dagster.checks import check_rows, check_specs
 from qol_dagster.etl import DailyReport, DayReport, days_of, materialize_daily
 from qol_dagster.lineage import table_metadata
-from qol_dagster.metrics.dictionary import DAILY, DEFAULT_THRESHOLDS
+from qol_dagster.metrics.dictionary import DAILY
+from qol_dagster.profiles import Profile
 from qol_dagster.resources.platform import Platform
 
-NAME = "daily_metrics"
 PREVIEW = ("date", "participant_id", "wear_min", "is_valid_day", "steps", "resting_hr_bpm", "sleep_tst_min")
 
 
-def daily_metrics_asset(options: dict[str, Any]) -> dg.AssetsDefinition:
+def daily_metrics_asset(profile: Profile, options: dict[str, Any]) -> dg.AssetsDefinition:
     """The asset; `options` are what all computed assets share."""
+    name = f"daily_metrics{profile.suffix}"
 
     @dg.asset(
-        name=NAME,
+        name=name,
         description="Steps, heart rate, stress, sleep and wear time per participant and local date, as Parquet "
-        "under `processed/daily/date=D/`. Days whose raw files did not change are reused.",
+        f"under `{profile.folder}/daily/date=D/`. Days whose raw files did not change are reused. {profile.why}",
         deps=[
             dg.AssetDep("garmin_raw_daily", partition_mapping=dg.TimeWindowPartitionMapping()),
             "user_id_map",
         ],
         kinds={"duckdb", "parquet"},
-        check_specs=check_specs(NAME),
+        check_specs=check_specs(name),
         hooks={tell_of_failed_step},
-        metadata=table_metadata(DAILY, "garmin_raw_daily", "db_qol.daily_metrics"),
+        metadata=table_metadata(DAILY, "garmin_raw_daily", f"db_qol.{name}"),
         **options,
     )
     def daily_metrics(
         context: dg.AssetExecutionContext, config: EtlConfig, platform: dg.ResourceParam[Platform]
     ) -> dg.MaterializeResult:
-        lake, people, weeks = platform.lake(), platform.id_map(), weeks_of(context)
+        lake, people, weeks = platform.lake(profile), platform.id_map(), weeks_of(context)
         engine_name = None if config.engine == "default" else config.engine
         with platform.engine(engine_name) as engine:
             report = materialize_daily(
@@ -47,6 +48,7 @@ def daily_metrics_asset(options: dict[str, Any]) -> dg.AssetsDefinition:
                 weeks,
                 people.identities(),
                 since=platform.settings.start_date,
+                thresholds=profile.thresholds,
                 force=config.force,
                 log=context.log.info,
             )
@@ -54,16 +56,16 @@ def daily_metrics_asset(options: dict[str, Any]) -> dg.AssetsDefinition:
         rows = rows_of(lake, "daily", [day for week in weeks for day in days_of(week)], DAILY)
         ids = [one.garmin_user_id for one in people.list()]
         for week in weeks:
-            context.add_asset_metadata(_week_metadata(report, week), asset_key=NAME, partition_key=week.isoformat())
+            context.add_asset_metadata(_week_metadata(report, week), asset_key=name, partition_key=week.isoformat())
         return dg.MaterializeResult(
             metadata={
                 **_metadata(report, report.of(weeks), rows),
-                **table_metadata(DAILY, "garmin_raw_daily", "db_qol.daily_metrics", f"{lake.root}/processed/daily"),
+                **table_metadata(DAILY, "garmin_raw_daily", f"db_qol.{name}", f"{lake.root}/{profile.folder}/daily"),
                 "engine": used,
-                "thresholds": DEFAULT_THRESHOLDS.as_dict(),
+                "thresholds": profile.thresholds.as_dict(),
                 "preview": preview(rows, PREVIEW),
             },
-            check_results=check_rows(NAME, rows, DAILY, _total(report.of(weeks), "records"), ids),
+            check_results=check_rows(name, rows, DAILY, _total(report.of(weeks), "records"), ids),
         )
 
     return daily_metrics

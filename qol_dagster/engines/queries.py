@@ -29,7 +29,7 @@ WEEKLY_STAGES = ("rhythm_sums", "rhythm")
 
 def queries(dialect: Dialect, thresholds: Thresholds, folder: Path) -> Mapping[str, str]:
     """The SQL of all stages, of `daily_rows`, `day_counts` and `weekly_rows`; kept as a file in `folder`."""
-    file = folder / f"sql-{dialect}-{_digest(thresholds)}.json"
+    file = folder / f"sql-{dialect}-{_short(repr(thresholds))}-{_code_digest()}.json"
     try:
         found = json.loads(file.read_text())
     except (OSError, ValueError):
@@ -74,8 +74,12 @@ def _spark_options() -> Any:
     return Options()
 
 
-def _digest(thresholds: Thresholds) -> str:
-    digest = hashlib.sha256(repr(thresholds).encode())
+def _short(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _code_digest() -> str:
+    digest = hashlib.sha256()
     for package in ("ibis-framework", "sqlglot"):
         digest.update(f"{package} {metadata.version(package)}\n".encode())
     for module in ("daily", "weekly", "dictionary", "fields"):
@@ -84,7 +88,7 @@ def _digest(thresholds: Thresholds) -> str:
 
 
 def _keep(file: Path, text: str) -> None:
-    """Write the file whole, and remove those of other versions."""
+    """Write the file whole, and remove those of other versions of the code."""
     for old in file.parent.glob(f"{file.name.rpartition('-')[0]}-*.json"):
         old.unlink(missing_ok=True)
     temporary = file.with_name(f".{secrets.token_hex(8)}.tmp")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qol_dagster.metrics.dictionary import DAILY, WEEKLY
+from qol_dagster.profiles import PROFILES
 
 if TYPE_CHECKING:
     import duckdb
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
 
 SCHEMA = "db_qol"
 TABLES: dict[str, tuple[str, tuple[Metric, ...]]] = {
-    "weekly_metrics": ("processed/weekly", WEEKLY),
-    "daily_metrics": ("processed/daily", DAILY),
+    f"{name}_metrics{profile.suffix}": (f"{profile.folder}/{name}", metrics)
+    for profile in PROFILES.values()
+    for name, metrics in (("weekly", WEEKLY), ("daily", DAILY))
 }
 """Each table with its folder in the lake and its columns."""
 
@@ -66,7 +68,7 @@ def query(lake_dir: Path, sql: str) -> QueryResult:
     try:
         with duckdb.connect(":memory:") as database:
             _make_views(database, lake_dir.absolute())
-            _shut_in(database, lake_dir.absolute() / "processed")
+            _shut_in(database, [lake_dir.absolute() / profile.folder for profile in PROFILES.values()])
             return QueryResult(database.sql(_reading_statement(database, sql)).to_arrow_table())
     except duckdb.Error as error:
         raise CatalogueError(_one_line(error)) from error
@@ -96,9 +98,10 @@ def _make_views(database: duckdb.DuckDBPyConnection, lake_dir: Path) -> None:
         database.execute(f"CREATE VIEW {SCHEMA}.{table} AS SELECT {columns} FROM ({rows})")
 
 
-def _shut_in(database: duckdb.DuckDBPyConnection, folder: Path) -> None:
-    """From here on, statements reach this folder and cannot change that."""
-    database.execute(f"SET allowed_directories = ['{str(folder).replace(chr(39), chr(39) * 2)}/']")
+def _shut_in(database: duckdb.DuckDBPyConnection, folders: Sequence[Path]) -> None:
+    """From here on, statements reach these folders and cannot change that."""
+    allowed = ", ".join(f"'{str(folder).replace(chr(39), chr(39) * 2)}/'" for folder in folders)
+    database.execute(f"SET allowed_directories = [{allowed}]")
     database.execute("SET enable_external_access = false")
     database.execute("SET lock_configuration = true")
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from qol_dagster.engines import Engine, EngineName, open_engine
+from qol_dagster.profiles import DEFAULT, Profile
 from qol_dagster.resources.id_map import IdMap
 from qol_dagster.resources.notifier import LogNotifier, Notifier, SmtpNotifier
 from qol_dagster.resources.storage import Lake
@@ -26,9 +27,9 @@ class Platform:
 
     settings: Settings
 
-    def lake(self) -> Lake:
-        """The lake under QOL_HOME."""
-        return Lake.local(self.settings.lake_dir)
+    def lake(self, profile: Profile = DEFAULT) -> Lake:
+        """The lake under QOL_HOME, with the tables of a profile."""
+        return Lake.local(self.settings.lake_dir, profile.folder)
 
     def id_map(self) -> IdMap:
         """Who is enrolled."""

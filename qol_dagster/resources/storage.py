@@ -40,25 +40,24 @@ class RawObject:
     etag: str
 
 
-def partition_key(table: TableName, day: date) -> str:
-    """Prefix of one partition, `processed/<table>/date=YYYY-MM-DD`."""
-    return f"processed/{table}/date={day.isoformat()}"
-
-
 @dataclass(frozen=True)
 class Lake:
-    """Raw files and processed partitions under one root. Make one with `Lake.local`."""
+    """Raw files and processed partitions under one root. Make one with `Lake.local`.
+
+    `processed` is the folder of the tables, so that several sets of them can lie side by side over one raw zone.
+    """
 
     root: str
     store: Any
+    processed: str = "processed"
 
     @classmethod
-    def local(cls, root: Path) -> Lake:
+    def local(cls, root: Path, processed: str = "processed") -> Lake:
         """The lake in the folder `root`, which is made if it is missing."""
         from obstore.store import LocalStore  # noqa: PLC0415
 
         try:
-            return cls(str(root), LocalStore(root.absolute(), mkdir=True))
+            return cls(str(root), LocalStore(root.absolute(), mkdir=True), processed)
         except Exception as error:
             raise LakeError(f"the lake folder {root} cannot be opened: {_reason(error)}. Check QOL_HOME.") from error
 
@@ -109,11 +108,15 @@ class Lake:
 
     def table_dates(self, table: TableName) -> list[date]:
         """Dates of the partitions of a table that hold a file, in order."""
-        return [day for day in self._dates(f"processed/{table}") if self._partition_files(table, day)]
+        return [day for day in self._dates(f"{self.processed}/{table}") if self._partition_files(table, day)]
+
+    def partition_key(self, table: TableName, day: date) -> str:
+        """Prefix of one partition, `processed/<table>/date=YYYY-MM-DD`."""
+        return f"{self.processed}/{table}/date={day.isoformat()}"
 
     def partition_uri(self, table: TableName, day: date) -> str:
         """Where a partition lies, for people."""
-        return f"{self.root}/{partition_key(table, day)}"
+        return f"{self.root}/{self.partition_key(table, day)}"
 
     def local_path(self, key: str) -> str:
         """Absolute path of a key of a lake in a folder."""
@@ -158,7 +161,7 @@ class Lake:
         import pyarrow.parquet as pq  # noqa: PLC0415
 
         old = self._partition_files(table, day)
-        key = old[0] if old else f"{partition_key(table, day)}/part-0.parquet"
+        key = old[0] if old else f"{self.partition_key(table, day)}/part-0.parquet"
         metadata = {METADATA_KEY: json.dumps(notes, sort_keys=True).encode()}
         buffer = io.BytesIO()
         rows = rows.drop_columns(["date"]) if "date" in rows.column_names else rows
@@ -182,7 +185,7 @@ class Lake:
             yield
 
     def _partition_files(self, table: TableName, day: date) -> list[str]:
-        listed = self._list(partition_key(table, day))["objects"]
+        listed = self._list(self.partition_key(table, day))["objects"]
         return sorted(item["path"] for item in listed if item["path"].endswith(".parquet"))
 
     def _dates(self, prefix: str) -> list[date]:

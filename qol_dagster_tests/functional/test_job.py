@@ -16,6 +16,7 @@ import pytest
 
 from qol_dagster.etl import days_of
 from qol_dagster.metrics.dictionary import WEEKLY
+from qol_dagster.profiles import PROFILES
 from qol_dagster.resources.catalogue import query
 from qol_dagster.resources.id_map import IdMap
 from qol_dagster.resources.storage import Lake
@@ -112,6 +113,21 @@ def test_with_force_every_day_is_computed_anew(settings: Settings) -> None:
     fill(settings)
     run(settings)
     assert run(settings, force=True).days_recomputed == 7
+
+
+def test_the_strict_profile_writes_beside_and_never_over(settings: Settings) -> None:
+    fill(settings)
+    run(settings)
+    before = {path: path.read_bytes() for path in (settings.lake_dir / "processed").rglob("*.parquet")}
+    done = run(settings, profile=PROFILES["strict"])
+    assert done.weekly_rows == {MONDAY: 2}
+    assert {path: path.read_bytes() for path in (settings.lake_dir / "processed").rglob("*.parquet")} == before
+    usual = table(settings)
+    strict = table(settings, "SELECT * FROM db_qol.weekly_metrics_strict ORDER BY date, participant_id")
+    # Everybody wears the device for 12 h: enough for the convention, too little for 13 h.
+    assert [row["n_valid_days"] for row in usual] == [row["n_days"] for row in usual]
+    assert [row["n_valid_days"] for row in strict] == [0, 0]
+    assert [row["wear_min_mean"] for row in strict] == [row["wear_min_mean"] for row in usual]
 
 
 def test_enrolling_a_user_later_repairs_the_past(settings: Settings) -> None:
