@@ -210,8 +210,10 @@ def list_(form: Annotated[Format, typer.Option("--format", help="How the rows ar
     from qol_dagster.results import rendered
 
     everyone = _id_map(_settings(existing=True)).list()
-    rows = [(one.participant_id, one.status, one.updated_at) for one in everyone]
+    rows = [(one.participant_id, one.status, one.updated_at) for one in everyone if one.status != "pending"]
     typer.echo(rendered(("participant_id", "status", "updated_at"), rows, form, _width()), nl=False)
+    if pending := len(everyone) - len(rows):
+        _note(f"{pending} Garmin users push data and are not enrolled; it is kept and counts for nobody")
 
 
 @participants.command()

@@ -16,8 +16,10 @@ from qol_dagster.resources.catalogue import query
 from qol_dagster.resources.id_map import IdMap
 from qol_dagster.results import rendered
 from qol_dagster.runs import materialize_weeks
+from qol_ingest.id_map import SqliteIdMap
+from qol_ingest.queues import DirectoryQueue
 from qol_ingest.server import LocalWebhook
-from qol_ingest.stores import DirectoryStore
+from qol_ingest.stores import DirectoryStore, NotifyingStore
 from qol_ingest.webhook import Receiver
 
 if TYPE_CHECKING:
@@ -64,8 +66,10 @@ def run_demo(
 
 
 def local_webhook(settings: Settings, host: str = "127.0.0.1", port: int = 0) -> LocalWebhook:
-    """The receiver over this QOL_HOME's lake."""
-    receiver = Receiver(DirectoryStore(settings.lake_dir), webhook_secret(settings), settings.garmin_client_id)
+    """The receiver over this QOL_HOME's lake. What the puller works off is announced in `arrivals`."""
+    store = NotifyingStore(DirectoryStore(settings.lake_dir), DirectoryQueue(settings.arrivals_dir))
+    people = SqliteIdMap(settings.id_map_path)
+    receiver = Receiver(store, webhook_secret(settings), settings.garmin_client_id, id_map=people)
     return LocalWebhook(receiver, host=host, port=port)
 
 

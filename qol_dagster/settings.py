@@ -54,6 +54,11 @@ class Settings:
         return self.home / "user_id_map.sqlite"
 
     @property
+    def arrivals_dir(self) -> Path:
+        """The queue of pings and lifecycle events that are to be worked off."""
+        return self.home / "arrivals"
+
+    @property
     def dagster_home(self) -> Path:
         """Dagster's own home: runs, schedules, events."""
         return self.home / "dagster"

@@ -64,6 +64,7 @@ class Parsed:
     """What a body holds. Every line is one JSON object without a line break.
 
     `daily` maps an ISO date to the raw lines of that date. `rejects` are lines {"reason", "_summary_type", "value"}.
+    `users` are the Garmin user ids of what was kept.
     With `whole_body_reason` the body could not be read at all and everything else is empty.
     """
 
@@ -72,6 +73,7 @@ class Parsed:
     lifecycle: tuple[str, ...] = ()
     pings: tuple[str, ...] = ()
     rejects: tuple[str, ...] = ()
+    users: frozenset[str] = field(default=frozenset(), repr=False)
     whole_body_reason: str | None = None
 
     @property
@@ -298,6 +300,7 @@ def _sorted(scanner: _Scanner, ingest_id: str, received_at: datetime) -> Parsed:
     lifecycle: list[str] = []
     pings: list[str] = []
     rejects: list[str] = []
+    users: set[str] = set()
     today = receipt_date(received_at)
     rest = f',"_received_at":"{_timestamp(received_at)}","_ingest_id":"{ingest_id}"'
     for entry in scanner.entries():
@@ -306,6 +309,9 @@ def _sorted(scanner: _Scanner, ingest_id: str, received_at: datetime) -> Parsed:
             rejects.append(_reject_line(entry, reason))
             continue
         line = _line(entry, rest)
+        user = entry.value.get("userId")
+        if isinstance(user, str) and user.strip():
+            users.add(user)
         if entry.summary_type in LIFECYCLE_TYPES:
             lifecycle.append(line)
         elif "callbackURL" in entry.value:
@@ -314,7 +320,7 @@ def _sorted(scanner: _Scanner, ingest_id: str, received_at: datetime) -> Parsed:
             own = _own_date(entry.value, entry.summary_type) or today
             daily[own.isoformat()].append(line)
     by_date = {day: tuple(lines) for day, lines in daily.items()}
-    return Parsed(ingest_id, by_date, tuple(lifecycle), tuple(pings), tuple(rejects))
+    return Parsed(ingest_id, by_date, tuple(lifecycle), tuple(pings), tuple(rejects), frozenset(users))
 
 
 def _timestamp(moment: datetime) -> str:

@@ -1,7 +1,7 @@
 """Where the receiver puts what it takes: a directory or an S3 bucket, both of which never overwrite.
 
-Belongs here: writing one object whole or not at all, and only if its key is new. What is written, and under which
-key, belongs elsewhere.
+Belongs here: writing one object whole or not at all, and only if its key is new; reading it; telling of it. What is
+written, and under which key, belongs elsewhere.
 """
 
 from __future__ import annotations
@@ -10,10 +10,12 @@ import contextlib
 import os
 import re
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
+
+from qol_ingest.queues import Queue, QueueError, announcement
 
 _KEY = re.compile(r"[A-Za-z0-9_=-][A-Za-z0-9_=.-]*(?:/[A-Za-z0-9_=-][A-Za-z0-9_=.-]*)*")
 
@@ -30,6 +32,9 @@ class Store(Protocol):
 
         Whole or not at all, and safe on disk when it returns. Raises StoreError.
         """
+
+    def get(self, key: str) -> bytes | None:
+        """What lies under `key`, or None. Raises StoreError if that cannot be told."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,15 @@ class DirectoryStore:
         except OSError as error:
             raise StoreError(f"{self.root} could not be written: {error.strerror or type(error).__name__}") from error
 
+    def get(self, key: str) -> bytes | None:
+        """See `Store`."""
+        try:
+            return (self.root / _checked(key)).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise StoreError(f"{self.root} could not be read: {error.strerror or type(error).__name__}") from error
+
 
 @dataclass(frozen=True)
 class S3Store:
@@ -56,6 +70,7 @@ class S3Store:
 
     bucket: str
     prefix: str = ""
+    client: Any = field(default=None, repr=False)
 
     def put_new(self, key: str, content: bytes) -> bool:
         """See `Store`. Two writers of one key at a time: one of them may get a StoreError and should try again."""
@@ -73,13 +88,56 @@ class S3Store:
             raise StoreError(f"s3://{self.bucket} could not be written: {type(error).__name__}") from error
         return True
 
+    def get(self, key: str) -> bytes | None:
+        """See `Store`."""
+        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+
+        try:
+            answer = self._client.get_object(Bucket=self.bucket, Key=f"{self.prefix}{_checked(key)}")
+            return bytes(answer["Body"].read())
+        except ClientError as error:
+            code = str(error.response.get("Error", {}).get("Code", "unknown"))
+            if code in ("NoSuchKey", "404"):
+                return None
+            raise StoreError(f"s3://{self.bucket} refused a read: {code}") from error
+        except (BotoCoreError, OSError) as error:
+            raise StoreError(f"s3://{self.bucket} could not be read: {type(error).__name__}") from error
+
     @cached_property
     def _client(self) -> Any:
+        if self.client is not None:
+            return self.client
         import boto3  # noqa: PLC0415
         from botocore.config import Config  # noqa: PLC0415
 
-        patience = Config(connect_timeout=2, read_timeout=5, retries={"total_max_attempts": 2, "mode": "standard"})
+        patience = Config(connect_timeout=1, read_timeout=4, retries={"total_max_attempts": 2, "mode": "standard"})
         return boto3.session.Session().client("s3", config=patience)
+
+
+@dataclass(frozen=True)
+class NotifyingStore:
+    """A store that tells a queue of new objects, as S3 does on AWS: locally, the puller hears of its work by this.
+
+    An object that is there already is told of again: the writer may have been killed before it could say so.
+    """
+
+    store: Store
+    queue: Queue
+    prefixes: tuple[str, ...] = ("raw/pings/", "raw/lifecycle/")
+
+    def put_new(self, key: str, content: bytes) -> bool:
+        """See `Store`."""
+        new = self.store.put_new(key, content)
+        if key.startswith(self.prefixes):
+            try:
+                self.queue.send(announcement(key))
+            except QueueError as error:
+                raise StoreError(str(error)) from error
+        return new
+
+    def get(self, key: str) -> bytes | None:
+        """See `Store`."""
+        return self.store.get(key)
 
 
 def _checked(key: str) -> str:

@@ -7,7 +7,10 @@ records belongs in `records`, writing in `stores`. Processing never happens here
     GET /health             200
 
 Answers. 200 says that a body is kept: as raw lines, or in quarantine if it can never be read, since Garmin would
-send it again for days. Only 503 makes Garmin send again.
+send it again for days; in the store, or in the spill queue while the store fails. Only 503 makes Garmin send again.
+
+Time. Garmin waits 30 s. Every client has short timeouts, and nothing is begun at the store, the queue or the id map
+once its share of the time is used, so an answer is there in time with all of them hanging.
 
 Redelivery. Keys are made of the body's hash and are never overwritten, so the same body again changes nothing; the
 first receipt counts, and a late redelivery of an old push cannot overtake a newer one. One case is left: records
@@ -15,6 +18,9 @@ without any date lie under the date of receipt, so the same body received again 
 file. The file of the receipt date is therefore written last: as long as Garmin is asked to send again, it is not
 there. It takes a lost answer over midnight, for a record without any date, to have one twice; quarantined bodies and
 pings may be there twice in that case too, which does no harm.
+
+Users. Whoever is in a body for the first time is noted as pending in the id map, after everything is safe; what fails
+there fails alone, and no record is linked to anybody here.
 
 Nothing that tells people apart is logged: no path, header, id, key or part of a body.
 """
@@ -31,15 +37,20 @@ import logging
 import os
 import time
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from qol_ingest.queues import Queue, QueueError, SqsQueue
 from qol_ingest.records import Parsed, parse_body, receipt_date
+from qol_ingest.spill import drain, spill
 from qol_ingest.stores import DirectoryStore, S3Store, Store, StoreError
+
+if TYPE_CHECKING:
+    from qol_ingest.id_map import IdMap
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +59,8 @@ HEALTH_PATH = "/health"
 LARGEST_BODY_BYTES = 100 * 1024 * 1024
 """Garmin's largest documented body."""
 RETRY_AFTER_S = 60
+STORE_S, ID_MAP_S, SPILL_S = 6.0, 12.0, 18.0
+"""Seconds after the beginning of a request until which something may be begun at each of them."""
 
 Event = Mapping[str, Any]
 Answer = dict[str, Any]
@@ -67,6 +80,9 @@ class Receiver:
     store: Store
     secret: str = field(repr=False)
     client_id: str = field(default="", repr=False)
+    spill: Queue | None = None
+    id_map: IdMap | None = None
+    _told: set[str] = field(default_factory=set, repr=False)
 
     def __post_init__(self) -> None:
         if not self.secret:
@@ -97,22 +113,55 @@ class Receiver:
         begun = time.monotonic()
         parsed = parse_body(body, now)
         try:
-            new = sum([self.store.put_new(key, content) for key, content in _objects(parsed, body, now)])
-        except StoreError as error:
+            new, spilled = self._keep(objects(parsed, body, now), begun)
+        except (StoreError, QueueError) as error:
             log.error("push not stored, %d bytes: %s", len(body), error)  # noqa: TRY400 - a trace may quote data
             headers = {"retry-after": str(RETRY_AFTER_S)}
             return _answer(503, {"error": "not stored, please send again"}, headers)
+        self._note_users(parsed.users, now, begun)
         log.log(
-            logging.WARNING if parsed.rejected else logging.INFO,
-            "push taken: %d bytes, %d records, %d rejected, %d new files, %.0f ms%s",
+            logging.WARNING if parsed.rejected or spilled else logging.INFO,
+            "push taken: %d bytes, %d records, %d rejected, %d new files, %d spilled, %.0f ms%s",
             len(body),
             parsed.stored,
             parsed.rejected,
             new,
+            spilled,
             1000 * (time.monotonic() - begun),
             f", {parsed.whole_body_reason}" if parsed.whole_body_reason else "",
         )
         return _answer(200, {"stored": parsed.stored, "rejected": parsed.rejected})
+
+    def _keep(self, found: Iterable[tuple[str, bytes]], begun: float) -> tuple[int, int]:
+        """Store all objects, and spill from the first on that the store does not take: how many were new, and spilled.
+
+        Raises StoreError or QueueError when an object could be kept in neither.
+        """
+        new = spilled = 0
+        for key, content in found:
+            if not spilled and (self.spill is None or time.monotonic() < begun + STORE_S):
+                try:
+                    new += self.store.put_new(key, content)
+                    continue
+                except StoreError as error:
+                    if self.spill is None:
+                        raise
+                    log.warning("the store fails, spilling: %s", error)
+            assert self.spill is not None
+            spill(self.spill, key, content, until=begun + SPILL_S)
+            spilled += 1
+        return new, spilled
+
+    def _note_users(self, users: frozenset[str], now: datetime, begun: float) -> None:
+        unknown = users - self._told
+        if self.id_map is None or not unknown or time.monotonic() > begun + ID_MAP_S:
+            return
+        try:
+            self.id_map.seen(sorted(unknown), now)
+        except Exception as error:
+            log.error("new users could not be noted: %s", type(error).__name__)  # noqa: TRY400 - it may quote an id
+        else:
+            self._told.update(unknown)
 
 
 def handler(event: Event, _context: object) -> Answer:
@@ -125,15 +174,57 @@ def handler(event: Event, _context: object) -> Answer:
     return receiver.handle(event)
 
 
+def drain_handler(_event: object, _context: object) -> dict[str, int]:
+    """The entry point of the scheduled Lambda that stores what was spilled. Raises what makes Lambda try again."""
+    logging.getLogger("qol_ingest").setLevel(logging.INFO)
+    found = drain(SqsQueue(os.environ["QOL_SPILL_QUEUE_URL"]), _store_of_environment())
+    return {"stored": found.stored, "waiting": found.waiting}
+
+
 @cache
 def _receiver_of_environment() -> Receiver:
     """QOL_BUCKET, or QOL_RAW_DIR: the directory that holds raw/. QOL_WEBHOOK_SECRET, QOL_GARMIN_CLIENT_ID."""
     logging.getLogger("qol_ingest").setLevel(logging.INFO)  # Lambda's root logger starts at WARNING
+    spill_url = os.environ.get("QOL_SPILL_QUEUE_URL", "")
+    return Receiver(
+        _store_of_environment(),
+        os.environ.get("QOL_WEBHOOK_SECRET") or _secret_of_aws(os.environ.get("QOL_WEBHOOK_SECRET_ARN", "")),
+        os.environ.get("QOL_GARMIN_CLIENT_ID", ""),
+        SqsQueue(spill_url) if spill_url else None,
+        _id_map_of_environment(),
+    )
+
+
+def _store_of_environment() -> Store:
     bucket, folder = os.environ.get("QOL_BUCKET", ""), os.environ.get("QOL_RAW_DIR", "")
     if bool(bucket) == bool(folder):
         raise ReceiverError("set either QOL_BUCKET or QOL_RAW_DIR")
-    store: Store = S3Store(bucket) if bucket else DirectoryStore(Path(folder))
-    return Receiver(store, os.environ.get("QOL_WEBHOOK_SECRET", ""), os.environ.get("QOL_GARMIN_CLIENT_ID", ""))
+    return S3Store(bucket) if bucket else DirectoryStore(Path(folder))
+
+
+def _id_map_of_environment() -> IdMap | None:
+    table = os.environ.get("QOL_ID_MAP_TABLE", "")
+    if not table:
+        return None
+    from qol_ingest.id_map_dynamo import DynamoIdMap  # noqa: PLC0415
+
+    return DynamoIdMap(table)
+
+
+def _secret_of_aws(arn: str) -> str:
+    """The webhook's secret out of Secrets Manager. Raises ReceiverError while it cannot be had."""
+    if not arn:
+        return ""
+    import boto3  # noqa: PLC0415
+    from botocore.config import Config  # noqa: PLC0415
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+
+    patience = Config(connect_timeout=1, read_timeout=4, retries={"total_max_attempts": 2, "mode": "standard"})
+    client = boto3.session.Session().client("secretsmanager", config=patience)
+    try:
+        return str(client.get_secret_value(SecretId=arn)["SecretString"])
+    except (BotoCoreError, ClientError, KeyError) as error:
+        raise ReceiverError(f"the webhook's secret cannot be read: {type(error).__name__}") from None
 
 
 def _same(given: str, expected: str) -> bool:
@@ -141,8 +232,8 @@ def _same(given: str, expected: str) -> bool:
     return hmac.compare_digest(given.encode("utf-8", "surrogatepass"), expected.encode("utf-8", "surrogatepass"))
 
 
-def _objects(parsed: Parsed, body: bytes, now: datetime) -> Iterator[tuple[str, bytes]]:
-    """Keys and contents, in the order in which they are stored; see Redelivery above."""
+def objects(parsed: Parsed, body: bytes, now: datetime) -> Iterator[tuple[str, bytes]]:
+    """Keys and contents of a body that was parsed, in the order in which they are stored; see Redelivery above."""
     today, name = receipt_date(now).isoformat(), parsed.ingest_id
     if parsed.whole_body_reason:
         yield f"raw/quarantine/date={today}/{name}.body", body

@@ -40,6 +40,8 @@ def daily_metrics_asset(profile: Profile, options: dict[str, Any]) -> dg.AssetsD
         context: dg.AssetExecutionContext, config: EtlConfig, platform: dg.ResourceParam[Platform]
     ) -> dg.MaterializeResult:
         lake, people, weeks = platform.lake(profile), platform.id_map(), weeks_of(context)
+        if changed := people.replay(lake.lifecycle_lines()):
+            context.log.info("deregistrations and changes of permissions that were not applied before: %d", changed)
         engine_name = None if config.engine == "default" else config.engine
         with platform.engine(engine_name) as engine:
             report = materialize_daily(

@@ -82,6 +82,15 @@ class Lake:
         except Exception as error:
             raise LakeError(f"{self.root}/{item.key} cannot be read: {_reason(error)}") from error
 
+    def lifecycle_lines(self) -> Iterator[str]:
+        """All lines of `raw/lifecycle/`, in the order of the dates of receipt."""
+        try:
+            found = [item["path"] for batch in self.store.list("raw/lifecycle") for item in batch]
+            for key in sorted(key for key in found if _is_raw(key)):
+                yield from bytes(self.store.get(key).bytes()).decode("utf-8", "replace").splitlines()
+        except Exception as error:
+            raise LakeError(f"{self.root}/raw/lifecycle cannot be read: {_reason(error)}") from error
+
     def write_raw(self, day: date, name: str, content: bytes) -> None:
         """Add a raw file to a date. Raw files are never changed: one of that name is left as it is."""
         from obstore.exceptions import AlreadyExistsError  # noqa: PLC0415

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -151,6 +152,20 @@ def test_a_revoked_participant_leaves_the_tables_at_the_next_run_and_stays_raw(s
     assert [row["participant_id"] for row in table(settings)] == ["P1"]
     assert {row["participant_id"] for row in table(settings, "SELECT * FROM db_qol.daily_metrics")} == {"P1"}
     assert {path: path.read_bytes() for path in raw} == raw
+
+
+def test_who_deregisters_at_garmin_leaves_the_tables_at_the_next_run(settings: Settings) -> None:
+    fill(settings)
+    run(settings)
+    leaver, stays = USERS
+    folder = settings.lake_dir / "raw" / "lifecycle" / "date=2099-01-01"
+    folder.mkdir(parents=True)
+    event = {"_summary_type": "deregistrations", "_received_at": "2099-01-01T00:00:00Z", "userId": leaver}
+    (folder / "a.jsonl").write_text(json.dumps(event) + "\n")
+    assert run(settings).weekly_rows == {MONDAY: 1}
+    assert [row["participant_id"] for row in table(settings)] == [USERS[stays]]
+    assert [one.what for one in IdMap(settings.id_map_path).history(USERS[leaver])] == ["active", "deregistered"]
+    assert run(settings).days_recomputed == 0
 
 
 def test_a_week_without_any_data_is_an_empty_partition_and_no_failure(settings: Settings) -> None:

@@ -1,0 +1,375 @@
+"""`user_id_map`: who is enrolled. The only place where a Garmin user id and a participant id stand side by side.
+
+Belongs here: enrolling, revoking, what Garmin tells of its users, and the history of all of it. Local form: one SQLite
+file, safe for several processes.
+
+A user whom nobody has enrolled is `pending`: known to push, and nothing else. Only staff or the user's own consent
+make a pending user a participant; no data is ever linked to a guess.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal, Protocol
+
+list_ = list  # the maps have a method of that name
+Status = Literal["pending", "active", "revoked", "deregistered"]
+
+HEALTH = "HEALTH_EXPORT"
+"""Garmin's permission for a user's health data."""
+
+_COLUMNS = {
+    "garmin_user_id": "TEXT PRIMARY KEY",
+    "participant_id": "TEXT NOT NULL",
+    "status": "TEXT NOT NULL",
+    "created_at": "TEXT NOT NULL",
+    "updated_at": "TEXT NOT NULL",
+    # Later than the first release: an older file gets them when it is next written.
+    "enrolled_at": "TEXT NOT NULL DEFAULT ''",
+    "status_before": "TEXT NOT NULL DEFAULT ''",
+    "status_at": "TEXT NOT NULL DEFAULT ''",
+    "permissions": "TEXT",
+    "permissions_at": "TEXT NOT NULL DEFAULT ''",
+}
+_HISTORY = """
+    CREATE TABLE IF NOT EXISTS user_id_map_history (
+        garmin_user_id TEXT NOT NULL, at TEXT NOT NULL, what TEXT NOT NULL, noted_at TEXT NOT NULL
+    )
+"""
+_PARTICIPANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+CHANCE_LENGTH = 6
+"""Shorter ids (Garmin's have 32 characters) may be part of other text by chance."""
+
+
+class IdMapError(ValueError):
+    """An enrolment cannot be made or changed; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Enrolment:
+    """One row of the map. Times are ISO 8601, UTC; `permissions` is None as long as Garmin told nothing."""
+
+    garmin_user_id: str = field(repr=False)
+    participant_id: str
+    status: Status
+    updated_at: str
+    enrolled_at: str = ""
+    permissions: tuple[str, ...] | None = None
+
+    @property
+    def may_be_used(self) -> bool:
+        """Whether the user's data may be worked with now."""
+        return self.status == "active" and (self.permissions is None or HEALTH in self.permissions)
+
+
+@dataclass(frozen=True)
+class Change:
+    """One line of a user's history, without Garmin's id."""
+
+    at: str
+    what: str
+
+
+class IdMap(Protocol):
+    """The map. Every change is one transaction or conditional write. Raises IdMapError."""
+
+    def add(self, garmin_user_id: str, participant_id: str | None = None) -> str:
+        """Enrol a user, or take one back in, and give the participant id (the next free one by default).
+
+        Doing it twice changes nothing. Several Garmin accounts may belong to one participant.
+        """
+
+    def enrol(self, users: Iterable[str]) -> int:
+        """Enrol many users under the next free participant ids, all or none; gives their number."""
+
+    def import_rows(self, rows: Iterable[tuple[str, str]]) -> int:
+        """Enrol many (garmin_user_id, participant_id), all or none; gives their number."""
+
+    def revoke(self, participant_id: str) -> int:
+        """Stop using the data of a participant from the next run on; gives the number of accounts concerned."""
+
+    def list(self) -> list_[Enrolment]:
+        """All users by participant id, pending ones first."""
+
+    def get(self, garmin_user_id: str) -> Enrolment | None:
+        """One user."""
+
+    def seen(self, users: Iterable[str], at: datetime) -> int:
+        """Note users that pushed: unknown ones become pending. Gives how many those are."""
+
+    def deregister(self, garmin_user_id: str, at: datetime) -> bool:
+        """The user has left at Garmin. False if nothing changes: unknown, or enrolled again since then."""
+
+    def reinstate(self, garmin_user_id: str, at: datetime) -> bool:
+        """Take a deregistration back that was none. False if nothing changes."""
+
+    def change_permissions(self, garmin_user_id: str, permissions: Sequence[str], at: datetime) -> bool:
+        """What the user allows since `at` by Garmin's clock. False if something later is known."""
+
+    def history(self, participant_id: str) -> Sequence[Change]:
+        """What became of a participant's accounts, first to last."""
+
+
+@dataclass(frozen=True)
+class SqliteIdMap:
+    """The map in a SQLite file; a missing file is an empty map."""
+
+    path: Path
+
+    def add(self, garmin_user_id: str, participant_id: str | None = None) -> str:
+        """See `IdMap`."""
+        with self._write() as database:
+            return _add(database, garmin_user_id, participant_id, _free_ids(database))
+
+    def enrol(self, users: Iterable[str]) -> int:
+        """See `IdMap`."""
+        with self._write() as database:
+            free = _free_ids(database)
+            return sum(bool(_add(database, user, None, free)) for user in users)
+
+    def import_rows(self, rows: Iterable[tuple[str, str]]) -> int:
+        """See `IdMap`."""
+        done = 0
+        with self._write() as database:
+            for user, participant in rows:
+                try:
+                    check_participant(participant.strip(), user)
+                    _add(database, user, participant, _free_ids(database))
+                except IdMapError as error:
+                    raise IdMapError(f"entry {done + 1}: {error}; nobody was enrolled") from error
+                done += 1
+        return done
+
+    def list(self) -> list_[Enrolment]:
+        """See `IdMap`."""
+        return self._read("SELECT * FROM user_id_map ORDER BY participant_id, garmin_user_id")
+
+    def get(self, garmin_user_id: str) -> Enrolment | None:
+        """See `IdMap`."""
+        found = self._read("SELECT * FROM user_id_map WHERE garmin_user_id = ?", garmin_user_id)
+        return found[0] if found else None
+
+    def revoke(self, participant_id: str) -> int:
+        """See `IdMap`."""
+        now = _now()
+        with self._write() as database:
+            users = _users_of(database, participant_id)
+            for user in users:
+                _set_status(database, user, "revoked", now)
+        if not users:
+            raise IdMapError(f"there is no participant {participant_id}; `qol participants list` shows who there is")
+        return len(users)
+
+    def seen(self, users: Iterable[str], at: datetime) -> int:
+        """See `IdMap`."""
+        with self._write() as database:
+            return sum(_pending(database, user, _text(at)) for user in users)
+
+    def deregister(self, garmin_user_id: str, at: datetime) -> bool:
+        """See `IdMap`."""
+        with self._write() as database:
+            row = _row(database, garmin_user_id)
+            if row is None or row["status"] == "deregistered" or _text(at) < row["status_at"]:
+                return False
+            _set_status(database, garmin_user_id, "deregistered", _text(at))
+            return True
+
+    def reinstate(self, garmin_user_id: str, at: datetime) -> bool:
+        """See `IdMap`."""
+        with self._write() as database:
+            row = _row(database, garmin_user_id)
+            if row is None or row["status"] != "deregistered":
+                return False
+            _set_status(database, garmin_user_id, row["status_before"] or "pending", _text(at))
+            return True
+
+    def change_permissions(self, garmin_user_id: str, permissions: Sequence[str], at: datetime) -> bool:
+        """See `IdMap`. Of two changes at the same second, the one that came later counts."""
+        with self._write() as database:
+            _pending(database, garmin_user_id, _text(at))
+            row = _row(database, garmin_user_id)
+            kept = json.dumps(sorted(set(permissions)))
+            if row is None or _text(at) < row["permissions_at"]:
+                return False
+            database.execute(
+                "UPDATE user_id_map SET permissions = ?, permissions_at = ?, updated_at = ? WHERE garmin_user_id = ?",
+                (kept, _text(at), _now(), garmin_user_id),
+            )
+            if kept == row["permissions"]:  # said again: what is older than this must still not count
+                return False
+            allowed = ", ".join(sorted(set(permissions))) or "nothing"
+            _note(database, garmin_user_id, _text(at), f"permissions: {allowed}")
+            return True
+
+    def history(self, participant_id: str) -> Sequence[Change]:
+        """See `IdMap`."""
+        if not self.path.exists():
+            return []
+        with self._write() as database:
+            rows = database.execute(
+                "SELECT at, what FROM user_id_map_history JOIN user_id_map USING (garmin_user_id) "
+                "WHERE participant_id = ? ORDER BY noted_at, user_id_map_history.rowid",
+                (participant_id,),
+            ).fetchall()
+        return [Change(row["at"], row["what"]) for row in rows]
+
+    def _read(self, sql: str, *values: str) -> list_[Enrolment]:
+        if not self.path.exists():
+            return []
+        with closing(self._connect()) as database:
+            if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'user_id_map'").fetchone():
+                return []  # the first change was called off
+            return [_enrolment(row) for row in database.execute(sql, values)]
+
+    @contextmanager
+    def _write(self) -> Iterator[sqlite3.Connection]:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with closing(self._connect()) as database:
+            self.path.chmod(0o600)
+            database.execute("BEGIN IMMEDIATE")
+            try:
+                _make_tables(database)
+                yield database
+            except BaseException:
+                database.rollback()
+                raise
+            database.commit()
+
+    def _connect(self) -> sqlite3.Connection:
+        try:
+            database = sqlite3.connect(self.path, timeout=30, isolation_level=None)
+            database.execute("PRAGMA schema_version")
+        except sqlite3.Error as error:
+            raise IdMapError(f"the id map {self.path} cannot be opened: {error}") from error
+        database.row_factory = sqlite3.Row
+        return database
+
+
+def check_participant(participant: str, user: str) -> None:
+    """Raise IdMapError if a participant id cannot be one, or gives the Garmin user id away."""
+    if not _PARTICIPANT.fullmatch(participant):
+        raise IdMapError(
+            f"{participant!r} cannot be a participant id: letters, digits, - and _, at most 64, are allowed"
+        )
+    if tells_user(participant, user):
+        raise IdMapError("a participant id must not hold the Garmin user id; choose another")
+
+
+def tells_user(text: str, garmin_user_id: str) -> bool:
+    """Whether a text gives a Garmin user id away: it is the id, or holds one long enough not to be there by chance."""
+    text, user = text.lower(), garmin_user_id.lower()
+    return text == user or (len(user) >= CHANCE_LENGTH and user in text)
+
+
+def _make_tables(database: sqlite3.Connection) -> None:
+    declared = ", ".join(f"{name} {type_}" for name, type_ in _COLUMNS.items())
+    database.execute(f"CREATE TABLE IF NOT EXISTS user_id_map ({declared})")
+    database.execute(_HISTORY)
+    there = {row["name"] for row in database.execute("PRAGMA table_info(user_id_map)")}
+    for name in _COLUMNS.keys() - there:
+        database.execute(f"ALTER TABLE user_id_map ADD COLUMN {name} {_COLUMNS[name]}")
+    if "enrolled_at" not in there:
+        database.execute("UPDATE user_id_map SET enrolled_at = created_at, status_at = updated_at")
+
+
+def _enrolment(row: sqlite3.Row) -> Enrolment:
+    kept = dict(row)
+    permissions = kept.get("permissions")
+    return Enrolment(
+        kept["garmin_user_id"],
+        kept["participant_id"],
+        kept["status"],
+        kept["updated_at"],
+        kept.get("enrolled_at", kept["created_at"]),
+        None if permissions is None else tuple(json.loads(permissions)),
+    )
+
+
+def _row(database: sqlite3.Connection, user: str) -> sqlite3.Row | None:
+    found: sqlite3.Row | None = database.execute(
+        "SELECT * FROM user_id_map WHERE garmin_user_id = ?", (user,)
+    ).fetchone()
+    return found
+
+
+def _users_of(database: sqlite3.Connection, participant: str) -> list[str]:
+    rows = database.execute("SELECT garmin_user_id FROM user_id_map WHERE participant_id = ?", (participant,))
+    return [row[0] for row in rows] if participant else []
+
+
+def _add(database: sqlite3.Connection, user: str, participant: str | None, free: Iterator[str]) -> str:
+    user = user.strip()
+    if not user:
+        raise IdMapError("a Garmin user id is needed, and this one is empty")
+    row = _row(database, user)
+    known = row["participant_id"] if row else ""
+    wanted = participant.strip() if participant else (known or next(free))
+    check_participant(wanted, user)
+    if known and known != wanted:
+        raise IdMapError(f"this Garmin user is enrolled as {known} already; revoke {known} or leave it as it is")
+    now = _now()
+    if row is None:
+        _insert(database, user, now)
+    if row is None or row["status"] != "active":
+        database.execute(
+            "UPDATE user_id_map SET participant_id = ?, "
+            "enrolled_at = CASE enrolled_at WHEN '' THEN ? ELSE enrolled_at END WHERE garmin_user_id = ?",
+            (wanted, now, user),
+        )
+        _set_status(database, user, "active", now)
+    return wanted
+
+
+def _pending(database: sqlite3.Connection, user: str, at: str) -> bool:
+    if _row(database, user) is not None:
+        return False
+    _insert(database, user, at)
+    _note(database, user, at, "pending")
+    return True
+
+
+def _insert(database: sqlite3.Connection, user: str, at: str) -> None:
+    database.execute(
+        "INSERT INTO user_id_map (garmin_user_id, participant_id, status, created_at, updated_at) "
+        "VALUES (?, '', 'pending', ?, ?)",
+        (user, at, at),
+    )
+
+
+def _set_status(database: sqlite3.Connection, user: str, status: str, at: str) -> None:
+    changed = database.execute(
+        "UPDATE user_id_map SET status_before = status, status = ?, status_at = ?, updated_at = ? "
+        "WHERE garmin_user_id = ? AND status <> ?",
+        (status, at, _now(), user, status),
+    ).rowcount
+    if changed:
+        _note(database, user, at, status)
+
+
+def _note(database: sqlite3.Connection, user: str, at: str, what: str) -> None:
+    database.execute("INSERT INTO user_id_map_history VALUES (?, ?, ?, ?)", (user, at, what, _now()))
+
+
+def _free_ids(database: sqlite3.Connection) -> Iterator[str]:
+    """P0001 and so on, from behind the last one that is taken."""
+    (last,) = database.execute(
+        "SELECT max(CAST(substr(participant_id, 2) AS INTEGER)) FROM user_id_map WHERE participant_id GLOB 'P[0-9]*'"
+    ).fetchone()
+    for number in itertools.count((last or 0) + 1):
+        yield f"P{number:04d}"
+
+
+def _text(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds")
+
+
+def _now() -> str:
+    return _text(datetime.now(UTC))
