@@ -68,14 +68,19 @@ def demo(
 
 
 @app.command()
-def doctor() -> None:
+def doctor(
+    webhook_url: Annotated[
+        str, typer.Option("--webhook", metavar="URL", help="Send a test push to this URL and follow it to raw/.")
+    ] = "",
+) -> None:
     """Look over this installation and say what is missing and what to do."""
-    from qol_dagster.doctor import examine
+    from qol_dagster.doctor import examine, follow_push
 
-    findings = examine()
-    for one in findings:
+    failed = False
+    for one in follow_push(_settings(existing=True), webhook_url) if webhook_url else examine():
         typer.echo(f"{one.state:<5} {one.what}: {one.found}" + (f". {one.advice}" if one.advice else ""))
-    if any(one.state == "FAIL" for one in findings):
+        failed |= one.state == "FAIL"
+    if failed:
         raise typer.Exit(1)
 
 

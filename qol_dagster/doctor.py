@@ -5,15 +5,24 @@ Belongs here: one function for each thing looked at. Nothing is changed.
 
 from __future__ import annotations
 
+import hashlib
+import http.client
 import importlib.util
+import json
 import os
+import secrets
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Literal
+from urllib.parse import SplitResult, urlsplit
+from zoneinfo import ZoneInfo
 
+from qol_dagster.metrics.fields import TEST_TYPE
 from qol_dagster.resources.id_map import IdMap
 from qol_dagster.resources.storage import Lake
 from qol_dagster.settings import Settings, SettingsError, load_settings
@@ -53,6 +62,71 @@ def examine() -> list[Finding]:
         except Exception as error:
             findings.append(Finding("FAIL", what, " ".join(str(error).split())))
     return findings
+
+
+def follow_push(settings: Settings, url: str, *, wait_s: float = 30.0) -> Iterator[Finding]:
+    """Send a test push through a webhook and follow it to this installation's raw files.
+
+    The push says that it is a test, names nobody, and is counted nowhere. `url` is the one Garmin is given.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or not url.isascii():
+        yield Finding("FAIL", "webhook", "that is no URL", "Give the URL that Garmin is given, with its secret")
+        return
+    if parts.scheme == "http" and parts.hostname not in ("127.0.0.1", "localhost", "::1"):
+        yield Finding("note", "webhook", "the URL is not https", "Garmin sends health data: put TLS in front of it")
+    wrong = parts._replace(path=f"{parts.path.rpartition('/')[0]}/{secrets.token_urlsafe(32)}")
+    status = _post(wrong, b"{}", settings)
+    if status == 403:
+        yield Finding("ok", "webhook", "a wrong secret is refused")
+    else:
+        advice = "Anybody could send data" if status == 200 else "Check the address and that the receiver runs"
+        yield Finding("FAIL", "webhook", f"a wrong secret is answered {status} and not 403", advice)
+        return
+    body = json.dumps({TEST_TYPE: [{"test": secrets.token_hex(16)}]}).encode()
+    begun = time.monotonic()
+    status = _post(parts, body, settings)
+    if status != 200:
+        mistaken = "The secret is wrong, or QOL_GARMIN_CLIENT_ID is not the receiver's"
+        advice = mistaken if status == 403 else "See the receiver's log"
+        yield Finding("FAIL", "webhook", f"the test push is answered {status} and not 200", advice)
+        return
+    answered_s = time.monotonic() - begun
+    yield Finding("ok", "webhook", f"the test push is answered 200 after {answered_s:.2f} s")
+    name = f"{hashlib.sha256(body).hexdigest()}.jsonl"
+    while not (key := _key_of(settings, name)):
+        if time.monotonic() > begun + wait_s:
+            advice = "Is this the QOL_HOME that the receiver writes to? If it spills, look at its store"
+            yield Finding("FAIL", "webhook", f"the test push is not in raw/ after {wait_s:.0f} s", advice)
+            return
+        time.sleep(0.2)
+    yield Finding("ok", "webhook", f"the test push lies in {key} after {time.monotonic() - begun:.2f} s")
+
+
+def _post(url: SplitResult, body: bytes, settings: Settings) -> int | str:
+    """The answer's status, or what went wrong. Neither holds the secret."""
+    kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
+    headers = {"content-type": "application/json"}
+    if settings.garmin_client_id:
+        headers["garmin-client-id"] = settings.garmin_client_id
+    connection = kind(url.hostname or "", url.port, timeout=30)
+    try:
+        connection.request("POST", url.path or "/", body, headers)
+        return connection.getresponse().status
+    except (OSError, http.client.HTTPException) as error:
+        return type(error).__name__
+    finally:
+        connection.close()
+
+
+def _key_of(settings: Settings, name: str) -> str | None:
+    """Where the file of that name lies, under today's date or that of a clock that differs from ours."""
+    lake = Lake.local(settings.lake_dir)
+    for day in (_today() + timedelta(days=number) for number in (0, -1, 1)):
+        for item in lake.raw_objects(day):
+            if item.key.endswith(f"/{name}"):
+                return item.key
+    return None
 
 
 def _python(_settings: Settings) -> Iterator[Finding]:
@@ -126,6 +200,10 @@ def _dagster(settings: Settings) -> Iterator[Finding]:
     yield Finding(
         "ok", "dagster home", f"{settings.dagster_home}" + ("" if config.exists() else ", made at the first run")
     )
+
+
+def _today() -> date:
+    return datetime.now(UTC).astimezone(ZoneInfo("Asia/Tokyo")).date()
 
 
 _LOOKS: dict[str, Callable[[Settings], Iterator[Finding]]] = {

@@ -27,6 +27,7 @@ from qol_dagster.metrics.fields import (
     KNOWN_TYPES,
     MEASURED_TYPES,
     NESTED,
+    TEST_TYPE,
     TYPE_ALIASES,
     records_schema,
 )
@@ -124,7 +125,7 @@ def classified(records: ir.Table) -> ir.Table:
     state: unreadable (no JSON object, or no user), misfiled (its own date is not its folder's), unmapped, revoked,
     or usable.
     """
-    lines = records.drop(*LISTS)
+    lines = records.filter(records.summary_type.fill_null("") != TEST_TYPE).drop(*LISTS)
     lines = lines.mutate(type=lines.summary_type.substitute(TYPE_ALIASES))
     lines = lines.mutate(own_day=_own_day(lines))
     people = participants_table()

@@ -167,6 +167,9 @@ KNOWN_TYPES: tuple[str, ...] = (
 NESTED: tuple[Kind, ...] = ("samples", "intervals", "spans")
 """The kinds of which a field holds many values."""
 
+TEST_TYPE = "qolTest"
+"""The summary type of `qol doctor --webhook`'s test push: such a line is nobody's data and is counted nowhere."""
+
 _IBIS_TYPES: dict[Kind, str] = {
     "number": "float64",
     "text": "string",

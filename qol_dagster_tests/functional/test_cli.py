@@ -17,7 +17,10 @@ from pathlib import Path
 import pytest
 
 from qol_dagster.cli import run
+from qol_dagster.demo import local_webhook
+from qol_dagster.doctor import follow_push
 from qol_dagster.resources.id_map import IdMap
+from qol_dagster.resources.storage import Lake
 from qol_dagster.settings import Settings
 from qol_dagster_tests.lakes import MONDAY, record, worn, write_raw
 
@@ -209,6 +212,44 @@ def test_the_doctor_says_what_is_there_and_what_is_missing(qol: Qol, settings: S
     said = qol("doctor")
     assert "weeks: 1, 2026-11-16 to 2026-11-16" in said.out
     assert USER not in said.out
+
+
+def test_the_doctor_follows_a_test_push_to_raw_where_it_is_nobody_s_data(qol: Qol, settings: Settings) -> None:
+    with local_webhook(settings) as server:
+        said = qol("doctor", "--webhook", server.url)
+        assert [line.split(":")[0] for line in said.out.splitlines()] == ["ok    webhook"] * 3
+        assert re.search(r"lies in raw/daily/date=\d{4}-\d\d-\d\d/[0-9a-f]{64}\.jsonl after", said.out)
+        secret = server.url.rpartition("/")[2]
+        assert secret not in said.out + said.err
+    (file,) = settings.lake_dir.glob("raw/daily/*/*.jsonl")
+    # The day is not over, so what the weekly job makes of such a line is looked at under a day of the past.
+    write_raw(settings.lake_dir, MONDAY, [file.read_bytes().strip(), record("dailies", USER, MONDAY)])
+    IdMap(settings.id_map_path).add(USER)
+    assert qol("materialize", "--week", "2026-11-16").out == "2026-11-16  participants: 1\n"
+    notes = Lake.local(settings.lake_dir).partition_metadata("daily", MONDAY)
+    assert notes is not None
+    assert (notes["counts"]["lines"], notes["counts"]["unreadable"], notes["counts"]["misfiled"]) == (1, 0, 0)
+
+
+def test_the_doctor_says_what_is_wrong_with_a_webhook(qol: Qol, settings: Settings, tmp_path: Path) -> None:
+    elsewhere = Settings(home=tmp_path / "elsewhere")
+    with local_webhook(elsewhere) as server:
+        url = server.url
+        said = qol("doctor", "--webhook", f"{server.base_url}/garmin/no-secret-of-this-one")
+        assert said.code == 1
+        assert "answered 403 and not 200. The secret is wrong" in said.out
+    said = qol("doctor", "--webhook", url)
+    assert (said.code, url.rpartition("/")[2] in said.out) == (1, False)
+    assert "ConnectionRefusedError" in said.out
+    assert qol("doctor", "--webhook", "ftp://x/y").code == 1
+    assert "the URL is not https" in next(iter(follow_push(settings, "http://nobody.invalid/garmin/x"))).found
+
+
+def test_a_push_that_arrives_elsewhere_is_missed(settings: Settings, tmp_path: Path) -> None:
+    with local_webhook(Settings(home=tmp_path / "elsewhere")) as server:
+        last = list(follow_push(settings, server.url, wait_s=0.3))[-1]
+    assert last.state == "FAIL"
+    assert "not in raw/" in last.found
 
 
 @pytest.mark.parametrize("arguments", ["", "--help", "materialize --help", "participants --help", "raw refile --help"])
