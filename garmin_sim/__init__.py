@@ -6,6 +6,7 @@ HTTP client; the first use of a name does.
     sim = garmin_sim.Simulation(participants=20, weeks=8, seed=1)
     garmin_sim.push(sim, "http://127.0.0.1:8321/secret")     # as Garmin would, over HTTP
     garmin_sim.write_lake(sim, Path("lake"))                 # as the receiver would have stored it
+    with garmin_sim.GarminCloud(sim) as cloud: ...           # all of Garmin's side: OAuth, backfill, pings
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from garmin_sim.cloud import GarminCloud
+    from garmin_sim.consent import TokenPair
+    from garmin_sim.faults import Faults
     from garmin_sim.lake import LakeReport, write_lake
     from garmin_sim.pusher import PushError, PushReport, push
     from garmin_sim.simulation import Delivery, Simulation
@@ -22,10 +26,13 @@ if TYPE_CHECKING:
 __all__ = [
     "TRAPS",
     "Delivery",
+    "Faults",
+    "GarminCloud",
     "LakeReport",
     "PushError",
     "PushReport",
     "Simulation",
+    "TokenPair",
     "push",
     "write_lake",
 ]
@@ -33,11 +40,14 @@ __all__ = [
 _HOMES = {
     "TRAPS": "traps",
     "Delivery": "simulation",
+    "Faults": "faults",
+    "GarminCloud": "cloud",
     "Simulation": "simulation",
     "LakeReport": "lake",
     "write_lake": "lake",
     "PushError": "pusher",
     "PushReport": "pusher",
+    "TokenPair": "consent",
     "push": "pusher",
 }
 

@@ -5,8 +5,10 @@ Belongs here: options, progress and messages. Results go to stdout, everything e
 
 from __future__ import annotations
 
+import logging
 import sys
-from contextlib import contextmanager
+import time
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path  # typer reads the annotations
 from typing import TYPE_CHECKING, Annotated
@@ -75,6 +77,35 @@ def lake(
 
 
 @app.command()
+def cloud(
+    *,
+    to: Annotated[str, typer.Option(help="The URL that takes pushes, as the receiver printed it.")],
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="The port to listen on; 0 takes a free one.")] = 8322,
+    client_id: Annotated[str, typer.Option(help="The application's client id.")] = "sim-client",
+    client_secret: Annotated[
+        str, typer.Option(envvar="GARMIN_SIM_CLIENT_SECRET", show_default=False, help="The application's secret.")
+    ] = "sim-secret",  # noqa: S107 - it protects nothing
+    participants: Participants = 20,
+    weeks: Weeks = 8,
+    until: Until = None,
+    seed: Seed = 0,
+    traps: Traps = "",
+) -> None:
+    """Run Garmin's side of OAuth, backfill and deregistration on this machine, until interrupted."""
+    sim = _simulation(participants, weeks, until, seed, traps)
+    with _problems_in_one_line():
+        running = garmin_sim.GarminCloud(
+            sim, webhook_url=to, client_id=client_id, client_secret=client_secret, host=host, port=port
+        )
+    with _requests_on_stderr(), running, suppress(KeyboardInterrupt):
+        typer.echo("\n".join([running.base_url, *running.labels()]))
+        sys.stdout.flush()
+        while True:
+            time.sleep(3600)
+
+
+@app.command()
 def users(participants: Participants = 20, seed: Seed = 0) -> None:
     """Print the Garmin user ids, one a line."""
     for user in _simulation(participants, 1, None, seed, "").user_ids():
@@ -104,6 +135,21 @@ def _problems_in_one_line() -> Iterator[None]:
     except (garmin_sim.PushError, OSError) as error:
         typer.echo(f"garmin-sim: {error}", err=True)
         raise typer.Exit(1) from None
+
+
+@contextmanager
+def _requests_on_stderr() -> Iterator[None]:
+    """Each answer of the cloud as a line: the kind of path and the status, nothing secret."""
+    room, handler = logging.getLogger("garmin_sim"), logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    level = room.level
+    room.addHandler(handler)
+    room.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        room.removeHandler(handler)
+        room.setLevel(level)
 
 
 @contextmanager

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from qol_dagster.settings import Settings
+from qol_dagster_tests.log_privacy import confidential, heard, told
 
 
 @pytest.fixture(autouse=True)
@@ -15,6 +17,16 @@ def _no_settings_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith(("QOL_", "DAGSTER_HOME")):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def _no_log_line_tells_a_secret_a_token_or_a_garmin_id(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Of the whole run: whatever a test does, what is logged meanwhile is looked through at its end."""
+    with heard() as lines:
+        yield
+    given_away = told(lines, confidential(request.module))
+    if given_away and not request.node.get_closest_marker("tells_on_purpose"):
+        pytest.fail(f"{len(given_away)} log lines give something away, first: {given_away[0][:500]}")
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """The receiver over plain HTTP on one machine, in place of API Gateway and Lambda.
 
-Belongs here: HTTP in, API Gateway events out to the same `Receiver` that runs in Lambda. Nothing is decided here but
-what API Gateway decides: how large a body may be, and how long a client may take.
+Belongs here: HTTP in, API Gateway events out to the same `Receiver` and `Enrolments` that run in Lambda. Nothing is
+decided here but what API Gateway decides: who gets a path, how large a body may be, how long a client may take.
 """
 
 from __future__ import annotations
@@ -13,30 +13,41 @@ import socket
 import socketserver
 import sys
 import threading
+from collections.abc import Iterable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 from urllib.parse import quote, unquote
 
-from qol_ingest.webhook import LARGEST_BODY_BYTES, PUSH_PATH, Event, Receiver
+from qol_ingest.webhook import LARGEST_BODY_BYTES, PUSH_PATH, Answer, Event, Receiver
 
 log = logging.getLogger(__name__)
 
 CLIENT_TIMEOUT_S = 30.0
+OAUTH_PATH = "/oauth/"
 LAST_REQUESTS_S = 5.0
 """How long a stopping server waits for requests that are under way."""
+
+
+class Handler(Protocol):
+    """What answers requests: a `Receiver`, or `oauth.Enrolments`."""
+
+    def handle(self, event: Event) -> Answer:
+        """Answer one request (API Gateway HTTP API, payload 2.0)."""
 
 
 class LocalWebhook:
     """A server that listens from the start; `with` runs it in the background, `serve_forever` in the foreground.
 
-    Port 0 takes a free one. Raises OSError if the port is taken. What is opened is closed by either way to run it, or
-    by `close`.
+    With an enrolment, that answers everything below /oauth/. Port 0 takes a free one. Raises OSError if the port is
+    taken. What is opened is closed by either way to run it, or by `close`.
     """
 
-    def __init__(self, receiver: Receiver, host: str = "127.0.0.1", port: int = 0) -> None:
-        self._server = _Server((host, port), receiver)
+    def __init__(
+        self, receiver: Receiver, host: str = "127.0.0.1", port: int = 0, enrolment: Handler | None = None
+    ) -> None:
+        self._server = _Server((host, port), receiver, enrolment)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         self._host = host
 
@@ -54,6 +65,15 @@ class LocalWebhook:
     def url(self) -> str:
         """The URL that takes pushes. It holds the secret."""
         return f"{self.base_url}{PUSH_PATH}{quote(self._server.receiver.secret, safe='')}"
+
+    @property
+    def enrolment(self) -> Handler | None:
+        """What answers below /oauth/. It may be set later, since an enrolment has to know the URL."""
+        return self._server.enrolment
+
+    @enrolment.setter
+    def enrolment(self, enrolment: Handler | None) -> None:
+        self._server.enrolment = enrolment
 
     def serve_forever(self) -> None:
         """Answer requests until interrupted, then close."""
@@ -91,8 +111,8 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, address: tuple[str, int], receiver: Receiver) -> None:
-        self.receiver = receiver
+    def __init__(self, address: tuple[str, int], receiver: Receiver, enrolment: Handler | None) -> None:
+        self.receiver, self.enrolment = receiver, enrolment
         self._connections: set[socket.socket] = set()
         self._changed = threading.Condition()
         super().__init__(address, _Handler)
@@ -144,29 +164,39 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             self._send(error.status, {"connection": "close"}, b"")
             return
-        answer = self.server.receiver.handle(self._event(body))
-        self._send(answer["statusCode"], answer["headers"], answer["body"].encode())
+        event = self._event(body)
+        enrolment = self.server.enrolment if event["rawPath"].startswith(OAUTH_PATH) else None
+        answer = (enrolment or self.server.receiver).handle(event)
+        self._send(answer["statusCode"], answer["headers"], answer["body"].encode(), answer.get("cookies", ()))
 
     do_GET = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_POST  # noqa: N815 - names http.server looks for
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
-        """Nothing: request lines hold the secret. The receiver logs what may be known."""
+        """Nothing: request lines hold secrets and codes. Whoever answers logs what may be known."""
 
     def _event(self, body: bytes) -> Event:
-        path = unquote(self.path.partition("?")[0])
+        path, _, query = self.path.partition("?")
+        path = unquote(path)
+        headers = {name.lower(): ",".join(self.headers.get_all(name, [])) for name in self.headers}
+        headers.pop("cookie", None)  # as API Gateway has it: cookies come apart from the other headers
+        cookies = [one.strip() for line in self.headers.get_all("cookie", []) for one in line.split(";")]
         return {
             "version": "2.0",
             "rawPath": path,
-            "headers": {name.lower(): ",".join(self.headers.get_all(name, [])) for name in self.headers},
+            "rawQueryString": query,
+            "cookies": [one for one in cookies if one],
+            "headers": headers,
             "requestContext": {"http": {"method": self.command, "path": path}},
             "body": base64.b64encode(body).decode(),
             "isBase64Encoded": True,
         }
 
-    def _send(self, status: int, headers: dict[str, str], body: bytes) -> None:
+    def _send(self, status: int, headers: dict[str, str], body: bytes, cookies: Iterable[str] = ()) -> None:
         self.send_response(status)
         for name, value in {**headers, "content-length": str(len(body))}.items():
             self.send_header(name, value)
+        for cookie in cookies:
+            self.send_header("set-cookie", cookie)
         self.end_headers()
         self.wfile.write(body)
 

@@ -1,0 +1,439 @@
+"""Who may connect a Garmin account, and the sign-ins that are under way.
+
+Belongs here: entry codes, what is remembered between our page and Garmin's, how often a code may be guessed, and
+where all of it is kept. HTTP belongs in `oauth`, words in `pages`, the tokens in `tokens`.
+
+Entry codes, states and cookies are kept as hashes only, and no Garmin user id comes here at all. An invitation is one
+entry, changed on condition that nobody else changed it meanwhile: that is what lets one of two browsers win.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import re
+import secrets
+import sqlite3
+import time
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+VALID_FOR = timedelta(days=14)
+SIGN_IN_S = 600.0
+"""How long a participant may take on Garmin's pages."""
+CLAIM_S = 60.0
+"""How long linking may take before another browser may use the code; several times what it takes."""
+WRONG_CODES, WRONG_CODES_S = 50, 600.0
+"""So many wrong codes within such a time, from anywhere, and no code is looked at until it is over."""
+_ALPHABET = "23456789ACDEFGHJKMNPQRTVWXY"
+"""16 of these 27 are 76 bits. B, S, U, Z are read as what they look like; 0, 1, I, L, O look like each other."""
+_LOOKS_LIKE = str.maketrans("BSUZ", "85V2")
+_CODE = re.compile(f"[{_ALPHABET}]{{16}}")
+_BETWEEN = re.compile(r"[\s\-\u2010-\u2015\u2212\u30fc_.]+")
+_PARTICIPANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_REMEMBERED_S = 180 * 86_400.0
+"""How long an invitation that is over is still told from one that never was."""
+_TRIES = 20
+
+Refusal = Literal["unknown", "expired", "used", "too many"]
+
+
+class EnrolmentStateError(RuntimeError):
+    """The state could not be read or written; the message says why, and holds nothing of it."""
+
+
+class InvitationError(ValueError):
+    """An entry code cannot be used, and `refusal` says why; or an invitation cannot be made."""
+
+    def __init__(self, message: str, refusal: Refusal = "unknown", retry_after_s: float = 0.0) -> None:
+        super().__init__(message)
+        self.refusal = refusal
+        self.retry_after_s = retry_after_s
+
+
+# -- where it is kept
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A small record; `version` changes with each change."""
+
+    content: Mapping[str, Any]
+    version: int
+
+
+class EnrolmentState(Protocol):
+    """Small records by kind and name, for several processes at a time. Everything raises EnrolmentStateError."""
+
+    def get(self, kind: str, name: str) -> Entry | None:
+        """What is kept, as it is at this moment."""
+
+    def put(self, kind: str, name: str, content: Mapping[str, Any], version: int, keep_until: float) -> bool:
+        """Keep `content` if `version` is what is kept (0: nothing is); False if not.
+
+        From `keep_until` on (seconds since 1970) it may be forgotten.
+        """
+
+    def entries(self, kind: str) -> list[tuple[str, Entry]]:
+        """All names of a kind, with what is kept."""
+
+
+@dataclass(frozen=True)
+class SqliteState:
+    """One SQLite file; a missing one is empty."""
+
+    path: Path
+    clock: Callable[[], float] = time.time
+
+    def get(self, kind: str, name: str) -> Entry | None:
+        """See `EnrolmentState`."""
+        found = self._read("kind = ? AND name = ?", kind, name)
+        return found[0][1] if found else None
+
+    def put(self, kind: str, name: str, content: Mapping[str, Any], version: int, keep_until: float) -> bool:
+        """See `EnrolmentState`."""
+        text = json.dumps(content)
+        with self._database() as database:
+            database.execute("DELETE FROM state WHERE keep_until < ?", (self.clock(),))
+            if version:
+                change = "UPDATE state SET content=?, keep_until=?, version=? WHERE kind=? AND name=? AND version=?"
+                values: tuple[Any, ...] = (text, keep_until, version + 1, kind, name, version)
+            else:
+                change = "INSERT OR IGNORE INTO state (content, keep_until, version, kind, name) VALUES (?, ?, 1, ?, ?)"
+                values = (text, keep_until, kind, name)
+            return database.execute(change, values).rowcount == 1
+
+    def entries(self, kind: str) -> list[tuple[str, Entry]]:
+        """See `EnrolmentState`."""
+        return self._read("kind = ?", kind)
+
+    def _read(self, where: str, *values: str) -> list[tuple[str, Entry]]:
+        if not self.path.exists():
+            return []
+        with self._database() as database:
+            rows = database.execute(f"SELECT name, content, version FROM state WHERE {where} ORDER BY name", values)
+            return [(name, Entry(json.loads(content), version)) for name, content, version in rows]
+
+    @contextmanager
+    def _database(self) -> Iterator[sqlite3.Connection]:
+        try:
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.path.touch(mode=0o600)
+            with closing(sqlite3.connect(self.path, timeout=30, isolation_level=None)) as database:
+                database.execute("BEGIN IMMEDIATE")
+                database.execute(
+                    "CREATE TABLE IF NOT EXISTS state (kind TEXT, name TEXT, content TEXT NOT NULL, "
+                    "version INTEGER NOT NULL, keep_until REAL NOT NULL, PRIMARY KEY (kind, name))"
+                )
+                yield database
+                database.execute("COMMIT")
+        except (sqlite3.Error, OSError) as error:
+            why = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
+            raise EnrolmentStateError(f"{self.path} could not be read or written: {why}") from error
+
+
+@dataclass(frozen=True)
+class DynamoState:
+    """A DynamoDB table with the keys `kind` and `name` (strings); `keep_until` is meant for its time to live."""
+
+    table: str
+    client: Any = None
+
+    def get(self, kind: str, name: str) -> Entry | None:
+        """See `EnrolmentState`."""
+        key = {"kind": {"S": kind}, "name": {"S": name}}
+        answer = self._ask("get_item", Key=key, ConsistentRead=True)
+        return _entry(answer["Item"]) if answer and "Item" in answer else None
+
+    def put(self, kind: str, name: str, content: Mapping[str, Any], version: int, keep_until: float) -> bool:
+        """See `EnrolmentState`."""
+        item = {
+            "kind": {"S": kind},
+            "name": {"S": name},
+            "content": {"S": json.dumps(content)},
+            "version": {"N": str(version + 1)},
+            "keep_until": {"N": str(round(keep_until))},
+        }
+        condition: dict[str, Any] = {
+            "ConditionExpression": "#version = :version" if version else "attribute_not_exists(#version)",
+            "ExpressionAttributeNames": {"#version": "version"},
+        }
+        if version:
+            condition["ExpressionAttributeValues"] = {":version": {"N": str(version)}}
+        return self._ask("put_item", "ConditionalCheckFailedException", Item=item, **condition) is not None
+
+    def entries(self, kind: str) -> list[tuple[str, Entry]]:
+        """See `EnrolmentState`."""
+        found: list[tuple[str, Entry]] = []
+        query: dict[str, Any] = {
+            "KeyConditionExpression": "#kind = :kind",
+            "ExpressionAttributeNames": {"#kind": "kind"},
+            "ExpressionAttributeValues": {":kind": {"S": kind}},
+            "ConsistentRead": True,
+        }
+        while True:
+            answer = self._ask("query", **query)
+            found += [(item["name"]["S"], _entry(item)) for item in answer["Items"]]
+            if not answer.get("LastEvaluatedKey"):
+                return found
+            query["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+
+    def _ask(self, call: str, *expected: str, **arguments: Any) -> Any:
+        """The answer, or None for an error that is expected."""
+        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+
+        try:
+            return getattr(self._client, call)(TableName=self.table, **arguments)
+        except ClientError as error:
+            code = str(error.response.get("Error", {}).get("Code", "unknown"))
+            if code in expected:
+                return None
+            raise EnrolmentStateError(f"DynamoDB table {self.table} refused {call}: {code}") from None
+        except BotoCoreError as error:
+            raise EnrolmentStateError(
+                f"DynamoDB table {self.table} could not be asked: {type(error).__name__}"
+            ) from None
+
+    @cached_property
+    def _client(self) -> Any:
+        if self.client is not None:
+            return self.client
+        import boto3  # noqa: PLC0415
+        from botocore.config import Config  # noqa: PLC0415
+
+        patience = Config(connect_timeout=2, read_timeout=3, retries={"total_max_attempts": 3, "mode": "standard"})
+        return boto3.session.Session().client("dynamodb", config=patience)
+
+
+def _entry(item: Mapping[str, Any]) -> Entry:
+    return Entry(json.loads(item["content"]["S"]), int(item["version"]["N"]))
+
+
+# -- invitations
+
+
+@dataclass(frozen=True)
+class Invitation:
+    """An invitation that is open."""
+
+    participant_id: str
+    invited_at: datetime
+    expires_at: datetime
+
+
+@dataclass(frozen=True)
+class Invitations:
+    """Entry codes: made by staff for one participant, good for one Garmin account, once."""
+
+    state: EnrolmentState
+    clock: Callable[[], float] = time.time
+
+    def invite(self, participant_id: str, valid_for: timedelta = VALID_FOR) -> str:
+        """A new entry code; the participant's older one is void from now on. It cannot be shown a second time.
+
+        Raises InvitationError for an id that cannot be one, EnrolmentStateError.
+        """
+        if not _PARTICIPANT.fullmatch(participant_id):
+            raise InvitationError(
+                f"{participant_id!r} cannot be a participant id: letters, digits, - and _, at most 64, are allowed"
+            )
+        if valid_for <= timedelta():
+            raise InvitationError("an invitation must be valid for some time")
+        code, now = "".join(secrets.choice(_ALPHABET) for _ in range(16)), self.clock()
+        expires_at = now + valid_for.total_seconds()
+        made = {"code": _hash(code), "invited_at": now, "expires_at": expires_at, "claimed_until": 0, "used_at": 0}
+        # In this order: a code whose participant has another one leads nowhere.
+        self.state.put("code", _hash(code), {"participant_id": participant_id}, 0, expires_at + _REMEMBERED_S)
+        self._change(participant_id, lambda _kept: made)
+        return "-".join(code[at : at + 4] for at in range(0, 16, 4))
+
+    def withdraw(self, participant_id: str) -> bool:
+        """Void the participant's open invitation; False if there is none."""
+        return self._change(participant_id, lambda kept: {**kept, "expires_at": 0} if self._is_open(kept) else None)
+
+    def open(self) -> list[Invitation]:
+        """The invitations that can be used, by participant id."""
+        kept = [(name, entry.content) for name, entry in self.state.entries("invitation")]
+        return [
+            Invitation(name, _moment(one["invited_at"]), _moment(one["expires_at"]))
+            for name, one in sorted(kept, key=lambda pair: pair[0])
+            if self._is_open(one)
+        ]
+
+    def find(self, code: str) -> str:
+        """The participant whom a code, as somebody typed it, belongs to. It is not used up by this.
+
+        Raises InvitationError, EnrolmentStateError.
+        """
+        typed = read_code(code)
+        if not typed:
+            raise InvitationError("this is no entry code")
+        self._check_guesses()
+        found = self.state.get("code", _hash(typed))
+        if found is None:
+            self._count_guess()
+            raise InvitationError("this entry code is not known")
+        participant_id = str(found.content["participant_id"])
+        kept = self.state.get("invitation", participant_id)
+        if kept is None or not hmac.compare_digest(str(kept.content["code"]), _hash(typed)):
+            raise InvitationError("there is a newer invitation", "expired")
+        if kept.content["used_at"]:
+            raise InvitationError("this entry code was used already", "used")
+        if not self._is_open(kept.content):
+            raise InvitationError("this entry code has expired", "expired")
+        return participant_id
+
+    def claim(self, sign_in: SignIn) -> bool:
+        """Keep all others from using the code of a sign-in for CLAIM_S; False if another one is just using it.
+
+        A code that expired while its participant was at Garmin is still good. Raises InvitationError for one that was
+        used or made void, EnrolmentStateError.
+        """
+
+        def claimed(kept: Mapping[str, Any]) -> Mapping[str, Any] | None:
+            if kept["code"] != sign_in.code_hash or not kept["expires_at"]:
+                raise InvitationError("there is a newer invitation", "expired")
+            if kept["used_at"]:
+                raise InvitationError("this entry code was used already", "used")
+            now = self.clock()
+            return {**kept, "claimed_until": now + CLAIM_S} if kept["claimed_until"] <= now else None
+
+        return self._change(sign_in.participant_id, claimed)
+
+    def release(self, sign_in: SignIn) -> None:
+        """Give a claimed code back: nothing was linked."""
+        self._change(sign_in.participant_id, _if_same(sign_in, {"claimed_until": 0}))
+
+    def use(self, sign_in: SignIn) -> None:
+        """Use up a claimed code."""
+        self._change(sign_in.participant_id, _if_same(sign_in, {"used_at": self.clock()}))
+
+    def _is_open(self, kept: Mapping[str, Any]) -> bool:
+        return not kept["used_at"] and self.clock() < kept["expires_at"]
+
+    def _change(self, participant_id: str, change: Callable[[Mapping[str, Any]], Mapping[str, Any] | None]) -> bool:
+        """Keep what `change` makes of an invitation, again if somebody else was faster; False if it gives None."""
+        for _ in range(_TRIES):
+            entry = self.state.get("invitation", participant_id)
+            new = change(entry.content if entry else _NO_INVITATION)
+            if new is None:
+                return False
+            version, keep_until = entry.version if entry else 0, self.clock() + _REMEMBERED_S
+            if self.state.put("invitation", participant_id, new, version, max(keep_until, new["expires_at"])):
+                return True
+        raise EnrolmentStateError("an invitation is being changed all the time; try again")
+
+    def _check_guesses(self) -> None:
+        entry = self.state.get("guesses", "all")
+        if entry is None or entry.content["wrong"] < WRONG_CODES:
+            return
+        wait_s = entry.content["since"] + WRONG_CODES_S - self.clock()
+        if wait_s > 0:
+            raise InvitationError("too many wrong entry codes", "too many", wait_s)
+
+    def _count_guess(self) -> None:
+        now = self.clock()
+        for _ in range(_TRIES):
+            entry = self.state.get("guesses", "all")
+            since, wrong = (entry.content["since"], entry.content["wrong"]) if entry else (now, 0)
+            if now >= since + WRONG_CODES_S:
+                since, wrong = now, 0
+            counted = {"since": since, "wrong": wrong + 1}
+            if self.state.put("guesses", "all", counted, entry.version if entry else 0, since + WRONG_CODES_S):
+                return
+
+
+_NO_INVITATION: Mapping[str, Any] = {"code": "", "invited_at": 0, "expires_at": 0, "claimed_until": 0, "used_at": 0}
+
+
+def _if_same(sign_in: SignIn, change: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], Mapping[str, Any] | None]:
+    """The change of an invitation, unless the participant was invited anew meanwhile."""
+    return lambda kept: {**kept, **change} if kept["code"] == sign_in.code_hash else None
+
+
+def read_code(typed: str) -> str:
+    """An entry code as it was made, out of what somebody typed; "" if it cannot be one.
+
+    Small, full-width and separated characters are fine, and so are the letters that look like one of the code's.
+    """
+    text = _BETWEEN.sub("", unicodedata.normalize("NFKC", typed[:100])).upper().translate(_LOOKS_LIKE)
+    return text if _CODE.fullmatch(text) else ""
+
+
+# -- sign-ins
+
+
+@dataclass(frozen=True)
+class SignIn:
+    """A participant on the way to Garmin and back; `done` if the account was linked by it already."""
+
+    participant_id: str
+    code_hash: str
+    verifier: str = field(repr=False)
+    done: bool
+    name: str
+
+
+@dataclass(frozen=True)
+class SignIns:
+    """What is remembered while a participant is on Garmin's pages, under `state`, for one browser."""
+
+    state: EnrolmentState
+    clock: Callable[[], float] = time.time
+
+    def begin(self, participant_id: str, code: str, browser: str) -> tuple[str, str]:
+        """(state, PKCE verifier) of a new sign-in. Raises EnrolmentStateError."""
+        state, verifier = secrets.token_urlsafe(32), secrets.token_urlsafe(64)
+        content = {
+            "participant_id": participant_id,
+            "code_hash": _hash(read_code(code)),
+            "verifier": verifier,
+            "browser": _hash(browser),
+            "ends_at": self.clock() + SIGN_IN_S,
+            "step": "begun",
+        }
+        self._put(_hash(state), content, 0)
+        return state, verifier
+
+    def take(self, state: str, browser: str) -> SignIn | None:
+        """The sign-in of a state, which is used up by this; or, for a reload, the one that is done.
+
+        None if there is none, it is over, another browser's, or used. Raises EnrolmentStateError.
+        """
+        name = _hash(state)
+        entry = self.state.get("sign-in", name)
+        if entry is None or self.clock() >= entry.content["ends_at"]:
+            return None
+        kept = entry.content
+        if not hmac.compare_digest(str(kept["browser"]), _hash(browser)):
+            return None
+        if kept["step"] == "begun" and not self._put(name, {**kept, "verifier": "", "step": "taken"}, entry.version):
+            return None
+        if kept["step"] == "taken":
+            return None
+        about = {one: str(kept[one]) for one in ("participant_id", "code_hash", "verifier")}
+        return SignIn(**about, done=kept["step"] == "done", name=name)
+
+    def finish(self, sign_in: SignIn) -> None:
+        """Remember that the account was linked."""
+        entry = self.state.get("sign-in", sign_in.name)
+        if entry:
+            self._put(sign_in.name, {**entry.content, "step": "done"}, entry.version)
+
+    def _put(self, name: str, content: Mapping[str, Any], version: int) -> bool:
+        return self.state.put("sign-in", name, content, version, content["ends_at"])
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _moment(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
