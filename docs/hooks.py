@@ -1,4 +1,4 @@
-"""Tables that MkDocs puts in place of a marker in a page, made from the code they describe.
+"""Tables and entries that MkDocs puts in place of a marker in a page, made from the code they describe.
 
 Belongs here: how the one source of a fact becomes Markdown. Nothing is written to the repository, so a page cannot
 fall behind the code. A marker is a comment alone on its line, such as `<!-- metrics: weekly -->`.
@@ -9,8 +9,11 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
-from qol_dagster.metrics.dictionary import DAILY, DEFAULT_THRESHOLDS, WEEKLY, Metric
+from qol_dagster.metrics import dictionary
+from qol_dagster.metrics.describe import limits, unit
+from qol_dagster.metrics.dictionary import DEFAULT_THRESHOLDS, Metric
 from qol_dagster.metrics.fields import (
     DATE_KEYED_TYPES,
     FIELDS,
@@ -21,10 +24,9 @@ from qol_dagster.metrics.fields import (
     TYPE_ALIASES,
     Field,
 )
+from qol_dagster.metrics.sources import Source
 
 MARKER = re.compile(r"^<!-- ([a-z]+: [a-z]+) -->$", re.M)
-
-_KINDS_OF_COLUMNS = {"string": "text", "bool": "yes/no", "int64": "count"}
 
 
 class UnknownMarkerError(ValueError):
@@ -42,19 +44,72 @@ def _made(name: str) -> str:
     return TABLES[name]()
 
 
-def metrics_table(metrics: Iterable[Metric]) -> str:
-    """A row for each column of a table."""
+def metrics_catalogue(metrics: Sequence[Metric]) -> str:
+    """The names of a table's columns, and an entry for each; its anchor is `<table>-<column>`."""
+    names = " ".join(f'<a href="#{_anchor(one)}"><code>{one.name}</code></a>' for one in metrics)
+    return "\n".join(['<p class="metric-names">', names, "</p>", *map(_entry, metrics)])
+
+
+def _entry(metric: Metric) -> str:
+    ja, anchor = metric.japanese, _anchor(metric)
+    facts = {
+        "Formula": f"<code>{_with_thresholds(metric.formula)}</code>" if metric.formula else "",
+        "Rule": _in_both(_with_thresholds(metric.rule), _with_thresholds(ja.rule)) if metric.rule else "",
+        "Range": html.escape(_range(metric)),
+        "Inputs": ", ".join(map(_input, metric.inputs)),
+        "Source": "; ".join(map(_citation, metric.sources)),
+    }
+    listed = "".join(f"<dt>{label}</dt><dd>{text}</dd>" for label, text in facts.items() if text)
+    return (
+        f'<section class="metric" id="{anchor}">'
+        f'<p class="metric-name"><a href="#{anchor}"><code>{metric.name}</code></a> '
+        f"<span>{html.escape(unit(metric))}</span></p>"
+        f"<div><p>{html.escape(metric.description)}"
+        f'<span lang="ja"><b>{html.escape(ja.term)}</b> {html.escape(ja.text)}</span></p>'
+        f"<dl>{listed}</dl></div></section>"
+    )
+
+
+def _anchor(metric: Metric) -> str:
+    return f"{metric.table}-{metric.name}"
+
+
+def _in_both(english: str, japanese: str) -> str:
+    return f'{english}<span lang="ja">{japanese}</span>'
+
+
+def _range(metric: Metric) -> str:
+    told = [limits(metric.minimum, metric.maximum)]
+    if metric.plausible:
+        told.append(f"plausible {limits(*metric.plausible)}")
+    return "; ".join(one for one in told if one)
+
+
+def _with_thresholds(text: str) -> str:
+    """The text with the name of each threshold as a link to its value."""
+    names = "|".join(DEFAULT_THRESHOLDS.as_dict())
+    return re.sub(rf"\b({names})\b", r'<a href="#thresholds"><code>\1</code></a>', html.escape(text))
+
+
+def _input(name: str) -> str:
+    """An input; a column of the daily table leads to its entry."""
+    code = f"<code>{html.escape(name)}</code>"
+    return f'<a href="#daily-{name}">{code}</a>' if name in dictionary.by_name(dictionary.DAILY) else code
+
+
+def _citation(source: Source) -> str:
+    name = html.escape(source.name)
+    return f'<a href="{html.escape(source.identifiers[0][1])}">{name}</a>' if source.identifiers else name
+
+
+def sources_table() -> str:
+    """A row for each publication that a metric cites, in the order of the tables."""
+    cited = {source: None for metrics in dictionary.TABLES.values() for one in metrics for source in one.sources}
     rows = [
-        (
-            f'<span id="{one.table}-{one.name}"></span>{_code(one.name)}',
-            _text(one.unit or _KINDS_OF_COLUMNS.get(one.type, "")),
-            _text(". ".join(part for part in (one.description, one.rule) if part) + "."),
-            _text(one.source),
-            _codes(one.inputs),
-        )
-        for one in metrics
+        (_text(one.name), _text(one.work), ", ".join(f"[{_text(text)}]({url})" for text, url in one.identifiers))
+        for one in cited
     ]
-    return _table(("Column", "Unit", "Definition and rule", "Source", "Inputs"), rows)
+    return _table(("Source", "Work", "Read it"), rows)
 
 
 def fields_table(fields: Iterable[Field]) -> str:
@@ -87,14 +142,23 @@ def _identity(type_: str) -> str:
 
 
 def thresholds_table() -> str:
-    """A row for each limit that decides validity."""
-    return _table(("Threshold", "Value"), [(_code(k), str(v)) for k, v in DEFAULT_THRESHOLDS.as_dict().items()])
+    """A row for each limit that decides validity, with the columns that depend on it."""
+    entries = [metric for metrics in dictionary.TABLES.values() for metric in metrics]
+    rows = [
+        (
+            _code(name),
+            str(value),
+            " ".join(f"[`{one.name}`](#{_anchor(one)})" for one in entries if name in one.thresholds),
+        )
+        for name, value in DEFAULT_THRESHOLDS.as_dict().items()
+    ]
+    return _table(("Threshold", "Value", "Decides"), rows)
 
 
 TABLES: dict[str, Callable[[], str]] = {
-    "metrics: daily": lambda: metrics_table(DAILY),
-    "metrics: weekly": lambda: metrics_table(WEEKLY),
+    **{f"metrics: {name}": partial(metrics_catalogue, metrics) for name, metrics in dictionary.TABLES.items()},
     "metrics: thresholds": thresholds_table,
+    "metrics: sources": sources_table,
     "raw: fields": lambda: fields_table(FIELDS),
     "raw: types": types_table,
 }

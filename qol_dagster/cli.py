@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from qol_dagster.engines import EngineName
+from qol_dagster.metric_commands import metrics
 from qol_dagster.profiles import PROFILES, ProfileName
 from qol_dagster.results import Format
 
@@ -30,8 +31,11 @@ app = typer.Typer(help="From Garmin's webhook to weekly quality-of-life metrics.
 participants = typer.Typer(help="Who is enrolled: Garmin user id -> participant id.", **OPTIONS)
 webhook = typer.Typer(help="The receiver of Garmin's pushes.", **OPTIONS)
 raw = typer.Typer(help="The raw files.", **OPTIONS)
+garmin = typer.Typer(help="What is asked of Garmin's cloud.", **OPTIONS)
 app.add_typer(participants, name="participants")
 app.add_typer(webhook, name="webhook")
+app.add_typer(garmin, name="garmin")
+app.add_typer(metrics, name="metrics")
 app.add_typer(raw, name="raw")
 
 
@@ -140,16 +144,25 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8321,
 ) -> None:
-    """Take pushes and store them under raw/; prints the URL that Garmin (or `qol simulate`) is given."""
+    """Take pushes and store them under raw/; prints the URL that Garmin (or `qol simulate`) is given.
+
+    With Garmin's client id and secret it also fetches what pings announce, and answers participants who consent.
+    """
+    from contextlib import nullcontext
+
     from qol_dagster.demo import local_webhook
+    from qol_dagster.garmin import Garmin
 
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
     logging.getLogger("qol_ingest").setLevel(logging.INFO)
-    server = local_webhook(_settings(), host, port)
+    settings = _settings()
+    cloud = Garmin(settings)
+    server = local_webhook(settings, host, port)
     typer.echo(server.url)
     _note("stop with Ctrl+C; the URL holds a secret, so share it with Garmin only")
     sys.stdout.flush()
-    server.serve_forever()
+    with cloud.at_work(server) if cloud.is_set_up else nullcontext():
+        server.serve_forever()
 
 
 @app.command()
@@ -222,10 +235,84 @@ def list_(form: Annotated[Format, typer.Option("--format", help="How the rows ar
 
 
 @participants.command()
-def revoke(participant_id: Annotated[str, typer.Argument(help="The participant's id.")]) -> None:
+def invite(participant_id: Annotated[str, typer.Argument(help="The id the participant has, or is to have.")]) -> None:
+    """Make a link by which a participant connects a Garmin account. It works once, for two weeks."""
+    from qol_dagster.garmin import Garmin
+
+    code, url = Garmin(_settings()).invite(participant_id)
+    typer.echo(url)
+    _note(f"entry code {code}; an older link of {participant_id} is void. It is shown this once and kept nowhere")
+
+
+@participants.command()
+def show(participant_id: Annotated[str, typer.Argument(help="The participant's id.")]) -> None:
+    """What is known of a participant, without Garmin's ids: accounts, permissions, connection, history."""
+    from qol_dagster.garmin import Garmin
+
+    cloud = Garmin(_settings(existing=True))
+    accounts = [one for one in cloud.id_map.list() if one.participant_id == participant_id]
+    waiting = [one for one in cloud.invitations.open() if one.participant_id == participant_id]
+    if not accounts and not waiting:
+        raise AskedWronglyError(f"there is no participant {participant_id}; `qol participants list` shows who there is")
+    for number, one in enumerate(accounts, start=1):
+        allowed = "not told" if one.permissions is None else ", ".join(one.permissions) or "nothing"
+        typer.echo(f"account {number}: {one.status}, {cloud.connection(one)} to Garmin; permissions: {allowed}")
+    for invitation in waiting:
+        typer.echo(f"invited until {invitation.expires_at:%Y-%m-%d %H:%M} UTC")
+    for change in cloud.id_map.history(participant_id):
+        typer.echo(f"{change.at[:16].replace('T', ' ')} UTC  {change.what}")
+
+
+@participants.command()
+def revoke(
+    participant_id: Annotated[str, typer.Argument(help="The participant's id.")],
+    *,
+    at_garmin: Annotated[
+        bool, typer.Option("--at-garmin", help="End the registration at Garmin too: no more data is sent.")
+    ] = False,
+) -> None:
     """Stop using a participant's data from the next run on. Raw files stay."""
-    _id_map(_settings(existing=True)).revoke(participant_id)
+    from qol_dagster.garmin import Garmin
+
+    cloud = Garmin(_settings(existing=True))
+    cloud.id_map.revoke(participant_id)
+    cloud.invitations.withdraw(participant_id)
     typer.echo(f"{participant_id} revoked; run the weeks again to take the data out of the tables")
+    if at_garmin and (problems := cloud.leave(participant_id)):
+        raise NotDoneError(f"the registration at Garmin goes on: {'; '.join(problems)}")
+
+
+@garmin.command()
+def pull() -> None:
+    """Fetch what pings announced, and apply what Garmin told of its users; `qol webhook serve` does so all along."""
+    from qol_dagster.garmin import Garmin
+
+    worked = Garmin(_settings(existing=True)).pull()
+    counts = ", ".join(f"{number} {outcome}" for outcome, number in sorted(worked.outcomes.items()))
+    typer.echo(f"{counts or 'nothing to do'}; {worked.waiting} wait" if worked.waiting else counts or "nothing to do")
+
+
+@garmin.command(name="backfill")
+def backfill_(
+    participant: Annotated[str, typer.Option(help="The participant's id.")],
+    since: Annotated[date, typer.Option(**DATE, help="First date.")],
+    until: Annotated[date, typer.Option(**DATE, help="Last date.")],
+    types: Annotated[str, typer.Option(help="Garmin's summary types, with commas; by default all.")] = "",
+) -> None:
+    """Ask Garmin for old data of a participant; it comes by the webhook. The same command again goes on."""
+    from qol_dagster.garmin import Garmin
+
+    chosen = [one for one in types.split(",") if one.strip()]
+    with _progress() as progress:
+        bar = progress(f"asking for {participant}")
+        report = Garmin(_settings(existing=True)).backfill(
+            participant, since, until, chosen, on_progress=lambda step: bar(step.done, step.total) if bar else None
+        )
+    typer.echo(f"requests accepted: {report.asked}, accepted before: {report.already}")
+    for one in report.refused:
+        _note(f"{one.type} up to {one.until}: {one.reason}")
+    if not report.complete:
+        raise NotDoneError(f"{report.waiting} requests wait: {report.why_waiting}; give the same command again later")
 
 
 @raw.command()

@@ -9,7 +9,7 @@ import dagster as dg
 
 from qol_dagster.alerts import failure_sensor
 from qol_dagster.assets import all_assets
-from qol_dagster.jobs import weekly_job
+from qol_dagster.jobs import garmin_backfill_job, weekly_job
 from qol_dagster.partitions import partitions_from
 from qol_dagster.profiles import DEFAULT, PROFILES
 from qol_dagster.resources.platform import Platform
@@ -27,7 +27,7 @@ def build_defs(settings: Settings, *, resource_overrides: Mapping[str, Any] | No
     other_jobs = [weekly_job(profile) for profile in PROFILES.values() if profile is not DEFAULT]
     return dg.Definitions(
         assets=all_assets(partitions, settings.owners),
-        jobs=[job, *other_jobs],
+        jobs=[job, *other_jobs, garmin_backfill_job()],
         schedules=[weekly_schedule(job, settings.start_date)],
         sensors=[arrivals_sensor(platform, job, settings.start_date), failure_sensor(platform)],
         resources=resources,

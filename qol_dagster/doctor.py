@@ -16,16 +16,16 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 from urllib.parse import SplitResult, urlsplit
-from zoneinfo import ZoneInfo
 
 from qol_dagster.metrics.fields import TEST_TYPE
 from qol_dagster.resources.id_map import IdMap
 from qol_dagster.resources.storage import Lake
 from qol_dagster.settings import Settings, SettingsError, load_settings
+from qol_ingest.records import receipt_date
 
 State = Literal["ok", "note", "FAIL"]
 
@@ -122,7 +122,7 @@ def _post(url: SplitResult, body: bytes, settings: Settings) -> int | str:
 def _key_of(settings: Settings, name: str) -> str | None:
     """Where the file of that name lies, under today's date or that of a clock that differs from ours."""
     lake = Lake.local(settings.lake_dir)
-    for day in (_today() + timedelta(days=number) for number in (0, -1, 1)):
+    for day in (receipt_date(datetime.now(UTC)) + timedelta(days=number) for number in (0, -1, 1)):
         for item in lake.raw_objects(day):
             if item.key.endswith(f"/{name}"):
                 return item.key
@@ -200,10 +200,6 @@ def _dagster(settings: Settings) -> Iterator[Finding]:
     yield Finding(
         "ok", "dagster home", f"{settings.dagster_home}" + ("" if config.exists() else ", made at the first run")
     )
-
-
-def _today() -> date:
-    return datetime.now(UTC).astimezone(ZoneInfo("Asia/Tokyo")).date()
 
 
 _LOOKS: dict[str, Callable[[Settings], Iterator[Finding]]] = {

@@ -7,6 +7,7 @@ from typing import Any
 
 import dagster as dg
 
+from qol_dagster.metrics.describe import limits
 from qol_dagster.metrics.dictionary import Metric
 
 
@@ -23,14 +24,14 @@ def table_metadata(
 
 
 def column_schema(metrics: Sequence[Metric]) -> dg.TableSchema:
-    """Every column with its type, unit and definition."""
+    """Every column with its type, unit, definition, and the range that it never leaves."""
     return dg.TableSchema(
         columns=[
             dg.TableColumn(
                 name=metric.name,
                 type=metric.type,
-                description=metric.comment,
-                constraints=dg.TableColumnConstraints(nullable=metric.nullable),
+                description=metric.definition,
+                constraints=dg.TableColumnConstraints(nullable=metric.nullable, other=_range(metric)),
                 tags={"unit": _tag(metric.unit)} if _tag(metric.unit) else None,
             )
             for metric in metrics
@@ -48,6 +49,11 @@ def column_lineage(metrics: Sequence[Metric], upstream: str) -> dg.TableColumnLi
             if metric.inputs
         }
     )
+
+
+def _range(metric: Metric) -> list[str]:
+    told = limits(metric.minimum, metric.maximum)
+    return [told] if told else []
 
 
 def _tag(unit: str) -> str:

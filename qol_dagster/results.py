@@ -24,7 +24,8 @@ WIDEST_CELL = 60
 def rendered(columns: Sequence[str], rows: Rows, form: Format, width: int = 120) -> str:
     """The rows as text that ends with a line break. A table too wide for `width` has a line for each column."""
     if form == "json":
-        return json.dumps([dict(zip(columns, map(_plain, row), strict=True)) for row in rows], indent=1) + "\n"
+        objects = [dict(zip(columns, map(_plain, row), strict=True)) for row in rows]
+        return json.dumps(objects, indent=1, ensure_ascii=False) + "\n"
     if form == "csv":
         return _csv(columns, rows)
     return _table(columns, rows, width)

@@ -35,6 +35,12 @@ class Settings:
     owners: tuple[str, ...] = ("team:qol",)
     webhook_secret: str = field(default="", repr=False)
     garmin_client_id: str = field(default="", repr=False)
+    garmin_client_secret: str = field(default="", repr=False)
+    garmin_url: str = ""
+    public_url: str = ""
+    programme_ja: str = ""
+    programme_en: str = ""
+    contact: str = ""
     smtp_host: str = ""
     smtp_port: int = 587
     smtp_user: str = field(default="", repr=False)
@@ -176,6 +182,12 @@ def _secret(text: str) -> str:
     return text
 
 
+def _url(text: str) -> str:
+    if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", text) or not text.isascii():
+        raise ValueError("must be an address like https://qol.example.org")
+    return text.rstrip("/")
+
+
 _READERS: dict[str, Callable[[str], Any]] = {
     "QOL_TARGET": _target,
     "QOL_HOME": lambda text: Path(text).expanduser(),
@@ -185,6 +197,12 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "QOL_OWNERS": _owners,
     "QOL_WEBHOOK_SECRET": _secret,
     "QOL_GARMIN_CLIENT_ID": str,
+    "QOL_GARMIN_CLIENT_SECRET": str,
+    "QOL_GARMIN_URL": _url,
+    "QOL_PUBLIC_URL": _url,
+    "QOL_PROGRAMME_JA": str,
+    "QOL_PROGRAMME_EN": str,
+    "QOL_CONTACT": str,
     "QOL_SMTP_HOST": str,
     "QOL_SMTP_PORT": _number(1, 65_535),
     "QOL_SMTP_USER": str,

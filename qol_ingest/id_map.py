@@ -37,7 +37,7 @@ _COLUMNS = {
     "status_before": "TEXT NOT NULL DEFAULT ''",
     "status_at": "TEXT NOT NULL DEFAULT ''",
     "permissions": "TEXT",
-    "permissions_at": "TEXT NOT NULL DEFAULT ''",
+    "permissions_order": "TEXT NOT NULL DEFAULT ''",
 }
 _HISTORY = """
     CREATE TABLE IF NOT EXISTS user_id_map_history (
@@ -45,8 +45,13 @@ _HISTORY = """
     )
 """
 _PARTICIPANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_AUTOMATIC = re.compile(r"P([0-9]+)")
+_PERMISSION = re.compile(r"[A-Za-z_]{1,40}")
 CHANCE_LENGTH = 6
 """Shorter ids (Garmin's have 32 characters) may be part of other text by chance."""
+LONGEST_USER = 256
+PATIENCE_S = 30.0
+"""How long another process is waited for that is writing."""
 
 
 class IdMapError(ValueError):
@@ -109,10 +114,15 @@ class IdMap(Protocol):
         """The user has left at Garmin. False if nothing changes: unknown, or enrolled again since then."""
 
     def reinstate(self, garmin_user_id: str, at: datetime) -> bool:
-        """Take a deregistration back that was none. False if nothing changes."""
+        """Take a deregistration back that was none, as was found out at `at`. False if nothing changes."""
 
-    def change_permissions(self, garmin_user_id: str, permissions: Sequence[str], at: datetime) -> bool:
-        """What the user allows since `at` by Garmin's clock. False if something later is known."""
+    def change_permissions(
+        self, garmin_user_id: str, permissions: Sequence[str], at: datetime, received_at: datetime | None = None
+    ) -> bool:
+        """What the user allows since `at` by Garmin's clock; of two at the same time the one received later counts.
+
+        False if that was known, or something later is.
+        """
 
     def history(self, participant_id: str) -> Sequence[Change]:
         """What became of a participant's accounts, first to last."""
@@ -154,6 +164,8 @@ class SqliteIdMap:
 
     def get(self, garmin_user_id: str) -> Enrolment | None:
         """See `IdMap`."""
+        if not is_user(garmin_user_id):
+            return None
         found = self._read("SELECT * FROM user_id_map WHERE garmin_user_id = ?", garmin_user_id)
         return found[0] if found else None
 
@@ -171,47 +183,55 @@ class SqliteIdMap:
     def seen(self, users: Iterable[str], at: datetime) -> int:
         """See `IdMap`."""
         with self._write() as database:
-            return sum(_pending(database, user, _text(at)) for user in users)
+            return sum(_pending(database, user, text_of(at)) for user in users)
 
     def deregister(self, garmin_user_id: str, at: datetime) -> bool:
         """See `IdMap`."""
         with self._write() as database:
             row = _row(database, garmin_user_id)
-            if row is None or row["status"] == "deregistered" or _text(at) < row["status_at"]:
+            if row is None or text_of(at) < row["status_at"]:
                 return False
-            _set_status(database, garmin_user_id, "deregistered", _text(at))
+            if row["status"] == "deregistered":  # again: what was found out before this does not take it back
+                database.execute(
+                    "UPDATE user_id_map SET status_at = ? WHERE garmin_user_id = ?", (text_of(at), garmin_user_id)
+                )
+                return False
+            _set_status(database, garmin_user_id, "deregistered", text_of(at))
             return True
 
     def reinstate(self, garmin_user_id: str, at: datetime) -> bool:
         """See `IdMap`."""
         with self._write() as database:
             row = _row(database, garmin_user_id)
-            if row is None or row["status"] != "deregistered":
+            if row is None or row["status"] != "deregistered" or text_of(at) < row["status_at"]:
                 return False
-            _set_status(database, garmin_user_id, row["status_before"] or "pending", _text(at))
+            _set_status(database, garmin_user_id, row["status_before"] or "pending", text_of(at))
             return True
 
-    def change_permissions(self, garmin_user_id: str, permissions: Sequence[str], at: datetime) -> bool:
-        """See `IdMap`. Of two changes at the same second, the one that came later counts."""
+    def change_permissions(
+        self, garmin_user_id: str, permissions: Sequence[str], at: datetime, received_at: datetime | None = None
+    ) -> bool:
+        """See `IdMap`."""
+        allowed = allowed_of(permissions)
+        order = order_of(allowed, at, received_at)
         with self._write() as database:
-            _pending(database, garmin_user_id, _text(at))
+            _pending(database, garmin_user_id, text_of(at))
             row = _row(database, garmin_user_id)
-            kept = json.dumps(sorted(set(permissions)))
-            if row is None or _text(at) < row["permissions_at"]:
+            if row is None or order <= row["permissions_order"]:
                 return False
             database.execute(
-                "UPDATE user_id_map SET permissions = ?, permissions_at = ?, updated_at = ? WHERE garmin_user_id = ?",
-                (kept, _text(at), _now(), garmin_user_id),
+                "UPDATE user_id_map SET permissions = ?, permissions_order = ?, updated_at = ? "
+                "WHERE garmin_user_id = ?",
+                (json.dumps(allowed), order, _now(), garmin_user_id),
             )
-            if kept == row["permissions"]:  # said again: what is older than this must still not count
+            if json.dumps(allowed) == row["permissions"]:  # said again: what is older than this must still not count
                 return False
-            allowed = ", ".join(sorted(set(permissions))) or "nothing"
-            _note(database, garmin_user_id, _text(at), f"permissions: {allowed}")
+            _note(database, garmin_user_id, text_of(at), permissions_line(allowed))
             return True
 
     def history(self, participant_id: str) -> Sequence[Change]:
         """See `IdMap`."""
-        if not self.path.exists():
+        if not participant_id or not self.path.exists():
             return []
         with self._write() as database:
             rows = database.execute(
@@ -224,7 +244,7 @@ class SqliteIdMap:
     def _read(self, sql: str, *values: str) -> list_[Enrolment]:
         if not self.path.exists():
             return []
-        with closing(self._connect()) as database:
+        with self._open() as database:
             if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'user_id_map'").fetchone():
                 return []  # the first change was called off
             return [_enrolment(row) for row in database.execute(sql, values)]
@@ -232,7 +252,7 @@ class SqliteIdMap:
     @contextmanager
     def _write(self) -> Iterator[sqlite3.Connection]:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with closing(self._connect()) as database:
+        with self._open() as database:
             self.path.chmod(0o600)
             database.execute("BEGIN IMMEDIATE")
             try:
@@ -243,14 +263,31 @@ class SqliteIdMap:
                 raise
             database.commit()
 
-    def _connect(self) -> sqlite3.Connection:
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
         try:
-            database = sqlite3.connect(self.path, timeout=30, isolation_level=None)
-            database.execute("PRAGMA schema_version")
+            with closing(sqlite3.connect(self.path, timeout=PATIENCE_S, isolation_level=None)) as database:
+                database.row_factory = sqlite3.Row
+                yield database
         except sqlite3.Error as error:
-            raise IdMapError(f"the id map {self.path} cannot be opened: {error}") from error
-        database.row_factory = sqlite3.Row
-        return database
+            raise IdMapError(f"the id map {self.path} cannot be opened, read or written: {error}") from error
+
+
+def is_user(value: object) -> bool:
+    """Whether a value can be a Garmin user id: some text that every database takes as it is."""
+    if not isinstance(value, str) or not value.strip() or len(value) > LONGEST_USER:
+        return False
+    return value.isascii() or not any("\ud800" <= one <= "\udfff" for one in value)
+
+
+def check_user(user: str) -> str:
+    """A Garmin user id as staff typed it, without spaces around it. Raises IdMapError if it cannot be one."""
+    user = user.strip()
+    if not user:
+        raise IdMapError("a Garmin user id is needed, and this one is empty")
+    if not is_user(user):
+        raise IdMapError(f"this cannot be a Garmin user id: it is longer than {LONGEST_USER} characters, or no text")
+    return user
 
 
 def check_participant(participant: str, user: str) -> None:
@@ -294,6 +331,8 @@ def _enrolment(row: sqlite3.Row) -> Enrolment:
 
 
 def _row(database: sqlite3.Connection, user: str) -> sqlite3.Row | None:
+    if not is_user(user):
+        return None
     found: sqlite3.Row | None = database.execute(
         "SELECT * FROM user_id_map WHERE garmin_user_id = ?", (user,)
     ).fetchone()
@@ -306,9 +345,7 @@ def _users_of(database: sqlite3.Connection, participant: str) -> list[str]:
 
 
 def _add(database: sqlite3.Connection, user: str, participant: str | None, free: Iterator[str]) -> str:
-    user = user.strip()
-    if not user:
-        raise IdMapError("a Garmin user id is needed, and this one is empty")
+    user = check_user(user)
     row = _row(database, user)
     known = row["participant_id"] if row else ""
     wanted = participant.strip() if participant else (known or next(free))
@@ -329,7 +366,7 @@ def _add(database: sqlite3.Connection, user: str, participant: str | None, free:
 
 
 def _pending(database: sqlite3.Connection, user: str, at: str) -> bool:
-    if _row(database, user) is not None:
+    if not is_user(user) or _row(database, user) is not None:
         return False
     _insert(database, user, at)
     _note(database, user, at, "pending")
@@ -359,17 +396,36 @@ def _note(database: sqlite3.Connection, user: str, at: str, what: str) -> None:
 
 
 def _free_ids(database: sqlite3.Connection) -> Iterator[str]:
+    rows = database.execute("SELECT DISTINCT participant_id FROM user_id_map WHERE participant_id GLOB 'P[0-9]*'")
+    return free_ids(row[0] for row in rows)
+
+
+def free_ids(taken: Iterable[str]) -> Iterator[str]:
     """P0001 and so on, from behind the last one that is taken."""
-    (last,) = database.execute(
-        "SELECT max(CAST(substr(participant_id, 2) AS INTEGER)) FROM user_id_map WHERE participant_id GLOB 'P[0-9]*'"
-    ).fetchone()
-    for number in itertools.count((last or 0) + 1):
+    found = map(_AUTOMATIC.fullmatch, taken)
+    for number in itertools.count(max((int(one[1]) for one in found if one), default=0) + 1):
         yield f"P{number:04d}"
 
 
-def _text(moment: datetime) -> str:
+def allowed_of(permissions: Iterable[str]) -> list[str]:
+    """Garmin's names for what is allowed, each once, in order. Text that is no such name is left out."""
+    return sorted({one for one in permissions if _PERMISSION.fullmatch(one)})
+
+
+def permissions_line(allowed: Sequence[str]) -> str:
+    """What the history says of a change."""
+    return f"permissions: {', '.join(allowed) or 'nothing'}"
+
+
+def order_of(allowed: Sequence[str], at: datetime, received_at: datetime | None) -> str:
+    """Text that sorts as changes count: by Garmin's time, then by receipt, and if both are equal what allows less."""
+    return f"{text_of(at)} {text_of(received_at or at)} {999 - len(allowed):03d} {','.join(allowed)}"
+
+
+def text_of(moment: datetime) -> str:
+    """A time as the map keeps it: ISO 8601, UTC, in milliseconds, so that it sorts."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds")
 
 
 def _now() -> str:
-    return _text(datetime.now(UTC))
+    return text_of(datetime.now(UTC))

@@ -6,19 +6,40 @@ DynamoDB keeps nothing unique but keys; its key begins with #, which no Garmin u
 
 from __future__ import annotations
 
-import itertools
+import random
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
-from qol_ingest.id_map import Change, Enrolment, IdMapError, check_participant, list_
+from qol_ingest import aws
+from qol_ingest.id_map import (
+    Change,
+    Enrolment,
+    IdMapError,
+    allowed_of,
+    check_participant,
+    check_user,
+    free_ids,
+    is_user,
+    list_,
+    order_of,
+    permissions_line,
+    text_of,
+)
 
 CLAIM = "#"
+KEY = "garmin_user_id"
 MOST_IN_ONE = 50
 """Enrolments that fit into one transaction: two of its 100 writes each."""
+MOST_READ = 100
+"""Items that can be asked for at a time."""
+MOST_LINES = 1000
+"""Of a user's history: an item that grew beyond 400 kB could never be changed again."""
 TRIES = 20
+LONGEST_PAUSE_S = 0.25
 
 Item = dict[str, Any]
 
@@ -32,13 +53,12 @@ class DynamoIdMap:
 
     def add(self, garmin_user_id: str, participant_id: str | None = None) -> str:
         """See `IdMap`."""
-        user = garmin_user_id.strip()
-        for _ in range(TRIES):
-            free = self._free_ids() if participant_id is None else iter(())
-            wanted, writes = self._enrolling(user, participant_id, free)
-            if not writes or self._transact(writes):
+        for _ in _tries():
+            step = _Step(self, self._free_ids())
+            wanted = step.enrol(garmin_user_id, participant_id)
+            if self._transact(step.writes):
                 return wanted
-        raise IdMapError("the id map is being changed by too many at once; try again")
+        raise IdMapError(_BUSY)
 
     def enrol(self, users: Iterable[str]) -> int:
         """See `IdMap`. All or none up to 50; beyond that in steps."""
@@ -46,21 +66,20 @@ class DynamoIdMap:
 
     def import_rows(self, rows: Iterable[tuple[str, str]]) -> int:
         """See `IdMap`. All or none up to 50; beyond that in steps."""
-        return self._in_steps([(user, participant) for user, participant in rows])
+        return self._in_steps(list(rows))
 
     def list(self) -> list_[Enrolment]:
         """See `IdMap`."""
-        everyone = [_enrolment(item) for item in self._scan() if not item["garmin_user_id"].startswith(CLAIM)]
-        return sorted(everyone, key=lambda one: (one.participant_id, one.garmin_user_id))
+        return sorted(map(_enrolment, self._everyone()), key=lambda one: (one.participant_id, one.garmin_user_id))
 
     def get(self, garmin_user_id: str) -> Enrolment | None:
         """See `IdMap`."""
-        item = self._item(garmin_user_id)
+        item = self.item(garmin_user_id)
         return _enrolment(item) if item else None
 
     def revoke(self, participant_id: str) -> int:
         """See `IdMap`."""
-        users = [one.garmin_user_id for one in self.list() if one.participant_id == participant_id != ""]
+        users = [item[KEY] for item in self._everyone() if item["participant_id"] == participant_id != ""]
         if not users:
             raise IdMapError(f"there is no participant {participant_id}; `qol participants list` shows who there is")
         for user in users:
@@ -69,126 +88,122 @@ class DynamoIdMap:
 
     def seen(self, users: Iterable[str], at: datetime) -> int:
         """See `IdMap`."""
-        return sum(self._note_pending(user, at) for user in users)
+        asked, new = sorted({user for user in users if _is_key(user)}), 0
+        for start in range(0, len(asked), MOST_READ):
+            step = asked[start : start + MOST_READ]
+            known = self._known(step)  # nearly all are, and a read costs less than a write that is refused
+            new += sum(self._note_pending(user, at) for user in step if user not in known)
+        return new
 
     def deregister(self, garmin_user_id: str, at: datetime) -> bool:
         """See `IdMap`."""
+        left = False
 
-        def left(item: Item) -> Item | None:
-            late = _text(at) < item["status_at"]
-            return None if late else _with_status(item, "deregistered", _text(at))
+        def leave(item: Item) -> Item | None:
+            nonlocal left
+            left = item["status"] != "deregistered"
+            if text_of(at) < item["status_at"]:
+                return None
+            # Again: what was found out before this does not take it back.
+            return _with_status(item, "deregistered", text_of(at)) if left else {**item, "status_at": text_of(at)}
 
-        return self._change(garmin_user_id, left)
+        return self._change(garmin_user_id, leave) and left
 
     def reinstate(self, garmin_user_id: str, at: datetime) -> bool:
         """See `IdMap`."""
 
         def back(item: Item) -> Item | None:
-            gone = item["status"] == "deregistered"
-            return _with_status(item, item["status_before"] or "pending", _text(at)) if gone else None
+            if item["status"] != "deregistered" or text_of(at) < item["status_at"]:
+                return None
+            return _with_status(item, item["status_before"] or "pending", text_of(at))
 
         return self._change(garmin_user_id, back)
 
-    def change_permissions(self, garmin_user_id: str, permissions: Sequence[str], at: datetime) -> bool:
+    def change_permissions(
+        self, garmin_user_id: str, permissions: Sequence[str], at: datetime, received_at: datetime | None = None
+    ) -> bool:
         """See `IdMap`."""
-        self._note_pending(garmin_user_id, at)
-        allowed, told = sorted(set(permissions)), False
+        allowed = allowed_of(permissions)
+        order, is_new = order_of(allowed, at, received_at), False
 
         def changed(item: Item) -> Item | None:
-            nonlocal told
-            told = False
-            if _text(at) < item["permissions_at"]:
+            nonlocal is_new
+            is_new = item["permissions"] != allowed
+            if order <= item["permissions_order"]:
                 return None
-            told = item["permissions"] != allowed
-            item = {**item, "permissions": allowed, "permissions_at": _text(at)}
-            return _noted(item, _text(at), f"permissions: {', '.join(allowed) or 'nothing'}") if told else item
+            item = {**item, "permissions": allowed, "permissions_order": order}
+            return _noted(item, text_of(at), permissions_line(allowed)) if is_new else item
 
-        self._change(garmin_user_id, changed)
-        return told
+        if self.item(garmin_user_id) is None:
+            self._note_pending(garmin_user_id, at)
+        return self._change(garmin_user_id, changed) and is_new
 
     def history(self, participant_id: str) -> Sequence[Change]:
         """See `IdMap`."""
-        items = [item for item in self._scan() if item.get("participant_id") == participant_id != ""]
+        items = [item for item in self._everyone() if item["participant_id"] == participant_id != ""]
         lines = [line for item in items for line in item["history"]]
         return [Change(line["at"], line["what"]) for line in sorted(lines, key=lambda line: line["noted_at"])]
+
+    def item(self, user: str) -> Item | None:
+        """One user's item, with all its attributes."""
+        if not _is_key(user):
+            return None
+        found = self._ask("get_item", Key={KEY: {"S": user}}, ConsistentRead=True)
+        return _unpacked(found["Item"]) if "Item" in found else None
 
     # -- changes
 
     def _note_pending(self, user: str, at: datetime) -> bool:
-        if not user.strip() or user.startswith(CLAIM):
+        if not _is_key(user):
             return False
-        item = _noted(_new(user, _text(at)), _text(at), "pending")
-        return self._put(item, "attribute_not_exists(garmin_user_id)")
+        item = _noted(_new(user, text_of(at)), text_of(at), "pending")
+        return self._put(_next(item), {"ConditionExpression": _IS_NEW})
 
     def _change(self, user: str, change: Callable[[Item], Item | None]) -> bool:
         """Read, change, and write if nobody wrote meanwhile. False if there is nobody, or nothing to change."""
-        for _ in range(TRIES):
-            old = self._item(user)
+        for _ in _tries():
+            old = self.item(user)
             new = change(old) if old else None
             if old is None or new is None or new == old:
                 return False
-            if self._put(_next(new), "version = :version", {":version": {"N": str(old["version"])}}):
+            if self._put(_next(new), _unchanged(old)):
                 return True
-        raise IdMapError("the id map is being changed by too many at once; try again")
+        raise IdMapError(_BUSY)
 
     def _in_steps(self, rows: list_[tuple[str, str | None]]) -> int:
         done = 0
-        free = self._free_ids()
-        for step in (rows[at : at + MOST_IN_ONE] for at in range(0, len(rows), MOST_IN_ONE)):
-            writes: dict[str, Item] = {}
-            for number, (user, participant) in enumerate(step, start=done + 1):
+        while done < len(rows):
+            step = _Step(self, self._free_ids())
+            for number, (user, participant) in enumerate(rows[done : done + MOST_IN_ONE], start=done + 1):
+                before = f"the {done} entries before entry {done + 1} are enrolled" if done else "nobody was enrolled"
                 try:
-                    for write in self._enrolling(user.strip(), participant, free)[1]:
-                        writes[write["Put"]["Item"]["garmin_user_id"]["S"]] = write
+                    if participant is not None:
+                        check_participant(participant.strip(), user)
+                    step.enrol(user, participant)
                 except IdMapError as error:
-                    before = f"the {done} entries before {done + 1} were enrolled" if done else "nobody was enrolled"
                     raise IdMapError(f"entry {number}: {error}; {before}") from error
-            if writes and not self._transact([*writes.values()]):
-                raise IdMapError(f"the id map was changed meanwhile; {done} were enrolled, do the same again")
-            done += len(step)
+            if not self._transact(step.writes):
+                raise IdMapError(f"the id map was changed by somebody else meanwhile; {before}; do the same again")
+            done = min(done + MOST_IN_ONE, len(rows))
         return done
 
-    def _enrolling(self, user: str, participant: str | None, free: Iterator[str]) -> tuple[str, list_[Item]]:
-        """The participant id, and what is to be written in one transaction; nothing if it is so already."""
-        if not user:
-            raise IdMapError("a Garmin user id is needed, and this one is empty")
-        if user.startswith(CLAIM):
-            raise IdMapError("a Garmin user id does not begin with #")
-        old = self._item(user)
-        known = old["participant_id"] if old else ""
-        wanted = participant.strip() if participant else (known or next(free))
-        check_participant(wanted, user)
-        if known and known != wanted:
-            raise IdMapError(f"this Garmin user is enrolled as {known} already; revoke {known} or leave it as it is")
-        if old and old["status"] == "active":
-            return wanted, []
-        now = _now()
-        item = old or _new(user, now)
-        item = {**item, "participant_id": wanted, "enrolled_at": item["enrolled_at"] or now}
-        condition: Item = {"ConditionExpression": "attribute_not_exists(garmin_user_id)"}
-        if old:
-            version = {":version": {"N": str(old["version"])}}
-            condition = {"ConditionExpression": "version = :version", "ExpressionAttributeValues": version}
-        put = {"TableName": self.table, "Item": _packed(_next(_with_status(item, "active", now))), **condition}
-        claim: Item = {"TableName": self.table, "Item": {"garmin_user_id": {"S": CLAIM + wanted}}}
-        if not participant and not known:  # an id that was free must still be
-            claim["ConditionExpression"] = "attribute_not_exists(garmin_user_id)"
-        return wanted, [{"Put": put}, {"Put": claim}]
-
     def _free_ids(self) -> Iterator[str]:
-        """P0001 and so on, from behind the last one that is taken."""
-        taken = (item["garmin_user_id"] for item in self._scan() if item["garmin_user_id"].startswith(f"{CLAIM}P"))
-        numbers = [int(one[2:]) for one in taken if one[2:].isdecimal()]
-        for number in itertools.count(max(numbers, default=0) + 1):
-            yield f"P{number:04d}"
+        """A generator, so that the table is read only if an id is needed."""
+        items = self._scan()
+        yield from free_ids(
+            item[KEY].removeprefix(CLAIM) if _is_claim(item) else item["participant_id"] for item in items
+        )
 
     # -- DynamoDB
 
-    def _item(self, user: str) -> Item | None:
-        if not user.strip() or user.startswith(CLAIM):
-            return None
-        found = self._ask("get_item", Key={"garmin_user_id": {"S": user}}, ConsistentRead=True)
-        return _unpacked(found["Item"]) if "Item" in found else None
+    def _known(self, users: Sequence[str]) -> frozenset[str]:
+        """Those of at most 100 users who have an item; one that DynamoDB did not get to may be missing."""
+        wanted = {"Keys": [{KEY: {"S": user}} for user in users], "ProjectionExpression": KEY, "ConsistentRead": True}
+        answer = self._call("batch_get_item", RequestItems={self.table: wanted})
+        return frozenset(item[KEY]["S"] for item in answer["Responses"].get(self.table, ()))
+
+    def _everyone(self) -> Iterator[Item]:
+        return (item for item in self._scan() if not _is_claim(item))
 
     def _scan(self) -> Iterator[Item]:
         more: Item = {}
@@ -199,54 +214,109 @@ class DynamoIdMap:
                 return
             more = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
 
-    def _put(self, item: Item, condition: str, values: Item | None = None) -> bool:
-        extra = {"ExpressionAttributeValues": values} if values else {}
-        answer = self._ask("put_item", Item=_packed(item), ConditionExpression=condition, **extra)
-        return answer is not None
+    def _put(self, item: Item, condition: Item) -> bool:
+        return self._ask("put_item", Item=_packed(item), **condition) is not None
 
-    def _transact(self, writes: list_[Item]) -> bool:
-        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
-
-        try:
-            self._client.transact_write_items(TransactItems=writes)
-        except ClientError as error:
-            code = str(error.response.get("Error", {}).get("Code", "unknown"))
-            if code in ("TransactionCanceledException", "TransactionConflictException"):
-                return False
-            raise IdMapError(f"DynamoDB refused a change of the id map: {code}") from None
-        except BotoCoreError as error:
-            raise IdMapError(f"DynamoDB could not be asked: {type(error).__name__}") from None
-        return True
+    def _transact(self, writes: Sequence[Item]) -> bool:
+        """All writes or none; False if somebody wrote meanwhile."""
+        puts = [{"Put": {"TableName": self.table, **write}} for write in writes]
+        return not puts or self._call("transact_write_items", TransactItems=puts) is not None
 
     def _ask(self, call: str, **arguments: Any) -> Any:
-        """The answer, or None when the condition of a write does not hold."""
-        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+        return self._call(call, TableName=self.table, **arguments)
 
+    def _call(self, call: str, **arguments: Any) -> Any:
+        """The answer, or None when the condition of a write does not hold."""
         try:
-            return getattr(self._client, call)(TableName=self.table, **arguments)
-        except ClientError as error:
-            code = str(error.response.get("Error", {}).get("Code", "unknown"))
-            if code == "ConditionalCheckFailedException":
+            return getattr(self._client, call)(**arguments)
+        except aws.faults() as error:
+            if _is_conflict(error):
                 return None
-            raise IdMapError(f"DynamoDB refused {call} on the id map: {code}") from None
-        except BotoCoreError as error:
-            raise IdMapError(f"DynamoDB could not be asked: {type(error).__name__}") from None
+            raise IdMapError(f"DynamoDB did not do {call} on the id map: {aws.why(error)}") from None
 
     @cached_property
     def _client(self) -> Any:
-        if self.client is not None:
-            return self.client
-        import boto3  # noqa: PLC0415
-        from botocore.config import Config  # noqa: PLC0415
+        return aws.client("dynamodb") if self.client is None else self.client
 
-        patience = Config(connect_timeout=1, read_timeout=3, retries={"total_max_attempts": 2, "mode": "standard"})
-        return boto3.session.Session().client("dynamodb", config=patience)
+
+_BUSY = "the id map is being changed by too many at once; try again"
+_IS_NEW = f"attribute_not_exists({KEY})"
+
+
+class _Step:
+    """Enrolments that are written together; each of them sees those before it."""
+
+    def __init__(self, id_map: DynamoIdMap, free: Iterator[str]) -> None:
+        self._id_map, self._free = id_map, free
+        self._items: dict[str, Item] = {}
+        self._writes: dict[str, Item] = {}
+
+    @property
+    def writes(self) -> list_[Item]:
+        """The `Put`s of one transaction, one for each key."""
+        return [*self._writes.values()]
+
+    def enrol(self, user: str, participant: str | None) -> str:
+        """The participant id; what there is to write for it is added to `writes`."""
+        user = check_user(user)
+        if user.startswith(CLAIM):
+            raise IdMapError(f"a Garmin user id does not begin with {CLAIM}")
+        old = self._items.get(user) or self._id_map.item(user)
+        known = old["participant_id"] if old else ""
+        wanted = participant.strip() if participant else (known or next(self._free))
+        check_participant(wanted, user)
+        if known and known != wanted:
+            raise IdMapError(f"this Garmin user is enrolled as {known} already; revoke {known} or leave it as it is")
+        if old is None or old["status"] != "active":
+            self._write(old, _enrolled(old or _new(user, _now()), wanted), is_own_choice=participant is not None)
+        return wanted
+
+    def _write(self, old: Item | None, item: Item, *, is_own_choice: bool) -> None:
+        self._items[item[KEY]] = item
+        condition = _unchanged(old) if old else {"ConditionExpression": _IS_NEW}
+        self._writes[item[KEY]] = {"Item": _packed(_next(item)), **condition}
+        claim, is_known = CLAIM + item["participant_id"], bool(old and old["participant_id"])
+        write: Item = {"Item": {KEY: {"S": claim}}}
+        if not is_own_choice and not is_known:  # an id that was free must still be
+            write["ConditionExpression"] = _IS_NEW
+        self._writes.setdefault(claim, write)
+
+
+def _tries() -> Iterator[int]:
+    """As many tries as a change is given, with pauses of chance between them."""
+    for number in range(TRIES):
+        yield number
+        time.sleep(random.uniform(0, min(LONGEST_PAUSE_S, 0.01 * 2**number)))  # noqa: S311 - no secret
+
+
+def _is_conflict(error: Exception) -> bool:
+    if aws.why(error) in ("ConditionalCheckFailedException", "TransactionConflictException"):
+        return True
+    reasons = {one.get("Code") for one in getattr(error, "response", {}).get("CancellationReasons", ())} - {"None"}
+    return bool(reasons) and reasons <= {"ConditionalCheckFailed", "TransactionConflict"}
+
+
+def _is_key(user: str) -> bool:
+    return is_user(user) and not user.startswith(CLAIM)
+
+
+def _is_claim(item: Item) -> bool:
+    return bool(item[KEY].startswith(CLAIM))
+
+
+def _unchanged(old: Item) -> Item:
+    if not old["version"]:  # not written by this
+        return {"ConditionExpression": "attribute_not_exists(version)"}
+    return {
+        "ConditionExpression": "version = :version",
+        "ExpressionAttributeValues": {":version": {"N": str(old["version"])}},
+    }
 
 
 def _new(user: str, at: str) -> Item:
-    texts = dict.fromkeys(("participant_id", "enrolled_at", "status_before", "status_at", "permissions_at"), "")
+    texts = dict.fromkeys(("participant_id", "enrolled_at", "status_before", "status_at", "permissions_order"), "")
     return {
-        "garmin_user_id": user,
+        KEY: user,
         "status": "pending",
         "created_at": at,
         "updated_at": at,
@@ -257,6 +327,12 @@ def _new(user: str, at: str) -> Item:
     }
 
 
+def _enrolled(item: Item, participant: str) -> Item:
+    now = _now()
+    item = {**item, "participant_id": participant, "enrolled_at": item["enrolled_at"] or now}
+    return _with_status(item, "active", now)
+
+
 def _with_status(item: Item, status: str, at: str) -> Item:
     if item["status"] == status:
         return item
@@ -264,7 +340,8 @@ def _with_status(item: Item, status: str, at: str) -> Item:
 
 
 def _noted(item: Item, at: str, what: str) -> Item:
-    return {**item, "history": [*item["history"], {"at": at, "what": what, "noted_at": _now()}]}
+    line = {"at": at, "what": what, "noted_at": _now()}
+    return {**item, "history": [*item["history"], line][-MOST_LINES:]}
 
 
 def _next(item: Item) -> Item:
@@ -274,12 +351,7 @@ def _next(item: Item) -> Item:
 def _enrolment(item: Item) -> Enrolment:
     permissions = None if item["permissions"] is None else tuple(item["permissions"])
     return Enrolment(
-        item["garmin_user_id"],
-        item["participant_id"],
-        item["status"],
-        item["updated_at"],
-        item["enrolled_at"],
-        permissions,
+        item[KEY], item["participant_id"], item["status"], item["updated_at"], item["enrolled_at"], permissions
     )
 
 
@@ -291,15 +363,15 @@ def _packed(item: Item) -> Item:
 
 
 def _unpacked(item: Item) -> Item:
+    """An item with all attributes. One that something else wrote has a participant id and is in use."""
     from boto3.dynamodb.types import TypeDeserializer  # noqa: PLC0415
 
     read: Item = TypeDeserializer().deserialize({"M": item})
-    return {**read, "version": int(read.get("version", 0))}
-
-
-def _text(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds")
+    usual = _new(read[KEY], "")
+    if read.get("participant_id"):
+        usual["status"] = "active"
+    return {**usual, **read, "version": int(read.get("version", 0))}
 
 
 def _now() -> str:
-    return _text(datetime.now(UTC))
+    return text_of(datetime.now(UTC))

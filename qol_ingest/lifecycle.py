@@ -13,10 +13,10 @@ import json
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from qol_ingest.id_map import IdMap
+from qol_ingest.id_map import IdMap, is_user
 
 log = logging.getLogger(__name__)
 
@@ -27,10 +27,11 @@ IsRegistered = Callable[[str], bool | None]
 
 @dataclass(frozen=True)
 class LifecycleEvent:
-    """A user left (`permissions` is None), or allows these from `at` on (UTC)."""
+    """A user left (`permissions` is None), or allows these from `at` on. Both times are aware."""
 
     user: str = field(repr=False)
     at: datetime
+    received_at: datetime
     permissions: tuple[str, ...] | None = None
 
 
@@ -55,35 +56,47 @@ def apply(id_map: IdMap, event: LifecycleEvent, is_registered: IsRegistered | No
     With `is_registered`, a deregistration of a user whom Garmin still knows is forged: it is undone.
     """
     if event.permissions is not None:
-        changed = id_map.change_permissions(event.user, event.permissions, event.at)
-        return "applied" if changed else "nothing new"
-    # First the safe side: whoever may have left is not worked with while Garmin is being asked.
-    changed = id_map.deregister(event.user, event.at)
-    if is_registered is None:
-        return "applied" if changed else "nothing new"
-    known = id_map.get(event.user)
-    if known is not None and known.status == "deregistered" and is_registered(event.user):
-        id_map.reinstate(event.user, datetime.now(UTC))  # later than the event, so that a replay changes nothing
-        who = known.participant_id or "a user who is not enrolled"
-        log.error("a deregistration of %s is forged: Garmin still knows the user; check who has the webhook's URL", who)
-        return "forged"
+        changed = id_map.change_permissions(event.user, event.permissions, event.at, event.received_at)
+    else:
+        # First the safe side: whoever may have left is not worked with while Garmin is being asked.
+        changed = id_map.deregister(event.user, event.at)
+        if is_registered is not None and _was_forged(id_map, event, is_registered):
+            return "forged"
     return "applied" if changed else "nothing new"
+
+
+def _was_forged(id_map: IdMap, event: LifecycleEvent, is_registered: IsRegistered) -> bool:
+    known = id_map.get(event.user)
+    # The answer holds for when it was asked for: whoever leaves meanwhile has left. It is later than the event in any
+    # case, so that a replay changes nothing.
+    asked_at = max(datetime.now(UTC), event.at + timedelta(milliseconds=1))
+    if known is None or known.status != "deregistered" or not is_registered(event.user):
+        return False
+    if not id_map.reinstate(event.user, asked_at):
+        return False
+    who = known.participant_id or "a user who is not enrolled"
+    log.error("a deregistration of %s is forged: Garmin still knows the user; check who has the webhook's URL", who)
+    return True
 
 
 def _event(line: Any) -> LifecycleEvent | None:
     user, kind = line["userId"], line["_summary_type"]
-    if not isinstance(user, str) or not user.strip():
+    if not is_user(user):
         return None
-    received = datetime.fromisoformat(line["_received_at"])
+    received_at = datetime.fromisoformat(line["_received_at"]).astimezone(UTC)
     if kind == "deregistrations":
-        return LifecycleEvent(user, received)
-    if kind != "userPermissionsChange":
-        return None
+        return LifecycleEvent(user, received_at, received_at)
     permissions = line["permissions"]
-    if not isinstance(permissions, list):
+    if kind != "userPermissionsChange" or not isinstance(permissions, list):
         return None
-    changed = line.get("changeTimeInSeconds")
-    known = isinstance(changed, int | float) and not isinstance(changed, bool)
-    at = datetime.fromtimestamp(changed, UTC) if known else received
     # Garmin's clock and ours may differ a little; a change from the future would shut out all later ones.
-    return LifecycleEvent(user, min(at, received), tuple(str(one) for one in permissions))
+    at = min(_changed_at(line.get("changeTimeInSeconds")) or received_at, received_at)
+    return LifecycleEvent(user, at, received_at, tuple(one for one in permissions if isinstance(one, str)))
+
+
+def _changed_at(seconds: object) -> datetime | None:
+    """None if it is no time: a permission that was withdrawn must count, whenever that was."""
+    try:
+        return datetime.fromtimestamp(float(str(seconds)), UTC)
+    except (ValueError, OverflowError, OSError):
+        return None

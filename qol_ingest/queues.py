@@ -17,9 +17,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
+from qol_ingest import aws
+
 LARGEST_MESSAGE_BYTES = 256 * 1024
 """What every sender keeps to: SQS takes no more everywhere."""
 DEAD = "dead"
+_GONE = ("ReceiptHandleIsInvalid", "MessageNotInflight", "InvalidParameterValue")
+"""What SQS says of a message that was taken off, or is somebody else's by now."""
 _DUE = "{:020d}-{}-{}"  # when it may be handed out (ms since 1970), its name, how often it was
 
 
@@ -46,10 +50,10 @@ class Queue(Protocol):
         """Up to `limit` messages; waits up to `wait_s` seconds for the first. Others do not see them for a while."""
 
     def done(self, message: Message) -> None:
-        """Forget a message that was worked off."""
+        """Forget a message that was worked off. Nothing happens if it is somebody else's by now."""
 
     def retry(self, message: Message, after_s: float) -> None:
-        """Have a message handed out again after so many seconds."""
+        """Have a message handed out again after so many seconds. Nothing happens if it is somebody else's by now."""
 
 
 @dataclass(frozen=True)
@@ -155,33 +159,24 @@ class SqsQueue:
 
     def done(self, message: Message) -> None:
         """See `Queue`."""
-        self._ask("delete_message", ReceiptHandle=message.handle)
+        self._ask("delete_message", ReceiptHandle=message.handle, unless=_GONE)
 
     def retry(self, message: Message, after_s: float) -> None:
         """See `Queue`. SQS hides a message for 12 hours at most."""
         seconds = max(0, min(43_200, round(after_s)))
-        self._ask("change_message_visibility", ReceiptHandle=message.handle, VisibilityTimeout=seconds)
+        self._ask("change_message_visibility", ReceiptHandle=message.handle, VisibilityTimeout=seconds, unless=_GONE)
 
-    def _ask(self, call: str, **arguments: Any) -> Any:
-        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
-
+    def _ask(self, call: str, *, unless: tuple[str, ...] = (), **arguments: Any) -> Any:
         try:
             return getattr(self._client, call)(QueueUrl=self.url, **arguments)
-        except ClientError as error:
-            code = str(error.response.get("Error", {}).get("Code", "unknown"))
-            raise QueueError(f"SQS refused {call}: {code}") from None
-        except BotoCoreError as error:
-            raise QueueError(f"SQS could not be asked: {type(error).__name__}") from None
+        except aws.faults() as error:
+            if unless and aws.why(error).endswith(unless):
+                return None
+            raise QueueError(f"SQS did not do {call}: {aws.why(error)}") from None
 
     @cached_property
     def _client(self) -> Any:
-        if self.client is not None:
-            return self.client
-        import boto3  # noqa: PLC0415
-        from botocore.config import Config  # noqa: PLC0415
-
-        patience = Config(connect_timeout=1, read_timeout=4, retries={"total_max_attempts": 1})
-        return boto3.session.Session().client("sqs", config=patience)
+        return aws.client("sqs") if self.client is None else self.client
 
 
 def announcement(key: str) -> str:
@@ -199,7 +194,7 @@ def announced(body: str) -> list[str]:
     try:
         records = json.loads(body)["Records"]
         return [unquote_plus(one["s3"]["object"]["key"]) for one in records if "Created" in one["eventName"]]
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return []
 
 

@@ -10,13 +10,18 @@ import contextlib
 import os
 import re
 import secrets
+import time
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
+from qol_ingest import aws
+from qol_ingest.deadline import TooSlowError, within
 from qol_ingest.queues import Queue, QueueError, announcement
 
+WRITE_S, SLOWEST_BYTES_PER_S = 4.0, 2_000_000
+"""How long a write to S3 may take: so many seconds, and as long as the content needs at this rate."""
 _KEY = re.compile(r"[A-Za-z0-9_=-][A-Za-z0-9_=.-]*(?:/[A-Za-z0-9_=-][A-Za-z0-9_=.-]*)*")
 
 
@@ -58,7 +63,7 @@ class DirectoryStore:
         """See `Store`."""
         try:
             return (self.root / _checked(key)).read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return None
         except OSError as error:
             raise StoreError(f"{self.root} could not be read: {error.strerror or type(error).__name__}") from error
@@ -66,52 +71,44 @@ class DirectoryStore:
 
 @dataclass(frozen=True)
 class S3Store:
-    """Objects of a bucket, below `prefix`."""
+    """Objects of a bucket, below `prefix`. A write is given up after `limit_s` seconds, and more for large content."""
 
     bucket: str
     prefix: str = ""
     client: Any = field(default=None, repr=False)
+    limit_s: float = WRITE_S
 
     def put_new(self, key: str, content: bytes) -> bool:
         """See `Store`. Two writers of one key at a time: one of them may get a StoreError and should try again."""
-        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
-
         name = f"{self.prefix}{_checked(key)}"
-        try:
+        until = time.monotonic() + self.limit_s + len(content) / SLOWEST_BYTES_PER_S
+
+        def put() -> None:
             self._client.put_object(Bucket=self.bucket, Key=name, Body=content, IfNoneMatch="*")
-        except ClientError as error:
-            code = str(error.response.get("Error", {}).get("Code", "unknown"))
-            if code in ("PreconditionFailed", "412"):
+
+        try:
+            within(until, f"s3://{self.bucket}", put)
+        except TooSlowError as error:
+            raise StoreError(str(error)) from None
+        except aws.faults() as error:
+            if aws.why(error) in ("PreconditionFailed", "412"):
                 return False
-            raise StoreError(f"s3://{self.bucket} refused a write: {code}") from error
-        except BotoCoreError as error:
-            raise StoreError(f"s3://{self.bucket} could not be written: {type(error).__name__}") from error
+            raise StoreError(f"s3://{self.bucket} could not be written: {aws.why(error)}") from None
         return True
 
     def get(self, key: str) -> bytes | None:
         """See `Store`."""
-        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
-
+        name = f"{self.prefix}{_checked(key)}"
         try:
-            answer = self._client.get_object(Bucket=self.bucket, Key=f"{self.prefix}{_checked(key)}")
-            return bytes(answer["Body"].read())
-        except ClientError as error:
-            code = str(error.response.get("Error", {}).get("Code", "unknown"))
-            if code in ("NoSuchKey", "404"):
+            return bytes(self._client.get_object(Bucket=self.bucket, Key=name)["Body"].read())
+        except aws.faults() as error:
+            if aws.why(error) in ("NoSuchKey", "404"):
                 return None
-            raise StoreError(f"s3://{self.bucket} refused a read: {code}") from error
-        except (BotoCoreError, OSError) as error:
-            raise StoreError(f"s3://{self.bucket} could not be read: {type(error).__name__}") from error
+            raise StoreError(f"s3://{self.bucket} could not be read: {aws.why(error)}") from None
 
     @cached_property
     def _client(self) -> Any:
-        if self.client is not None:
-            return self.client
-        import boto3  # noqa: PLC0415
-        from botocore.config import Config  # noqa: PLC0415
-
-        patience = Config(connect_timeout=1, read_timeout=4, retries={"total_max_attempts": 2, "mode": "standard"})
-        return boto3.session.Session().client("s3", config=patience)
+        return aws.client("s3") if self.client is None else self.client
 
 
 @dataclass(frozen=True)

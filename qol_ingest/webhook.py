@@ -9,8 +9,8 @@ records belongs in `records`, writing in `stores`. Processing never happens here
 Answers. 200 says that a body is kept: as raw lines, or in quarantine if it can never be read, since Garmin would
 send it again for days; in the store, or in the spill queue while the store fails. Only 503 makes Garmin send again.
 
-Time. Garmin waits 30 s. Every client has short timeouts, and nothing is begun at the store, the queue or the id map
-once its share of the time is used, so an answer is there in time with all of them hanging.
+Time. Garmin waits 30 s. Nothing is begun at the store, the queue or the id map once its share of the time is used
+(`Limits`), and no call is waited for beyond it, so an answer is there in time with all of them hanging.
 
 Redelivery. Keys are made of the body's hash and are never overwritten, so the same body again changes nothing; the
 first receipt counts, and a late redelivery of an old push cannot overtake a newer one. One case is left: records
@@ -40,10 +40,12 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from qol_ingest import aws
+from qol_ingest.deadline import TooSlowError, within
 from qol_ingest.queues import Queue, QueueError, SqsQueue
 from qol_ingest.records import Parsed, parse_body, receipt_date
 from qol_ingest.spill import drain, spill
@@ -59,8 +61,10 @@ HEALTH_PATH = "/health"
 LARGEST_BODY_BYTES = 100 * 1024 * 1024
 """Garmin's largest documented body."""
 RETRY_AFTER_S = 60
-STORE_S, ID_MAP_S, SPILL_S = 6.0, 12.0, 18.0
-"""Seconds after the beginning of a request until which something may be begun at each of them."""
+SECRET_S = 6.0
+"""How long a new Lambda waits for the secret of AWS before it takes anything."""
+DRAIN_S = 120.0
+"""How long a drain begins something; the spill queue has to hide messages for longer, and the Lambda to run."""
 
 Event = Mapping[str, Any]
 Answer = dict[str, Any]
@@ -68,6 +72,19 @@ Answer = dict[str, Any]
 
 class ReceiverError(ValueError):
     """The receiver is not set up; the message says what is missing."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Seconds after the beginning of a request: until when something is begun at a place, and then waited for.
+
+    The store bounds its own calls. `store_alone_s` is for a receiver without a queue to spill to.
+    """
+
+    store_s: float = 6.0
+    store_alone_s: float = 12.0
+    id_map_s: tuple[float, float] = (12.0, 16.0)
+    spill_s: tuple[float, float] = (16.0, 20.0)
 
 
 @dataclass(frozen=True)
@@ -82,6 +99,7 @@ class Receiver:
     client_id: str = field(default="", repr=False)
     spill: Queue | None = None
     id_map: IdMap | None = None
+    limits: Limits = Limits()
     _told: set[str] = field(default_factory=set, repr=False)
 
     def __post_init__(self) -> None:
@@ -90,6 +108,7 @@ class Receiver:
 
     def handle(self, event: Event, now: datetime | None = None) -> Answer:
         """Answer one request (API Gateway HTTP API, payload 2.0) received at `now`, by default the present time."""
+        begun = time.monotonic()
         http = event.get("requestContext", {}).get("http", {})
         method, path = http.get("method", ""), event.get("rawPath") or http.get("path", "")
         if path == HEALTH_PATH:
@@ -102,19 +121,18 @@ class Receiver:
         if not self._is_garmin(path.removeprefix(PUSH_PATH), headers.get("garmin-client-id", "")):
             log.warning("push refused: wrong secret or client id")
             return _answer(403, {"error": "forbidden"})
-        return self._take(_body(event, headers.get("content-encoding", "")), now or datetime.now(UTC))
+        return self._take(_body(event, headers.get("content-encoding", "")), now or datetime.now(UTC), begun)
 
     def _is_garmin(self, secret: str, client_id: str) -> bool:
         right_secret = _same(secret, self.secret)
         right_client = _same(client_id, self.client_id) or not self.client_id
         return right_secret and right_client
 
-    def _take(self, body: bytes, now: datetime) -> Answer:
-        begun = time.monotonic()
+    def _take(self, body: bytes, now: datetime, begun: float) -> Answer:
         parsed = parse_body(body, now)
         try:
             new, spilled = self._keep(objects(parsed, body, now), begun)
-        except (StoreError, QueueError) as error:
+        except (StoreError, QueueError, TooSlowError) as error:
             log.error("push not stored, %d bytes: %s", len(body), error)  # noqa: TRY400 - a trace may quote data
             headers = {"retry-after": str(RETRY_AFTER_S)}
             return _answer(503, {"error": "not stored, please send again"}, headers)
@@ -135,11 +153,12 @@ class Receiver:
     def _keep(self, found: Iterable[tuple[str, bytes]], begun: float) -> tuple[int, int]:
         """Store all objects, and spill from the first on that the store does not take: how many were new, and spilled.
 
-        Raises StoreError or QueueError when an object could be kept in neither.
+        Raises StoreError, QueueError or TooSlowError when an object could be kept in neither.
         """
         new = spilled = 0
+        until = begun + (self.limits.store_alone_s if self.spill is None else self.limits.store_s)
         for key, content in found:
-            if not spilled and (self.spill is None or time.monotonic() < begun + STORE_S):
+            if not spilled and time.monotonic() < until:
                 try:
                     new += self.store.put_new(key, content)
                     continue
@@ -147,17 +166,24 @@ class Receiver:
                     if self.spill is None:
                         raise
                     log.warning("the store fails, spilling: %s", error)
-            assert self.spill is not None
-            spill(self.spill, key, content, until=begun + SPILL_S)
+            self._spill(key, content, begun)
             spilled += 1
         return new, spilled
 
+    def _spill(self, key: str, content: bytes, begun: float) -> None:
+        if self.spill is None:
+            raise TooSlowError("the store is too slow")
+        begin_s, end_s = self.limits.spill_s
+        send = partial(spill, self.spill, key, content, until=begun + begin_s)
+        within(begun + end_s, "the spill queue", send)
+
     def _note_users(self, users: frozenset[str], now: datetime, begun: float) -> None:
+        begin_s, end_s = self.limits.id_map_s
         unknown = users - self._told
-        if self.id_map is None or not unknown or time.monotonic() > begun + ID_MAP_S:
+        if self.id_map is None or not unknown or time.monotonic() > begun + begin_s:
             return
         try:
-            self.id_map.seen(sorted(unknown), now)
+            within(begun + end_s, "the id map", partial(self.id_map.seen, sorted(unknown), now))
         except Exception as error:
             log.error("new users could not be noted: %s", type(error).__name__)  # noqa: TRY400 - it may quote an id
         else:
@@ -177,7 +203,8 @@ def handler(event: Event, _context: object) -> Answer:
 def drain_handler(_event: object, _context: object) -> dict[str, int]:
     """The entry point of the scheduled Lambda that stores what was spilled. Raises what makes Lambda try again."""
     logging.getLogger("qol_ingest").setLevel(logging.INFO)
-    found = drain(SqsQueue(os.environ["QOL_SPILL_QUEUE_URL"]), _store_of_environment())
+    queue = SqsQueue(os.environ["QOL_SPILL_QUEUE_URL"])
+    found = drain(queue, _store_of_environment(), until=time.monotonic() + DRAIN_S)
     return {"stored": found.stored, "waiting": found.waiting}
 
 
@@ -215,16 +242,14 @@ def _secret_of_aws(arn: str) -> str:
     """The webhook's secret out of Secrets Manager. Raises ReceiverError while it cannot be had."""
     if not arn:
         return ""
-    import boto3  # noqa: PLC0415
-    from botocore.config import Config  # noqa: PLC0415
-    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
 
-    patience = Config(connect_timeout=1, read_timeout=4, retries={"total_max_attempts": 2, "mode": "standard"})
-    client = boto3.session.Session().client("secretsmanager", config=patience)
+    def fetch() -> str:
+        return str(aws.client("secretsmanager").get_secret_value(SecretId=arn)["SecretString"]).strip()
+
     try:
-        return str(client.get_secret_value(SecretId=arn)["SecretString"])
-    except (BotoCoreError, ClientError, KeyError) as error:
-        raise ReceiverError(f"the webhook's secret cannot be read: {type(error).__name__}") from None
+        return within(time.monotonic() + SECRET_S, "Secrets Manager", fetch)
+    except Exception as error:
+        raise ReceiverError(f"the webhook's secret cannot be read: {aws.why(error)}") from None
 
 
 def _same(given: str, expected: str) -> bool:
@@ -240,7 +265,8 @@ def objects(parsed: Parsed, body: bytes, now: datetime) -> Iterator[tuple[str, b
     if parsed.rejects:
         yield f"raw/quarantine/date={today}/{name}.rejects.jsonl", _jsonl(parsed.rejects)
     if parsed.lifecycle:
-        yield f"raw/lifecycle/date={today}/{name}.jsonl", _jsonl(parsed.lifecycle)
+        # Who leaves, comes back and leaves again is told of in the same bytes: here each receipt counts.
+        yield f"raw/lifecycle/date={today}/{name}-{now.astimezone(UTC):%H%M%S}.jsonl", _jsonl(parsed.lifecycle)
     if parsed.pings:
         yield f"raw/pings/date={today}/{name}.jsonl", _jsonl(parsed.pings)
     for day in sorted(parsed.daily, key=lambda day: (day == today, day)):

@@ -65,14 +65,17 @@ class DuckDBEngine:
 
     def load_records(self, lake: Lake, days: Mapping[date, Sequence[RawObject]]) -> None:
         """Register `records`: all lines of these days' files, typed."""
-        self._execute("DROP TABLE IF EXISTS records")
+        self._execute("DROP VIEW IF EXISTS records")
+        self._execute("DROP TABLE IF EXISTS raw_records")
         paths = [(lake.local_path(item.key), day.isoformat()) for day, items in days.items() for item in items]
         self.connection.register("raw_files", _files_table(paths))
         longest_mb, threads = _reading(max(item.size for items in days.values() for item in items), self.memory_mb)
         self._execute(f"SET threads = {threads}")
         self._execute(
-            f"CREATE TEMP TABLE records AS {_records_sql(longest_mb * MB)}", {"paths": [path for path, _ in paths]}
+            f"CREATE TEMP TABLE raw_records AS {_records_sql(longest_mb * MB)}", {"paths": [path for path, _ in paths]}
         )
+        # A numbering window would put all reading on one thread.
+        self._execute("CREATE TEMP VIEW records AS SELECT rowid AS rec, * FROM raw_records")
 
     def load_table(self, name: str, rows: pa.Table) -> None:
         """Register `rows` under `name`."""
@@ -131,7 +134,7 @@ def _reading(largest_file: int, memory_mb: int) -> tuple[int, int]:
 
 
 def _records_sql(longest_line: int) -> str:
-    """`records` from `$paths`: one pass over the bytes, one parse for all scalars and one for each map there is."""
+    """Typed records of `$paths`: one pass over the bytes, one parse for all scalars and one for each map there is."""
     scalars = [field for field in FIELDS if field.kind not in NESTED]
     nested = [field for field in FIELDS if field.kind in NESTED]
     names = [name for field in scalars for name in field.garmin]
@@ -141,7 +144,7 @@ def _records_sql(longest_line: int) -> str:
     columns = [f"{_scalar(field, at)} AS {field.name}" for field in scalars]
     columns += [f"{_nested(field, f'm[{i}]')} AS {field.name}" for i, field in enumerate(nested, start=1)]
     return f"""
-        SELECT row_number() OVER () AS rec, raw_files.date AS date, {", ".join(columns)}
+        SELECT raw_files.date AS date, {", ".join(columns)}
         FROM (
             SELECT filename,
                    json_extract_string(json, [{scalar_paths}]) AS s,

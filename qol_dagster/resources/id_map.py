@@ -20,8 +20,8 @@ class IdMap(SqliteIdMap):
     """The local map."""
 
     def identities(self) -> Identities:
-        """The map as the weekly job needs it. Pending users are nobody's: their records count as unmapped."""
-        everyone = [one for one in self.list() if one.status != "pending"]
+        """The map as the weekly job needs it. Who was never enrolled is nobody: such records count as unmapped."""
+        everyone = [one for one in self.list() if one.participant_id]
         return Identities(
             {one.garmin_user_id: one.participant_id for one in everyone if one.may_be_used},
             frozenset(one.garmin_user_id for one in everyone if not one.may_be_used),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,8 +14,8 @@ import pytest
 
 from qol_ingest import spill as spill_module
 from qol_ingest.id_map import SqliteIdMap
-from qol_ingest.queues import LARGEST_MESSAGE_BYTES, DirectoryQueue, QueueError
-from qol_ingest.spill import drain, spill
+from qol_ingest.queues import LARGEST_MESSAGE_BYTES, DirectoryQueue, Message, QueueError
+from qol_ingest.spill import Drained, drain, spill
 from qol_ingest.stores import DirectoryStore, StoreError
 from qol_ingest.webhook import Receiver
 
@@ -88,9 +89,9 @@ def test_what_the_store_does_not_take_is_drained_later_and_lies_as_if_nothing_ha
     assert push(Receiver(store, SECRET, spill=queue)) == 200
     assert len(store.asked) == min(takes + 1, 4)  # after the first failure the store is left in peace
     found = drain(queue, store.store)
-    assert found == spill_module.Drained(stored=4 - takes if takes < 4 else 0, waiting=0)
+    assert found == Drained(stored=4 - takes if takes < 4 else 0, waiting=0)
     assert files(tmp_path / "lake") == calm(tmp_path)
-    assert drain(queue, store.store) == spill_module.Drained(0, 0)
+    assert drain(queue, store.store) == Drained(0, 0)
 
 
 def test_without_a_spill_queue_or_with_a_failing_one_garmin_is_asked_to_send_again(tmp_path: Path) -> None:
@@ -123,7 +124,7 @@ def test_an_object_of_which_a_part_is_on_its_way_waits(tmp_path: Path, queue: Di
     assert drain(queue, store).stored == 0
     queue.send(text)
     clock.now += spill_module.RETRY_S + 1
-    assert drain(queue, store) == spill_module.Drained(1, 0)
+    assert drain(queue, store) == Drained(1, 0)
 
 
 def test_drained_again_after_a_kill_between_storing_and_forgetting_nothing_is_doubled(
@@ -143,15 +144,102 @@ def test_drained_again_after_a_kill_between_storing_and_forgetting_nothing_is_do
     assert files(tmp_path / "lake") == calm(tmp_path)
 
 
-def test_as_long_as_the_store_fails_everything_waits_and_nothing_becomes_a_dead_letter_too_soon(
+def test_as_long_as_the_store_fails_everything_waits_longer_each_time_and_nothing_becomes_a_dead_letter_too_soon(
     tmp_path: Path, queue: DirectoryQueue, clock: Clock
 ) -> None:
     failing = Failing(DirectoryStore(tmp_path / "lake"))
     assert push(Receiver(failing, SECRET, spill=queue)) == 200
-    for _ in range(4):
-        assert drain(queue, failing) == spill_module.Drained(0, 4)
-        clock.now += spill_module.RETRY_S + 1
+    for minutes in (1, 4, 16, 64):
+        assert drain(queue, failing) == Drained(0, 4)
+        clock.now += 60 * minutes - 1
+        assert drain(queue, failing) == Drained(0, 0)
+        clock.now += 2
     assert drain(queue, failing.store).stored == 4
+    assert not (queue.root / "dead").exists()
+
+
+def test_one_object_that_the_store_refuses_does_not_keep_the_others_waiting(
+    tmp_path: Path, queue: DirectoryQueue
+) -> None:
+    store = DirectoryStore(tmp_path / "lake")
+    spill(queue, "raw/not a key", b"1\n")
+    spill(queue, "raw/daily/date=2026-11-16/a.jsonl", b"2\n")
+    assert drain(queue, store) == Drained(1, 1)
+    assert files(tmp_path / "lake") == {"raw/daily/date=2026-11-16/a.jsonl": b"2\n"}
+
+
+def test_objects_are_stored_in_the_order_in_which_they_were_spilled(tmp_path: Path, queue: DirectoryQueue) -> None:
+    for name in "abc":
+        spill(queue, f"raw/{name}", b"x")
+    for message in queue.receive():  # a queue of AWS has no order, and hands out c first this time
+        queue.retry(message, {"c": -3, "b": -2, "a": -1}[json.loads(message.body)["key"][-1]])
+    store = Failing(DirectoryStore(tmp_path / "lake"), takes=3)
+    assert drain(queue, store).stored == 3
+    assert store.asked == ["raw/a", "raw/b", "raw/c"]
+
+
+def test_a_kill_while_the_messages_of_one_object_are_taken_off_leaves_no_dead_letter(
+    tmp_path: Path, queue: DirectoryQueue, clock: Clock
+) -> None:
+    class Killed(DirectoryQueue):
+        def done(self, message: Message) -> None:
+            super().done(message)
+            raise KeyboardInterrupt
+
+    spill(queue, "raw/a", random.Random(5).randbytes(700_000))
+    store = DirectoryStore(tmp_path / "lake")
+    with pytest.raises(KeyboardInterrupt):
+        drain(Killed(queue.root, clock=clock), store)
+    clock.now += queue.visibility_s + 1
+    assert drain(queue, store) == Drained(0, 0)
+    assert list(queue.root.iterdir()) == []
+
+
+def test_what_was_spilled_in_part_is_forgotten_once_garmin_has_sent_it_again(
+    tmp_path: Path, queue: DirectoryQueue
+) -> None:
+    class Breaking(DirectoryQueue):
+        def send(self, body: str, delay_s: float = 0) -> None:
+            if list(self.root.glob("*")):
+                raise QueueError("the queue breaks")
+            super().send(body, delay_s)
+
+    key, content = "raw/daily/date=2026-11-16/a.jsonl", random.Random(5).randbytes(400_000)
+    with pytest.raises(QueueError, match="breaks"):
+        spill(Breaking(queue.root, clock=queue.clock), key, content)
+    store = DirectoryStore(tmp_path / "lake")
+    store.put_new(key, content)
+    assert drain(queue, store) == Drained(0, 0)
+    assert list(queue.root.iterdir()) == []
+
+
+def test_a_damaged_object_is_stored_nowhere_and_becomes_a_dead_letter(
+    tmp_path: Path, queue: DirectoryQueue, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    spill(queue, "raw/a", b"content")
+    (message,) = queue.receive()
+    queue.done(message)
+    for damage in ({"sha256": "0" * 64}, {"data": "####"}, {"data": "QUJD"}):
+        queue.send(json.dumps({**json.loads(message.body), **damage, "spill": str(damage)}))
+    store = DirectoryStore(tmp_path / "lake")
+    for _ in range(queue.max_receives + 1):
+        assert drain(queue, store) == Drained(0, 0)
+        clock.now += queue.visibility_s + 1
+    assert files(tmp_path / "lake") == {}
+    assert len(list((queue.root / "dead").iterdir())) == 3
+    assert "damaged" in caplog.text
+
+
+def test_a_drain_holds_so_much_at_a_time_and_goes_on_until_its_time_is_over(
+    tmp_path: Path, queue: DirectoryQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(25):
+        spill(queue, f"raw/{number:02}", bytes([number]))
+    monkeypatch.setattr(spill_module, "MOST_CHARS", 1)
+    store = DirectoryStore(tmp_path / "lake")
+    assert drain(queue, store, until=time.monotonic() - 1) == Drained(0, 0)
+    assert len(list(queue.root.iterdir())) == 25
+    assert drain(queue, store) == Drained(25, 0)
 
 
 @pytest.mark.parametrize("body", ["", "[]", "{}", '{"spill": 1}', "\\ud800"])

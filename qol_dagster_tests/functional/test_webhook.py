@@ -8,6 +8,7 @@ import hashlib
 import http.client
 import json
 import logging
+import re
 import resource
 import socket
 import threading
@@ -102,10 +103,17 @@ def test_lifecycle_events_and_pings_lie_apart_under_the_date_of_receipt(hook: Lo
     ).encode()
     assert send(hook, body) == (200, {"stored": 2, "rejected": 0})
     name = hashlib.sha256(body).hexdigest()
-    assert set(stored(tmp_path / "lake")) == {
-        f"raw/lifecycle/date={today()}/{name}.jsonl",
-        f"raw/pings/date={today()}/{name}.jsonl",
-    }
+    lifecycle, pings = sorted(stored(tmp_path / "lake"))
+    assert pings == f"raw/pings/date={today()}/{name}.jsonl"
+    assert re.fullmatch(f"raw/lifecycle/date={today()}/{name}-[0-9]{{6}}.jsonl", lifecycle)
+
+
+def test_who_leaves_twice_in_the_same_words_has_left_twice(tmp_path: Path) -> None:
+    receiver = Receiver(DirectoryStore(tmp_path), SECRET)
+    body = json.dumps({"deregistrations": [{"userId": USER}]})
+    for second in (1, 1, 59):
+        assert receiver.handle(event(body), NOW.replace(second=second))["statusCode"] == 200
+    assert len(stored(tmp_path)) == 2
 
 
 def test_a_redelivery_changes_nothing(tmp_path: Path) -> None:
@@ -640,7 +648,7 @@ def test_an_s3_store_writes_a_key_once(bucket: Bucket) -> None:
 @pytest.mark.parametrize(("status", "code"), [(403, "AccessDenied"), (503, "SlowDown"), (409, "Conflict")])
 def test_what_s3_refuses_is_a_store_error_in_one_line(bucket: Bucket, status: int, code: str) -> None:
     bucket.answer_all = status
-    with pytest.raises(StoreError, match=f"^s3://qol-raw refused a write: \\w*{code}$"):
+    with pytest.raises(StoreError, match=f"^s3://qol-raw could not be written: \\w*{code}$"):
         S3Store("qol-raw").put_new("raw/a", b"1")
 
 

@@ -60,11 +60,11 @@ def test_the_arrows_point_one_way(room: str) -> None:
     assert wrong + own == []
 
 
-def test_only_the_spark_engine_imports_pyspark_and_only_the_lambdas_room_imports_boto3() -> None:
+def test_only_the_spark_engine_imports_pyspark_and_only_the_aws_forms_import_boto3() -> None:
     rooms = ("qol_dagster", "qol_ingest", "garmin_sim")
     users = {one: {file for room in rooms for file, name in imports(room) if within(name, one)} for one in HEAVY}
     assert users["pyspark"] == {"qol_dagster/engines/spark.py"}
-    assert {file.split("/")[0] for file in users["boto3"]} == {"qol_ingest"}
+    assert users["boto3"] == {f"qol_ingest/{name}.py" for name in ("aws", "enrolment", "id_map_dynamo", "tokens")}
 
 
 def test_of_the_receiver_s_rooms_the_job_sees_the_id_map_alone() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import importlib.util
 import itertools
 import re
@@ -14,7 +15,7 @@ import pytest
 import typer
 
 from qol_dagster.cli import app
-from qol_dagster.metrics.dictionary import DAILY, DEFAULT_THRESHOLDS, WEEKLY
+from qol_dagster.metrics.dictionary import DEFAULT_THRESHOLDS, TABLES, Metric
 from qol_dagster.metrics.fields import FIELDS, KNOWN_TYPES
 from qol_dagster.settings import VARIABLES, Settings, load_settings
 
@@ -73,18 +74,53 @@ def test_no_page_names_a_variable_that_does_not_exist() -> None:
     assert named - set(VARIABLES) == misspelled_on_purpose
 
 
-def test_the_metrics_page_has_a_row_for_every_column_with_its_definition(hooks: ModuleType) -> None:
+@pytest.fixture(scope="module")
+def metrics_page(hooks: ModuleType) -> str:
     page = hooks.on_page_markdown((DOCS / "reference/metrics.md").read_text(), page=None, config=None, files=None)
     assert "<!-- " not in page
-    rows = rows_of(page)
-    expected = [*DEFAULT_THRESHOLDS.as_dict(), *(one.name for one in (*DAILY, *WEEKLY))]
-    assert [re.sub(r"<.*?>|`", "", row[0]) for row in rows] == expected
-    for metric, row in zip((*DAILY, *WEEKLY), rows[-len(DAILY) - len(WEEKLY) :], strict=True):
-        assert len(row) == 5
-        definition = re.sub(r"\\(.)", r"\1", row[2]).replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
-        assert metric.description in definition
-        assert metric.rule in definition
-        assert all(f"`{name}`" in row[4] for name in metric.inputs)
+    return str(page)
+
+
+def entries_of(page: str) -> dict[str, str]:
+    """The text of each entry of the catalogue by its anchor, as a reader sees it."""
+    found = re.findall(r'<section class="metric" id="([\w-]+)">(.*?)</section>', page)
+    assert len(dict(found)) == len(found)
+    return {anchor: html.unescape(re.sub(r"<[^>]*>", "", entry)) for anchor, entry in found}
+
+
+def test_the_metrics_page_has_an_entry_for_every_column_in_the_dictionary_s_order(metrics_page: str) -> None:
+    every = [metric for metrics in TABLES.values() for metric in metrics]
+    assert list(entries_of(metrics_page)) == [f"{metric.table}-{metric.name}" for metric in every]
+
+
+@pytest.mark.parametrize("metric", [metric for metrics in TABLES.values() for metric in metrics], ids=lambda m: m.name)
+def test_an_entry_of_the_metrics_page_tells_all_of_it_in_both_languages(metrics_page: str, metric: Metric) -> None:
+    entry = entries_of(metrics_page)[f"{metric.table}-{metric.name}"]
+    japanese = metric.japanese
+    for part in (metric.name, metric.unit, metric.description, metric.formula, metric.rule, *metric.inputs):
+        assert part in entry
+    for part in (japanese.term, japanese.text, japanese.rule):
+        assert part in entry
+    assert all(source.name in entry for source in metric.sources)
+    bounds = [one for one in (metric.minimum, metric.maximum, *(metric.plausible or ())) if one is not None]
+    assert all(f"{one:,g}" in entry for one in bounds)
+
+
+def test_every_link_within_the_metrics_page_leads_to_an_entry_or_heading(metrics_page: str) -> None:
+    targets = set(re.findall(r'(?:href="|\]\()#([\w-]+)', metrics_page))
+    headings = {title.lower() for title, _ in HEADING.findall(metrics_page)}
+    assert targets <= {*re.findall(r' id="([\w-]+)"', metrics_page), *headings}
+    assert "thresholds" in targets
+
+
+def test_the_metrics_page_lists_every_threshold_with_what_it_decides_and_every_source(metrics_page: str) -> None:
+    rows = {re.sub(r"[`\\]", "", row[0]): row for row in rows_of(metrics_page)}
+    for name, value in DEFAULT_THRESHOLDS.as_dict().items():
+        assert rows[name][1] == str(value)
+    assert "(#weekly-is_valid_week)" in rows["valid_week_days"][2]
+    cited = {source for metrics in TABLES.values() for metric in metrics for source in metric.sources}
+    assert set(rows) == {*DEFAULT_THRESHOLDS.as_dict(), *(html.escape(one.name, quote=False) for one in cited)}
+    assert all(url in rows[html.escape(one.name, quote=False)][2] for one in cited for _, url in one.identifiers)
 
 
 def test_the_page_of_raw_files_has_every_field_and_every_type(hooks: ModuleType) -> None:

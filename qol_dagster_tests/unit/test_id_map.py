@@ -1,26 +1,23 @@
-"""The id map: enrolling, revoking, and never mixing up people."""
+"""The id map as one SQLite file, and as the weekly job sees it. What every form of it does is told in `aws/`."""
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from qol_dagster.resources.id_map import IdMap, IdMapError, read_csv, tells_user
 
+LATER = datetime.now(UTC) + timedelta(hours=1)
 USER, OTHER = "a1b2c3d4e5f60718293a4b5c6d7e8f90", "ffeeddccbbaa99887766554433221100"
 
 
 @pytest.fixture
 def people(tmp_path: Path) -> IdMap:
     return IdMap(tmp_path / "map.sqlite")
-
-
-def test_users_get_the_next_free_id_and_enrolling_twice_changes_nothing(people: IdMap) -> None:
-    assert [people.add(USER), people.add(OTHER), people.add(USER)] == ["P0001", "P0002", "P0001"]
-    assert people.add("third", "P0041") == "P0041"
-    assert people.add("fourth") == "P0042"
 
 
 def test_a_missing_file_is_an_empty_map_and_looking_makes_none(people: IdMap) -> None:
@@ -34,52 +31,90 @@ def test_the_file_is_for_its_owner_alone(people: IdMap) -> None:
     assert people.path.stat().st_mode & 0o077 == 0
 
 
-def test_a_user_cannot_become_another_participant(people: IdMap) -> None:
-    people.add(USER, "P1")
-    with pytest.raises(IdMapError, match="is enrolled as P1 already"):
-        people.add(USER, "P2")
-    assert people.identities().active == {USER: "P1"}
-
-
-def test_two_accounts_may_belong_to_one_participant_and_are_revoked_together(people: IdMap) -> None:
-    people.import_rows([(USER, "P1"), (OTHER, "P1"), ("third", "P2")])
-    assert people.revoke("P1") == 2
-    found = people.identities()
-    assert (dict(found.active), found.revoked) == ({"third": "P2"}, {USER, OTHER})
-    people.add(USER)
-    assert people.identities().active == {"third": "P2", USER: "P1"}
-
-
-def test_revoking_nobody_is_an_error(people: IdMap) -> None:
-    with pytest.raises(IdMapError, match="there is no participant P9"):
-        people.revoke("P9")
-
-
-@pytest.mark.parametrize("wrong", ["", "a b", "../x", "日本", "x" * 65, f"id-{USER}", USER.upper()])
-def test_a_participant_id_that_is_unsafe_or_tells_the_user_is_refused(people: IdMap, wrong: str) -> None:
-    with pytest.raises(IdMapError):
-        people.import_rows([(USER, wrong)])
-    assert people.list() == []
+def test_ten_thousand_users_are_enrolled_in_one_go(people: IdMap) -> None:
+    assert people.enrol(f"user-{number}" for number in range(10_000)) == 10_000
+    assert people.add("one more") == "P10001"
 
 
 def test_an_import_is_all_or_nothing_and_names_the_entry_without_the_user(people: IdMap) -> None:
-    with pytest.raises(IdMapError, match="entry 2: .*; nobody was enrolled") as error:
-        people.import_rows([(USER, "P1"), (OTHER, "no good")])
+    rows = [(f"user-{number}", f"P{number}") for number in range(200)]
+    with pytest.raises(IdMapError, match="entry 201: .*; nobody was enrolled") as error:
+        people.import_rows([*rows, (OTHER, "no good")])
     assert OTHER not in str(error.value)
     assert people.list() == []
 
 
-def test_enrolling_from_many_threads_at_once_gives_everybody_an_id_of_their_own(people: IdMap) -> None:
-    users = [f"user-{number}" for number in range(40)]
-    with ThreadPoolExecutor(8) as pool:
-        ids = list(pool.map(people.add, users))
-    assert len(set(ids)) == 40
-    assert people.identities().active == dict(zip(users, ids, strict=True))
+def test_the_job_knows_who_is_in_use_who_is_not_and_nothing_of_those_who_were_never_enrolled(people: IdMap) -> None:
+    people.import_rows([(USER, "P1"), (OTHER, "P2"), ("third", "P3"), ("fourth", "P4")])
+    people.revoke("P2")
+    people.deregister("third", LATER)
+    people.change_permissions("fourth", ["ACTIVITY_EXPORT"], LATER)
+    found = people.identities()
+    assert (dict(found.active), found.revoked) == ({USER: "P1"}, {OTHER, "third", "fourth"})
+    people.change_permissions("fourth", ["ACTIVITY_EXPORT", "HEALTH_EXPORT"], LATER + timedelta(seconds=1))
+    assert dict(people.identities().active) == {USER: "P1", "fourth": "P4"}
 
 
-def test_ten_thousand_users_are_enrolled_in_one_go(people: IdMap) -> None:
-    assert people.enrol(f"user-{number}" for number in range(10_000)) == 10_000
-    assert people.add("one more") == "P10001"
+def test_strangers_who_push_change_permissions_and_leave_make_no_day_computed_again(people: IdMap) -> None:
+    people.add(USER, "P1")
+    before = people.identities().fingerprint()
+    people.seen([OTHER, "third"], LATER)
+    people.change_permissions(OTHER, [], LATER)
+    people.deregister("third", LATER)
+    assert people.identities().fingerprint() == before
+    people.add(OTHER)
+    assert people.identities().fingerprint() != before
+
+
+OLD_FILE = f"""
+    CREATE TABLE user_id_map (
+        garmin_user_id TEXT PRIMARY KEY, participant_id TEXT NOT NULL, status TEXT NOT NULL,
+        created_at TEXT NOT NULL, updated_at TEXT NOT NULL
+    );
+    INSERT INTO user_id_map VALUES
+        ('{USER}', 'P0001', 'active', '2026-03-01T00:00:00+00:00', '2026-03-01T00:00:00+00:00'),
+        ('{OTHER}', 'P0002', 'revoked', '2026-03-01T00:00:00+00:00', '2026-04-01T00:00:00+00:00');
+"""
+
+
+@pytest.fixture
+def old(people: IdMap) -> IdMap:
+    """A file as the first release made it."""
+    with closing(sqlite3.connect(people.path)) as database:
+        database.executescript(OLD_FILE)
+    return people
+
+
+def test_a_file_of_the_first_release_is_read_as_it_is(old: IdMap) -> None:
+    before = old.path.read_bytes()
+    found = old.identities()
+    assert (dict(found.active), found.revoked) == ({USER: "P0001"}, {OTHER})
+    assert [(one.enrolled_at[:10], one.permissions) for one in old.list()] == [("2026-03-01", None)] * 2
+    assert old.path.read_bytes() == before
+
+
+def test_a_file_of_the_first_release_keeps_working(old: IdMap) -> None:
+    assert not old.deregister(OTHER, datetime(2026, 3, 20, tzinfo=UTC))  # older than what is known
+    assert old.deregister(USER, datetime(2026, 3, 20, tzinfo=UTC))
+    assert old.add(OTHER) == "P0002"
+    assert old.add("third") == "P0003"
+    assert [(one.participant_id, one.status) for one in old.list()] == [
+        ("P0001", "deregistered"),
+        ("P0002", "active"),
+        ("P0003", "active"),
+    ]
+    assert [one.enrolled_at[:10] for one in old.list()][:2] == ["2026-03-01"] * 2
+    assert [change.what for change in old.history("P0001")] == ["deregistered"]
+
+
+def test_a_map_that_another_process_holds_is_a_clear_error(people: IdMap, monkeypatch: pytest.MonkeyPatch) -> None:
+    people.add(USER)
+    monkeypatch.setattr("qol_ingest.id_map.PATIENCE_S", 0.01)
+    with closing(sqlite3.connect(people.path, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        for act in (people.list, lambda: people.add(OTHER)):
+            with pytest.raises(IdMapError, match="database is locked"):
+                act()
 
 
 def test_a_file_that_is_no_database_is_a_clear_error(people: IdMap) -> None:

@@ -98,6 +98,40 @@ def test_a_change_from_the_future_counts_from_its_receipt(people: IdMap) -> None
     assert tell(people, allows(ALL, LATER + timedelta(minutes=1))) == ["applied"]
 
 
+@pytest.mark.parametrize("odd", [None, 1e300, "soon", True, 1_800_000_000_000, [], -(10**20)])
+def test_a_withdrawal_whose_time_cannot_be_read_counts_from_its_receipt(people: IdMap, odd: object) -> None:
+    tell(people, allows(ALL))
+    assert tell(people, allows(NO_HEALTH, LATER + timedelta(minutes=1), changeTimeInSeconds=odd)) == ["applied"]
+    assert people.identities().revoked == {USER}
+
+
+def test_a_time_that_garmin_sends_as_text_is_read(people: IdMap) -> None:
+    received = LATER + timedelta(days=1)
+    tell(people, allows(ALL, LATER + timedelta(seconds=5), received))
+    seconds = str(int(LATER.timestamp()))
+    assert tell(people, allows(NO_HEALTH, LATER, received, changeTimeInSeconds=seconds)) == ["nothing new"]
+
+
+@pytest.mark.parametrize("replayed", list(itertools.permutations(range(3))))
+def test_of_changes_in_one_second_the_one_received_last_counts_and_a_replay_in_any_order_changes_nothing(
+    people: IdMap, replayed: tuple[int, ...]
+) -> None:
+    changes = [allows(one, LATER, LATER + timedelta(seconds=n)) for n, one in enumerate((NO_HEALTH, ALL, NO_HEALTH))]
+    assert tell(people, *changes) == ["applied"] * 3
+    before = people.history("P7")
+    assert tell(people, *(changes[n] for n in replayed)) == ["nothing new"] * 3
+    assert people.history("P7") == before
+
+
+def test_who_really_leaves_while_garmin_is_asked_about_a_forgery_has_left(people: IdMap) -> None:
+    def asked(user: str) -> bool:
+        assert tell(people, left(received=datetime.now(UTC) + timedelta(seconds=1))) == ["nothing new"]
+        return True
+
+    assert tell(people, left(received=datetime.now(UTC)), asks=asked) == ["applied"]
+    assert people.identities().revoked == {USER}
+
+
 def test_a_forged_deregistration_is_undone_and_stays_so_when_replayed(
     people: IdMap, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -144,7 +178,9 @@ def test_a_stranger_s_permissions_make_them_pending_and_nobody_s_data(people: Id
         json.dumps({**left(), "_received_at": "yesterday"}),
         json.dumps({**left(), "_summary_type": "dailies"}),
         json.dumps(allows("HEALTH_EXPORT")),
-        json.dumps({**allows(ALL), "changeTimeInSeconds": 1e300}),
+        json.dumps({**left(), "userId": "\ud800"}),
+        json.dumps({**left(), "userId": "x" * 300}),
+        json.dumps({**left(), "_received_at": 7}),
     ],
 )
 def test_what_cannot_be_understood_changes_nothing_and_is_logged_without_ids(

@@ -1,0 +1,165 @@
+"""The project's side of Garmin's cloud on one machine: consent, downloads and backfill over this QOL_HOME.
+
+Belongs here: which stores and queues the parts of `qol_ingest` are given. On AWS the Lambdas set themselves up.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING
+
+from qol_ingest import backfill
+from qol_ingest.enrolment import Invitations, SqliteState
+from qol_ingest.garmin_api import Endpoints, GarminApi, GarminApiError
+from qol_ingest.id_map import Enrolment, SqliteIdMap
+from qol_ingest.oauth import Enrolments
+from qol_ingest.pages import Language, Programme
+from qol_ingest.puller import CLAIM_S, Puller, Worked, participant_names, work_off
+from qol_ingest.queues import DirectoryQueue
+from qol_ingest.records import receipt_date
+from qol_ingest.stores import DirectoryStore
+from qol_ingest.tokens import ConsentNeededError, FileTokenStore, TokenStoreError
+
+if TYPE_CHECKING:
+    from qol_dagster.settings import Settings
+    from qol_ingest.server import LocalWebhook
+
+RECEIVES = 8
+"""How often a ping is tried over half a day before it is a dead letter; Garmin keeps it for a day."""
+
+
+class GarminSetupError(ValueError):
+    """Garmin cannot be asked with these settings; the message says which is missing."""
+
+
+@dataclass(frozen=True)
+class Garmin:
+    """Everything that asks Garmin or answers a participant, over one QOL_HOME."""
+
+    settings: Settings
+
+    @property
+    def id_map(self) -> SqliteIdMap:
+        """Who is enrolled."""
+        return SqliteIdMap(self.settings.id_map_path)
+
+    @property
+    def invitations(self) -> Invitations:
+        """The entry codes."""
+        return Invitations(SqliteState(self.settings.home / "enrolment.sqlite"))
+
+    @property
+    def tokens(self) -> FileTokenStore:
+        """The participants' tokens; a backup must not hold the two files together."""
+        return FileTokenStore(self.settings.home / "tokens.sqlite", self.settings.home / "tokens.key")
+
+    @property
+    def arrivals(self) -> DirectoryQueue:
+        """Pings and lifecycle events that wait to be worked off."""
+        return DirectoryQueue(self.settings.arrivals_dir, visibility_s=CLAIM_S, max_receives=RECEIVES)
+
+    @property
+    def is_set_up(self) -> bool:
+        """Whether Garmin can be asked at all."""
+        return bool(self.settings.garmin_client_id and self.settings.garmin_client_secret)
+
+    def api(self) -> GarminApi:
+        """Garmin's cloud, or the one at QOL_GARMIN_URL. Raises GarminSetupError."""
+        if not self.is_set_up:
+            raise GarminSetupError(
+                "set QOL_GARMIN_CLIENT_ID and QOL_GARMIN_CLIENT_SECRET to those of your Garmin developer programme"
+            )
+        endpoints = Endpoints.at(self.settings.garmin_url) if self.settings.garmin_url else Endpoints()
+        names = participant_names(self.id_map)
+        client = self.settings.garmin_client_id, self.settings.garmin_client_secret
+        return GarminApi(endpoints, *client, self.tokens, names)
+
+    def enrolments(self, base_url: str = "") -> Enrolments:
+        """The pages of consent, at QOL_PUBLIC_URL or else `base_url`. Raises GarminSetupError."""
+        url = self.settings.public_url or base_url
+        if not url:
+            raise GarminSetupError(
+                "set QOL_PUBLIC_URL to the address under which participants reach `qol webhook serve`"
+            )
+        usual = Programme().names
+        names: dict[Language, str] = {
+            "ja": self.settings.programme_ja or usual["ja"],
+            "en": self.settings.programme_en or usual["en"],
+        }
+        programme = Programme(names, self.settings.contact)
+        return Enrolments(self.invitations.state, self.api(), self.id_map, url, programme)
+
+    def invite(self, participant_id: str) -> tuple[str, str]:
+        """A new entry code, which makes any older one of the participant void, and its link."""
+        enrolments = self.enrolments()
+        code = self.invitations.invite(participant_id)
+        return code, enrolments.start_url(code)
+
+    def puller(self) -> Puller:
+        """What works off the arrivals. Raises GarminSetupError."""
+        letters = DirectoryQueue(self.settings.home / "dead_letters")
+        return Puller(DirectoryStore(self.settings.lake_dir), self.api(), self.id_map, letters)
+
+    def pull(self) -> Worked:
+        """Work off everything that is due."""
+        return work_off(self.arrivals, self.puller().work)
+
+    @contextmanager
+    def at_work(self, server: LocalWebhook) -> Iterator[None]:
+        """Answer participants and work off arrivals while the webhook runs."""
+        server.enrolment = self.enrolments(server.base_url)
+        over = threading.Event()
+        puller = self.puller()
+        thread = threading.Thread(
+            target=work_off, args=(self.arrivals, puller.work), kwargs={"stopped": over.is_set}, daemon=True
+        )
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join(5)
+
+    def backfill(
+        self,
+        participant: str,
+        since: date,
+        until: date,
+        types: Sequence[str] = (),
+        *,
+        on_progress: Callable[[backfill.Step], None] = lambda _step: None,
+    ) -> backfill.Report:
+        """Ask for old data of a participant; it comes by the webhook. Raises BackfillError, GarminSetupError."""
+        pieces = backfill.plan(types, since, until, receipt_date(datetime.now(UTC)))
+        people = backfill.accounts(self.id_map, participant)
+        store = DirectoryStore(self.settings.lake_dir)
+        return backfill.run(self.api(), store, people, pieces, on_progress=on_progress)
+
+    def connection(self, account: Enrolment) -> str:
+        """Whether there are tokens for an account, in words."""
+        try:
+            kept = self.tokens.get(account.garmin_user_id)
+        except TokenStoreError as error:
+            return str(error)
+        if kept is None:
+            return "not connected"
+        return "has to connect again" if kept.needs_consent else "connected"
+
+    def leave(self, participant: str) -> list[str]:
+        """End a revoked participant's registrations at Garmin; what could not be ended, in words."""
+        problems = []
+        api = self.api()
+        for account in self.id_map.list():
+            if account.participant_id != participant:
+                continue
+            try:
+                api.deregister(account.garmin_user_id)
+            except (GarminApiError, ConsentNeededError, TokenStoreError) as error:
+                problems.append(str(error))
+            else:
+                self.tokens.delete(account.garmin_user_id)
+        return problems

@@ -1,0 +1,134 @@
+"""An entry of the dictionary as people read it: looked up by name, in either language.
+
+Belongs here: wording that the terminal and the documentation share. How it is laid out is theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Literal
+
+from qol_dagster.metrics.ddl import DATABASE, LAYOUTS
+from qol_dagster.metrics.dictionary import DEFAULT_THRESHOLDS, TABLES, Metric, TableName
+
+Language = Literal["en", "ja"]
+
+_KINDS: dict[Language, dict[str, str]] = {
+    "en": {"string": "text", "bool": "yes/no"},
+    "ja": {"string": "文字列", "bool": "真偽値"},
+}
+_LABELS: dict[Language, dict[str, str]] = {
+    "en": {
+        "table": "table",
+        "what": "what",
+        "unit": "unit",
+        "range": "range",
+        "plausible": "plausible",
+        "formula": "formula",
+        "rule": "rule",
+        "thresholds": "thresholds",
+        "inputs": "inputs",
+        "source": "source",
+    },
+    "ja": {
+        "table": "表",
+        "what": "説明",
+        "unit": "単位",
+        "range": "範囲",
+        "plausible": "通常の範囲",
+        "formula": "式",
+        "rule": "条件",
+        "thresholds": "しきい値",
+        "inputs": "入力",
+        "source": "出典",
+    },
+}
+
+
+class UnknownMetricError(ValueError):
+    """No column has this name."""
+
+
+def find(name: str) -> tuple[Metric, ...]:
+    """The metrics of this name, one from each table that has it. Raises UnknownMetricError with the nearest names."""
+    found = tuple(metric for metrics in TABLES.values() for metric in metrics if metric.name == name)
+    if found:
+        return found
+    near = _near(name.lower())
+    hint = f"nearest: {', '.join(near)}" if near else "`qol metrics list` shows all"
+    raise UnknownMetricError(f"there is no metric {name!r}; {hint}")
+
+
+def _near(name: str) -> list[str]:
+    """Names spelled much alike, then names that hold it as a part."""
+    known = {metric.name: None for metrics in TABLES.values() for metric in metrics}
+    alike = get_close_matches(name, known, n=4)
+    parts = [one for one in known if name and name in one]
+    return list(dict.fromkeys([*alike, *parts]))[:6]
+
+
+def table_name(table: TableName) -> str:
+    """The table as a query names it."""
+    return f"{DATABASE}.{LAYOUTS[table].name}"
+
+
+def unit(metric: Metric, language: Language = "en") -> str:
+    """The unit, or what kind of value it is that has none. 1 is the unit of a plain number."""
+    return metric.unit or _KINDS[language][metric.type]
+
+
+def limits(low: float | None, high: float | None, language: Language = "en") -> str:
+    """A range in words: `0 to 7`, `>= 0`, or nothing."""
+    if low is not None and high is not None:
+        return f"{low:,g} to {high:,g}" if language == "en" else f"{low:,g}〜{high:,g}"
+    if low is not None:
+        return f">= {low:,g}" if language == "en" else f"{low:,g} 以上"
+    if high is not None:
+        return f"<= {high:,g}" if language == "en" else f"{high:,g} 以下"
+    return ""
+
+
+def facts(metric: Metric, language: Language = "en") -> list[tuple[str, str]]:
+    """(label, text) of all that is known of a metric, without what is empty."""
+    japanese = metric.japanese
+    values = DEFAULT_THRESHOLDS.as_dict()
+    texts = {
+        "table": table_name(metric.table),
+        "what": metric.description if language == "en" else f"{japanese.term}。{japanese.text}",
+        "unit": unit(metric, language),
+        "range": limits(metric.minimum, metric.maximum, language),
+        "plausible": limits(*metric.plausible, language) if metric.plausible else "",
+        "formula": metric.formula,
+        "rule": metric.rule if language == "en" else japanese.rule,
+        "thresholds": ", ".join(f"{name} = {values[name]}" for name in metric.thresholds),
+        "inputs": ", ".join(metric.inputs),
+        "source": metric.source,
+    }
+    return [(_LABELS[language][key], text) for key, text in texts.items() if text]
+
+
+def records(metrics: Iterable[Metric]) -> list[dict[str, object]]:
+    """Each metric as one flat row, every field of it, for a file or a program."""
+    return [
+        {
+            "table": metric.table,
+            "name": metric.name,
+            "type": metric.type,
+            "unit": metric.unit,
+            "minimum": metric.minimum,
+            "maximum": metric.maximum,
+            "plausible_low": metric.plausible[0] if metric.plausible else None,
+            "plausible_high": metric.plausible[1] if metric.plausible else None,
+            "nullable": metric.nullable,
+            "description": metric.description,
+            "formula": metric.formula,
+            "rule": metric.rule,
+            "inputs": " ".join(metric.inputs),
+            "source": metric.source,
+            "term_ja": metric.japanese.term,
+            "description_ja": metric.japanese.text,
+            "rule_ja": metric.japanese.rule,
+        }
+        for metric in metrics
+    ]

@@ -1,0 +1,575 @@
+"""What happens after the receiver: pings are fetched, what Garmin tells of its users goes into the id map.
+
+Belongs here: which announced object needs what, fetching with patience, and when to give up. Asking Garmin belongs in
+`garmin_api`, what an event changes in `lifecycle`, how a body becomes raw lines in `records` and `webhook`.
+
+A message of the queue announces objects. Whatever of it could not be done stays in the queue and is handed out again,
+later each time, until the queue makes it a dead letter. Nothing is done twice: a ping that is settled has a marker,
+`raw/pulled/date=<receipt>/<hash>.json`, which is written last.
+
+Time. What a ping points at counts as received when the ping was. So a download that had to be tried for hours does
+not supersede what came meanwhile, and one that is done again after a crash ends in the very same objects.
+
+Never again. What Garmin will not give any more (the URL is used up, the user has withdrawn, it is not Garmin's) gets a
+marker too, and a dead letter that tells type, date and participant: an operator can ask for a backfill.
+
+Nothing that tells people apart is logged, or put into a key or a dead letter: no Garmin id, no URL, no token.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import random
+import re
+import time
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from tempfile import SpooledTemporaryFile
+from typing import Any, Literal, cast
+
+from qol_ingest import lifecycle
+from qol_ingest.backfill import PATHS
+from qol_ingest.garmin_api import DOWNLOAD_S, Endpoints, GarminApi, GarminApiError
+from qol_ingest.id_map import IdMap, IdMapError, SqliteIdMap
+from qol_ingest.queues import Message, Queue, QueueError, SqsQueue, announced
+from qol_ingest.records import Parsed, parse_body, receipt_date
+from qol_ingest.stores import DirectoryStore, S3Store, Store, StoreError
+from qol_ingest.tokens import (
+    ConsentNeededError,
+    FileTokenStore,
+    SecretsManagerTokenStore,
+    TokenStore,
+    TokenStoreError,
+    read_secret,
+)
+from qol_ingest.webhook import objects
+
+log = logging.getLogger(__name__)
+
+PINGS, LIFECYCLE = "raw/pings/", "raw/lifecycle/"
+FILES = "activityFiles"
+FILE_TYPES = ("fit", "tcx", "gpx")
+LARGEST_DOWNLOAD_BYTES = 100 * 1024 * 1024
+"""Garmin's largest documented body."""
+IN_MEMORY_BYTES = 4 * 1024 * 1024
+"""A download beyond this is written to a temporary file."""
+
+WORK_S = 150.0
+"""How long one message is worked on before the rest of it is put off."""
+CLAIM_S = WORK_S + DOWNLOAD_S + 30
+"""How long a queue has to hide a message that is being worked on: the last download may begin late."""
+TRIES = 4
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 20.0
+"""Between two tries of one download; Garmin's Retry-After is kept to if it is not longer."""
+FIRST_DELAY_S, DELAY_GROWTH, LONGEST_DELAY_S = 60.0, 4.0, 3 * 3600.0
+"""Until a message is handed out again. 8 receives cover an outage of 5 to 10 hours; URLs live for a day."""
+
+_NEVER = frozenset({"lost", "refused", "consent", "gone"})
+_SECOND_LOOK = frozenset({"consent", "gone"})
+_BOM = b"\xef\xbb\xbf"
+_FIRST = re.compile(rb"[^ \t\r\n]")
+_NAME = re.compile(r"[A-Za-z]{1,32}")
+
+Outcome = Literal["stored", "quarantined", "lost", "refused", "consent", "gone"]
+
+
+class PullerSetupError(ValueError):
+    """The puller is not set up; the message says what is missing."""
+
+
+@dataclass(frozen=True)
+class Worked:
+    """What came of a message: how much was settled, by outcome, and how much waits for `wait_s` seconds at least."""
+
+    outcomes: Mapping[str, int] = field(default_factory=dict)
+    waiting: int = 0
+    wait_s: float = 0.0
+
+    def __add__(self, other: Worked) -> Worked:
+        """Both together."""
+        outcomes = Counter(self.outcomes) + Counter(other.outcomes)
+        return Worked(dict(outcomes), self.waiting + other.waiting, max(self.wait_s, other.wait_s))
+
+
+@dataclass(frozen=True)
+class Ping:
+    """One line of `raw/pings/`: content of a type waits at a URL for us to fetch it."""
+
+    kind: str
+    user: str = field(repr=False)
+    url: str = field(repr=False)
+    received_at: datetime
+    file_type: str = ""
+
+    @classmethod
+    def read(cls, line: str) -> Ping | None:
+        """None for what no receiver of ours has written."""
+        try:
+            ping = json.loads(line)
+            received_at = datetime.fromisoformat(ping["_received_at"]).astimezone(UTC)
+            kind, user, url = ping["_summary_type"], ping.get("userId"), ping["callbackURL"]
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
+            return None
+        # An odd user or URL is kept as the text it is in JSON: it has a marker like any other, and is refused.
+        user, url = (one if isinstance(one, str) else json.dumps(one) for one in (user, url))
+        file_type = str(ping.get("fileType", "")).lower()
+        return cls(kind, user, url, received_at, file_type) if isinstance(kind, str) else None
+
+    @property
+    def date(self) -> str:
+        """The date of receipt in Japan."""
+        return receipt_date(self.received_at).isoformat()
+
+    @property
+    def marker(self) -> str:
+        """The key under which it is noted what became of this ping."""
+        # The URL holds a secret of Garmin's making, so nobody finds the user id by trying.
+        name = hashlib.sha256(json.dumps([self.kind, self.user, self.url]).encode()).hexdigest()
+        return f"raw/pulled/date={self.date}/{name}.json"
+
+    @property
+    def label(self) -> str:
+        """The type, for messages. It came over the network, so it is told only if it looks like a type."""
+        return self.kind if _NAME.fullmatch(self.kind) else "unknown"
+
+
+@dataclass(frozen=True)
+class _Pulled:
+    outcome: Outcome
+    records: int = 0
+    file: str = ""
+    why: str = ""
+
+
+class _PutOffError(Exception):
+    """It is too early; `wait_s` is what Garmin asked for, `stop` says that it asked so of everything."""
+
+    def __init__(self, why: str, wait_s: float = 0.0, *, stop: bool = False) -> None:
+        super().__init__(why)
+        self.wait_s, self.stop = wait_s, stop
+
+
+class _TooLargeError(Exception):
+    """A download beyond the limit."""
+
+
+@dataclass
+class _Attempt:
+    """One message being worked on, until a time of the puller's clock."""
+
+    receives: int
+    until: float
+    outcomes: Counter[str] = field(default_factory=Counter)
+    waiting: int = 0
+    wait_s: float = 0.0
+    stopped: bool = False
+
+    def put_off(self, wait_s: float = 0.0) -> None:
+        self.waiting += 1
+        self.wait_s = max(self.wait_s, wait_s)
+
+
+@contextmanager
+def _putting_off(attempt: _Attempt) -> Iterator[None]:
+    """What goes wrong within puts one thing off; a store or queue that fails would fail at the others too."""
+    try:
+        yield
+    except (StoreError, QueueError) as error:
+        log.warning("put off: %s", error)
+        attempt.put_off()
+        attempt.stopped = True
+    except (TokenStoreError, IdMapError) as error:
+        log.warning("put off: %s", error)
+        attempt.put_off()
+    except Exception as error:
+        log.error("put off: %s", type(error).__name__)  # noqa: TRY400 - it may quote an id
+        attempt.put_off()
+
+
+@dataclass
+class _Question:
+    """Whether Garmin still knows a user, and whether that could be told."""
+
+    ask: Callable[[str], bool | None]
+    unanswered: bool = False
+
+    def __call__(self, user: str) -> bool | None:
+        answer = self.ask(user)
+        self.unanswered = answer is None
+        return answer
+
+
+@dataclass(frozen=True)
+class Puller:
+    """Works off messages. Any number of pullers may do so at a time; `dead_letters` hears of what is lost.
+
+    `clock` counts seconds from any moment, `chance` gives 0 to 1.
+    """
+
+    store: Store
+    api: GarminApi
+    id_map: IdMap
+    dead_letters: Queue | None = None
+    work_s: float = WORK_S
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+    chance: Callable[[], float] = random.random
+
+    def work(self, message: Message, until: float | None = None) -> Worked:
+        """Do what a message asks for; begin nothing after `until`, by the clock. Never raises."""
+        attempt = _Attempt(message.receives, self.clock() + self.work_s if until is None else until)
+        keys = _keys(message.body)
+        if not keys:
+            log.warning("a message announces no object; it is dropped")
+        for key in keys:
+            self._object(key, attempt)
+        worked = Worked(dict(attempt.outcomes), attempt.waiting, self._delay(attempt) if attempt.waiting else 0.0)
+        counts = ", ".join(f"{number} {outcome}" for outcome, number in sorted(worked.outcomes.items()))
+        level = logging.WARNING if worked.waiting else logging.INFO
+        log.log(level, "message worked off: %s; %d put off", counts or "nothing new", worked.waiting)
+        return worked
+
+    def _object(self, key: str, attempt: _Attempt) -> None:
+        with _putting_off(attempt):
+            if key.startswith(PINGS):
+                self._pings(key, attempt)
+            elif key.startswith(LIFECYCLE):
+                self._lifecycle(key, attempt)
+            else:
+                log.warning("an object was announced that is nothing to us; it is passed over")
+
+    def _lines(self, key: str) -> list[str]:
+        content = self.store.get(key)
+        if content is None:
+            log.warning("an object was announced and is not there; it is passed over")
+        # Not splitlines: text in JSON may hold other separators.
+        return [line for line in (content or b"").decode().split("\n") if line]
+
+    def _delay(self, attempt: _Attempt) -> float:
+        delay_s = min(LONGEST_DELAY_S, FIRST_DELAY_S * DELAY_GROWTH ** max(0, attempt.receives - 1))
+        return max(delay_s * (0.5 + 0.5 * self.chance()), min(attempt.wait_s, LONGEST_DELAY_S))
+
+    # -- what Garmin tells of its users
+
+    def _lifecycle(self, key: str, attempt: _Attempt) -> None:
+        for event in lifecycle.events(self._lines(key)):
+            with _putting_off(attempt):
+                question = _Question(self.api.is_registered)
+                outcome = lifecycle.apply(self.id_map, event, question)
+                if question.unanswered and self.api.access.known(event.user):
+                    attempt.put_off()  # applied, to be on the safe side; but it may be forged, so it is asked again
+                elif outcome != "nothing new":
+                    attempt.outcomes[outcome] += 1
+
+    # -- pings
+
+    def _pings(self, key: str, attempt: _Attempt) -> None:
+        for line in self._lines(key):
+            ping = Ping.read(line)
+            if ping is None:
+                log.error("a ping cannot be understood; it lies in raw/pings and is not fetched")
+            elif attempt.stopped or self.clock() >= attempt.until:
+                attempt.put_off()
+            else:
+                with _putting_off(attempt):
+                    self._ping(ping, attempt)
+
+    def _ping(self, ping: Ping, attempt: _Attempt) -> None:
+        if self.store.get(ping.marker) is not None:
+            return
+        try:
+            pulled = self._pull(ping, attempt)
+        except _PutOffError as error:
+            log.warning("%s is put off: %s", ping.label, error)
+            attempt.put_off(error.wait_s)
+            attempt.stopped = error.stop
+            return
+        if pulled.outcome in _SECOND_LOOK and attempt.receives < 2:
+            # A consent may be about to be kept, and another puller may have a file that it has not stored yet.
+            attempt.put_off()
+            return
+        if pulled.outcome in _NEVER:
+            self._tell(ping, pulled)
+        content = {"outcome": pulled.outcome, "records": pulled.records, "at": datetime.now(UTC).isoformat()}
+        if pulled.file:
+            content["file"] = pulled.file
+        if self.store.put_new(ping.marker, json.dumps(content).encode()):
+            attempt.outcomes[pulled.outcome] += 1
+
+    def _tell(self, ping: Ping, pulled: _Pulled) -> None:
+        """Before the marker, so that a crash in between tells twice rather than never."""
+        who = self.api.name_of(ping.user)
+        log.error("%s of %s, %s, will not come: %s; ask for a backfill", ping.label, who, ping.date, pulled.why)
+        if self.dead_letters is not None and self.store.get(ping.marker) is None:
+            letter = {"outcome": pulled.outcome, "type": ping.label, "date": ping.date, "participant": who}
+            self.dead_letters.send(json.dumps({**letter, "why": pulled.why}))
+
+    def _pull(self, ping: Ping, attempt: _Attempt) -> _Pulled:
+        """Fetch and store what a ping points at. Raises _PutOffError."""
+        if not self.api.endpoints.is_callback(ping.url):
+            return _Pulled("refused", why="the URL is not Garmin's")
+        tries = 0
+        while True:
+            try:
+                with SpooledTemporaryFile(IN_MEMORY_BYTES) as file:
+                    self._download(ping, file)
+                    return self._keep(ping, file)
+            except ConsentNeededError as error:
+                return _Pulled("consent", why=str(error))
+            except _TooLargeError:
+                return _Pulled("lost", why="it is larger than Garmin's largest")
+            except GarminApiError as error:
+                if _is_final(error):
+                    return _Pulled("gone" if error.status == 410 else "lost", why=str(error))
+                tries += 1
+                self._pause(error, tries, attempt)
+
+    def _pause(self, error: GarminApiError, tries: int, attempt: _Attempt) -> None:
+        """Wait for the next try. Raises _PutOffError if that would take too long or be in vain."""
+        asked_s = error.retry_after_s or 0.0
+        pause_s = asked_s + self.chance() * min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**tries)
+        too_long = asked_s > LONGEST_PAUSE_S or self.clock() + pause_s >= attempt.until
+        if too_long or tries >= TRIES or not error.may_pass:
+            raise _PutOffError(str(error), asked_s, stop=error.status == 429)
+        self.sleep(pause_s)
+
+    def _download(self, ping: Ping, file: SpooledTemporaryFile[bytes]) -> None:
+        size = 0
+        with closing(cast("Generator[bytes, None, None]", self.api.fetch(ping.url, ping.user))) as pieces:
+            for piece in pieces:
+                size += len(piece)
+                if size > LARGEST_DOWNLOAD_BYTES:
+                    raise _TooLargeError
+                file.write(piece)
+
+    def _keep(self, ping: Ping, file: SpooledTemporaryFile[bytes]) -> _Pulled:
+        if ping.kind == FILES:
+            return self._keep_file(ping, _whole(file))
+        parsed = parse_body(_body(_whole(file), ping.kind), ping.received_at)
+        if parsed.whole_body_reason:
+            content = _whole(file)
+            parsed = Parsed(hashlib.sha256(content).hexdigest(), whole_body_reason=parsed.whole_body_reason)
+            log.error("%s of %s, %s, cannot be read; it lies in quarantine", ping.label, self._who(ping), ping.date)
+        else:
+            content, parsed = b"", _with_user(parsed, ping.user)
+        if parsed.rejects:
+            log.warning("%d records of a download cannot be used; they lie in quarantine", len(parsed.rejects))
+        for key, part in objects(parsed, content, ping.received_at):
+            self.store.put_new(key, part)
+        return _Pulled("quarantined" if parsed.whole_body_reason else "stored", parsed.stored)
+
+    def _keep_file(self, ping: Ping, content: bytes) -> _Pulled:
+        ending = ping.file_type if ping.file_type in FILE_TYPES else "bin"
+        key = f"raw/files/date={ping.date}/{hashlib.sha256(content).hexdigest()}.{ending}"
+        self.store.put_new(key, content)
+        return _Pulled("stored", 1, key)
+
+    def _who(self, ping: Ping) -> str:
+        return self.api.name_of(ping.user)
+
+
+def participant_names(id_map: IdMap) -> Callable[[str], str]:
+    """What messages call a Garmin user: the participant id. For `GarminApi.name_of`."""
+
+    def name_of(user: str) -> str:
+        try:
+            known = id_map.get(user)
+        except IdMapError:
+            known = None
+        return (known and known.participant_id) or "a user who is not enrolled"
+
+    return name_of
+
+
+# -- taking messages from the queue
+
+
+def work_off(
+    queue: Queue,
+    work: Callable[[Message], Worked],
+    *,
+    stopped: Callable[[], bool] | None = None,
+    wait_s: float = 1.0,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Worked:
+    """Work off what is due in a queue; with `stopped`, go on until that says so. Raises QueueError without `stopped`.
+
+    The queue must hide messages for CLAIM_S. With `stopped`, an empty queue is looked at again after `wait_s`
+    seconds, and so is one that fails.
+    """
+    total = Worked()
+    while stopped is None or not stopped():
+        try:
+            # One at a time: a claim begins when a message is handed out.
+            messages = queue.receive(1, wait_s if stopped else 0.0)
+            for message in messages:
+                worked = work(message)
+                settle(queue, message, worked)
+                total += worked
+        except QueueError as error:
+            if stopped is None:
+                raise
+            log.error("the queue fails: %s", error)  # noqa: TRY400 - the message says it all
+            sleep(max(1.0, wait_s))
+            continue
+        if stopped is None and not messages:
+            break
+    return total
+
+
+def settle(queue: Queue, message: Message, worked: Worked) -> bool:
+    """Take a message off the queue, or leave it there for later (False). Raises QueueError."""
+    if worked.waiting and not worked.outcomes:
+        queue.retry(message, worked.wait_s)
+        return False
+    if worked.waiting:
+        # It is getting on, so its receives count anew: however long a message is, it does not die half done.
+        queue.send(message.body, worked.wait_s)
+    queue.done(message)
+    return True
+
+
+def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
+    """The Lambda's entry point, for a queue with partial batch responses (`ReportBatchItemFailures`), best one by one.
+
+    Set up from QOL_* variables, see below. Raises PullerSetupError if one is missing: all messages stay in the queue.
+    """
+    puller, queue = _puller_of_environment()
+    left_s = context.get_remaining_time_in_millis() / 1000 if context is not None else CLAIM_S
+    until = puller.clock() + left_s - (CLAIM_S - WORK_S)
+    failed = [one["messageId"] for one in event.get("Records", ()) if not _done(puller, queue, one, until)]
+    return {"batchItemFailures": [{"itemIdentifier": one} for one in failed]}
+
+
+def _done(puller: Puller, queue: Queue | None, record: Mapping[str, Any], until: float) -> bool:
+    receives = int(record.get("attributes", {}).get("ApproximateReceiveCount", 1))
+    message = Message(record["body"], record["receiptHandle"], receives)
+    worked = puller.work(message, until)
+    if not worked.waiting:
+        return True  # Lambda takes it off the queue
+    if queue is None:
+        return False
+    try:
+        return settle(queue, message, worked)
+    except QueueError as error:
+        log.warning("a message comes back sooner than it should: %s", error)
+        return False
+
+
+@cache
+def _puller_of_environment() -> tuple[Puller, Queue | None]:
+    """On AWS: QOL_BUCKET, QOL_ID_MAP_TABLE, QOL_TOKEN_PREFIX and QOL_TOKEN_KMS_KEY. Else QOL_RAW_DIR and QOL_HOME.
+
+    QOL_GARMIN_CLIENT_ID, QOL_GARMIN_CLIENT_SECRET or QOL_GARMIN_CLIENT_SECRET_ARN. QOL_PULL_QUEUE_URL, the queue that
+    calls, for growing delays; QOL_DEAD_LETTER_URL for what is lost. QOL_GARMIN_URL: a simulated cloud.
+    """
+    logging.getLogger("qol_ingest").setLevel(logging.INFO)  # Lambda's root logger starts at WARNING
+    given = os.environ.get
+    if not given("QOL_GARMIN_CLIENT_ID"):
+        raise PullerSetupError("set QOL_GARMIN_CLIENT_ID")
+    store, id_map, tokens = _kept_where()
+    endpoints = Endpoints.at(given("QOL_GARMIN_URL", "")) if given("QOL_GARMIN_URL") else Endpoints()
+    client_id, secret = given("QOL_GARMIN_CLIENT_ID", ""), _client_secret()
+    api = GarminApi(endpoints, client_id, secret, tokens, participant_names(id_map))
+    queue, letters = (SqsQueue(url) if url else None for url in map(_url, ("PULL_QUEUE", "DEAD_LETTER")))
+    return Puller(store, api, id_map, letters), queue
+
+
+def _url(name: str) -> str:
+    return os.environ.get(f"QOL_{name}_URL", "")
+
+
+def _kept_where() -> tuple[Store, IdMap, TokenStore]:
+    given = os.environ.get
+    on_aws = given("QOL_BUCKET", ""), given("QOL_ID_MAP_TABLE", "")
+    here = given("QOL_RAW_DIR", ""), given("QOL_HOME", "")
+    if all(on_aws) and not any(here):
+        from qol_ingest.id_map_dynamo import DynamoIdMap  # noqa: PLC0415 - only on AWS
+
+        tokens = SecretsManagerTokenStore(given("QOL_TOKEN_PREFIX") or "qol/garmin/", given("QOL_TOKEN_KMS_KEY", ""))
+        return S3Store(on_aws[0]), DynamoIdMap(on_aws[1]), tokens
+    if all(here) and not any(on_aws):
+        home = Path(here[1])
+        tokens_here = FileTokenStore(home / "tokens.sqlite", home / "tokens.key")
+        return DirectoryStore(Path(here[0])), SqliteIdMap(home / "user_id_map.sqlite"), tokens_here
+    raise PullerSetupError("set either QOL_BUCKET and QOL_ID_MAP_TABLE, or QOL_RAW_DIR and QOL_HOME")
+
+
+def _client_secret() -> str:
+    secret, arn = os.environ.get("QOL_GARMIN_CLIENT_SECRET", ""), os.environ.get("QOL_GARMIN_CLIENT_SECRET_ARN", "")
+    if bool(secret) == bool(arn):
+        raise PullerSetupError("set either QOL_GARMIN_CLIENT_SECRET or QOL_GARMIN_CLIENT_SECRET_ARN")
+    return secret or read_secret(arn)
+
+
+# -- reading what came
+
+
+def _keys(body: str) -> list[str]:
+    try:
+        return announced(body)
+    except AttributeError:  # a key that is no text
+        return []
+
+
+def _is_final(error: GarminApiError) -> bool:
+    """Whether Garmin refuses this download for good.
+
+    A refusal of the token endpoint is none: with a wrong client secret all pings would be given up.
+    """
+    return not error.may_pass and error.status != 401 and str(error).endswith(" to a callback")
+
+
+def _whole(file: SpooledTemporaryFile[bytes]) -> bytes:
+    file.seek(0)
+    return file.read()
+
+
+def _body(content: bytes, kind: str) -> bytes:
+    """What was downloaded, as the body of the push that it could have been.
+
+    Garmin answers with a list of summaries. An object that has them under the type's name is taken as it is, any other
+    is taken as one summary. What is neither stays what it is, and cannot be parsed.
+    """
+    content = content.removeprefix(_BOM)
+    found = _FIRST.search(content)
+    first, name = found[0] if found else b"", json.dumps(kind).encode()
+    if not first:
+        return b"{}"  # an empty answer: there is nothing
+    if first == b"[":
+        return b"".join((b"{", name, b":", content, b"}"))
+    if first == b"{" and not _is_push(content, kind):
+        return b"".join((b"{", name, b":[", content, b"]}"))
+    return content
+
+
+def _is_push(content: bytes, kind: str) -> bool:
+    """Whether an object is empty, or begins with a list under the type's name in either of Garmin's spellings."""
+    names = b"|".join(re.escape(json.dumps(name).encode()) for name in {kind, PATHS.get(kind, kind)})
+    return re.match(rb"\s*\{\s*(?:\}|(?:%b)\s*:\s*\[)" % names, content) is not None
+
+
+def _with_user(parsed: Parsed, user: str) -> Parsed:
+    """The lines with the ping's user where Garmin leaves the user out: without one, a line is nobody's."""
+    if all('"userId"' in line for line in _daily_lines(parsed)):
+        return parsed
+    mark = f'"_ingest_id":"{parsed.ingest_id}"'
+    ours = f'{mark},"userId":{json.dumps(user)}'
+    daily = {
+        day: tuple(line if '"userId"' in line else line.replace(mark, ours, 1) for line in lines)
+        for day, lines in parsed.daily.items()
+    }
+    return replace(parsed, daily=daily)
+
+
+def _daily_lines(parsed: Parsed) -> Iterator[str]:
+    for lines in parsed.daily.values():
+        yield from lines
