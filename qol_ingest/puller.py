@@ -200,10 +200,11 @@ class _Question:
 
     ask: Callable[[str], bool | None]
     unanswered: bool = False
+    refuted: bool = False
 
     def __call__(self, user: str) -> bool | None:
         answer = self.ask(user)
-        self.unanswered = answer is None
+        self.unanswered, self.refuted = answer is None, answer is False
         return answer
 
 
@@ -264,6 +265,8 @@ class Puller:
             with _putting_off(attempt):
                 question = _Question(self.api.is_registered)
                 outcome = lifecycle.apply(self.id_map, event, question)
+                if question.refuted:
+                    self.api.store.delete(event.user)  # of no use any more, and not ours to keep
                 if question.unanswered and self.api.access.known(event.user):
                     attempt.put_off()  # applied, to be on the safe side; but it may be forged, so it is asked again
                 elif outcome != "nothing new":

@@ -15,6 +15,8 @@ from importlib import metadata, resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from qol_dagster.metrics.dictionary import DAILY, METRICS_VERSION, WEEKLY
+
 if TYPE_CHECKING:
     import ibis.expr.types as ir
 
@@ -79,10 +81,11 @@ def _short(text: str) -> str:
 
 
 def _code_digest() -> str:
-    digest = hashlib.sha256()
+    columns = [(metric.table, metric.name, metric.ibis_type) for metric in (*DAILY, *WEEKLY)]
+    digest = hashlib.sha256(repr((METRICS_VERSION, columns)).encode())
     for package in ("ibis-framework", "sqlglot"):
         digest.update(f"{package} {metadata.version(package)}\n".encode())
-    for module in ("daily", "weekly", "dictionary", "fields"):
+    for module in ("daily", "weekly", "fields"):
         digest.update(resources.files("qol_dagster.metrics").joinpath(f"{module}.py").read_bytes())
     return digest.hexdigest()[:16]
 

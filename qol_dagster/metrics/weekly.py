@@ -28,6 +28,8 @@ WHO_LOW_MIN, WHO_HIGH_MIN = 150, 300
 WEEK_DAYS = 7
 FIRST_WEEKEND_DAY = 5
 HOURS = range(24)
+NO_DIRECTION, ALIKE = 1e-9, 1e-13
+"""Below these shares a resultant of angles, or a variance, is rounding and nothing else."""
 
 _VALID_MEANS = {
     "steps_mean": "steps",
@@ -197,23 +199,25 @@ def _nights(days: ir.Table) -> ir.Table:
 
 
 def _midsleep(days: ir.Table) -> ir.Table:
-    """Circular statistics on the 24-h clock.
+    """Circular statistics on the 24-h clock, each day in its place, so that nothing depends on the order of rows.
 
     The spread is summed from sin²(difference / 2), not from R, which for nights much alike is 1 but for rounding.
     """
     nights = days.filter(days.midsleep_min.notnull())
     angle = nights.midsleep_min * (2 * math.pi / DAY_MIN)
-    nights = nights.select(*WEEK, "day", angle=angle)
     week = nights.group_by(WEEK).agg(
         n_midsleep_nights=nights.count(),
-        mean=_mean_angle(nights),
-        free=_mean_angle(nights, nights.day >= FIRST_WEEKEND_DAY),
-        working=_mean_angle(nights, nights.day < FIRST_WEEKEND_DAY),
+        **{f"a{day}": angle.max(where=nights.day == day) for day in range(WEEK_DAYS)},
     )
-    around = nights.inner_join(week.select(*WEEK, "mean"), WEEK)
-    half = ((around.angle - around.mean) / 2).sin()
-    spread = around.group_by(WEEK).agg(q=(2 * half * half).mean())
-    week = attach(week, spread, WEEK)
+    angles = [week[f"a{day}"] for day in range(WEEK_DAYS)]
+    week = week.mutate(
+        mean=_mean_angle(angles),
+        free=_mean_angle(angles[FIRST_WEEKEND_DAY:]),
+        working=_mean_angle(angles[:FIRST_WEEKEND_DAY]),
+    )
+    halves = [((week[f"a{day}"] - week.mean) / 2).sin() for day in range(WEEK_DAYS)]
+    q = 2 * _total([half * half for half in halves]) / week.n_midsleep_nights
+    week = week.mutate(q=week.mean.notnull().ifelse(q, ibis.null("float64")))
     # R = 1 - q, and -2 ln(1 - q) = 2 (q + q²/2 + q³/3 + …)
     small = 2 * week.q * (1 + week.q * (0.5 + week.q * (1 / 3 + week.q / 4)))
     large = -2 * (1 - week.q).ln()
@@ -229,9 +233,11 @@ def _midsleep(days: ir.Table) -> ir.Table:
     )
 
 
-def _mean_angle(nights: ir.Table, where: ir.Value | None = None) -> ir.Value:
-    sine, cosine = nights.angle.sin(), nights.angle.cos()
-    return sine.mean(where=where).atan2(cosine.mean(where=where))
+def _mean_angle(angles: list[ir.Value]) -> ir.Value:
+    """The mean direction; none when the angles cancel each other out, which leaves nothing but rounding."""
+    north, east = _total([one.sin() for one in angles]), _total([one.cos() for one in angles])
+    points = (north * north + east * east).sqrt() > NO_DIRECTION * _number(angles)
+    return points.ifelse(north.atan2(east), ibis.null("float64"))
 
 
 def _minutes(angle: ir.Value) -> ir.Value:
@@ -341,7 +347,7 @@ def _measures(sums: ir.Table, thresholds: Thresholds) -> ir.Table:
     w = w.mutate(m10=_both(w, "m8", 0, "m2", 8))
     mean = w.total / w.n.nullif(0)
     w = w.mutate(
-        spread=(w.n * w.squares - w.total * w.total).nullif(0.0),  # n sum (x - mean)²
+        spread=_spread(w),
         between=_total([(w.m1[h] - mean) * (w.m1[h] - mean) for h in HOURS]),
         most=w.m10.maxs() / 10,
         least=w.m5.mins() / 5,
@@ -362,6 +368,12 @@ def _measures(sums: ir.Table, thresholds: Thresholds) -> ir.Table:
         relative_amplitude=whole.ifelse((w.most - w.least) / (w.most + w.least).nullif(0.0), nothing),
         n_step_hours=w.n,
     )
+
+
+def _spread(w: ir.Table) -> ir.Value:
+    """n sum (x - mean)², null when all are alike: for fractions, rounding leaves a little."""
+    spread = w.n * w.squares - w.total * w.total
+    return (spread > ALIKE * w.n * w.squares).ifelse(spread, ibis.null("float64"))
 
 
 def _both(table: ir.Table, one: str, first: int, other: str, second: int) -> ir.Value:

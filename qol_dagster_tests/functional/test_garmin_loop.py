@@ -170,6 +170,7 @@ def test_who_leaves_at_garmin_is_out_of_the_tables_and_a_forged_message_is_seen_
     world.cloud.deregister(0)
     until(lambda: statuses(world) == ["active", "deregistered", "active", "deregistered"])
     assert IdMap(world.settings.id_map_path).identities().revoked == {user}
+    until(lambda: world.garmin.tokens.get(user) is None)
 
 
 def test_revoking_at_garmin_too_ends_the_registration(world: World, capsys: pytest.CaptureFixture[str]) -> None:
