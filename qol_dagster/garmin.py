@@ -5,6 +5,7 @@ Belongs here: which stores and queues the parts of `qol_ingest` are given. On AW
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -34,6 +35,10 @@ RECEIVES = 8
 
 class GarminSetupError(ValueError):
     """Garmin cannot be asked with these settings; the message says which is missing."""
+
+
+class InviteError(ValueError):
+    """Nobody can be invited under this id; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -94,8 +99,15 @@ class Garmin:
         return Enrolments(self.invitations.state, self.api(), self.id_map, url, programme)
 
     def invite(self, participant_id: str) -> tuple[str, str]:
-        """A new entry code, which makes any older one of the participant void, and its link."""
+        """A new entry code, which makes any older one of the participant void, and its link. Raises InviteError.
+
+        P0001 and the like are given to whoever is enrolled without an id: such an id may be invited only when it is
+        somebody's already, or two people could end up under it.
+        """
         enrolments = self.enrolments()
+        known = any(one.participant_id == participant_id for one in self.id_map.list())
+        if re.fullmatch("P[0-9]+", participant_id) and not known:
+            raise InviteError(f"{participant_id} may be given to somebody else meanwhile; choose an id like QOL-001")
         code = self.invitations.invite(participant_id)
         return code, enrolments.start_url(code)
 

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -47,14 +46,16 @@ class Cloud:
         found = aws.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
         return str(found["Attributes"]["QueueArn"])
 
-    def table(self) -> str:
-        """A new table like `user_id_map`."""
-        name = f"user_id_map_{secrets.token_hex(6)}"
-        key: dict[str, Any] = {"AttributeName": "garmin_user_id"}
+    def table(self, *keys: str) -> str:
+        """A new table with these keys, all of them text; without any, one like `user_id_map`."""
+        keys = keys or ("garmin_user_id",)
+        name = f"{keys[0]}_{secrets.token_hex(6)}"
         aws.client("dynamodb").create_table(
             TableName=name,
-            KeySchema=[key | {"KeyType": "HASH"}],
-            AttributeDefinitions=[key | {"AttributeType": "S"}],
+            KeySchema=[
+                {"AttributeName": key, "KeyType": kind} for key, kind in zip(keys, ("HASH", "RANGE"), strict=False)
+            ],
+            AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"} for key in keys],
             BillingMode="PAY_PER_REQUEST",
         )
         return name

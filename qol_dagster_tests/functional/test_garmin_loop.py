@@ -117,6 +117,15 @@ def test_an_invited_participant_connects_and_staff_sees_it_without_garmin_s_id(
     assert run(["participants", "show", "nobody"]) == 2
 
 
+def test_nobody_is_invited_under_an_id_that_another_may_be_given_meanwhile(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["participants", "invite", "P0001"]) == 2
+    assert "choose an id like QOL-001" in capsys.readouterr().err
+    assert run(["participants", "add", world.cloud.user_id(1)]) == 0
+    assert run(["participants", "invite", capsys.readouterr().out.strip()]) == 0  # a second account of hers
+
+
 def test_what_pings_announce_is_fetched_and_makes_the_same_rows_as_pushes(
     world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
