@@ -24,7 +24,7 @@ LARGEST_MESSAGE_BYTES = 256 * 1024
 DEAD = "dead"
 _GONE = ("ReceiptHandleIsInvalid", "MessageNotInflight", "InvalidParameterValue")
 """What SQS says of a message that was taken off, or is somebody else's by now."""
-_DUE = "{:020d}-{}-{}"  # when it may be handed out (ms since 1970), its name, how often it was
+_DUE = "{:020d}-{}-{}"  # when it may be handed out (µs since 1970), its name, how often it was
 
 
 class QueueError(RuntimeError):
@@ -71,7 +71,7 @@ class DirectoryQueue:
 
     def send(self, body: str, delay_s: float = 0) -> None:
         """See `Queue`."""
-        name = _DUE.format(self._ms(delay_s), secrets.token_hex(8), 0)
+        name = _DUE.format(self._us(delay_s), secrets.token_hex(8), 0)
         temporary = self.root / f".{secrets.token_hex(8)}.tmp"
         with _clear_errors(self.root):
             self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -105,10 +105,10 @@ class DirectoryQueue:
         _, name, _ = message.handle.split("-")
         with _clear_errors(self.root), contextlib.suppress(FileNotFoundError):
             path = self.root / message.handle
-            path.rename(self.root / _DUE.format(self._ms(after_s), name, message.receives))
+            path.rename(self.root / _DUE.format(self._us(after_s), name, message.receives))
 
     def _taken(self, limit: int) -> Iterator[Message]:
-        now, given = self._ms(0), 0
+        now, given = self._us(0), 0
         for handle in sorted(path.name for path in self.root.iterdir()) if self.root.is_dir() else ():
             parts = handle.split("-")
             if len(parts) != 3 or not parts[0].isdecimal():
@@ -120,7 +120,7 @@ class DirectoryQueue:
                 if receives > self.max_receives:
                     self._bury(handle, parts[1])
                     continue
-                taken = _DUE.format(self._ms(self.visibility_s), parts[1], receives)
+                taken = _DUE.format(self._us(self.visibility_s), parts[1], receives)
                 (self.root / handle).rename(self.root / taken)
                 given += 1
                 yield Message((self.root / taken).read_text(encoding="utf-8"), taken, receives)
@@ -129,8 +129,8 @@ class DirectoryQueue:
         (self.root / DEAD).mkdir(mode=0o700, exist_ok=True)
         (self.root / handle).rename(self.root / DEAD / name)
 
-    def _ms(self, later_s: float) -> int:
-        return int(1000 * (self.clock() + later_s))
+    def _us(self, later_s: float) -> int:
+        return int(1_000_000 * (self.clock() + later_s))
 
 
 @dataclass(frozen=True)
