@@ -15,7 +15,7 @@ from importlib import metadata, resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from qol_dagster.metrics.dictionary import DAILY, METRICS_VERSION, WEEKLY
+from qol_dagster.metrics.dictionary import DAILY, METRICS_VERSION, STATUS, WEEKLY
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from qol_dagster.metrics.dictionary import Thresholds
 
 Dialect = Literal["duckdb", "pyspark"]
-DAILY_STAGES = ("lines", "current_records", "main_dailies", "main_sleeps")
+DAILY_STAGES = ("lines", "current_records", "main_dailies", "main_sleeps", "heart_quarters", "nights")
 """What is worked out once and kept under these names, in this order, before `daily_rows` and `day_counts` run."""
 WEEKLY_STAGES = ("rhythm_sums", "rhythm")
 """The same before `weekly_rows`."""
 
 
 def queries(dialect: Dialect, thresholds: Thresholds, folder: Path) -> Mapping[str, str]:
-    """The SQL of all stages, of `daily_rows`, `day_counts` and `weekly_rows`; kept as a file in `folder`."""
+    """The SQL of all stages and of the rows that are made from them; kept as a file in `folder`."""
     file = folder / f"sql-{dialect}-{_short(repr(thresholds))}-{_code_digest()}.json"
     try:
         found = json.loads(file.read_text())
@@ -45,7 +45,7 @@ def queries(dialect: Dialect, thresholds: Thresholds, folder: Path) -> Mapping[s
 
 
 def _made(dialect: Dialect, thresholds: Thresholds) -> dict[str, str]:
-    from qol_dagster.metrics import daily, weekly  # noqa: PLC0415
+    from qol_dagster.metrics import daily, status, weekly  # noqa: PLC0415
 
     expressions: dict[str, ir.Table] = {
         **daily.stages(),
@@ -53,6 +53,7 @@ def _made(dialect: Dialect, thresholds: Thresholds) -> dict[str, str]:
         "day_counts": daily.day_counts(),
         **weekly.stages(thresholds),
         "weekly_rows": weekly.weekly_rows(thresholds),
+        "status_rows": status.status_rows(thresholds),
     }
     return {name: compiled(expression, dialect) for name, expression in expressions.items()}
 
@@ -81,11 +82,11 @@ def _short(text: str) -> str:
 
 
 def _code_digest() -> str:
-    columns = [(metric.table, metric.name, metric.ibis_type) for metric in (*DAILY, *WEEKLY)]
+    columns = [(metric.table, metric.name, metric.ibis_type) for metric in (*DAILY, *WEEKLY, *STATUS)]
     digest = hashlib.sha256(repr((METRICS_VERSION, columns)).encode())
     for package in ("ibis-framework", "sqlglot"):
         digest.update(f"{package} {metadata.version(package)}\n".encode())
-    for module in ("daily", "weekly", "fields"):
+    for module in ("daily", "weekly", "status", "fields"):
         digest.update(resources.files("qol_dagster.metrics").joinpath(f"{module}.py").read_bytes())
     return digest.hexdigest()[:16]
 

@@ -25,6 +25,7 @@ from qol_dagster.metrics.fields import (
     ID_KEYED_TYPES,
     KEY_FIELDS,
     KNOWN_TYPES,
+    LARGEST_NUMBER,
     MEASURED_TYPES,
     NESTED,
     TEST_TYPE,
@@ -77,11 +78,20 @@ def participants_table() -> ir.Table:
 @cache
 def stages() -> dict[str, ir.Table]:
     """What is worked out once and kept under a name, in this order, before `daily_rows` and `day_counts` run."""
-    lines = classified(records_table())
-    current = current_records(kept("lines", lines))
-    chosen = kept("current_records", current)
-    dailies = _first(chosen.filter(chosen.type == "dailies"), ROW, "duration_s", "received_ms", "ingest_id")
-    return {"lines": lines, "current_records": current, "main_dailies": dailies, "main_sleeps": main_sleeps(chosen)}
+    records, found = records_table(), {"lines": classified(records_table())}
+    found["current_records"] = current_records(records, _of(found, "lines"))
+    current = _of(found, "current_records")
+    found["main_dailies"] = _first(
+        current.filter(current.type == "dailies"), ROW, "duration_s", "received_ms", "ingest_id"
+    )
+    found["main_sleeps"] = main_sleeps(current)
+    found["heart_quarters"] = _heart_quarters(records, _of(found, "main_dailies"))
+    found["nights"] = _nights(records, _of(found, "main_sleeps"))
+    return found
+
+
+def _of(found: dict[str, ir.Table], name: str) -> ir.Table:
+    return kept(name, found[name])
 
 
 def kept(name: str, expression: ir.Table) -> ir.Table:
@@ -96,38 +106,37 @@ def daily_rows(thresholds: Thresholds) -> ir.Table:
     Reads `records` and the tables of `stages`.
     """
     records = records_table()
-    current, dailies, sleeps = (
-        kept(name, stages()[name]) for name in ("current_records", "main_dailies", "main_sleeps")
+    current, dailies, sleeps, quarters, nights = (
+        _of(stages(), name) for name in ("current_records", "main_dailies", "main_sleeps", "heart_quarters", "nights")
     )
-    day = _counts(current)
-    for piece in (
+    pieces = (
+        _counts(current),
         _from_dailies(dailies),
-        _heart_rate(records, dailies, thresholds),
-        _stress(records, current),
-        _sleep(records, sleeps),
+        _heart_rate(quarters, dailies, thresholds),
+        *_stress(records, current),
+        _sleep(records, sleeps, nights),
         _pulse_ox(records, current),
         _day_respiration(records, current),
         _latest(current, "hrv", hrv_rmssd_ms="last_night_avg"),
         _latest(current, "userMetrics", vo2max="vo2_max", fitness_age="fitness_age"),
         _exercise(current),
         _steps_by_hour(current),
-    ):
-        day = attach(day, piece, ROW)
-    return _finish(day, thresholds)
+    )
+    return _finish(combined(pieces, ROW), thresholds)
 
 
 # -- which record counts
 
 
 def classified(records: ir.Table) -> ir.Table:
-    """Every line without its samples, with `type`, `participant_id` and `state`.
+    """Every line with `state`, `type`, `participant_id`, and what decides which of several lines is the current one.
 
     state: unreadable (no JSON object, or no user), misfiled (its own date is not its folder's), unmapped, revoked,
     or usable.
     """
     lines = records.filter(records.summary_type.fill_null("") != TEST_TYPE).drop(*LISTS)
     lines = lines.mutate(type=lines.summary_type.substitute(TYPE_ALIASES))
-    lines = lines.mutate(own_day=_own_day(lines))
+    lines = lines.mutate(own_day=_own_day(lines), **_key(lines))
     people = participants_table()
     joined = lines.left_join(people, lines.user_id == people.user_id).select(
         lines, people.participant_id, people.revoked
@@ -139,25 +148,33 @@ def classified(records: ir.Table) -> ir.Table:
         (joined.revoked, "revoked"),
         else_="usable",
     )
-    return joined.mutate(state=state)
+    return joined.select("rec", *KEY, "participant_id", *NEWEST, *TIE_BREAKERS, state=state)
 
 
-def current_records(lines: ir.Table) -> ir.Table:
-    """The usable records that no later one supersedes: latest received, then longest, then greatest ingest id."""
+def current_records(records: ir.Table, lines: ir.Table) -> ir.Table:
+    """The usable records that no later one supersedes: latest received, then longest, then greatest ingest id.
+
+    They are found among few columns, because a sort carries along every column it is given.
+    """
     usable = lines.filter(lines.state == "usable")
-    dated, identified = usable.type.isin(DATE_KEYED_TYPES), usable.type.isin(ID_KEYED_TYPES)
-    timed = ~dated & ~(identified & usable.summary_id.notnull())
-    start = ibis.coalesce(_start(usable), usable.change_s)
-    keyed = usable.mutate(
-        key_s=timed.ifelse(start, ibis.null("float64")),
-        key_id=(~dated & (identified | start.isnull())).ifelse(usable.summary_id, ibis.null("string")),
-        **{f"key_{i}": _key_part(usable, i) for i in range(_KEY_PARTS)},
-    )
-    parts = [f"key_{i}" for i in range(_KEY_PARTS)]
-    return _first(keyed, ["date", "user_id", "type", "key_s", "key_id", *parts], *NEWEST)
+    newest = _first(usable, KEY, *NEWEST).select("rec", "type", "participant_id")
+    return records.drop(*LISTS).inner_join(newest, "rec")
+
+
+def _key(lines: ir.Table) -> dict[str, ir.Value]:
+    """What lines have in common that are versions of each other, beside date, user and type."""
+    dated, identified = lines.type.isin(DATE_KEYED_TYPES), lines.type.isin(ID_KEYED_TYPES)
+    timed = ~dated & ~(identified & lines.summary_id.notnull())
+    start = ibis.coalesce(_start(lines), lines.change_s)
+    return {
+        "key_s": timed.ifelse(start, ibis.null("float64")),
+        "key_id": (~dated & (identified | start.isnull())).ifelse(lines.summary_id, ibis.null("string")),
+        **{f"key_{i}": _key_part(lines, i) for i in range(_KEY_PARTS)},
+    }
 
 
 _KEY_PARTS = max(len(names) for names in KEY_FIELDS.values())
+KEY = ["date", "user_id", "type", "key_s", "key_id", *(f"key_{i}" for i in range(_KEY_PARTS))]
 
 
 def _key_part(usable: ir.Table, index: int) -> ir.Value:
@@ -252,39 +269,37 @@ def _from_dailies(dailies: ir.Table) -> ir.Table:
     )
 
 
-def _heart_rate(records: ir.Table, dailies: ir.Table, thresholds: Thresholds) -> ir.Table:
-    """Wear and mean from the 15-s samples of the day's record.
+def _heart_quarters(records: ir.Table, dailies: ir.Table) -> ir.Table:
+    """The 15-s samples of the day's record, by quarter of an hour.
 
-    Minutes are kept as bits of one integer an hour, so a day of 5,760 samples becomes 96 rows in a single pass.
+    The 60 slots of a quarter of an hour are the bits of one integer, and the 60 minutes of a clock hour those of
+    another, so a day of 5,760 samples becomes about 96 rows in a single pass.
     """
     lead = (dailies.start_s + dailies.offset_s - _midnight(dailies)).fill_null(0.0)
     samples = samples_of(records, dailies.select("rec", lead=lead), "heart_rate")
     samples = samples.filter(samples.v > 0)
-    clock = samples.t + samples.lead
-    placed = samples.select(
-        "rec",
-        "v",
-        slot_hour=(samples.t / 3600).floor(),
-        slot_minute=(samples.t / 60).floor(),
-        quarter=(samples.t / 15).floor(),
-        clock_hour=(clock / 3600).floor(),
-        clock_minute=(clock / 60).floor(),
-    )
-    hours = placed.group_by("rec", "slot_hour", "clock_hour", quarter=placed.quarter - 4 * placed.slot_minute).agg(
-        slots=bit_or(_bit(placed.slot_minute - 60 * placed.slot_hour)),
-        minutes=bit_or(_bit(placed.clock_minute - 60 * placed.clock_hour)),
+    placed = samples.select("rec", "v", slot=(samples.t / 15).floor(), minute=((samples.t + samples.lead) / 60).floor())
+    placed = placed.mutate(quarter=(placed.slot / 60).floor(), hour=(placed.minute / 60).floor())
+    return placed.group_by("rec", "quarter", "hour").agg(
+        slots=bit_or(_bit(placed.slot - 60 * placed.quarter)),
+        minutes=bit_or(_bit(placed.minute - 60 * placed.hour)),
         total=placed.v.sum(),
         n=placed.count(),
     )
-    slots = hours.group_by("rec", "slot_hour", "quarter").agg(slots=bit_or(hours.slots))
+
+
+def _heart_rate(quarters: ir.Table, dailies: ir.Table, thresholds: Thresholds) -> ir.Table:
+    """Wear and mean, from `_heart_quarters`."""
+    q = quarters
+    slots = q.group_by("rec", "quarter").agg(slots=bit_or(q.slots))
     slots = slots.group_by("rec").agg(slots=bit_count(slots.slots).sum())
-    clock_hours = hours.group_by("rec", "clock_hour").agg(minutes=bit_or(hours.minutes))
-    clock_hours = clock_hours.group_by("rec").agg(
-        valid_minutes_hours=(bit_count(clock_hours.minutes) >= thresholds.minutes_per_valid_hour).sum()
+    hours = q.group_by("rec", "hour").agg(minutes=bit_or(q.minutes))
+    hours = hours.group_by("rec").agg(
+        valid_minutes_hours=(bit_count(hours.minutes) >= thresholds.minutes_per_valid_hour).sum()
     )
-    means = hours.group_by("rec").agg(hr_mean_bpm=hours.total.sum() / hours.n.sum())
-    found = attach(attach(slots, clock_hours, ["rec"]), means, ["rec"])
-    return attach(dailies.select("rec", *ROW), found, ["rec"]).drop("rec")
+    means = q.group_by("rec").agg(hr_mean_bpm=q.total.sum() / q.n.sum())
+    found = combined((slots, hours, means), ["rec"])
+    return dailies.select("rec", *ROW).inner_join(found, "rec").drop("rec")
 
 
 def _bit(index: ir.Value) -> ir.Value:
@@ -292,7 +307,7 @@ def _bit(index: ir.Value) -> ir.Value:
     return (minute * 0 + 1) << minute.cast("int32")
 
 
-def _stress(records: ir.Table, current: ir.Table) -> ir.Table:
+def _stress(records: ir.Table, current: ir.Table) -> tuple[ir.Table, ir.Table]:
     details = current.filter(current.type == "stressDetails").select("rec", *ROW)
     s = samples_of(records, details, "stress")
     stress = s.group_by(ROW).agg(
@@ -303,10 +318,10 @@ def _stress(records: ir.Table, current: ir.Table) -> ir.Table:
     )
     b = samples_of(records, details, "body_battery")
     battery = b.group_by(ROW).agg(body_battery_max=b.v.max(where=b.v >= 0), body_battery_min=b.v.min(where=b.v >= 0))
-    return attach(attach(details.select(ROW).distinct(), stress, ROW), battery, ROW)
+    return stress, battery
 
 
-def _sleep(records: ir.Table, sleeps: ir.Table) -> ir.Table:
+def _nights(records: ir.Table, sleeps: ir.Table) -> ir.Table:
     levels = records.select("rec", end=records.sleep_levels.unnest())
     near = levels.inner_join(sleeps.select("rec", "start_s"), "rec")
     near = near.filter(near.end > near.start_s, near.end <= near.start_s + 2 * DAY_S)
@@ -315,7 +330,7 @@ def _sleep(records: ir.Table, sleeps: ir.Table) -> ir.Table:
     idle_s = s.awake_s.fill_null(0.0) + s.unmeasurable_s.fill_null(0.0)
     to_local_min = s.offset_s - _midnight(s)
     end_s = s.level_end_s.fill_null(s.start_s + s.duration_s + idle_s)
-    s = s.select(
+    return s.select(
         "rec",
         *ROW,
         sleep_tst_min=s.duration_s / 60,
@@ -329,10 +344,12 @@ def _sleep(records: ir.Table, sleeps: ir.Table) -> ir.Table:
         sleep_end_min=(end_s + to_local_min) / 60,
         midsleep_min=((s.start_s + end_s) / 2 + to_local_min) / 60,
     )
-    spo2, breaths = _spo2(records, s, ["rec"], "sleep_spo2", "sleep"), _respiration(records, s, ["rec"])
-    for piece in (spo2, breaths, _asleep_by_hour(records, sleeps, s)):
-        s = attach(s, piece, ["rec"])
-    return s.drop("rec")
+
+
+def _sleep(records: ir.Table, sleeps: ir.Table, nights: ir.Table) -> ir.Table:
+    spo2, breaths = _spo2(records, nights, ["rec"], "sleep_spo2", "sleep"), _respiration(records, nights, ["rec"])
+    pieces = (nights.drop(*ROW), spo2, breaths, _asleep_by_hour(records, sleeps, nights))
+    return nights.select("rec", *ROW).inner_join(combined(pieces, ["rec"]), "rec").drop("rec")
 
 
 def _asleep_by_hour(records: ir.Table, sleeps: ir.Table, night: ir.Table) -> ir.Table:
@@ -432,7 +449,22 @@ def samples_of(records: ir.Table, chosen: ir.Table, field: str) -> ir.Table:
     mine = records.select("rec", samples=records[field]).inner_join(chosen, "rec")
     one = mine.select(*chosen.columns, sample=mine.samples.unnest())
     flat = one.select(*chosen.columns, t=one["sample"].t, v=one["sample"].v)
-    return flat.filter(flat.t.notnull(), flat.v.notnull())
+    return flat.filter(flat.t.abs() <= LARGEST_NUMBER, flat.v.abs() <= LARGEST_NUMBER)
+
+
+def combined(pieces: Sequence[ir.Table], keys: Sequence[str]) -> ir.Table:
+    """One row a key with the columns of all pieces, null where a piece lacks the key. A piece has a key only once.
+
+    Put below each other and grouped: joining as many pieces side by side takes an engine longer to plan than to do.
+    """
+    types = {name: type_ for piece in pieces for name, type_ in piece.schema().items()}
+    below = ibis.union(
+        *(
+            piece.select(**{n: piece[n] if n in piece.columns else ibis.null(type_) for n, type_ in types.items()})
+            for piece in pieces
+        )
+    )
+    return below.group_by(keys).agg(**{name: below[name].arbitrary() for name in types if name not in keys})
 
 
 def attach(left: ir.Table, right: ir.Table, keys: list[str]) -> ir.Table:
@@ -474,7 +506,7 @@ def in_shape(table: ir.Table, metrics: Sequence[Any]) -> ir.Table:
 @cache
 def day_counts() -> ir.Table:
     """Per date: lines read and what became of them, as counts. No id is in it. Reads the tables of `stages`."""
-    lines, chosen = (kept(name, stages()[name]) for name in ("lines", "current_records"))
+    lines, chosen = (_of(stages(), name) for name in ("lines", "current_records"))
     current = chosen.group_by("date").agg(records=ibis._.count())
     states = {
         "unreadable": "unreadable",

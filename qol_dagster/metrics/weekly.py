@@ -15,7 +15,7 @@ from itertools import pairwise
 import ibis
 import ibis.expr.types as ir
 
-from qol_dagster.metrics.daily import attach, bit_count, in_shape, kept
+from qol_dagster.metrics.daily import attach, bit_count, combined, in_shape, kept
 from qol_dagster.metrics.dictionary import DAILY, METRICS_VERSION, TRAILING_WEEKS, WEEKLY, Thresholds
 
 WEEK = ["participant_id", "week"]
@@ -90,10 +90,16 @@ def weekly_rows(thresholds: Thresholds) -> ir.Table:
     Reads `daily_metrics` and the tables of `stages`. `computed_at` is left null: it is the run's and not the data's.
     """
     days = _placed_in_week(daily_table())
-    week = _wear(days, thresholds)
-    rhythm = kept("rhythm", stages(thresholds)["rhythm"])
-    for piece in (_over_valid_days(days), _over_all_days(days), _nights(days), _midsleep(days), _last(days), rhythm):
-        week = attach(week, piece, WEEK)
+    pieces = (
+        _wear(days, thresholds),
+        _over_valid_days(days),
+        _over_all_days(days),
+        _nights(days),
+        _midsleep(days),
+        _last(days),
+        kept("rhythm", stages(thresholds)["rhythm"]),
+    )
+    week = combined(pieces, WEEK)
     counts = [metric.name for metric in WEEKLY if metric.name in week.columns and not metric.nullable]
     week = week.mutate(**{name: week[name].fill_null(0) for name in counts if name.startswith("n_")})
     week = week.mutate(
