@@ -1,4 +1,4 @@
-"""The weekly job itself: raw lines -> daily partitions -> weekly partitions. A laptop, a test and Glue call this.
+"""The weekly job itself: raw lines -> daily -> weekly and status partitions. A laptop, a test and Glue call this.
 
 Belongs here: which days are done again, in what order, and what is reported. No orchestrator is known here.
 """
@@ -21,20 +21,26 @@ from qol_dagster.metrics.dictionary import (
     DAILY,
     DEFAULT_THRESHOLDS,
     METRICS_VERSION,
+    READ_BY_STATUS,
+    STATUS,
     TRAILING_WEEKS,
     WEEKLY,
     Metric,
     Thresholds,
+    by_name,
 )
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from qol_dagster.engines import Engine
-    from qol_dagster.resources.storage import Lake, RawObject
+    from qol_dagster.resources.storage import Lake, RawObject, TableName
 
 BATCH_BYTES = 256 * 1024 * 1024
 """Raw bytes taken into the engine at once: enough to be fast, little enough for bounded memory."""
+
+WEEKLY_RUN = timedelta(days=9, minutes=5)
+"""From a week's Monday, 00:00 UTC, to the weekly run that looks at it: Wednesday, 09:05 in Japan."""
 
 COUNTS = (
     "lines",
@@ -51,13 +57,17 @@ COUNTS = (
 
 @dataclass(frozen=True)
 class Identities:
-    """The id map as the job needs it: Garmin user id -> participant id, and the ids of revoked users."""
+    """The id map as the job needs it: Garmin user id -> participant id, and the ids of revoked users.
+
+    `enrolled`: participant id -> date in Japan of the first enrolment, of all who ever were.
+    """
 
     active: Mapping[str, str]
     revoked: frozenset[str] = frozenset()
+    enrolled: Mapping[str, date] = field(default_factory=dict)
 
     def fingerprint(self) -> str:
-        """Changes when anybody is enrolled, revoked or renamed; tells no id."""
+        """Changes when anybody is enrolled, revoked or renamed; tells no id. A date of enrolment changes no metric."""
         digest = hashlib.sha256()
         for user, participant in sorted(self.active.items()):
             digest.update(f"{user}\0{participant}\n".encode())
@@ -112,6 +122,7 @@ class EtlReport:
 
     daily: DailyReport
     weekly: tuple[WeekReport, ...]
+    status: tuple[WeekReport, ...]
 
 
 def run_etl(
@@ -124,10 +135,12 @@ def run_etl(
     thresholds: Thresholds = DEFAULT_THRESHOLDS,
     force: bool = False,
 ) -> EtlReport:
-    """Bring the daily and weekly partitions of these weeks (any date names its week) up to date."""
+    """Bring the daily, weekly and status partitions of these weeks (any date names its week) up to date."""
     daily = materialize_daily(engine, lake, weeks, identities, since=since, thresholds=thresholds, force=force)
-    weekly = materialize_weekly(engine, lake, weeks, computed_at=datetime.now(UTC), thresholds=thresholds)
-    return EtlReport(daily, weekly)
+    now = datetime.now(UTC)
+    weekly = materialize_weekly(engine, lake, weeks, computed_at=now, thresholds=thresholds)
+    status = materialize_status(engine, lake, weeks, identities, computed_at=now, thresholds=thresholds)
+    return EtlReport(daily, weekly, status)
 
 
 def materialize_daily(
@@ -183,8 +196,6 @@ def materialize_weekly(
     thresholds: Thresholds = DEFAULT_THRESHOLDS,
 ) -> tuple[WeekReport, ...]:
     """Write the weekly partitions of these weeks from the daily ones, each replaced whole."""
-    import pyarrow as pa  # noqa: PLC0415
-
     clock = _Clock()
     chosen = mondays(weeks)
 
@@ -194,18 +205,14 @@ def materialize_weekly(
 
     with lake.lock():
         with clock("read daily"):
-            found = [lake.read_table("daily", day) for week in looked_at(chosen) for day in days_of(week)]
-            schema = arrow_schema(DAILY)
-            tables = [_conform(rows, schema) for rows in found if rows is not None]
-            engine.load_table("daily_metrics", _times_as_int(pa.concat_tables([schema.empty_table(), *tables])))
+            days = [day for week in looked_at(chosen) for day in days_of(week)]
+            engine.load_table("daily_metrics", _times_as_int(_read(lake, "daily", days, DAILY)))
         with clock("compute weekly"):
             sql = engine.queries(thresholds)
             for name in WEEKLY_STAGES:
                 engine.keep(name, sql[name], in_order=True)
-            found_rows = engine.run(sql["weekly_rows"], in_order=True)
-            computed = pa.array([computed_at] * found_rows.num_rows, pa.timestamp("ms", tz="UTC"))
-            place = found_rows.column_names.index("computed_at")
-            rows = _by_date(found_rows.set_column(place, "computed_at", computed), WEEKLY, chosen)
+            found = engine.run(sql["weekly_rows"], in_order=True)
+            rows = _by_date(_with_time(found, computed_at), WEEKLY, chosen)
         with clock("write weekly"):
             for week in chosen:
                 seen = [raw_of(day) for one in looked_at([week]) for day in days_of(one)]
@@ -218,6 +225,45 @@ def materialize_weekly(
                 lake.write_table("weekly", week, rows[week], notes)
     return tuple(
         WeekReport(week, rows[week].num_rows, lake.partition_uri("weekly", week), clock.seconds) for week in chosen
+    )
+
+
+def materialize_status(
+    engine: Engine,
+    lake: Lake,
+    weeks: Sequence[date],
+    identities: Identities,
+    *,
+    computed_at: datetime,
+    thresholds: Thresholds = DEFAULT_THRESHOLDS,
+) -> tuple[WeekReport, ...]:
+    """Write the status partitions of these weeks, a row for everyone enrolled, each partition replaced whole.
+
+    To be called after the daily and weekly partitions are up to date: they are what it is made from.
+    """
+    import pyarrow as pa  # noqa: PLC0415
+
+    clock = _Clock()
+    chosen = mondays(weeks)
+    with lake.lock():
+        with clock("read daily"):
+            daily = {week: _read(lake, "daily", days_of(week), READ_BY_STATUS) for week in looked_at(chosen)}
+            nothing = arrow_schema(READ_BY_STATUS).empty_table()
+            engine.load_table("daily_metrics", _times_as_int(pa.concat_tables([nothing, *daily.values()])))
+        with clock("read earlier weeks"):
+            silent = _silent(set(identities.active.values()), chosen, daily)
+            engine.load_table("earlier_weeks", _times_as_int(_earlier_weeks(lake, chosen, silent)))
+        with clock("compute status"):
+            engine.load_table("people", _people(identities))
+            engine.load_table("weeks", _weeks(chosen, computed_at))
+            found = engine.run(engine.queries(thresholds)["status_rows"])
+            by_week = _by_date(_with_time(found, computed_at), STATUS, chosen)
+        with clock("write status"):
+            notes = {"metrics_version": METRICS_VERSION, "engine": engine.name, **thresholds.as_dict()}
+            for week in chosen:
+                lake.write_table("status", week, by_week[week], notes)
+    return tuple(
+        WeekReport(week, by_week[week].num_rows, lake.partition_uri("status", week), clock.seconds) for week in chosen
     )
 
 
@@ -327,6 +373,23 @@ def _by_date(rows: pa.Table, metrics: Sequence[Metric], days: Sequence[date]) ->
     return {day: rows.filter(pc.equal(rows["date"], day.isoformat())) for day in days}
 
 
+def _with_time(rows: pa.Table, computed_at: datetime) -> pa.Table:
+    """The rows with the run's time, which no expression knows."""
+    import pyarrow as pa  # noqa: PLC0415
+
+    times = pa.array([computed_at] * rows.num_rows, pa.timestamp("ms", tz="UTC"))
+    return rows.set_column(rows.column_names.index("computed_at"), "computed_at", times)
+
+
+def _read(lake: Lake, table: TableName, days: Iterable[date], metrics: Sequence[Metric]) -> pa.Table:
+    """These columns of the partitions that are there."""
+    import pyarrow as pa  # noqa: PLC0415
+
+    schema = arrow_schema(metrics)
+    found = (lake.read_table(table, day, schema.names) for day in days)
+    return pa.concat_tables([schema.empty_table(), *(_conform(rows, schema) for rows in found if rows is not None)])
+
+
 def _conform(rows: pa.Table, schema: pa.Schema) -> pa.Table:
     """The rows with exactly the schema's columns; a column that older rows lack is null."""
     import pyarrow as pa  # noqa: PLC0415
@@ -364,6 +427,53 @@ def _participants(identities: Identities) -> pa.Table:
     people += [(user, "", True) for user in sorted(identities.revoked - identities.active.keys())]
     columns = [[one[n] for one in people] for n in range(len(schema))]
     return pa.table([pa.array(column, type_) for column, type_ in zip(columns, schema.types, strict=True)], schema)
+
+
+def _people(identities: Identities) -> pa.Table:
+    import pyarrow as pa  # noqa: PLC0415
+
+    active = set(identities.active.values())
+    people = sorted(active | identities.enrolled.keys())
+    dates = [str(identities.enrolled[one]) if one in identities.enrolled else None for one in people]
+    return pa.table(
+        {
+            "participant_id": pa.array(people, pa.string()),
+            "enrolled_date": pa.array(dates, pa.string()),
+            "revoked": pa.array([one not in active for one in people], pa.bool_()),
+        }
+    )
+
+
+def _weeks(chosen: Sequence[date], computed_at: datetime) -> pa.Table:
+    """The weeks, each with the time at which it is looked at: the same whenever a past one is computed again."""
+    import pyarrow as pa  # noqa: PLC0415
+
+    looks = [min(computed_at, datetime(week.year, week.month, week.day, tzinfo=UTC) + WEEKLY_RUN) for week in chosen]
+    times = pa.array(looks, pa.timestamp("ms", tz="UTC")).cast(pa.int64())
+    return pa.table({"date": pa.array([str(week) for week in chosen], pa.string()), "as_of_ms": times})
+
+
+def _silent(everyone: set[str], chosen: Sequence[date], daily: Mapping[date, pa.Table]) -> set[str]:
+    """Those of whom nothing came in all the weeks that the rows of one of the chosen weeks are made from."""
+    import pyarrow.compute as pc  # noqa: PLC0415
+
+    heard = {
+        week: set(rows.filter(pc.is_valid(rows["last_received_at"]))["participant_id"].unique().to_pylist())
+        for week, rows in daily.items()
+    }
+    return {one for week in chosen for one in everyone.difference(*(heard[seen] for seen in looked_at([week])))}
+
+
+def _earlier_weeks(lake: Lake, chosen: Sequence[date], silent: set[str]) -> pa.Table:
+    """When something of the silent last came, by week, from the weekly rows: those of daily rows were looked at."""
+    import pyarrow as pa  # noqa: PLC0415
+    import pyarrow.compute as pc  # noqa: PLC0415
+
+    known = set(looked_at(chosen))
+    weeks = [week for week in lake.table_dates("weekly") if week < chosen[-1] and week not in known] if silent else []
+    columns = [by_name(WEEKLY)[name] for name in ("participant_id", "date", "last_received_at")]
+    rows = _read(lake, "weekly", weeks, columns)
+    return rows.filter(pc.is_in(rows["participant_id"], pa.array(sorted(silent), pa.string())))
 
 
 def _batches(raw: Mapping[date, Sequence[RawObject]]) -> Iterator[list[date]]:

@@ -44,7 +44,7 @@ class Layout:
 LAYOUTS: dict[TableName, Layout] = {
     "daily": Layout("daily_metrics", 1, "Metrics of a participant and date"),
     "weekly": Layout("weekly_metrics", 7, "Metrics of a participant and ISO week; date is the Monday"),
-    "status": Layout("participant_status", 7, "Wear and completeness of a participant and ISO week"),
+    "status": Layout("participant_status", 7, "Who wore the device and who fell silent, by participant and ISO week"),
 }
 
 

@@ -1,9 +1,9 @@
 """Every metric once: name, type, unit, range, formula, validity rule, inputs, sources, and what it says in English.
 Schemas, column comments, Athena tables, range checks, lineage, the documentation and `qol metrics` are made from here.
 
-Belongs here: facts about the output. The formulas themselves run in `daily.py` and `weekly.py`; a test holds that
-each column has an entry and each entry a column. The Japanese texts are in `japanese.py`, by name. Standard library
-only, so everyone may import it.
+Belongs here: facts about the output. The formulas themselves run in `daily.py`, `weekly.py` and `status.py`; a test
+holds that each column has an entry and each entry a column. The Japanese texts are in `japanese.py`, by name. Standard
+library only, so everyone may import it.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ class Metric:
     `formula` gives the value, over the rows or samples that `rule` names; `rule` also says when there is none. Both
     name the thresholds instead of repeating their values. `minimum` and `maximum` are what can never be passed,
     whatever the input; a check holds them. Outside `plausible` a person's value deserves a second look, and nothing
-    more. `inputs` are columns of the table before it: for a daily metric Garmin's `type.field`, for a weekly one
-    `daily_metrics` columns.
+    more. `inputs` are columns of the table before it: for a daily metric Garmin's `type.field`, for the others
+    `daily_metrics` columns. What enrolment tells is `user_id_map.column`.
     """
 
     name: str
@@ -170,6 +170,7 @@ def _entry(
 
 _daily = partial(_entry, "daily")
 _weekly = partial(_entry, "weekly")
+_status = partial(_entry, "status")
 
 _ID_RULE = "Comes from user_id_map when the metrics are computed. Garmin's own id is in no processed data"
 _DAILIES = "Of the day's dailies record"
@@ -759,5 +760,82 @@ WEEKLY: tuple[Metric, ...] = (
     _weekly("metrics_version", "", "Version of these definitions", type="string", sources=LINEAGE, nullable=False),
 )  # fmt: skip
 
-TABLES: dict[TableName, tuple[Metric, ...]] = {"daily": DAILY, "weekly": WEEKLY}
+_NOTHING_OF_REVOKED = "0 when revoked"
+_WORN = "is_valid_day wear_min"
+_ABSENT = "date last_received_at user_id_map.enrolled_at"
+
+
+def _days(name: str, description: str, formula: str, inputs: str, *, sources: tuple[Source, ...] = LINEAGE) -> Metric:
+    """How many of the week's days are in one of the five states."""
+    return _status(
+        name, "d", description, formula=formula, rule=_NOTHING_OF_REVOKED, inputs=inputs,
+        type="int64", sources=sources, high=7, nullable=False,
+    )  # fmt: skip
+
+
+STATUS: tuple[Metric, ...] = (
+    _status(
+        "participant_id", "", "Pseudonymous participant",
+        rule="Everyone who was ever enrolled, also without data", inputs="user_id_map.participant_id participant_id",
+        type="string", sources=LINEAGE, nullable=False,
+    ),
+    _status(
+        "date", "", "Monday of the ISO week",
+        rule="Partition column, text YYYY-MM-DD", inputs="date", type="string", sources=LINEAGE, nullable=False,
+    ),
+    _status(
+        "status", "", "Whether the device was worn in the week, else what is known of the reason",
+        formula="The first that holds of revoked, valid, too_short, not_enrolled, not_worn, not_synced",
+        rule="revoked: no account may be used. valid: n_valid_days >= valid_week_days and valid weekend days >= "
+        "valid_week_weekend_days. too_short: any day worn. not_enrolled: all days before enrolment. "
+        "not_worn: any such day",
+        inputs=f"{_WORN} {_ABSENT} user_id_map.status", type="string", sources=WEAR, nullable=False,
+    ),
+    # The seven days
+    _days("n_valid_days", "Valid days", "n(is_valid_day)", "is_valid_day", sources=WEAR),
+    _days("n_short_days", "Days worn, but not valid", "n(wear_min > 0 and not is_valid_day)", _WORN, sources=WEAR),
+    _days(
+        "n_not_worn_days", "Days without wear of a device that synchronised",
+        "n(days with a daily row and no wear, or without a row and last_synced_at >= their end in Japan)",
+        f"wear_min {_ABSENT}",
+    ),
+    _days(
+        "n_not_synced_days", "Days of which nothing is known yet",
+        "n(days without a daily row, not before enrolment, last_synced_at < their end in Japan or null)", _ABSENT,
+    ),
+    _days(
+        "n_not_enrolled_days", "Days before enrolment, without data",
+        "n(days without a daily row before the participant's first enrolled_at, as a date in Japan)",
+        "date user_id_map.enrolled_at",
+    ),
+    # Silence
+    _status(
+        "last_worn_date", "", "Last day on which the device was worn",
+        formula="last(date with wear_min > 0)",
+        rule=f"Text YYYY-MM-DD, {_28D}. Null without one, and when revoked", inputs="date wear_min",
+        type="string", sources=LINEAGE,
+    ),
+    _status(
+        "last_synced_at", "UTC", "Latest receipt of a record",
+        formula="max(last_received_at)",
+        rule=f"Over the dates {_28D}; if nothing came of them, over all weeks before. "
+        "Null if nothing ever came, and when revoked",
+        inputs="date last_received_at", type="timestamp", sources=LINEAGE,
+    ),
+    _status(
+        "days_since_last_sync", "d", "Whole days since the latest receipt",
+        formula="floor((t - last_synced_at) / 24 h), at least 0",
+        rule="t: computed_at, but no later than 09:05 in Japan on the Wednesday after the week, so that old weeks stay "
+        "as they are. Null when last_synced_at is",
+        inputs="date last_received_at", type="int64", sources=LINEAGE,
+    ),
+    # Where the row comes from
+    _status("computed_at", "UTC", "When the row was computed", type="timestamp", sources=LINEAGE, nullable=False),
+    _status("metrics_version", "", "Version of these definitions", type="string", sources=LINEAGE, nullable=False),
+)  # fmt: skip
+
+READ_BY_STATUS = tuple(one for one in DAILY if any(one.name in metric.inputs for metric in STATUS))
+"""The daily columns that status rows are made from."""
+
+TABLES: dict[TableName, tuple[Metric, ...]] = {"daily": DAILY, "weekly": WEEKLY, "status": STATUS}
 """All tables. What is made from the dictionary is made for each of them."""

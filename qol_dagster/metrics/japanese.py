@@ -311,5 +311,45 @@ _WEEKLY: dict[str, Japanese] = {
     "metrics_version": _J("定義の版", "計算に使った指標の定義の版番号"),
 }
 
-TEXTS: Mapping[str, Mapping[str, Japanese]] = {"daily": _DAILY, "weekly": _WEEKLY}
+_NOT_OF_REVOKED = "利用停止の参加者は 0"
+_NULL_OF_REVOKED = "利用停止の参加者も欠損"
+
+_STATUS: dict[str, Japanese] = {
+    "participant_id": _J("参加者 ID", "仮名化された参加者の番号", "一度でも登録された全員。データがなくても行がある"),
+    "date": _WEEKLY["date"],
+    "status": _J(
+        "週の状況",
+        "その週に機器を装着していたか。していなければ、わかっている理由",
+        "revoked は利用できるアカウントがない。valid は n_valid_days が valid_week_days 日以上で、"
+        "週末の有効日が valid_week_weekend_days 日以上。too_short は装着した日がある。"
+        "not_enrolled は 7 日とも登録前。not_worn は装着していない日がある。not_synced はそれ以外で、まだ届いていない",
+    ),
+    "n_valid_days": _J("有効日数", "その週の有効日の数", _NOT_OF_REVOKED),
+    "n_short_days": _J("装着不足の日数", "装着したが有効日にならなかった日の数", _NOT_OF_REVOKED),
+    "n_not_worn_days": _J(
+        "非装着の日数", "機器は同期されたのに装着の記録がない日の数。日の終わりは日本時間", _NOT_OF_REVOKED
+    ),
+    "n_not_synced_days": _J("未同期の日数", "データがまだ届かず、装着したかどうかわからない日の数", _NOT_OF_REVOKED),
+    "n_not_enrolled_days": _J("登録前の日数", "最初の登録日（日本時間）より前で、データもない日の数", _NOT_OF_REVOKED),
+    "last_worn_date": _J(
+        "最終装着日",
+        "機器を装着していた最後の日",
+        f"{_28D}。YYYY-MM-DD 形式の文字列。なければ欠損。{_NULL_OF_REVOKED}",
+    ),
+    "last_synced_at": _J(
+        "最終同期時刻",
+        "レコードを最後に受信した時刻（UTC）",
+        f"{_28D}の日付のレコード。なければそれより前の週。一度も届いていなければ欠損。{_NULL_OF_REVOKED}",
+    ),
+    "days_since_last_sync": _J(
+        "最終同期からの日数",
+        "最後に受信してからの満日数",
+        "計算時刻まで。ただし、その週の次の水曜日 9 時 5 分（日本時間）より後は数えないので、"
+        "過去の週は変わらない。last_synced_at が欠損なら欠損",
+    ),
+    "computed_at": _WEEKLY["computed_at"],
+    "metrics_version": _WEEKLY["metrics_version"],
+}
+
+TEXTS: Mapping[str, Mapping[str, Japanese]] = {"daily": _DAILY, "weekly": _WEEKLY, "status": _STATUS}
 """By table, then by column."""

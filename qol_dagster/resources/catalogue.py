@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qol_dagster.metrics.dictionary import DAILY, WEEKLY
+from qol_dagster.metrics import dictionary
+from qol_dagster.metrics.ddl import LAYOUTS
 from qol_dagster.profiles import PROFILES
 
 if TYPE_CHECKING:
@@ -23,9 +24,9 @@ if TYPE_CHECKING:
 
 SCHEMA = "db_qol"
 TABLES: dict[str, tuple[str, tuple[Metric, ...]]] = {
-    f"{name}_metrics{profile.suffix}": (f"{profile.folder}/{name}", metrics)
+    f"{LAYOUTS[name].name}{profile.suffix}": (f"{profile.folder}/{name}", metrics)
     for profile in PROFILES.values()
-    for name, metrics in (("weekly", WEEKLY), ("daily", DAILY))
+    for name, metrics in dictionary.TABLES.items()
 }
 """Each table with its folder in the lake and its columns."""
 

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable
+from datetime import date, datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from qol_dagster.etl import Identities
 from qol_ingest.id_map import CHANCE_LENGTH, Enrolment, IdMapError, SqliteIdMap, tells_user
@@ -22,14 +24,20 @@ class IdMap(SqliteIdMap):
     def identities(self) -> Identities:
         """The map as the weekly job needs it. Who was never enrolled is nobody: such records count as unmapped."""
         everyone = [one for one in self.list() if one.participant_id]
+        latest_first = sorted(everyone, key=lambda one: one.enrolled_at, reverse=True)
         return Identities(
             {one.garmin_user_id: one.participant_id for one in everyone if one.may_be_used},
             frozenset(one.garmin_user_id for one in everyone if not one.may_be_used),
+            {one.participant_id: _date_in_japan(one.enrolled_at) for one in latest_first},
         )
 
     def replay(self, lines: Iterable[str]) -> int:
         """Apply raw lifecycle lines that were not applied on arrival; gives how many changed something."""
         return sum(apply(self, event) == "applied" for event in events(lines))
+
+
+def _date_in_japan(moment: str) -> date:
+    return datetime.fromisoformat(moment).astimezone(ZoneInfo("Asia/Tokyo")).date()
 
 
 def read_csv(file: Path) -> list[tuple[str, str]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import fcntl
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     import pyarrow as pa
 
-TableName = Literal["daily", "weekly"]
+TableName = Literal["daily", "weekly", "status"]
 
 RAW = "raw/daily"
 METADATA_KEY = b"qol"
@@ -146,8 +146,11 @@ class Lake:
             return None
         return noted if isinstance(noted, dict) else None
 
-    def read_table(self, table: TableName, day: date) -> pa.Table | None:
-        """The rows of one partition, with `date` (text) put back as the last column, or None without one."""
+    def read_table(self, table: TableName, day: date, columns: Sequence[str] | None = None) -> pa.Table | None:
+        """The rows of one partition, with `date` (text) put back as the last column, or None without one.
+
+        With `columns`, only those of them that its file has are read.
+        """
         import pyarrow as pa  # noqa: PLC0415
         import pyarrow.parquet as pq  # noqa: PLC0415
 
@@ -155,7 +158,7 @@ class Lake:
         if not files:
             return None
         rows = pa.concat_tables(
-            [pq.ParquetFile(self.local_path(key)).read() for key in files],  # read_table would import pandas
+            [pq.ParquetFile(self.local_path(key)).read(columns) for key in files],  # read_table would import pandas
             promote_options="default",
         )
         return rows.append_column("date", pa.array([day.isoformat()] * rows.num_rows, pa.string()))

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from qol_dagster.etl import arrow_schema
-from qol_dagster.metrics.dictionary import DAILY, WEEKLY
+from qol_dagster.metrics.dictionary import DAILY, STATUS, WEEKLY
 from qol_dagster.resources.catalogue import CatalogueError, QueryResult, count_rows, query
 from qol_dagster.resources.storage import Lake
 from qol_dagster_tests.lakes import MONDAY
@@ -39,7 +39,7 @@ def test_a_table_shows_the_rows_of_all_partitions_with_their_date_as_text(lake: 
 
 
 def test_a_lake_without_any_partition_has_empty_tables_with_all_columns(tmp_path: Path) -> None:
-    for table, metrics in (("weekly_metrics", WEEKLY), ("daily_metrics", DAILY)):
+    for table, metrics in (("weekly_metrics", WEEKLY), ("daily_metrics", DAILY), ("participant_status", STATUS)):
         found = query(tmp_path, f"SELECT * FROM db_qol.{table}")
         assert found.columns == [metric.name for metric in metrics]
         assert found.rows == []

@@ -26,6 +26,7 @@ from qol_dagster.metrics.dictionary import (
     DAILY,
     DEFAULT_THRESHOLDS,
     LONGEST_COMMENT,
+    STATUS,
     TABLES,
     WEEKLY,
     Metric,
@@ -33,6 +34,7 @@ from qol_dagster.metrics.dictionary import (
 )
 from qol_dagster.metrics.fields import FIELDS, KNOWN_TYPES
 from qol_dagster.metrics.japanese import TEXTS
+from qol_dagster.metrics.status import status_rows
 from qol_dagster.metrics.weekly import weekly_rows
 
 EVERY = [metric for metrics in TABLES.values() for metric in metrics]
@@ -53,7 +55,7 @@ def entry(metric: Metric) -> str:
 
 
 def test_the_expressions_and_the_dictionary_have_the_same_columns_and_types() -> None:
-    for expression, metrics in ((daily_rows, DAILY), (weekly_rows, WEEKLY)):
+    for expression, metrics in ((daily_rows, DAILY), (weekly_rows, WEEKLY), (status_rows, STATUS)):
         schema = expression(DEFAULT_THRESHOLDS).schema()
         computed = {name: str(type_).replace("!", "") for name, type_ in schema.items()}
         assert computed == {metric.name: metric.ibis_type for metric in metrics}
@@ -107,8 +109,9 @@ def test_the_inputs_of_a_daily_metric_are_fields_that_are_read(metric: Metric) -
 
 
 @pytest.mark.parametrize("metric", [one for one in EVERY if one.table != "daily"], ids=entry)
-def test_the_inputs_of_other_metrics_are_daily_columns(metric: Metric) -> None:
-    assert set(metric.inputs) <= set(by_name(DAILY))
+def test_the_inputs_of_other_metrics_are_daily_columns_and_of_status_also_the_enrolment(metric: Metric) -> None:
+    enrolment = {f"user_id_map.{name}" for name in ("participant_id", "status", "enrolled_at")}
+    assert set(metric.inputs) <= set(by_name(DAILY)) | (enrolment if metric.table == "status" else set())
     assert len(set(metric.inputs)) == len(metric.inputs)
 
 
@@ -243,7 +246,7 @@ def test_date_stands_in_backticks_wherever_the_statement_names_it() -> None:
     assert not re.search(r"^  date ", statement, re.M)
 
 
-@pytest.mark.parametrize(("table", "days"), [("daily", "1"), ("weekly", "7")])
+@pytest.mark.parametrize(("table", "days"), [("daily", "1"), ("weekly", "7"), ("status", "7")])
 def test_partitions_are_counted_from_a_monday_until_now_in_japan(table: ddl.TableName, days: str) -> None:
     made = ddl.external_table(table, "s3://bucket/lake/", MONDAY)
     assert made.location == f"s3://bucket/lake/processed/{table}/"
@@ -261,8 +264,9 @@ def test_partitions_are_counted_from_a_monday_until_now_in_japan(table: ddl.Tabl
 
 
 def test_a_profile_s_table_has_a_name_and_a_folder_of_its_own() -> None:
-    made = ddl.external_table("weekly", "s3://bucket", MONDAY, "_strict")
-    assert (made.name, made.location) == ("weekly_metrics_strict", "s3://bucket/processed_strict/weekly/")
+    for table, name in (("weekly", "weekly_metrics_strict"), ("status", "participant_status_strict")):
+        made = ddl.external_table(table, "s3://bucket", MONDAY, "_strict")
+        assert (made.name, made.location) == (name, f"s3://bucket/processed_strict/{table}/")
 
 
 @pytest.mark.parametrize(

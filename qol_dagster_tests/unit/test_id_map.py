@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,37 @@ def test_strangers_who_push_change_permissions_and_leave_make_no_day_computed_ag
     assert people.identities().fingerprint() != before
 
 
+def at(monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
+    monkeypatch.setattr("qol_ingest.id_map._now", lambda: f"{moment}.000+00:00")
+
+
+def test_a_participant_is_enrolled_from_the_first_account_s_date_in_japan_on(
+    people: IdMap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at(monkeypatch, "2026-11-17T15:00:00")
+    people.add(USER, "P1")
+    people.seen([OTHER, "third"], LATER)
+    at(monkeypatch, "2026-11-17T14:59:59")
+    people.add("fourth", "P2")
+    at(monkeypatch, "2026-12-01T00:00:00")
+    people.add(OTHER, "P1")
+    people.add("fifth", "P2")
+    people.revoke("P2")
+    found = people.identities()
+    assert found.enrolled == {"P1": date(2026, 11, 18), "P2": date(2026, 11, 17)}
+    assert set(found.active.values()) == {"P1"}
+    people.deregister(USER, LATER)
+    people.add("fourth", "P2")
+    assert people.identities().enrolled == found.enrolled
+    assert set(people.identities().active.values()) == {"P1", "P2"}
+
+
+def test_another_date_of_enrolment_makes_no_day_computed_again(people: IdMap) -> None:
+    people.add(USER, "P1")
+    found = people.identities()
+    assert replace(found, enrolled={"P1": date(2020, 1, 1)}).fingerprint() == found.fingerprint()
+
+
 OLD_FILE = f"""
     CREATE TABLE user_id_map (
         garmin_user_id TEXT PRIMARY KEY, participant_id TEXT NOT NULL, status TEXT NOT NULL,
@@ -89,6 +121,7 @@ def test_a_file_of_the_first_release_is_read_as_it_is(old: IdMap) -> None:
     before = old.path.read_bytes()
     found = old.identities()
     assert (dict(found.active), found.revoked) == ({USER: "P0001"}, {OTHER})
+    assert found.enrolled == {"P0001": date(2026, 3, 1), "P0002": date(2026, 3, 1)}
     assert [(one.enrolled_at[:10], one.permissions) for one in old.list()] == [("2026-03-01", None)] * 2
     assert old.path.read_bytes() == before
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from qol_dagster.metrics.dictionary import WEEKLY
+from qol_dagster.metrics.dictionary import STATUS, WEEKLY, by_name
 from qol_dagster.runs import DAGSTER_YAML, WORKSPACE_YAML
 
 ROOT = Path(__file__).parents[2]
@@ -15,6 +15,14 @@ README = (ROOT / "README.md").read_text()
 def test_every_weekly_column_is_in_the_table_of_metrics_once() -> None:
     table = README[README.index("| theme | columns |") : README.index("`db_qol.daily_metrics` has")]
     assert sorted(re.findall(r"`(\w+)`", table)) == sorted(metric.name for metric in WEEKLY)
+
+
+def test_every_status_column_is_in_its_table_once_and_every_status_is_named() -> None:
+    table = README[README.index("| theme | status columns |") : README.index("FROM db_qol.participant_status")]
+    assert sorted(re.findall(r"`(\w+)`", table)) == sorted(metric.name for metric in STATUS)
+    named = re.findall(r"`(\w+)`", README[README.index("`status` is ") : README.index("| theme | status columns |")])
+    formula = by_name(STATUS)["status"].formula
+    assert sorted(named[1:]) == sorted(formula.removeprefix("The first that holds of ").split(", "))
 
 
 def test_every_make_target_it_names_is_there() -> None:

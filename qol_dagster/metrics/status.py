@@ -1,0 +1,144 @@
+"""Daily rows and enrolments -> who wore the device and who fell silent, as one Ibis expression for every engine.
+
+Belongs here: the formulas of the status columns. Unlike the other tables, this one has a row for everyone enrolled,
+also in weeks of which nothing came.
+
+Input tables
+    daily_metrics  the columns of `dictionary.READ_BY_STATUS`; of each week, also the three weeks before it
+    earlier_weeks  participant_id, date (Monday), last_received_at of weekly rows that are not among the daily ones
+    people         participant_id, enrolled_date (text, or null when unknown), revoked
+    weeks          date (Monday), as_of_ms: up to when silence is counted
+"""
+
+from __future__ import annotations
+
+import ibis
+import ibis.expr.types as ir
+
+from qol_dagster.metrics.daily import JST_MS, attach, in_shape
+from qol_dagster.metrics.dictionary import METRICS_VERSION, READ_BY_STATUS, STATUS, TRAILING_WEEKS, Thresholds
+from qol_dagster.metrics.weekly import FIRST_WEEKEND_DAY, WEEK_DAYS
+
+WEEK = ["participant_id", "monday"]
+DAY_MS = 86_400_000
+COUNTS = [metric.name for metric in STATUS if metric.name.startswith("n_")]
+SILENCE = ("last_worn_date", "last_synced_at", "days_since_last_sync")
+
+
+def status_rows(thresholds: Thresholds) -> ir.Table:
+    """One row per (participant_id, date = Monday) of `people` x `weeks` with the columns of `dictionary.STATUS`.
+
+    `computed_at` is left null: it is the run's and not the data's.
+    """
+    daily = _placed(ibis.table({metric.name: metric.ibis_type for metric in READ_BY_STATUS}, name="daily_metrics"))
+    row = attach(_people_by_week(), _days_with_a_row(daily), WEEK)
+    row = _states(attach(row, _last(_known_by_week(daily)), WEEK))
+    row = row.mutate(
+        **{name: row.revoked.ifelse(0, row[name]) for name in COUNTS},
+        **{name: row.revoked.ifelse(ibis.null(row[name].type()), row[name]) for name in SILENCE},
+        status=_status(row, thresholds),
+        computed_at=ibis.null("int64"),
+        metrics_version=ibis.literal(METRICS_VERSION),
+    )
+    return in_shape(row, STATUS).order_by("date", "participant_id")
+
+
+def _people_by_week() -> ir.Table:
+    """Every person in every week, with `monday` and `enrolled` as days since 1970."""
+    people = ibis.table({"participant_id": "string", "enrolled_date": "string", "revoked": "boolean"}, name="people")
+    weeks = ibis.table({"date": "string", "as_of_ms": "int64"}, name="weeks")
+    return people.cross_join(weeks).mutate(
+        monday=ibis._.date.cast("date").epoch_days().cast("int64"),
+        enrolled=ibis._.enrolled_date.cast("date").epoch_days().cast("int64"),
+    )
+
+
+def _placed(daily: ir.Table) -> ir.Table:
+    """Adds `monday` (days since 1970), `day` (0 = Monday to 6), `worn` and `valid`."""
+    date = daily.date.cast("date")
+    monday = date.truncate("W").epoch_days().cast("int64")
+    return daily.mutate(
+        monday=monday,
+        day=date.epoch_days().cast("int64") - monday,
+        worn=(daily.wear_min > 0).fill_null(False),
+        valid=daily.is_valid_day.fill_null(False),
+    )
+
+
+def _days_with_a_row(d: ir.Table) -> ir.Table:
+    return d.group_by(WEEK).agg(
+        n_valid=d.count(where=d.valid),
+        n_valid_weekend=d.count(where=d.valid & (d.day >= FIRST_WEEKEND_DAY)),
+        n_short=d.count(where=d.worn & ~d.valid),
+        n_unworn=d.count(where=~d.worn & ~d.valid),
+        **{f"row_{day}": d.count(where=d.day == day) for day in range(WEEK_DAYS)},
+    )
+
+
+def _known_by_week(daily: ir.Table) -> ir.Table:
+    """`received_ms` and `worn_date`, the last ones of each person's dates of a week."""
+    earlier = ibis.table(
+        {"participant_id": "string", "date": "string", "last_received_at": "int64"}, name="earlier_weeks"
+    )
+    return (
+        daily.group_by(WEEK)
+        .agg(received_ms=daily.last_received_at.max(), worn_date=daily.date.max(where=daily.worn))
+        .union(
+            earlier.select(
+                participant_id=earlier.participant_id,
+                monday=earlier.date.cast("date").epoch_days().cast("int64"),
+                received_ms=earlier.last_received_at,
+                worn_date=ibis.null("string"),
+            )
+        )
+    )
+
+
+def _last(known: ir.Table) -> ir.Table:
+    """`last_worn_date` and `last_synced_at` as of each week: over 28 days, and the receipt else over all before."""
+    known = known.rename(person="participant_id", known_monday="monday")
+    week = _people_by_week().select(*WEEK)
+    both = week.join(known, [week.participant_id == known.person, known.known_monday <= week.monday])
+    recent = both.known_monday > both.monday - TRAILING_WEEKS * WEEK_DAYS
+    return both.group_by(WEEK).agg(
+        last_worn_date=both.worn_date.max(where=recent),
+        last_synced_at=both.received_ms.max(where=recent).fill_null(both.received_ms.max()),
+    )
+
+
+def _states(row: ir.Table) -> ir.Table:
+    """The five counts: days with a row by their wear, days without one by enrolment and the last receipt."""
+    absent, before, synced = [], [], []
+    for day in range(WEEK_DAYS):
+        number = row.monday + day
+        absent.append(row[f"row_{day}"].fill_null(0) == 0)
+        before.append((number < row.enrolled).fill_null(False))
+        synced.append((row.last_synced_at >= (number + 1) * DAY_MS - JST_MS).fill_null(False))
+    days = list(zip(absent, before, synced, strict=True))
+    silent_ms = row.as_of_ms - row.last_synced_at
+    return row.mutate(
+        n_valid_days=row.n_valid.fill_null(0),
+        n_valid_weekend_days=row.n_valid_weekend.fill_null(0),
+        n_short_days=row.n_short.fill_null(0),
+        n_not_worn_days=row.n_unworn.fill_null(0) + _number([gone & ~early & sync for gone, early, sync in days]),
+        n_not_synced_days=_number([gone & ~early & ~sync for gone, early, sync in days]),
+        n_not_enrolled_days=_number([gone & early for gone, early, _ in days]),
+        days_since_last_sync=ibis.cases((silent_ms < 0, 0), else_=silent_ms // DAY_MS),
+    )
+
+
+def _status(row: ir.Table, thresholds: Thresholds) -> ir.Value:
+    enough_days = row.n_valid_days >= thresholds.valid_week_days
+    enough_weekend = row.n_valid_weekend_days >= thresholds.valid_week_weekend_days
+    return ibis.cases(
+        (row.revoked, "revoked"),
+        (enough_days & enough_weekend, "valid"),
+        (row.n_valid_days + row.n_short_days > 0, "too_short"),
+        (row.n_not_enrolled_days == WEEK_DAYS, "not_enrolled"),
+        (row.n_not_worn_days > 0, "not_worn"),
+        else_="not_synced",
+    )
+
+
+def _number(conditions: list[ir.BooleanValue]) -> ir.Value:
+    return sum(one.cast("int64") for one in conditions)
