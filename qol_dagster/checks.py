@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _DESCRIPTIONS = {
-    "rows": "There are rows where records of participants were used.",
+    "rows": "There are rows where there was something to make them from.",
     "unique_keys": "One row per participant and date.",
     "ranges": "Every value lies within the range of its dictionary entry; required values are there.",
     "no_garmin_id": "No Garmin user id stands in the processed data.",
@@ -33,11 +33,11 @@ def check_specs(asset: str) -> list[dg.AssetCheckSpec]:
 
 
 def check_rows(
-    asset: str, rows: pa.Table, metrics: Sequence[Metric], records_used: int, garmin_ids: Iterable[str]
+    asset: str, rows: pa.Table, metrics: Sequence[Metric], used: int, garmin_ids: Iterable[str]
 ) -> list[dg.AssetCheckResult]:
-    """The results of an asset's checks over the rows of a run."""
+    """The results of an asset's checks over the rows of a run; `used` is how much they were made from."""
     found = {
-        "rows": _missing_rows(rows, records_used),
+        "rows": _missing_rows(rows, used),
         "unique_keys": _double_keys(rows),
         "ranges": _out_of_range(rows, metrics),
         "no_garmin_id": _garmin_ids(rows, garmin_ids),
@@ -54,8 +54,8 @@ def check_rows(
     ]
 
 
-def _missing_rows(rows: pa.Table, records_used: int) -> str:
-    return f"{records_used} records were used and gave no row" if records_used and not rows.num_rows else ""
+def _missing_rows(rows: pa.Table, used: int) -> str:
+    return f"{used} records or participants gave no row" if used and not rows.num_rows else ""
 
 
 def _double_keys(rows: pa.Table) -> str:

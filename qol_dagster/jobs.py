@@ -16,11 +16,13 @@ MAX_RUNTIME_S = 3600
 
 def weekly_job(profile: Profile = DEFAULT) -> Any:
     """The job, in the process of its run: its steps share one lake and wait for each other anyway."""
-    daily, weekly = f"daily_metrics{profile.suffix}", f"weekly_metrics{profile.suffix}"
+    daily, weekly, status = (
+        f"{table}{profile.suffix}" for table in ("daily_metrics", "weekly_metrics", "participant_status")
+    )
     return dg.define_asset_job(
         profile.job,
-        selection=dg.AssetSelection.assets(daily, weekly, f"{weekly}_table"),
-        description=f"Raw lines -> daily metrics -> weekly metrics -> db_qol.{weekly}. {profile.why}",
+        selection=dg.AssetSelection.assets(daily, weekly, f"{weekly}_table", status),
+        description=f"Raw lines -> daily metrics -> weekly metrics -> db_qol.{weekly}, and db_qol.{status}. {profile.why}",
         executor_def=dg.in_process_executor,
         run_tags={
             "dagster/max_runtime": str(MAX_RUNTIME_S),

@@ -133,7 +133,7 @@ def prepare_dagster_home(settings: Settings) -> str:
 
 def _run_config(engine: str, force: bool, profile: Profile) -> dict[str, Any]:
     config = {"config": {"engine": engine, "force": force}}
-    ops = {f"{name}_metrics{profile.suffix}": config for name in ("daily", "weekly")}
+    ops = {f"{name}{profile.suffix}": config for name in ("daily_metrics", "weekly_metrics", "participant_status")}
     return {"ops": ops, "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 

@@ -1,4 +1,4 @@
-"""The assets, as Dagster shows them: raw days, daily metrics, weekly metrics, the weekly table, the id map.
+"""The assets, as Dagster shows them: raw days, daily metrics, weekly metrics, the weekly table, the status, the id map.
 
 Belongs here: keys, dependencies, partitions, policies. What is computed is `etl.py`'s.
 """
@@ -11,6 +11,7 @@ from typing import Any
 import dagster as dg
 
 from qol_dagster.assets.daily import daily_metrics_asset
+from qol_dagster.assets.status import participant_status_asset
 from qol_dagster.assets.weekly import weekly_metrics_asset, weekly_table_asset
 from qol_dagster.partitions import Partitions
 from qol_dagster.profiles import PROFILES
@@ -32,7 +33,7 @@ def all_assets(partitions: Partitions, owners: tuple[str, ...]) -> list[Any]:
         computed = [
             asset(profile, {**options, "group_name": f"{GROUP}{profile.suffix}"})
             for profile in PROFILES.values()
-            for asset in (daily_metrics_asset, weekly_metrics_asset, weekly_table_asset)
+            for asset in (daily_metrics_asset, weekly_metrics_asset, weekly_table_asset, participant_status_asset)
         ]
     return [*_external(partitions, owners), *computed]
 
