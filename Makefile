@@ -8,7 +8,7 @@ export QOL_HOME
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/pip -qq
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test dev check docs install clean
+.PHONY: help demo test dev check docs benchmarks install clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ check: .venv/all ## What style and types have to say
 docs: .venv/all ## The documentation site, in site/
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
+benchmarks: .venv/all .venv/peers ## Figures beside other ways to do the same, and how they grow
+	@$(BIN)/python -m benchmarks
+
 install: .venv/all ## .venv with everything
 
 clean: ## Remove what was made, but not .qol with its data
@@ -47,4 +50,10 @@ clean: ## Remove what was made, but not .qol with its data
 
 .venv/all: .venv/base
 	@$(PIP) install --constraint constraints.txt --editable '.[spark,aws,dev,docs]'
+	@touch $@
+
+# Apart from ours, where pandas would be loaded for being there.
+.venv/peers: .venv/pip benchmarks/requirements.txt
+	@$(PYTHON) -m venv .venv/with-peers
+	@PIP_DISABLE_PIP_VERSION_CHECK=1 .venv/with-peers/bin/pip -qq install --requirement benchmarks/requirements.txt
 	@touch $@

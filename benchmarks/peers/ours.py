@@ -1,0 +1,50 @@
+"""Ours: the job of the product, for all columns, as `qol materialize` runs it inside Dagster."""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from benchmarks.peers.program import Work, run_peer, work_of_command_line
+from qol_dagster.engines import ENGINES, Engine, open_engine
+from qol_dagster.etl import EtlReport, Identities, mondays, run_etl
+from qol_dagster.resources.storage import Lake, TableName
+
+ENGINE = next(name for name in ENGINES if name == os.environ.get("BENCH_ENGINE", "duckdb"))
+MEMORY_MB = int(os.environ.get("BENCH_MEMORY_MB", "1536"))
+
+
+def compute(work: Work, engine: Engine) -> None:
+    """All weeks of the lake, from nothing, with the SQL that an earlier run has kept."""
+    shutil.rmtree(work.lake / "processed", ignore_errors=True)
+    with work.people.open() as file:
+        people = Identities({row["user_id"]: row["participant_id"] for row in csv.DictReader(file)})
+    lake = Lake.local(work.lake)
+    weeks = mondays(lake.raw_days())
+    _note(work.out, run_etl(engine, lake, weeks, people, since=min(weeks)))
+
+
+def _note(out: Path, report: EtlReport) -> None:
+    stages = {**report.daily.seconds, **(report.weekly[0].seconds if report.weekly else {})}
+    (out / "stages.txt").write_text("\n".join(f"{name}: {seconds:.3f} s" for name, seconds in stages.items()) + "\n")
+
+
+def gather(work: Work) -> None:
+    """All partitions as one file a table, as the peers write them, for the comparison."""
+    lake = Lake.local(work.lake)
+    tables: tuple[TableName, ...] = ("daily", "weekly")
+    for table in tables:
+        found = [lake.read_table(table, day) for day in lake.table_dates(table)]
+        rows = pa.concat_tables([rows for rows in found if rows is not None])
+        pq.write_table(rows, work.out / f"{table}.parquet")
+
+
+if __name__ == "__main__":
+    asked = work_of_command_line()
+    with open_engine(ENGINE, memory_mb=MEMORY_MB, temp_dir=asked.out / "tmp") as opened:
+        run_peer(lambda work: compute(work, opened), afterwards=gather)

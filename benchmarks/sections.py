@@ -1,0 +1,257 @@
+"""What is measured: each section gives a table of figures with what it was held to.
+
+Belongs here: which programs are run on which lake, and the ratios. All figures of a section come from one run.
+"""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+
+from benchmarks.check import check
+from benchmarks.lakes import UNTIL, Sample, one_day_in_files, simulated
+from benchmarks.programs import Cost, command, note, peer, qol, rounds
+
+Row = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Figures of one section."""
+
+    title: str
+    head: Row
+    rows: list[Row]
+    goals: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where to work, how often each program is run, and by what the sizes are divided for a quick look."""
+
+    work: Path
+    times: int = 3
+    divide: int = 1
+
+    def size(self, number: int) -> int:
+        """A size of this run."""
+        return max(1, number // self.divide)
+
+
+def peers(setting: Setting) -> Table:
+    """Ours beside the same tables in other ways; who does not give the same answers is not timed."""
+    sample = simulated(setting.work, setting.size(200), 1)
+    runs: dict[str, Callable[[], Cost]] = {}
+    for name, one in PEERS.items():
+        out = setting.work / "out" / one.module / one.engine
+        runs[name] = partial(
+            peer, one.module, sample.lake, sample.people, out, apart=one.apart, BENCH_ENGINE=one.engine
+        )
+        runs[name]()
+        note(f"{name}: {check(setting.work / 'out/ours/duckdb', out):,} values agree")
+    costs = rounds(runs, setting.times)
+    ours, spark, glue = costs["qol, DuckDB"], costs["qol, Spark"], costs["(d) PySpark, safe_get"]
+    best = min((cost for name, cost in costs.items() if name[:3] in ("(a)", "(b)")), key=lambda cost: cost.wall_s)
+    rows = [(name, _s(cost.wall_s), _x(cost.wall_s / ours.wall_s)) for name, cost in costs.items()]
+    return Table(
+        f"Peers: {sample.participants} participants, {sample.weeks} week(s), {sample.megabytes:.0f} MB",
+        ("program", "wall", "ratio"),
+        rows,
+        (
+            _goal("DuckDB engine / best of (a), (b)", ours.wall_s / best.wall_s, 1.15),
+            _goal("(d) / DuckDB engine", glue.wall_s / ours.wall_s, 10, at_least=True),
+            _goal("(d) / Spark engine", glue.wall_s / spark.wall_s, 3, at_least=True),
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A program of `benchmarks/peers/`; `apart` where it needs packages that ours does not."""
+
+    module: str
+    engine: str = ""
+    apart: bool = False
+
+
+PEERS = {
+    "qol, DuckDB": Peer("ours", "duckdb"),
+    "qol, Spark": Peer("ours", "spark"),
+    "(a) DuckDB SQL by hand": Peer("by_hand_duckdb"),
+    "(b) Polars": Peer("by_hand_polars", apart=True),
+    "(c) pandas": Peer("by_hand_pandas", apart=True),
+    "(d) PySpark, safe_get": Peer("glue_spark"),
+}
+
+
+def job(setting: Setting) -> Table:
+    """The whole command on few participants, beside a Dagster asset that does nothing."""
+    sample = enrolled(simulated(setting.work, 20, 1))
+    programs: dict[str, Callable[[], Cost]] = {
+        "no-op asset": partial(command, sys.executable, "-m", "benchmarks.noop", QOL_HOME=str(sample.home)),
+        "qol materialize --week": partial(_computed, sample),
+    }
+    for run in programs.values():
+        run()
+    costs = rounds(programs, setting.times + 2)
+    base, whole = costs["no-op asset"].wall_s, costs["qol materialize --week"].wall_s
+    return Table(
+        "The command: 20 participants, 1 week",
+        ("program", "wall", "CPU", "ratio"),
+        [(name, _s(cost.wall_s), _s(cost.cpu_s), _x(cost.wall_s / base)) for name, cost in costs.items()],
+        (_goal("qol materialize / no-op asset", whole / base, 1.5),),
+    )
+
+
+def participants(setting: Setting) -> Table:
+    """How a week's cost grows with the people in it."""
+    rows, each = [], {}
+    for number in (100, 1000, 5000):
+        sample = enrolled(simulated(setting.work, setting.size(number), 1))
+        cost = _median([_computed(sample) for _ in range(setting.times if number < 5000 else 1)])
+        each[number] = cost
+        per = 1000 * cost.wall_s / sample.participants
+        rows.append(
+            (f"{sample.participants:,}", f"{sample.megabytes:,.0f}", _s(cost.wall_s), f"{per:.1f} ms", _mb(cost))
+        )
+    flat = each[5000].wall_s / each[1000].wall_s / 5
+    return Table(
+        "Participants: one week by `qol materialize --week`",
+        ("participants", "MB", "wall", "per participant", "peak"),
+        rows,
+        (
+            _goal("cost per participant, 5,000 / 1,000", flat, 1.15),
+            _goal("peak GiB at 5,000 participants", each[5000].peak_mb / 1024, 2),
+        ),
+    )
+
+
+def weeks(setting: Setting) -> Table:
+    """How a backfill's cost grows with its weeks."""
+    rows, each = [], {}
+    for number in (1, 4, 26, 52):
+        sample = enrolled(simulated(setting.work, 20, number))
+        cost = _median([_computed(sample) for _ in range(setting.times if number < 26 else 1)])
+        each[number] = cost.wall_s / number
+        rows.append((str(number), f"{sample.megabytes:,.0f}", _s(cost.wall_s), _s(each[number]), _mb(cost)))
+    return Table(
+        "Weeks: 20 participants, one run of `qol materialize --week --until`",
+        ("weeks", "MB", "wall", "per week", "peak"),
+        rows,
+        (_goal("cost per week, 52 weeks / 1 week", each[52] / each[1], 0.35),),
+    )
+
+
+def files(setting: Setting) -> Table:
+    """How the cost of the same bytes grows with the files they lie in."""
+    source = simulated(setting.work, setting.size(1200), 1)
+    rows, first = [], 0.0
+    for number in (1, 10, 100, 1000, 10_000, 100_000):
+        sample = enrolled(one_day_in_files(setting.work, source, setting.size(number)))
+        cost = _computed(sample)
+        first = first or cost.wall_s
+        rows.append((f"{setting.size(number):,}", _s(cost.wall_s), _x(cost.wall_s / first), _mb(cost)))
+        shutil.rmtree(sample.home)
+    return Table(
+        f"Files: one day of {source.participants:,} participants, the same bytes",
+        ("files", "wall", "ratio", "peak"),
+        rows,
+    )
+
+
+def late(setting: Setting) -> Table:
+    """One late file in a week that was computed before."""
+    sample = enrolled(simulated(setting.work, setting.size(1000), 1))
+    full, again = [], []
+    for number in range(setting.times):
+        full.append(_computed(sample))
+        arrived = _late_file(sample, number)
+        again.append(_materialize(sample))
+        arrived.unlink()
+    whole, part = _median(full), _median(again)
+    rows = [("whole week", _s(whole.wall_s), "1"), ("one late file", _s(part.wall_s), _x(part.wall_s / whole.wall_s))]
+    return Table(
+        f"A late file: a week of {sample.participants:,} participants",
+        ("run", "wall", "ratio"),
+        rows,
+        (_goal("late file / whole week", part.wall_s / whole.wall_s, 0.3),),
+    )
+
+
+def agree(setting: Setting) -> Table:
+    """Whether DuckDB and Spark give the same rows, where all traps of Garmin's data are on."""
+    from benchmarks.agreement import compared  # noqa: PLC0415
+
+    sample = simulated(setting.work, setting.size(200), 4, traps=True)
+    found = compared(sample)
+    return Table(
+        f"Agreement: {sample.participants} participants, 4 weeks, every trap ({sample.megabytes:.0f} MB)",
+        ("table", "rows", "columns", "values", "differences"),
+        found,
+    )
+
+
+SECTIONS: dict[str, Callable[[Setting], Table]] = {
+    one.__name__: one for one in (peers, job, participants, weeks, files, late, agree)
+}
+
+
+def enrolled(sample: Sample) -> Sample:
+    """The sample with everybody in the id map."""
+    words = sample.people.with_name("import.csv")
+    words.write_text(sample.people.read_text().replace("user_id", "garmin_user_id", 1))
+    qol(sample.home, "participants", "import", str(words))
+    return sample
+
+
+def _computed(sample: Sample) -> Cost:
+    """All weeks from nothing; the metrics' SQL is kept, as after any first run."""
+    for folder in ("processed", "processed-strict"):
+        shutil.rmtree(sample.lake / folder, ignore_errors=True)
+    return _materialize(sample)
+
+
+def _materialize(sample: Sample) -> Cost:
+    words = ("--week", str(sample.mondays[0]), "--until", str(sample.mondays[-1]))
+    return qol(sample.home, "materialize", *words)
+
+
+def _late_file(sample: Sample, number: int) -> Path:
+    """A day's file of another name: what one participant synced late."""
+    day = UNTIL - timedelta(days=2)
+    lines = sample.raw_files()[0].read_bytes().splitlines(keepends=True)[:20]
+    file = sample.lake / f"raw/daily/date={day}/late-{number}.jsonl"
+    file.write_bytes(b"".join(lines))
+    return file
+
+
+def _median(costs: Iterable[Cost]) -> Cost:
+    costs = list(costs)
+    return Cost(
+        statistics.median(cost.wall_s for cost in costs),
+        statistics.median(cost.cpu_s for cost in costs),
+        max(cost.peak_mb for cost in costs),
+    )
+
+
+def _goal(what: str, found: float, limit: float, *, at_least: bool = False) -> str:
+    met = found >= limit if at_least else found <= limit
+    return f"{'met' if met else 'MISSED'}: {what} = {found:.2f} (goal {'>=' if at_least else '<='} {limit:g})"
+
+
+def _s(seconds: float) -> str:
+    return f"{seconds:.2f} s"
+
+
+def _x(ratio: float) -> str:
+    return f"{ratio:.2f}"
+
+
+def _mb(cost: Cost) -> str:
+    return f"{cost.peak_mb:,.0f} MB"
