@@ -32,7 +32,7 @@ def main() -> None:
             partition_key=weekly.get_last_partition_key(),
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
         )
-    print(result.success, UNTIL)  # noqa: T201
+    print(result.success, UNTIL)
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ def median(costs: Sequence[Cost]) -> Cost:
 
 
 def peer(module: str, lake: Path, people: Path, out: Path, *, apart: bool = False, **variables: str) -> Cost:
-    """What a peer says of its own runs: the time to compute, without starting Python or Spark, and the peak of its process.
+    """What a peer says of its own runs: the time to compute, without the start of Python or Spark, and the peak.
 
     `apart`: in the environment that `make .venv/peers` makes.
     """
@@ -71,7 +71,7 @@ def qol(home: Path, *words: str, **variables: str) -> Cost:
 
 def note(text: str) -> None:
     """A line for who waits."""
-    print(text, file=sys.stderr, flush=True)  # noqa: T201
+    print(text, file=sys.stderr, flush=True)
 
 
 def _finished(words: list[str], variables: Mapping[str, str]) -> tuple[str, Cost]:

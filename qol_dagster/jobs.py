@@ -22,7 +22,7 @@ def weekly_job(profile: Profile = DEFAULT) -> Any:
     return dg.define_asset_job(
         profile.job,
         selection=dg.AssetSelection.assets(daily, weekly, f"{weekly}_table", status),
-        description=f"Raw lines -> daily and weekly metrics, the table db_qol.{weekly} and db_qol.{status}. {profile.why}",
+        description=f"Raw lines -> daily and weekly metrics, db_qol.{weekly} and db_qol.{status}. {profile.why}",
         executor_def=dg.in_process_executor,
         run_tags={
             "dagster/max_runtime": str(MAX_RUNTIME_S),

@@ -9,21 +9,50 @@ import duckdb
 
 from benchmarks.peers.program import Work, run_peer
 
-NUMBERS = (
-    "startTimeInSeconds startTimeOffsetInSeconds durationInSeconds measurementTimeInSeconds steps distanceInMeters "
-    "floorsClimbed activeKilocalories activeTimeInSeconds moderateIntensityDurationInSeconds "
-    "vigorousIntensityDurationInSeconds restingHeartRateInBeatsPerMinute minHeartRateInBeatsPerMinute "
-    "maxHeartRateInBeatsPerMinute averageStressLevel restStressDurationInSeconds lowStressDurationInSeconds "
-    "mediumStressDurationInSeconds highStressDurationInSeconds bodyBatteryChargedValue bodyBatteryDrainedValue "
-    "awakeDurationInSeconds unmeasurableSleepInSeconds deepSleepDurationInSeconds lightSleepDurationInSeconds "
-    "remSleepInSeconds lastNightAvg vo2Max fitnessAge"
-).split()
-TEXTS = "userId _summary_type _ingest_id summaryId activityType validation".split()
-FLAGS = "onDemand isParent".split()
-MAPS = (
-    "timeOffsetHeartRateSamples timeOffsetStressLevelValues timeOffsetBodyBatteryValues timeOffsetSleepSpo2 "
-    "timeOffsetSleepRespiration timeOffsetSpo2Values timeOffsetEpochToBreaths sleepLevelsMap summary"
-).split()
+NUMBERS = [
+    "startTimeInSeconds",
+    "startTimeOffsetInSeconds",
+    "durationInSeconds",
+    "measurementTimeInSeconds",
+    "steps",
+    "distanceInMeters",
+    "floorsClimbed",
+    "activeKilocalories",
+    "activeTimeInSeconds",
+    "moderateIntensityDurationInSeconds",
+    "vigorousIntensityDurationInSeconds",
+    "restingHeartRateInBeatsPerMinute",
+    "minHeartRateInBeatsPerMinute",
+    "maxHeartRateInBeatsPerMinute",
+    "averageStressLevel",
+    "restStressDurationInSeconds",
+    "lowStressDurationInSeconds",
+    "mediumStressDurationInSeconds",
+    "highStressDurationInSeconds",
+    "bodyBatteryChargedValue",
+    "bodyBatteryDrainedValue",
+    "awakeDurationInSeconds",
+    "unmeasurableSleepInSeconds",
+    "deepSleepDurationInSeconds",
+    "lightSleepDurationInSeconds",
+    "remSleepInSeconds",
+    "lastNightAvg",
+    "vo2Max",
+    "fitnessAge",
+]
+TEXTS = ["userId", "_summary_type", "_ingest_id", "summaryId", "activityType", "validation"]
+FLAGS = ["onDemand", "isParent"]
+MAPS = [
+    "timeOffsetHeartRateSamples",
+    "timeOffsetStressLevelValues",
+    "timeOffsetBodyBatteryValues",
+    "timeOffsetSleepSpo2",
+    "timeOffsetSleepRespiration",
+    "timeOffsetSpo2Values",
+    "timeOffsetEpochToBreaths",
+    "sleepLevelsMap",
+    "summary",
+]
 COLUMNS = {
     **dict.fromkeys(NUMBERS, "DOUBLE"),
     **dict.fromkeys(TEXTS, "VARCHAR"),

@@ -12,17 +12,53 @@ import pandas as pd
 
 from benchmarks.peers.program import Work, run_peer
 
-FIELDS = (
-    "userId _summary_type _received_at _ingest_id summaryId activityType validation onDemand isParent startTimeInSeconds "
-    "startTimeOffsetInSeconds durationInSeconds steps distanceInMeters floorsClimbed activeKilocalories "
-    "activeTimeInSeconds moderateIntensityDurationInSeconds vigorousIntensityDurationInSeconds "
-    "restingHeartRateInBeatsPerMinute minHeartRateInBeatsPerMinute maxHeartRateInBeatsPerMinute averageStressLevel "
-    "restStressDurationInSeconds lowStressDurationInSeconds mediumStressDurationInSeconds highStressDurationInSeconds "
-    "bodyBatteryChargedValue bodyBatteryDrainedValue awakeDurationInSeconds unmeasurableSleepInSeconds "
-    "deepSleepDurationInSeconds lightSleepDurationInSeconds remSleepInSeconds lastNightAvg vo2Max fitnessAge "
-    "sleepLevelsMap timeOffsetHeartRateSamples timeOffsetStressLevelValues timeOffsetBodyBatteryValues "
-    "timeOffsetSleepSpo2 timeOffsetSleepRespiration timeOffsetSpo2Values timeOffsetEpochToBreaths"
-).split()
+FIELDS = [
+    "userId",
+    "_summary_type",
+    "_received_at",
+    "_ingest_id",
+    "summaryId",
+    "activityType",
+    "validation",
+    "onDemand",
+    "isParent",
+    "startTimeInSeconds",
+    "startTimeOffsetInSeconds",
+    "durationInSeconds",
+    "steps",
+    "distanceInMeters",
+    "floorsClimbed",
+    "activeKilocalories",
+    "activeTimeInSeconds",
+    "moderateIntensityDurationInSeconds",
+    "vigorousIntensityDurationInSeconds",
+    "restingHeartRateInBeatsPerMinute",
+    "minHeartRateInBeatsPerMinute",
+    "maxHeartRateInBeatsPerMinute",
+    "averageStressLevel",
+    "restStressDurationInSeconds",
+    "lowStressDurationInSeconds",
+    "mediumStressDurationInSeconds",
+    "highStressDurationInSeconds",
+    "bodyBatteryChargedValue",
+    "bodyBatteryDrainedValue",
+    "awakeDurationInSeconds",
+    "unmeasurableSleepInSeconds",
+    "deepSleepDurationInSeconds",
+    "lightSleepDurationInSeconds",
+    "remSleepInSeconds",
+    "lastNightAvg",
+    "vo2Max",
+    "fitnessAge",
+    "sleepLevelsMap",
+    "timeOffsetHeartRateSamples",
+    "timeOffsetStressLevelValues",
+    "timeOffsetBodyBatteryValues",
+    "timeOffsetSleepSpo2",
+    "timeOffsetSleepRespiration",
+    "timeOffsetSpo2Values",
+    "timeOffsetEpochToBreaths",
+]
 ROW = ["participant_id", "date"]
 WEEK = ["participant_id", "week"]
 

@@ -14,20 +14,48 @@ import polars as pl
 
 from benchmarks.peers.program import Work, run_peer
 
-NUMBERS = (
-    "startTimeInSeconds startTimeOffsetInSeconds durationInSeconds measurementTimeInSeconds steps distanceInMeters "
-    "floorsClimbed activeKilocalories activeTimeInSeconds moderateIntensityDurationInSeconds "
-    "vigorousIntensityDurationInSeconds restingHeartRateInBeatsPerMinute minHeartRateInBeatsPerMinute "
-    "maxHeartRateInBeatsPerMinute averageStressLevel restStressDurationInSeconds lowStressDurationInSeconds "
-    "mediumStressDurationInSeconds highStressDurationInSeconds bodyBatteryChargedValue bodyBatteryDrainedValue "
-    "awakeDurationInSeconds unmeasurableSleepInSeconds deepSleepDurationInSeconds lightSleepDurationInSeconds "
-    "remSleepInSeconds lastNightAvg vo2Max fitnessAge"
-).split()
-TEXTS = "userId _summary_type _received_at _ingest_id summaryId activityType validation".split()
-MAPS = (
-    "timeOffsetHeartRateSamples timeOffsetStressLevelValues timeOffsetBodyBatteryValues timeOffsetSleepSpo2 "
-    "timeOffsetSleepRespiration timeOffsetSpo2Values timeOffsetEpochToBreaths sleepLevelsMap"
-).split()
+NUMBERS = [
+    "startTimeInSeconds",
+    "startTimeOffsetInSeconds",
+    "durationInSeconds",
+    "measurementTimeInSeconds",
+    "steps",
+    "distanceInMeters",
+    "floorsClimbed",
+    "activeKilocalories",
+    "activeTimeInSeconds",
+    "moderateIntensityDurationInSeconds",
+    "vigorousIntensityDurationInSeconds",
+    "restingHeartRateInBeatsPerMinute",
+    "minHeartRateInBeatsPerMinute",
+    "maxHeartRateInBeatsPerMinute",
+    "averageStressLevel",
+    "restStressDurationInSeconds",
+    "lowStressDurationInSeconds",
+    "mediumStressDurationInSeconds",
+    "highStressDurationInSeconds",
+    "bodyBatteryChargedValue",
+    "bodyBatteryDrainedValue",
+    "awakeDurationInSeconds",
+    "unmeasurableSleepInSeconds",
+    "deepSleepDurationInSeconds",
+    "lightSleepDurationInSeconds",
+    "remSleepInSeconds",
+    "lastNightAvg",
+    "vo2Max",
+    "fitnessAge",
+]
+TEXTS = ["userId", "_summary_type", "_received_at", "_ingest_id", "summaryId", "activityType", "validation"]
+MAPS = [
+    "timeOffsetHeartRateSamples",
+    "timeOffsetStressLevelValues",
+    "timeOffsetBodyBatteryValues",
+    "timeOffsetSleepSpo2",
+    "timeOffsetSleepRespiration",
+    "timeOffsetSpo2Values",
+    "timeOffsetEpochToBreaths",
+    "sleepLevelsMap",
+]
 SCHEMA = {
     **dict.fromkeys(NUMBERS, pl.Float64),
     **dict.fromkeys(TEXTS + MAPS, pl.String),
@@ -350,16 +378,35 @@ def measures() -> list[pl.Expr]:
         "n_wear_days": c("wear_min").count(),
         "sync_lag_h_median": c("sync_lag_h").median(),
         **means(
-            "steps_mean=steps distance_m_mean=distance_m floors_mean=floors active_kcal_mean=active_kcal "
-            "active_min_mean=active_min resting_hr_mean=resting_hr_bpm hr_mean=hr_mean_bpm stress_mean=stress_mean "
-            "body_battery_max_mean=body_battery_max body_battery_min_mean=body_battery_min "
-            "body_battery_charged_mean=body_battery_charged body_battery_drained_mean=body_battery_drained "
-            "spo2_mean=spo2_mean_pct spo2_lt90_pct_mean=spo2_lt90_pct resp_sleep_mean=resp_sleep_brpm "
-            "resp_day_mean=resp_day_brpm".split()
+            [
+                "steps_mean=steps",
+                "distance_m_mean=distance_m",
+                "floors_mean=floors",
+                "active_kcal_mean=active_kcal",
+                "active_min_mean=active_min",
+                "resting_hr_mean=resting_hr_bpm",
+                "hr_mean=hr_mean_bpm",
+                "stress_mean=stress_mean",
+                "body_battery_max_mean=body_battery_max",
+                "body_battery_min_mean=body_battery_min",
+                "body_battery_charged_mean=body_battery_charged",
+                "body_battery_drained_mean=body_battery_drained",
+                "spo2_mean=spo2_mean_pct",
+                "spo2_lt90_pct_mean=spo2_lt90_pct",
+                "resp_sleep_mean=resp_sleep_brpm",
+                "resp_day_mean=resp_day_brpm",
+            ]
         ),
         **counts(
-            "n_steps_days=steps n_resting_hr_days=resting_hr_bpm n_hr_days=hr_mean_bpm n_stress_days=stress_mean "
-            "n_spo2_days=spo2_mean_pct n_resp_sleep_days=resp_sleep_brpm n_resp_day_days=resp_day_brpm".split()
+            [
+                "n_steps_days=steps",
+                "n_resting_hr_days=resting_hr_bpm",
+                "n_hr_days=hr_mean_bpm",
+                "n_stress_days=stress_mean",
+                "n_spo2_days=spo2_mean_pct",
+                "n_resp_sleep_days=resp_sleep_brpm",
+                "n_resp_day_days=resp_day_brpm",
+            ]
         ),
         "steps_median": c("steps").filter(valid).median(),
         "steps_sd": c("steps").filter(valid).std(),

@@ -453,18 +453,13 @@ def samples_of(records: ir.Table, chosen: ir.Table, field: str) -> ir.Table:
 
 
 def combined(pieces: Sequence[ir.Table], keys: Sequence[str]) -> ir.Table:
-    """One row a key with the columns of all pieces, null where a piece lacks the key. A piece has a key only once.
-
-    Put below each other and grouped: joining as many pieces side by side takes an engine longer to plan than to do.
-    """
-    types = {name: type_ for piece in pieces for name, type_ in piece.schema().items()}
-    below = ibis.union(
-        *(
-            piece.select(**{n: piece[n] if n in piece.columns else ibis.null(type_) for n, type_ in types.items()})
-            for piece in pieces
-        )
-    )
-    return below.group_by(keys).agg(**{name: below[name].arbitrary() for name in types if name not in keys})
+    """The first piece, which has every key, with the columns of the others, null where one lacks the key."""
+    first, *others = pieces
+    joined = first
+    for piece in others:
+        joined = joined.left_join(piece, [first[key] == piece[key] for key in keys])
+    columns = {name: piece[name] for piece in reversed(pieces) for name in piece.columns}
+    return joined.select(**columns)
 
 
 def attach(left: ir.Table, right: ir.Table, keys: list[str]) -> ir.Table:
