@@ -62,12 +62,13 @@ def tell_once(platform: Platform, alert: Alert) -> bool:
 
 
 def scrubbed(text: str, unspeakable: Iterable[str]) -> str:
-    """The first line of a text, short, without ids of people or secrets."""
+    """The first line of a text, and what it announces with a colon, short, without ids of people or secrets."""
     for word in unspeakable:
         if word:
             text = text.replace(word, "***")
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return (lines[0] if lines else "no reason was given")[:MAX_MESSAGE]
+    told = " ".join(lines[:2]) if lines and lines[0].endswith(":") else "".join(lines[:1])
+    return (told or "no reason was given")[:MAX_MESSAGE]
 
 
 def unspeakable(platform: Platform) -> list[str]:

@@ -32,6 +32,11 @@ class Profile:
         return f"processed{self.suffix}"
 
     @property
+    def step(self) -> str:
+        """The step that computes its tables."""
+        return f"weekly_etl{self.suffix}"
+
+    @property
     def job(self) -> str:
         """The job that computes its weeks."""
         return f"weekly_metrics{self.suffix}_job"

@@ -132,15 +132,15 @@ def prepare_dagster_home(settings: Settings) -> str:
 
 
 def _run_config(engine: str, force: bool, profile: Profile) -> dict[str, Any]:
-    config = {"config": {"engine": engine, "force": force}}
-    ops = {f"{name}{profile.suffix}": config for name in ("daily_metrics", "weekly_metrics", "participant_status")}
+    ops = {profile.step: {"config": {"engine": engine, "force": force}}}
     return {"ops": ops, "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
 def _outcome(settings: Settings, result: Any, weeks: list[date], profile: Profile, seconds: float) -> RunOutcome:
     if not result.success:
         return RunOutcome(False, result.run_id, _reason(settings, result), {}, 0, 0, seconds)
-    daily = result.asset_materializations_for_node(f"daily_metrics{profile.suffix}")[0].metadata
+    made = result.asset_materializations_for_node(profile.step)
+    daily = next(one.metadata for one in made if one.asset_key.path == [f"daily_metrics{profile.suffix}"])
     weekly = result.asset_materializations_for_node(f"weekly_metrics{profile.suffix}_table")
     rows = {date.fromisoformat(one.partition): int(one.metadata["dagster/partition_row_count"].value) for one in weekly}
     return RunOutcome(

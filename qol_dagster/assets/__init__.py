@@ -10,9 +10,8 @@ from typing import Any
 
 import dagster as dg
 
-from qol_dagster.assets.daily import daily_metrics_asset
-from qol_dagster.assets.status import participant_status_asset
-from qol_dagster.assets.weekly import weekly_metrics_asset, weekly_table_asset
+from qol_dagster.assets.computed import computed_assets
+from qol_dagster.assets.weekly import weekly_table_asset
 from qol_dagster.partitions import Partitions
 from qol_dagster.profiles import PROFILES
 
@@ -23,18 +22,16 @@ def all_assets(partitions: Partitions, owners: tuple[str, ...]) -> list[Any]:
     """Every asset of the code location."""
     options = {
         "partitions_def": partitions.weekly,
-        "owners": list(owners),
         "backfill_policy": dg.BackfillPolicy.single_run(),
         "retry_policy": dg.RetryPolicy(max_retries=1, delay=2),
     }
+    computed = []
     with warnings.catch_warnings():
         # One run for a whole backfill is what we want; the tests show that it still works after an upgrade.
         warnings.filterwarnings("ignore", r"Parameter `backfill_policy`", category=dg.BetaWarning)
-        computed = [
-            asset(profile, {**options, "group_name": f"{GROUP}{profile.suffix}"})
-            for profile in PROFILES.values()
-            for asset in (daily_metrics_asset, weekly_metrics_asset, weekly_table_asset, participant_status_asset)
-        ]
+        for profile in PROFILES.values():
+            shown = {"owners": list(owners), "group_name": f"{GROUP}{profile.suffix}"}
+            computed += [computed_assets(profile, shown, options), weekly_table_asset(profile, {**shown, **options})]
     return [*_external(partitions, owners), *computed]
 
 

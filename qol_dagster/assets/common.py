@@ -1,18 +1,22 @@
-"""What the assets share: the run's config, its weeks, and how rows are shown."""
+"""What the assets share: the run's config, what they are made with, and how rows are shown."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any, Literal
 
 import dagster as dg
 
-from qol_dagster.etl import arrow_schema
+from qol_dagster.etl import Identities, WeekReport, arrow_schema
+from qol_dagster.metrics.dictionary import METRICS_VERSION
+from qol_dagster.profiles import Profile
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from qol_dagster.engines import Engine
     from qol_dagster.metrics.dictionary import Metric
     from qol_dagster.resources.storage import Lake, TableName
 
@@ -24,6 +28,32 @@ class EtlConfig(dg.Config):
 
     engine: Literal["default", "duckdb", "spark"] = "default"
     force: bool = False
+
+
+@dataclass(frozen=True)
+class Computation:
+    """What a run computes with. `people` is everybody in the id map, `garmin_ids` what may be in no row."""
+
+    context: dg.AssetExecutionContext
+    engine: Engine
+    lake: Lake
+    weeks: list[date]
+    profile: Profile
+    identities: Identities
+    garmin_ids: list[str]
+
+    def tell_of_weeks(self, asset: str, metadata: Mapping[date, Mapping[str, Any]]) -> None:
+        """Metadata of single weeks of an asset."""
+        for week, told in metadata.items():
+            self.context.add_asset_metadata(dict(told), asset_key=asset, partition_key=week.isoformat())
+
+    def made_with(self) -> dict[str, Any]:
+        """What made the rows."""
+        return {
+            "engine": self.engine.name,
+            "metrics_version": METRICS_VERSION,
+            "thresholds": self.profile.thresholds.as_dict(),
+        }
 
 
 def weeks_of(context: dg.AssetExecutionContext) -> list[date]:
@@ -51,6 +81,11 @@ def preview(rows: pa.Table, columns: Sequence[str]) -> dg.MetadataValue:
 def seconds(stages: Mapping[str, float]) -> dict[str, Any]:
     """Seconds by stage as metadata."""
     return {f"seconds/{stage.replace(' ', '_')}": round(value, 3) for stage, value in stages.items()}
+
+
+def week_metadata(report: WeekReport) -> dict[str, Any]:
+    """What is told of one week of a table."""
+    return {"dagster/partition_row_count": report.rows, "partition_uri": report.uri}
 
 
 def _shown(value: object) -> str:

@@ -6,71 +6,56 @@ from typing import Any
 
 import dagster as dg
 
-from qol_dagster.alerts import tell_of_failed_step
-from qol_dagster.assets.common import EtlConfig, preview, rows_of, seconds, weeks_of
-from qol_dagster.checks import check_rows, check_specs
+from qol_dagster.assets.common import Computation, preview, rows_of, seconds
+from qol_dagster.checks import check_rows
 from qol_dagster.etl import DailyReport, DayReport, days_of, materialize_daily
 from qol_dagster.lineage import table_metadata
 from qol_dagster.metrics.dictionary import DAILY
 from qol_dagster.profiles import Profile
-from qol_dagster.resources.platform import Platform
 
 PREVIEW = ("date", "participant_id", "wear_min", "is_valid_day", "steps", "resting_hr_bpm", "sleep_tst_min")
 
 
-def daily_metrics_asset(profile: Profile, options: dict[str, Any]) -> dg.AssetsDefinition:
-    """The asset; `options` are what all computed assets share."""
+def daily_spec(profile: Profile) -> dg.AssetSpec:
+    """What Dagster shows of the table."""
     name = f"daily_metrics{profile.suffix}"
-
-    @dg.asset(
-        name=name,
+    return dg.AssetSpec(
+        name,
         description="Steps, heart rate, stress, sleep and wear time per participant and local date, as Parquet "
         f"under `{profile.folder}/daily/date=D/`. Days whose raw files did not change are reused. {profile.why}",
         deps=[
             dg.AssetDep("garmin_raw_daily", partition_mapping=dg.TimeWindowPartitionMapping()),
             "user_id_map",
         ],
-        kinds={"duckdb", "parquet"},
-        check_specs=check_specs(name),
-        hooks={tell_of_failed_step},
         metadata=table_metadata(DAILY, "garmin_raw_daily", f"db_qol.{name}"),
-        **options,
     )
-    def daily_metrics(
-        context: dg.AssetExecutionContext, config: EtlConfig, platform: dg.ResourceParam[Platform]
-    ) -> dg.MaterializeResult:
-        lake, people, weeks = platform.lake(profile), platform.id_map(), weeks_of(context)
-        if changed := people.replay(lake.lifecycle_lines()):
-            context.log.info("deregistrations and changes of permissions that were not applied before: %d", changed)
-        engine_name = None if config.engine == "default" else config.engine
-        with platform.engine(engine_name) as engine:
-            report = materialize_daily(
-                engine,
-                lake,
-                weeks,
-                people.identities(),
-                since=platform.settings.start_date,
-                thresholds=profile.thresholds,
-                force=config.force,
-                log=context.log.info,
-            )
-            used = engine.name
-        rows = rows_of(lake, "daily", [day for week in weeks for day in days_of(week)], DAILY)
-        ids = [one.garmin_user_id for one in people.list()]
-        for week in weeks:
-            context.add_asset_metadata(_week_metadata(report, week), asset_key=name, partition_key=week.isoformat())
-        return dg.MaterializeResult(
-            metadata={
-                **_metadata(report, report.of(weeks), rows),
-                **table_metadata(DAILY, "garmin_raw_daily", f"db_qol.{name}", f"{lake.root}/{profile.folder}/daily"),
-                "engine": used,
-                "thresholds": profile.thresholds.as_dict(),
-                "preview": preview(rows, PREVIEW),
-            },
-            check_results=check_rows(name, rows, DAILY, _total(report.of(weeks), "records"), ids),
-        )
 
-    return daily_metrics
+
+def daily_result(run: Computation, *, since: date, force: bool) -> dg.MaterializeResult:
+    """Compute the days of the run's weeks, and say what became of their lines."""
+    name, profile, lake = f"daily_metrics{run.profile.suffix}", run.profile, run.lake
+    report = materialize_daily(
+        run.engine,
+        lake,
+        run.weeks,
+        run.identities,
+        since=since,
+        thresholds=profile.thresholds,
+        force=force,
+        log=run.context.log.info,
+    )
+    rows = rows_of(lake, "daily", [day for week in run.weeks for day in days_of(week)], DAILY)
+    run.tell_of_weeks(name, {week: _week_metadata(report, week) for week in run.weeks})
+    return dg.MaterializeResult(
+        asset_key=name,
+        metadata={
+            **_metadata(report, report.of(run.weeks), rows),
+            **table_metadata(DAILY, "garmin_raw_daily", f"db_qol.{name}", f"{lake.root}/{profile.folder}/daily"),
+            **run.made_with(),
+            "preview": preview(rows, PREVIEW),
+        },
+        check_results=check_rows(name, rows, DAILY, _total(report.of(run.weeks), "records"), run.garmin_ids),
+    )
 
 
 def _metadata(report: DailyReport, days: Sequence[DayReport], rows: Any) -> dict[str, Any]:

@@ -1,18 +1,19 @@
 """`weekly_metrics`: daily rows -> one row per participant and week; `weekly_metrics_table`: the same, queryable."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import dagster as dg
 
 from qol_dagster.alerts import tell_of_failed_step
-from qol_dagster.assets.common import EtlConfig, preview, rows_of, seconds, weeks_of
-from qol_dagster.checks import check_rows, check_specs
-from qol_dagster.etl import materialize_weekly
+from qol_dagster.assets.common import Computation, preview, rows_of, seconds, week_metadata, weeks_of
+from qol_dagster.checks import check_rows
+from qol_dagster.etl import days_of, materialize_weekly
 from qol_dagster.lineage import table_metadata
-from qol_dagster.metrics.dictionary import METRICS_VERSION, WEEKLY
+from qol_dagster.metrics.dictionary import WEEKLY
 from qol_dagster.profiles import Profile
 from qol_dagster.resources.platform import Platform
+from qol_dagster.resources.storage import Lake
 
 PREVIEW = (
     "date",
@@ -25,62 +26,44 @@ PREVIEW = (
 )
 
 
-def weekly_metrics_asset(profile: Profile, options: dict[str, Any]) -> dg.AssetsDefinition:
-    """The asset; `options` are what all computed assets share."""
+def weekly_spec(profile: Profile) -> dg.AssetSpec:
+    """What Dagster shows of the table."""
     daily, name = f"daily_metrics{profile.suffix}", f"weekly_metrics{profile.suffix}"
-    table = f"db_qol.{name}"
-
-    @dg.asset(
-        name=name,
+    return dg.AssetSpec(
+        name,
         description="The metrics of a participant's ISO week with their denominators, as Parquet under "
         f"`{profile.folder}/weekly/date=MONDAY/`. Each run replaces its weeks whole. {profile.why}",
         deps=[daily],
-        kinds={"duckdb", "parquet"},
-        check_specs=check_specs(name),
-        hooks={tell_of_failed_step},
-        metadata=table_metadata(WEEKLY, daily, table),
-        **options,
+        metadata=table_metadata(WEEKLY, daily, f"db_qol.{name}"),
     )
-    def weekly_metrics(
-        context: dg.AssetExecutionContext, config: EtlConfig, platform: dg.ResourceParam[Platform]
-    ) -> dg.MaterializeResult:
-        lake, weeks = platform.lake(profile), weeks_of(context)
-        with platform.engine(None if config.engine == "default" else config.engine) as engine:
-            reports = materialize_weekly(
-                engine, lake, weeks, computed_at=datetime.now(UTC), thresholds=profile.thresholds
-            )
-            used = engine.name
-        for report in reports:
-            context.add_asset_metadata(
-                {"dagster/partition_row_count": report.rows, "partition_uri": report.uri},
-                asset_key=name,
-                partition_key=report.week.isoformat(),
-            )
-        rows = rows_of(lake, "weekly", weeks, WEEKLY)
-        days = sum(rows["n_days"].to_pylist())
-        ids = [one.garmin_user_id for one in platform.id_map().list()]
-        return dg.MaterializeResult(
-            metadata={
-                **table_metadata(WEEKLY, daily, table, f"{lake.root}/{profile.folder}/weekly"),
-                "dagster/row_count": rows.num_rows,
-                "participants": len(rows["participant_id"].unique()),
-                "participant_days": days,
-                "valid_weeks": sum(rows["is_valid_week"].to_pylist()),
-                "engine": used,
-                "metrics_version": METRICS_VERSION,
-                "thresholds": profile.thresholds.as_dict(),
-                "preview": preview(rows, PREVIEW),
-                **(seconds(reports[0].seconds) if reports else {}),
-            },
-            check_results=check_rows(name, rows, WEEKLY, _daily_rows(lake, weeks), ids),
-        )
-
-    return weekly_metrics
 
 
-def _daily_rows(lake: Any, weeks: Any) -> int:
-    from qol_dagster.etl import days_of  # noqa: PLC0415
+def weekly_result(run: Computation) -> dg.MaterializeResult:
+    """Compute the run's weeks from the daily rows."""
+    daily, name = f"daily_metrics{run.profile.suffix}", f"weekly_metrics{run.profile.suffix}"
+    profile, lake = run.profile, run.lake
+    reports = materialize_weekly(
+        run.engine, lake, run.weeks, computed_at=datetime.now(UTC), thresholds=profile.thresholds
+    )
+    run.tell_of_weeks(name, {one.week: week_metadata(one) for one in reports})
+    rows = rows_of(lake, "weekly", run.weeks, WEEKLY)
+    return dg.MaterializeResult(
+        asset_key=name,
+        metadata={
+            **table_metadata(WEEKLY, daily, f"db_qol.{name}", f"{lake.root}/{profile.folder}/weekly"),
+            "dagster/row_count": rows.num_rows,
+            "participants": len(rows["participant_id"].unique()),
+            "participant_days": sum(rows["n_days"].to_pylist()),
+            "valid_weeks": sum(rows["is_valid_week"].to_pylist()),
+            **run.made_with(),
+            "preview": preview(rows, PREVIEW),
+            **(seconds(reports[0].seconds) if reports else {}),
+        },
+        check_results=check_rows(name, rows, WEEKLY, _daily_rows(lake, run.weeks), run.garmin_ids),
+    )
 
+
+def _daily_rows(lake: Lake, weeks: list[date]) -> int:
     notes = (lake.partition_metadata("daily", day) for week in weeks for day in days_of(week))
     return sum(int(found.get("rows", 0)) for found in notes if found)
 

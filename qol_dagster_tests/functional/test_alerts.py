@@ -22,7 +22,7 @@ from qol_dagster.settings import Settings
 from qol_dagster_tests.lakes import MONDAY, record, write_raw
 
 USER = "a1b2c3d4e5f60718293a4b5c6d7e8f90"
-ALERT = Alert("run-1", "weekly_metrics_job", "2026-11-16", "daily_metrics", "LakeError: no space left")
+ALERT = Alert("run-1", "weekly_metrics_job", "2026-11-16", "weekly_etl", "LakeError: no space left")
 
 
 class Inbox:
@@ -80,7 +80,7 @@ def test_a_failed_run_sends_one_mail_with_the_reason_the_week_and_what_to_do(
     assert mail["Subject"] == "[qol] weekly_metrics_job failed for 2026-11-16"
     assert mail["To"] == "one@example.org, two@example.org"
     text = mail.get_content()
-    for word in (done.run_id, "daily_metrics", "LakeError", "cannot be listed", "qol materialize"):
+    for word in (done.run_id, "weekly_etl", "LakeError", "cannot be listed", "qol materialize"):
         assert word in text
     assert USER not in text
 
@@ -153,6 +153,10 @@ def test_ids_secrets_and_long_quotations_are_taken_out_of_an_alert(mailing: Sett
     assert USER not in text
     assert len(text) < 2000
     assert scrubbed("", []) == "no reason was given"
+
+
+def test_what_the_first_line_announces_is_told_too() -> None:
+    assert scrubbed("1 check failed:\n  one row for each key\n  more", []) == "1 check failed: one row for each key"
 
 
 def test_a_lost_run_that_is_started_again_is_not_told_of(mailing: Settings, inbox: tuple[Inbox, int]) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from qol_dagster.definitions import build_defs
 from qol_dagster.etl import days_of
 from qol_dagster.metrics.dictionary import WEEKLY
 from qol_dagster.profiles import PROFILES
@@ -109,6 +110,39 @@ def test_several_weeks_are_one_run_and_every_partition_says_what_it_holds(settin
     assert {week: metadata["dagster/partition_row_count"].value for week, metadata in told.items()} == dict.fromkeys(
         told, 2
     )
+
+
+def materialized(settings: Settings, *assets: str) -> dg.ExecuteInProcessResult:
+    """What Dagster's UI does for some assets of the week of MONDAY."""
+    job = build_defs(settings).resolve_implicit_global_asset_job_def()
+    with dagster_instance(settings) as instance:
+        return job.execute_in_process(
+            instance=instance,
+            partition_key=MONDAY.isoformat(),
+            asset_selection=[dg.AssetKey(asset) for asset in assets],
+            raise_on_error=False,
+        )
+
+
+def test_one_of_the_tables_can_be_made_alone(settings: Settings) -> None:
+    fill(settings)
+    run(settings)
+    before = stamps(settings)
+    done = materialized(settings, "weekly_metrics")
+    assert done.success
+    assert [one.asset_key.path for one in done.asset_materializations_for_node("weekly_etl")] == [["weekly_metrics"]]
+    changed = {path for path, mark in stamps(settings).items() if before[path] != mark}
+    assert [Path(path).parts[-3] for path in changed] == ["weekly"]
+
+
+def test_nothing_is_made_from_rows_that_fail_a_check(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(settings)
+    monkeypatch.setattr("qol_dagster.checks._double_keys", lambda rows: "P1 stands there twice")
+    done = materialized(settings, "daily_metrics", "weekly_metrics", "weekly_metrics_table")
+    assert not done.success
+    assert [one.asset_key.path for one in done.asset_materializations_for_node("weekly_etl")] == [["daily_metrics"]]
+    assert not list(settings.lake_dir.glob("processed/weekly/*"))
+    assert not [event.step_key for event in done.all_events if event.is_step_success]
 
 
 def test_with_force_every_day_is_computed_anew(settings: Settings) -> None:
