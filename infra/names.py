@@ -1,0 +1,77 @@
+"""What everything is called on AWS, once.
+
+Belongs here: names that people, other rooms or the standard of 2025-11-04 know; the standard's own stand first and are
+exact. Names that nobody refers to are left to CloudFormation.
+"""
+
+from __future__ import annotations
+
+from aws_cdk import Aws
+
+from qol_dagster.profiles import PROFILES
+
+REGION = "ap-northeast-1"
+"""Japan: the data of participants does not leave the country."""
+
+# -- the standard's
+WEBHOOK = "garmin_webhook_receiver"
+KICK = "qol-weekly-survey-kick"
+ETL_JOB = "qol-weekly-etl"
+ID_MAP_TABLE = "user_id_map"
+ALERT_TOPIC = "job_failure_alert"
+WEEKLY_CRON = "cron(5 0 ? * WED *)"
+"""UTC: Wednesday, 09:05 in Japan."""
+
+# -- ours
+OAUTH = "qol-oauth"
+PULLER = "qol-puller"
+DRAIN = "qol-spill-drain"
+ENROLMENT_TABLE = "qol_enrolment"
+WORKGROUP = "qol"
+IMAGE_REPOSITORY = "qol-dagster"
+SECURITY_CONFIGURATION = "qol"
+RESEARCHER_ROLE, STAFF_ROLE, DAGSTER_ROLE = "qol-researcher", "qol-staff", "qol-dagster"
+WEEKLY_WATCH = "qol-weekly-watch"
+SETTINGS = "/qol/settings"
+
+ARRIVALS, SPILL, PINGS = "qol-arrivals", "qol-spill", "qol-pings"
+DEAD = "-dead"
+"""What the name of a queue's dead letters ends in."""
+
+TOKEN_PREFIX = "qol/garmin/"  # noqa: S105 - a name, not a token
+WEBHOOK_SECRET = "qol/webhook-secret"  # noqa: S105
+GARMIN_CLIENT_SECRET = "qol/garmin-client-secret"  # noqa: S105
+DAGSTER_TOKEN = "qol/dagster-token"  # noqa: S105
+
+# -- the lake's prefixes
+RAW_DAILY, QUARANTINE = "raw/daily/", "raw/quarantine/"
+RAW_PINGS, RAW_LIFECYCLE = "raw/pings/", "raw/lifecycle/"
+PULLED, FILES = "raw/pulled/", "raw/files/"
+PROCESSED = tuple(f"{profile.folder}/" for profile in PROFILES.values())
+"""The tables of each profile."""
+QUERY_RESULTS, PIPES = "athena/", "pipes/"
+"""Both are gone after a few days."""
+COMPUTE_LOGS = "dagster/"
+"""What the steps of runs print."""
+LEASE, NOTEBOOK, TOLD = "locks/", "arrivals/", "alerts/"
+"""Small objects by which runs and sensors know of each other; nothing of anybody."""
+
+
+def lake() -> str:
+    """The bucket of the lake. Its name is known before it is there, so policies can name it without referring to it."""
+    return f"qol-lake-{Aws.ACCOUNT_ID}-{REGION}"
+
+
+def access_logs() -> str:
+    """The bucket that hears of all requests to the lake and to Dagster."""
+    return f"qol-logs-{Aws.ACCOUNT_ID}-{REGION}"
+
+
+def objects(*prefixes: str) -> tuple[str, ...]:
+    """The ARNs of everything in the lake below some prefixes."""
+    return tuple(f"arn:aws:s3:::{lake()}/{prefix}*" for prefix in prefixes)
+
+
+def arn(service: str, resource: str) -> str:
+    """The ARN of something in this account and region."""
+    return f"arn:aws:{service}:{REGION}:{Aws.ACCOUNT_ID}:{resource}"

@@ -1,0 +1,321 @@
+"""The stack that starts the week and tells people: the kick, the alarms, the watch on Wednesday, and mail.
+
+Belongs here: when the week is started, what is watched, what people are told, and what staff may do. Each message says
+what happened, to what, and what to do.
+
+Wednesday. `qol-weekly-survey-kick` is called at 09:05 Japan time. At noon `qol-weekly-watch` looks whether the lake
+has the last complete week; if not, people are told. It asks for the data rather than for a run, so it holds whoever
+was to compute the week and whatever kept that from happening; a run that fails is told of by Dagster itself.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from aws_cdk import Aws, CfnOutput, Duration, Stack
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_cloudwatch_actions as actions
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_sns as sns
+from aws_cdk import aws_sns_subscriptions as subscriptions
+from aws_cdk import aws_ssm as ssm
+from aws_cdk import aws_stepfunctions as sfn
+from constructs import Construct
+
+from infra import names
+from infra.access import Statement, allow, decrypt, deny, encrypt, people, role
+from infra.data import DataStack
+from infra.etl import queries
+from infra.functions import QolFunction, log_group_of, schedule
+from infra.ingest import IngestStack
+from infra.names import arn, objects
+from infra.settings import DeploySettings
+
+KICK_S = 90
+"""`qol_ingest.kick.Limits` together, and half a minute for the start of a cold Lambda."""
+AT_ITS_TIME = {"time": "<aws.scheduler.scheduled-time>"}
+NOON_CRON = "cron(0 3 ? * WED *)"
+"""UTC: Wednesday, 12:00 in Japan."""
+LAST_MONDAY = "$fromMillis($toMillis($states.input.time) - 9 * 86400000, '[Y0001]-[M01]-[D01]')"
+"""JSONata: on a Wednesday, the Monday of the last complete week."""
+
+
+class OpsStack(Stack):
+    """The weekly start, and whatever people are to hear of."""
+
+    def __init__(
+        self, scope: Construct, id_: str, settings: DeploySettings, data: DataStack, ingest: IngestStack, **options: Any
+    ) -> None:
+        super().__init__(scope, id_, **options)
+        self.topic = self._topic(settings, data)
+        self.told = self._told(settings, data, ingest)
+        self._staff(data)
+        self._kick(settings, data)
+        self._watch(data)
+        for function in (names.WEBHOOK, names.OAUTH, names.PULLER, names.DRAIN, names.KICK):
+            self._alarm_of_function(function)
+        for queue in (names.ARRIVALS, names.SPILL, names.PINGS):
+            self._alarm_of_dead_letters(queue + names.DEAD)
+        self._alarm_of_answers(ingest)
+        self._alarm_of_silence()
+
+    def _topic(self, settings: DeploySettings, data: DataStack) -> sns.Topic:
+        topic = sns.Topic(
+            self,
+            "Alerts",
+            topic_name=names.ALERT_TOPIC,
+            master_key=data.rest_key,
+            enforce_ssl=True,
+        )
+        topic.add_to_resource_policy(
+            iam.PolicyStatement(
+                principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
+                actions=["sns:Publish"],
+                resources=[topic.topic_arn],
+                conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}},
+            )
+        )
+        for mail in settings.alert_mail:
+            topic.add_subscription(subscriptions.EmailSubscription(mail))
+        CfnOutput(self, "AlertTopicArn", value=topic.topic_arn)
+        return topic
+
+    def _told(self, settings: DeploySettings, data: DataStack, ingest: IngestStack) -> dict[str, str]:
+        """What Dagster and the machines of staff have to know of this deployment: `qol_dagster.settings`."""
+        told = {
+            "AWS_REGION": names.REGION,
+            "QOL_TARGET": "aws",
+            "QOL_BUCKET": names.lake(),
+            "QOL_ID_MAP_TABLE": names.ID_MAP_TABLE,
+            "QOL_ENROLMENT_TABLE": names.ENROLMENT_TABLE,
+            "QOL_ARRIVALS_QUEUE_URL": data.queues[names.ARRIVALS].queue_url,
+            "QOL_ALERT_TOPIC_ARN": self.topic.topic_arn,
+            "QOL_ATHENA_WORKGROUP": names.WORKGROUP,
+            "QOL_GLUE_JOB": names.ETL_JOB,
+            "QOL_START_DATE": settings.start_date.isoformat(),
+            "QOL_PUBLIC_URL": ingest.public_url,
+            "QOL_GARMIN_CLIENT_ID": settings.garmin_client_id,
+        }
+        ssm.StringParameter(
+            self,
+            "Settings",
+            parameter_name=names.SETTINGS,
+            description="The settings of qol_dagster on a machine of staff",
+            string_value=" ".join(f"{name}={value}" for name, value in told.items()),
+        )
+        return told
+
+    def _staff(self, data: DataStack) -> None:
+        id_map, enrolments = (arn("dynamodb", f"table/{one}") for one in (names.ID_MAP_TABLE, names.ENROLMENT_TABLE))
+        staff = role(
+            Construct(self, "Staff"),
+            names.STAFF_ROLE,
+            people(self.account),
+            [
+                *queries(data),
+                allow("dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Scan", on=[id_map]),
+                allow("dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", on=[enrolments]),
+                encrypt(data.map_key.key_arn, "dynamodb"),
+                # What `qol doctor` looks at. Of raw objects it sees names, which are dates and hashes.
+                allow("s3:ListBucket", on=[f"arn:aws:s3:::{names.lake()}"]),
+                allow("sqs:GetQueueAttributes", on=[arn("sqs", names.ARRIVALS)]),
+                allow("sns:GetTopicAttributes", on=[self.topic.topic_arn]),
+                allow("glue:GetJob", on=[arn("glue", f"job/{names.ETL_JOB}")]),
+                allow("ssm:GetParameter", on=[arn("ssm", f"parameter{names.SETTINGS}")]),
+                deny("s3:GetObject", "s3:GetObjectVersion", on=objects("raw/")),
+                deny("secretsmanager:GetSecretValue", on=[arn("secretsmanager", "secret:*")]),
+            ],
+            "People who enrol participants, with a second factor; never raw data, never a token",
+        )
+        CfnOutput(self, "StaffRoleArn", value=staff.role_arn)
+
+    def _kick(self, settings: DeploySettings, data: DataStack) -> None:
+        kick = QolFunction(
+            self,
+            names.KICK,
+            "kick.handler",
+            does="Sees to it that the last complete week is computed, by Dagster or without it",
+            may=[
+                allow("glue:GetJobRuns", "glue:StartJobRun", on=[arn("glue", f"job/{names.ETL_JOB}")]),
+                allow("secretsmanager:GetSecretValue", on=[data.dagster_token.secret_arn]),
+                decrypt(data.rest_key.key_arn, "secretsmanager"),
+                *self._tells(data),
+            ],
+            environment={
+                "QOL_DAGSTER_URL": settings.dagster_url,
+                "QOL_DAGSTER_TOKEN_ARN": data.dagster_token.secret_arn,
+                "QOL_GLUE_JOB": names.ETL_JOB,
+                "QOL_ALERT_TOPIC_ARN": self.topic.topic_arn,
+            },
+            timeout_s=KICK_S,
+            at_once=1,  # two at a time could each find no run of the week, and start one
+        )
+        schedule(self, "qol-weekly-schedule", names.WEEKLY_CRON, kick.function.function_arn, told=AT_ITS_TIME)
+
+    def _watch(self, data: DataStack) -> None:
+        place = Construct(self, names.WEEKLY_WATCH)
+        logs = log_group_of(place, f"/aws/vendedlogs/states/{names.WEEKLY_WATCH}")
+        weekly = f"{names.PROCESSED[0]}weekly/*"
+        watcher = role(
+            place,
+            f"{names.WEEKLY_WATCH}-role",
+            iam.ServicePrincipal("states.amazonaws.com"),
+            [
+                allow("s3:ListBucket", on=[f"arn:aws:s3:::{names.lake()}"], when={"StringLike": {"s3:prefix": weekly}}),
+                *self._tells(data),
+                *_is_traced(),
+            ],
+            "Looks for the table of the last week",
+        )
+        machine = sfn.CfnStateMachine(
+            place,
+            "Machine",
+            state_machine_name=names.WEEKLY_WATCH,
+            role_arn=watcher.role_arn,
+            definition_string=json.dumps(watch_definition(names.lake(), self.topic.topic_arn)),
+            tracing_configuration=sfn.CfnStateMachine.TracingConfigurationProperty(enabled=True),
+            logging_configuration=sfn.CfnStateMachine.LoggingConfigurationProperty(
+                level="ALL",
+                include_execution_data=False,
+                destinations=[
+                    sfn.CfnStateMachine.LogDestinationProperty(
+                        cloud_watch_logs_log_group=sfn.CfnStateMachine.CloudWatchLogsLogGroupProperty(
+                            log_group_arn=logs.log_group_arn
+                        )
+                    )
+                ],
+            ),
+        )
+        schedule(self, "qol-noon-schedule", NOON_CRON, machine.attr_arn, call="states:StartExecution", told=AT_ITS_TIME)
+        self._alarm(
+            f"{names.WEEKLY_WATCH}-errors",
+            _metric("AWS/States", "ExecutionsFailed", StateMachineArn=machine.attr_arn),
+            "Nobody could look whether the last week is there. See to it yourself: SELECT max(date) FROM "
+            "db_qol.weekly_metrics.",
+        )
+
+    def _tells(self, data: DataStack) -> list[Statement]:
+        return [allow("sns:Publish", on=[self.topic.topic_arn]), encrypt(data.rest_key.key_arn, "sns")]
+
+    def _alarm_of_function(self, function: str) -> None:
+        self._alarm(
+            f"{function}-errors",
+            _metric("AWS/Lambda", "Errors", FunctionName=function),
+            f"{function} failed. Nothing is lost: it is called again, or a queue keeps what it was to do. Its log "
+            f"/aws/lambda/{function} says why.",
+        )
+
+    def _alarm_of_dead_letters(self, queue: str) -> None:
+        self._alarm(
+            f"{queue}-letters",
+            _metric("AWS/SQS", "ApproximateNumberOfMessagesVisible", "Maximum", QueueName=queue),
+            f"Messages lie in {queue}: they were tried for hours, or will not come any more. Look at them, mend the "
+            "reason, and start a redrive; they are kept for 14 days.",
+        )
+
+    def _alarm_of_answers(self, ingest: IngestStack) -> None:
+        self._alarm(
+            f"{names.WEBHOOK}-answers",
+            _metric("AWS/ApiGateway", "5xx", ApiId=ingest.api_id),
+            "Garmin was told to send again, for 7 days at most: neither S3 nor the spill queue took a push, or a "
+            f"Lambda did not answer. /aws/lambda/{names.WEBHOOK} says why.",
+        )
+
+    def _alarm_of_silence(self) -> None:
+        """S3 announces each raw object to the queue, so its messages are a count of what came."""
+        hours = 24
+        self._alarm(
+            "qol-no-raw-data",
+            _metric("AWS/SQS", "NumberOfMessagesSent", QueueName=names.ARRIVALS, minutes=60),
+            f"No raw data came for {hours} hours. Send a test push with `qol doctor --webhook URL`; if it is taken, "
+            "see to the subscriptions in Garmin's developer portal.",
+            below=True,
+            periods=hours,
+        )
+
+    def _alarm(self, name: str, metric: cloudwatch.Metric, text: str, *, below: bool = False, periods: int = 1) -> None:
+        """Goes off from 1 on; or `below` 1, for which no data counts as well."""
+        comparison, missing = cloudwatch.ComparisonOperator, cloudwatch.TreatMissingData
+        alarm = cloudwatch.Alarm(
+            self,
+            name,
+            alarm_name=name,
+            alarm_description=text,
+            metric=metric,
+            threshold=1,
+            evaluation_periods=periods,
+            comparison_operator=comparison.LESS_THAN_THRESHOLD
+            if below
+            else comparison.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
+            treat_missing_data=missing.BREACHING if below else missing.NOT_BREACHING,
+        )
+        alarm.add_alarm_action(actions.SnsAction(self.topic))
+
+
+def watch_definition(lake: str, topic_arn: str) -> dict[str, Any]:
+    """The state machine: is there an object of the last complete week, as of `time` in the input? If not, tell."""
+    text = "{% 'At noon there is no table of the week of ' & $week & ', which is due at 09:05. Open Dagster: is its "
+    text += "daemon running, and is there a run of that week? Start one with weekly_metrics > Materialize. Nothing is "
+    text += "lost: raw data waits.' %}"
+    tells = {"ErrorEquals": ["States.ALL"], "Next": "Tell"}
+    return {
+        "QueryLanguage": "JSONata",
+        "StartAt": "Which week",
+        "States": {
+            "Which week": {"Type": "Pass", "Assign": {"week": f"{{% {LAST_MONDAY} %}}"}, "Next": "Look"},
+            "Look": {
+                "Type": "Task",
+                "Resource": "arn:aws:states:::aws-sdk:s3:listObjectsV2",
+                "Arguments": {
+                    "Bucket": lake,
+                    "Prefix": f"{{% '{names.PROCESSED[0]}weekly/date=' & $week & '/' %}}",
+                    "MaxKeys": 1,
+                },
+                "Catch": [tells],
+                "Next": "Is it there",
+            },
+            "Is it there": {
+                "Type": "Choice",
+                "Choices": [{"Condition": "{% $count($states.input.Contents) > 0 %}", "Next": "It is there"}],
+                "Default": "Tell",
+            },
+            "Tell": {
+                "Type": "Task",
+                "Resource": "arn:aws:states:::sns:publish",
+                "Arguments": {
+                    "TopicArn": topic_arn,
+                    "Subject": "{% '[qol] no table of the week of ' & $week %}",
+                    "Message": text,
+                },
+                "End": True,
+            },
+            "It is there": {"Type": "Succeed"},
+        },
+    }
+
+
+def _is_traced() -> list[Statement]:
+    nowhere = "neither log deliveries nor traces have an ARN"
+    return [
+        allow(
+            *("logs:CreateLogDelivery", "logs:DeleteLogDelivery", "logs:DescribeLogGroups", "logs:GetLogDelivery"),
+            *("logs:DescribeResourcePolicies", "logs:ListLogDeliveries", "logs:PutResourcePolicy"),
+            *("logs:UpdateLogDelivery", "xray:GetSamplingRules", "xray:GetSamplingTargets"),
+            *("xray:PutTelemetryRecords", "xray:PutTraceSegments"),
+            on=["*"],
+            because=nowhere,
+        )
+    ]
+
+
+def _metric(
+    namespace: str, name: str, statistic: str = "Sum", *, minutes: int = 5, **dimensions: str
+) -> cloudwatch.Metric:
+    return cloudwatch.Metric(
+        namespace=namespace,
+        metric_name=name,
+        statistic=statistic,
+        period=Duration.minutes(minutes),
+        dimensions_map=dimensions,
+    )
