@@ -1,0 +1,276 @@
+"""Who may do what, asked of the roles as IAM would answer."""
+
+from __future__ import annotations
+
+import pytest
+from aws_cdk import App, Stack
+from aws_cdk import aws_iam as iam
+from cdk_nag import AwsSolutionsChecks
+
+from infra.access import AccessError, allow, role
+from qol_dagster_tests.infra.policies import Role
+from qol_dagster_tests.infra.templates import ACCOUNT, LAKE, System, arn
+
+RECEIVER, DRAIN, OAUTH, PULLER, KICK = (
+    *("garmin_webhook_receiver-role", "qol-spill-drain-role", "qol-oauth-role", "qol-puller-role"),
+    "qol-weekly-survey-kick-role",
+)
+JOB, DAGSTER, WATCH = "qol-weekly-etl-role", "qol-dagster", "qol-weekly-watch-role"
+PERSON, STAFF = "qol-researcher", "qol-staff"
+
+
+def key(name: str) -> str:
+    return f"arn:aws:s3:::{LAKE}/{name}"
+
+
+RAW, PING, LIFECYCLE = (
+    key("raw/daily/date=2026-11-16/a.jsonl"),
+    key("raw/pings/date=2026-11-16/a.jsonl"),
+    key("raw/lifecycle/date=2026-11-16/a.jsonl"),
+)
+QUARANTINE, MARKER = key("raw/quarantine/date=2026-11-16/a.body"), key("raw/pulled/date=2026-11-16/a.json")
+WEEKLY, STRICT = (
+    key("processed/weekly/date=2026-11-16/part-0.parquet"),
+    key("processed_strict/daily/date=2026-11-16/a.parquet"),
+)
+BUCKET = f"arn:aws:s3:::{LAKE}"
+ID_MAP, ENROLMENT = arn("dynamodb", "table/user_id_map"), arn("dynamodb", "table/qol_enrolment")
+TOKENS = arn("secretsmanager", "secret:qol/garmin/0123abcd-AbCdEf")
+WEBHOOK_SECRET, CLIENT_SECRET, DAGSTER_TOKEN, PASSWORD = (
+    arn("secretsmanager", f"secret:qol/{name}-AbCdEf")
+    for name in ("webhook-secret", "garmin-client-secret", "dagster-token", "dagster-database")
+)
+TOPIC, GLUE_JOB, WORKGROUP = (
+    arn("sns", "job_failure_alert"),
+    arn("glue", "job/qol-weekly-etl"),
+    arn("athena", "workgroup/qol"),
+)
+
+MAY = [
+    *((RECEIVER, "s3:PutObject", one) for one in (RAW, PING, LIFECYCLE, QUARANTINE)),
+    (RECEIVER, "sqs:SendMessage", arn("sqs", "qol-spill")),
+    (RECEIVER, "dynamodb:BatchGetItem", ID_MAP),
+    (RECEIVER, "dynamodb:PutItem", ID_MAP),
+    (RECEIVER, "secretsmanager:GetSecretValue", WEBHOOK_SECRET),
+    *((DRAIN, f"s3:{call}Object", one) for call in ("Get", "Put") for one in (RAW, PING, LIFECYCLE, QUARANTINE)),
+    (DRAIN, "s3:ListBucket", BUCKET),
+    (DRAIN, "sqs:ReceiveMessage", arn("sqs", "qol-spill")),
+    (DRAIN, "sqs:DeleteMessage", arn("sqs", "qol-spill")),
+    *((OAUTH, f"secretsmanager:{call}", TOKENS) for call in ("CreateSecret", "GetSecretValue", "PutSecretValue")),
+    (OAUTH, "secretsmanager:GetSecretValue", CLIENT_SECRET),
+    *((OAUTH, f"dynamodb:{call}Item", one) for call in ("Get", "Put") for one in (ID_MAP, ENROLMENT)),
+    *((PULLER, "s3:GetObject", one) for one in (PING, LIFECYCLE, MARKER)),
+    *((PULLER, "s3:PutObject", one) for one in (RAW, QUARANTINE, MARKER, key("raw/files/date=2026-11-16/a.fit"))),
+    (PULLER, "s3:ListBucket", BUCKET),
+    *((PULLER, f"secretsmanager:{call}", TOKENS) for call in ("DeleteSecret", "GetSecretValue", "PutSecretValue")),
+    *((PULLER, f"sqs:{call}", arn("sqs", "qol-pings")) for call in ("ReceiveMessage", "DeleteMessage", "SendMessage")),
+    (PULLER, "sqs:ChangeMessageVisibility", arn("sqs", "qol-pings")),
+    (PULLER, "sqs:SendMessage", arn("sqs", "qol-pings-dead")),
+    (KICK, "glue:StartJobRun", GLUE_JOB),
+    (KICK, "glue:GetJobRuns", GLUE_JOB),
+    (KICK, "sns:Publish", TOPIC),
+    (KICK, "secretsmanager:GetSecretValue", DAGSTER_TOKEN),
+    *((who, "s3:GetObject", one) for who in (JOB, DAGSTER) for one in (RAW, LIFECYCLE, WEEKLY, STRICT)),
+    *((JOB, f"s3:{call}Object", one) for call in ("Put", "Delete") for one in (WEEKLY, STRICT)),
+    *((who, f"s3:{call}Object", key("locks/writer")) for who in (JOB, DAGSTER) for call in ("Get", "Put")),
+    *((who, "s3:PutObject", key("pipes/run/1.json")) for who in (JOB, DAGSTER)),
+    *((who, f"dynamodb:{call}", ID_MAP) for who in (JOB, DAGSTER) for call in ("Scan", "GetItem", "PutItem")),
+    *(
+        (DAGSTER, f"s3:{call}Object", key(one))
+        for call in ("Get", "Put")
+        for one in ("arrivals/days", "alerts/run", "dagster/storage/run/log.err")
+    ),
+    *((DAGSTER, f"glue:{call}", GLUE_JOB) for call in ("StartJobRun", "GetJobRun", "BatchStopJobRun")),
+    (DAGSTER, "s3:DeleteObject", key("alerts/run")),
+    (DAGSTER, "sns:Publish", TOPIC),
+    *((DAGSTER, f"sqs:{call}", arn("sqs", "qol-arrivals")) for call in ("ReceiveMessage", "DeleteMessage")),
+    *(
+        (who, f"athena:{call}", WORKGROUP)
+        for who in (DAGSTER, PERSON, STAFF)
+        for call in ("StartQueryExecution", "GetQueryExecution", "GetQueryResults", "StopQueryExecution")
+    ),
+    *((who, "glue:GetTable", arn("glue", "table/db_qol/weekly_metrics")) for who in (DAGSTER, PERSON, STAFF)),
+    *((who, "s3:GetObject", one) for who in (DAGSTER, PERSON, STAFF) for one in (WEEKLY, key("athena/result.csv"))),
+    *((STAFF, f"dynamodb:{call}", ID_MAP) for call in ("GetItem", "PutItem", "Scan")),
+    *((STAFF, f"dynamodb:{call}", ENROLMENT) for call in ("GetItem", "PutItem", "Query")),
+    (STAFF, "s3:ListBucket", BUCKET),
+    (STAFF, "sqs:GetQueueAttributes", arn("sqs", "qol-arrivals")),
+    (STAFF, "sns:GetTopicAttributes", TOPIC),
+    (STAFF, "glue:GetJob", GLUE_JOB),
+    (STAFF, "ssm:GetParameter", arn("ssm", "parameter/qol/settings")),
+    ("qol-weekly-schedule-role", "lambda:InvokeFunction", arn("lambda", "function:qol-weekly-survey-kick")),
+    ("qol-spill-drain-schedule-role", "lambda:InvokeFunction", arn("lambda", "function:qol-spill-drain")),
+    ("qol-noon-schedule-role", "states:StartExecution", arn("states", "stateMachine:qol-weekly-watch")),
+    (WATCH, "sns:Publish", TOPIC),
+    ("qol-dagster-start", "secretsmanager:GetSecretValue", PASSWORD),
+    ("qol-dagster-start", "ecr:BatchGetImage", arn("ecr", "repository/qol-dagster")),
+]
+MAY_NOT = [
+    *((RECEIVER, f"s3:{call}", RAW) for call in ("GetObject", "DeleteObject")),
+    *((RECEIVER, "s3:PutObject", one) for one in (WEEKLY, MARKER, key("anything"))),
+    (RECEIVER, "s3:ListBucket", BUCKET),
+    *((RECEIVER, f"dynamodb:{call}", ID_MAP) for call in ("Scan", "Query", "DeleteItem")),
+    (RECEIVER, "sqs:ReceiveMessage", arn("sqs", "qol-spill")),
+    *((RECEIVER, "secretsmanager:GetSecretValue", one) for one in (TOKENS, CLIENT_SECRET)),
+    (DRAIN, "dynamodb:GetItem", ID_MAP),
+    (DRAIN, "s3:GetObject", WEEKLY),
+    *((OAUTH, f"s3:{call}", RAW) for call in ("GetObject", "PutObject")),
+    (OAUTH, "dynamodb:Scan", ID_MAP),
+    (OAUTH, "secretsmanager:GetSecretValue", WEBHOOK_SECRET),
+    (PULLER, "s3:PutObject", WEEKLY),
+    (PULLER, "secretsmanager:GetSecretValue", WEBHOOK_SECRET),
+    *((KICK, f"s3:{call}", one) for call in ("GetObject", "PutObject") for one in (RAW, WEEKLY)),
+    (KICK, "s3:ListBucket", BUCKET),
+    (KICK, "dynamodb:GetItem", ID_MAP),
+    (KICK, "glue:StartJobRun", arn("glue", "job/another")),
+    *((who, "s3:PutObject", RAW) for who in (JOB, DAGSTER)),
+    *((who, "s3:DeleteObject", RAW) for who in (JOB, DAGSTER)),
+    *((who, "secretsmanager:GetSecretValue", TOKENS) for who in (JOB, DAGSTER)),
+    *((who, "dynamodb:DeleteItem", ID_MAP) for who in (JOB, DAGSTER)),
+    *((who, "dynamodb:GetItem", ENROLMENT) for who in (JOB, DAGSTER)),
+    *((DAGSTER, f"s3:{call}Object", one) for call in ("Put", "Delete") for one in (WEEKLY, STRICT)),
+    (JOB, "sns:Publish", TOPIC),
+    (JOB, "athena:StartQueryExecution", WORKGROUP),
+    *((PERSON, "s3:GetObject", one) for one in (RAW, PING, LIFECYCLE, QUARANTINE, MARKER)),
+    *((STAFF, "s3:GetObject", one) for one in (RAW, PING, LIFECYCLE, QUARANTINE, MARKER)),
+    *((STAFF, "secretsmanager:GetSecretValue", one) for one in (TOKENS, WEBHOOK_SECRET, CLIENT_SECRET, DAGSTER_TOKEN)),
+    *((STAFF, f"dynamodb:{call}", one) for call in ("DeleteItem", "DeleteTable") for one in (ID_MAP, ENROLMENT)),
+    (STAFF, "glue:StartJobRun", GLUE_JOB),
+    (STAFF, "sqs:ReceiveMessage", arn("sqs", "qol-arrivals")),
+    *((who, f"s3:{call}", WEEKLY) for who in (PERSON, STAFF) for call in ("PutObject", "DeleteObject")),
+    *((PERSON, f"dynamodb:{call}", one) for call in ("GetItem", "Scan", "Query") for one in (ID_MAP, ENROLMENT)),
+    *((PERSON, "secretsmanager:GetSecretValue", one) for one in (TOKENS, WEBHOOK_SECRET)),
+    (PERSON, "athena:StartQueryExecution", arn("athena", "workgroup/primary")),
+    (PERSON, "glue:StartJobRun", GLUE_JOB),
+    *((PERSON, f"glue:{call}", arn("glue", "table/db_qol/weekly_metrics")) for call in ("UpdateTable", "DeleteTable")),
+    ("qol-weekly-schedule-role", "lambda:InvokeFunction", arn("lambda", "function:garmin_webhook_receiver")),
+    (WATCH, "s3:GetObject", WEEKLY),
+    ("qol-dagster-start", "s3:GetObject", RAW),
+]
+
+
+def called(case: tuple[str, str, str]) -> str:
+    who, action, what = case
+    return f"{who} {action} {what.rpartition(':')[2]}"
+
+
+@pytest.mark.parametrize("case", MAY, ids=called)
+def test_may(roles: dict[str, Role], case: tuple[str, str, str]) -> None:
+    who, action, what = case
+    assert roles[who].may(action, what)
+
+
+@pytest.mark.parametrize("case", MAY_NOT, ids=called)
+def test_may_not(roles: dict[str, Role], case: tuple[str, str, str]) -> None:
+    who, action, what = case
+    assert not roles[who].may(action, what)
+
+
+def who_may(roles: dict[str, Role], action: str, what: str, **context: str) -> set[str]:
+    return {name for name, one in roles.items() if one.may(action, what, context)}
+
+
+def test_of_all_roles_these_alone_read_raw_data(roles: dict[str, Role]) -> None:
+    assert who_may(roles, "s3:GetObject", RAW) == {DRAIN, PULLER, JOB, DAGSTER}
+
+
+def test_of_all_roles_these_alone_write_raw_data_and_nobody_deletes_it(roles: dict[str, Role]) -> None:
+    assert who_may(roles, "s3:PutObject", RAW) == {RECEIVER, DRAIN, PULLER}
+    assert who_may(roles, "s3:DeleteObject", RAW) == who_may(roles, "s3:DeleteObjectVersion", RAW) == set()
+
+
+def test_of_all_roles_the_job_s_alone_writes_tables(roles: dict[str, Role]) -> None:
+    assert who_may(roles, "s3:PutObject", WEEKLY) == who_may(roles, "s3:DeleteObject", WEEKLY) == {JOB}
+
+
+def test_of_all_roles_these_alone_read_who_is_who_and_nobody_deletes_it(roles: dict[str, Role]) -> None:
+    assert who_may(roles, "dynamodb:GetItem", ID_MAP) == {OAUTH, PULLER, JOB, DAGSTER, STAFF}
+    assert who_may(roles, "dynamodb:BatchGetItem", ID_MAP) == {RECEIVER}
+    assert who_may(roles, "dynamodb:Scan", ID_MAP) == {JOB, DAGSTER, STAFF}
+    for action in ("DeleteItem", "DeleteTable", "ExportTableToPointInTime"):
+        assert who_may(roles, f"dynamodb:{action}", ID_MAP) == set()
+
+
+def test_each_key_opens_to_those_alone_who_need_what_it_protects(system: System, roles: dict[str, Role]) -> None:
+    def opens(name: str, service: str) -> set[str]:
+        through = {"kms:ViaService": f"{service}.ap-northeast-1.amazonaws.com"}
+        return {one.name for one in roles.values() if one.may("kms:Decrypt", system.key(name), through)}
+
+    assert opens("raw", "s3") == {RECEIVER, DRAIN, PULLER, JOB, DAGSTER}
+    assert opens("map", "dynamodb") == {RECEIVER, OAUTH, PULLER, JOB, DAGSTER, STAFF}
+    assert opens("map", "secretsmanager") == {OAUTH, PULLER}
+    assert opens("rest", "s3") == {JOB, DAGSTER, PERSON, STAFF}
+    for name in ("raw", "map", "rest"):
+        assert not any(one.may("kms:Decrypt", system.key(name)) for one in roles.values()), "never without a service"
+
+
+def test_of_the_lake_people_list_tables_and_their_results_alone(roles: dict[str, Role]) -> None:
+    def listed(who: str, prefix: str) -> bool:
+        return roles[who].may("s3:ListBucket", BUCKET, {"s3:prefix": prefix})
+
+    assert listed(PERSON, "processed/weekly/date=2026-11-16/")
+    assert not any(listed(PERSON, prefix) for prefix in ("", "raw/daily/", "raw/"))
+    assert listed(WATCH, "processed/weekly/date=2026-11-16/")
+    assert not listed(WATCH, "raw/daily/")
+
+
+def test_what_people_are_denied_stays_denied_whatever_they_are_allowed_later(
+    system: System, roles: dict[str, Role]
+) -> None:
+    everything = {"Effect": "Allow", "Action": "*", "Resource": "*"}
+    person = Role(PERSON, (*roles[PERSON].statements, everything))
+    assert person.may("s3:GetObject", key("anything"))
+    for action, what in (
+        ("s3:GetObject", RAW),
+        ("s3:GetObjectVersion", RAW),
+        ("dynamodb:Scan", ID_MAP),
+        ("dynamodb:GetItem", ENROLMENT),
+        ("kms:Decrypt", system.key("raw")),
+        ("kms:Decrypt", system.key("map")),
+        ("secretsmanager:GetSecretValue", TOKENS),
+    ):
+        assert not person.may(action, what), action
+
+
+def test_people_need_a_second_factor_and_services_are_the_only_other_principals(system: System) -> None:
+    trusted = {one["RoleName"]: one["AssumeRolePolicyDocument"]["Statement"] for one in system.all("AWS::IAM::Role")}
+    for name in (PERSON, STAFF):
+        (person,) = trusted.pop(name)
+        assert person["Principal"] == {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}
+        assert person["Condition"] == {"Bool": {"aws:MultiFactorAuthPresent": "true"}}
+    others = [statement["Principal"] for statements in trusted.values() for statement in statements]
+    assert others
+    assert all(list(principal) == ["Service"] for principal in others)
+
+
+def test_no_role_is_shared_between_two_lambdas(system: System) -> None:
+    used = [one["Role"] for one in system.all("AWS::Lambda::Function")]
+    assert len(set(used)) == len(used) == 5
+
+
+def test_no_statement_allows_an_action_by_a_pattern(roles: dict[str, Role]) -> None:
+    for one in roles.values():
+        for statement in one.statements:
+            actions = statement["Action"]
+            assert not any("*" in action for action in (actions if isinstance(actions, list) else [actions])), one.name
+
+
+def test_a_pattern_of_actions_or_one_of_resources_without_a_reason_is_refused() -> None:
+    with pytest.raises(AccessError, match="name every action instead of s3:\\*"):
+        allow("s3:*", on=["arn:aws:s3:::lake"])
+    with pytest.raises(AccessError, match="say why s3:GetObject is allowed"):
+        allow("s3:GetObject", on=["arn:aws:s3:::lake/*"])
+
+
+def test_a_reason_covers_the_pattern_it_was_given_for_and_no_other() -> None:
+    def findings(*patterns: str) -> list[str]:
+        app = App()
+        stack = Stack(app, "Stack")
+        statement = allow("s3:GetObject", on=[f"arn:aws:s3:::{stack.account}/raw/*"], because="it is so")
+        made = role(stack, "reader", iam.ServicePrincipal("glue.amazonaws.com"), [statement], "Reads")
+        for pattern in patterns:
+            made.add_to_policy(iam.PolicyStatement(actions=["s3:GetObject"], resources=[pattern]))
+        return [one.rule_name for one in AwsSolutionsChecks().validate_scope(app).violations]
+
+    assert findings() == []
+    assert findings("arn:aws:s3:::other/*") == ["AwsSolutions-IAM5[Resource::arn:aws:s3:::other/*]"]

@@ -1,0 +1,134 @@
+"""The weekly job, the catalogue, and what a query may cost."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import infra.app
+from infra.etl import NOT_BUNDLED
+from qol_dagster.metrics.ddl import LAYOUTS
+from qol_dagster.metrics.dictionary import TABLES, TableName
+from qol_dagster.profiles import PROFILES
+from qol_dagster_tests.infra.conftest import NEEDED
+from qol_dagster_tests.infra.templates import ACCOUNT, LAKE, Resource, System
+
+
+def job(system: System) -> Resource:
+    return system.one("AWS::Glue::Job", Name="qol-weekly-etl")
+
+
+def table(system: System, name: str) -> Resource:
+    (found,) = (one["TableInput"] for one in system.all("AWS::Glue::Table") if one["TableInput"]["Name"] == name)
+    return dict(found)
+
+
+def test_the_job_is_glue_5_1_for_an_hour_at_most_and_dagster_makes_the_second_attempt(system: System) -> None:
+    found = job(system)
+    assert (found["Command"]["Name"], found["GlueVersion"]) == ("glueetl", "5.1")
+    assert (found["Timeout"], found["MaxRetries"]) == (60, 0)
+    assert found["SecurityConfiguration"] == system.all("AWS::Glue::SecurityConfiguration")[0]["Name"]
+
+
+def test_as_many_workers_compute_as_the_settings_say(system: System, tmp_path: Path) -> None:
+    assert job(system)["NumberOfWorkers"] == 2
+    infra.app.build({**NEEDED, "glue_workers": "10"}, tmp_path).synth()
+    assert job(System.read(tmp_path))["NumberOfWorkers"] == 10
+
+
+def test_the_job_runs_the_bundle(system: System) -> None:
+    place = f"s3://cdk-hnb659fds-assets-{ACCOUNT}-ap-northeast-1/"
+    files = json.loads((system.folder / "QolEtl.assets.json").read_text())["files"]
+    sources = {key: (system.folder / one["source"]["path"]).read_bytes() for key, one in files.items()}
+    (script,) = (key for key, content in sources.items() if content == b"print('the job')\n")
+    (wheel,) = (key for key, content in sources.items() if content == b"a wheel")
+    assert job(system)["Command"]["ScriptLocation"] == f"{place}{script}.py"
+    assert job(system)["DefaultArguments"]["--additional-python-modules"] == f"{place}{wheel}.whl"
+
+
+def test_the_job_is_told_of_the_lake_the_id_map_and_the_key_of_tables(system: System) -> None:
+    told = job(system)["DefaultArguments"]
+    assert told["--lake"] == f"s3://{LAKE}"
+    assert told["--id-map-table"] == "user_id_map"
+    assert told["--processed-kms-key"] == system.key("rest")
+
+
+def test_without_a_bundle_the_job_fails_and_says_what_to_do(tmp_path: Path) -> None:
+    infra.app.build({**NEEDED, "glue_bundle": str(tmp_path / "nothing")}, tmp_path / "out").synth()
+    system = System.read(tmp_path / "out")
+    script = job(system)["Command"]["ScriptLocation"].rpartition("/")[2]
+    assert (tmp_path / "out" / f"asset.{script}").read_text() == NOT_BUNDLED.read_text()
+    done = subprocess.run([sys.executable, str(NOT_BUNDLED)], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "make glue-bundle" in done.stderr
+
+
+def test_what_the_job_writes_logs_and_remembers_is_encrypted(system: System) -> None:
+    (found,) = system.all("AWS::Glue::SecurityConfiguration")
+    key = system.key("rest")
+    encrypted = found["EncryptionConfiguration"]
+    assert encrypted["S3Encryptions"] == [{"S3EncryptionMode": "SSE-KMS", "KmsKeyArn": key}]
+    assert encrypted["CloudWatchEncryption"] == {"CloudWatchEncryptionMode": "SSE-KMS", "KmsKeyArn": key}
+    assert encrypted["JobBookmarksEncryption"] == {"JobBookmarksEncryptionMode": "CSE-KMS", "KmsKeyArn": key}
+
+
+@pytest.mark.parametrize("profile", PROFILES.values(), ids=lambda one: one.name)
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_the_columns_of_a_table_are_those_of_the_dictionary(system: System, name: TableName, profile: Any) -> None:
+    found = table(system, LAYOUTS[name].name + profile.suffix)
+    columns = [*found["StorageDescriptor"]["Columns"], *found["PartitionKeys"]]
+    assert {one["Name"]: one["Comment"] for one in columns} == {metric.name: metric.comment for metric in TABLES[name]}
+    assert len(columns) == len(TABLES[name])
+    order = [metric.name for metric in TABLES[name] if metric.name != "date"]
+    assert [one["Name"] for one in found["StorageDescriptor"]["Columns"]] == order
+    assert all(len(one["Comment"]) <= 255 for one in columns)
+
+
+def test_types_are_those_that_athena_reads_out_of_the_parquet(system: System) -> None:
+    found = table(system, "weekly_metrics")
+    types = {one["Name"]: one["Type"] for one in found["StorageDescriptor"]["Columns"]}
+    known = {"string": "string", "int64": "bigint", "float64": "double", "bool": "boolean", "timestamp": "timestamp"}
+    for metric in TABLES["weekly"]:
+        if metric.type in known and metric.name != "date":
+            assert types[metric.name] == known[metric.type], metric.name
+    assert found["PartitionKeys"][0]["Type"] == "string"
+
+
+@pytest.mark.parametrize(
+    ("name", "days"), [("weekly_metrics", "7"), ("daily_metrics", "1"), ("participant_status", "7")]
+)
+def test_partitions_are_counted_and_never_listed(system: System, name: str, days: str) -> None:
+    told = table(system, name)["Parameters"]
+    assert told["projection.enabled"] == "true"
+    assert told["projection.date.type"] == "date"
+    assert told["projection.date.range"] == "2026-04-06,NOW+9HOURS"
+    assert (told["projection.date.interval"], told["projection.date.interval.unit"]) == (days, "DAYS")
+    assert told["storage.location.template"].endswith("/date=${date}/")
+
+
+def test_queries_go_where_the_workgroup_says_encrypted_and_cost_no_more_than_it_allows(system: System) -> None:
+    found = system.one("AWS::Athena::WorkGroup", Name="qol")["WorkGroupConfiguration"]
+    assert found["EnforceWorkGroupConfiguration"] is True
+    assert found["BytesScannedCutoffPerQuery"] == 10 * 1024**3
+    result = found["ResultConfiguration"]
+    assert result["OutputLocation"] == f"s3://{LAKE}/athena/"
+    assert result["EncryptionConfiguration"] == {"EncryptionOption": "SSE_KMS", "KmsKey": system.key("rest")}
+
+
+def test_for_an_emulated_aws_two_things_differ_and_nothing_else(emulated: System, tmp_path: Path, bundle: Path) -> None:
+    infra.app.build({**NEEDED, "glue_bundle": str(bundle)}, tmp_path).synth()
+    real = System.read(tmp_path)
+    assert [name for name in real.templates if real.templates[name] != emulated.templates[name]] == ["QolEtl"]
+    here, there = (one.templates["QolEtl"]["Resources"] for one in (real, emulated))
+    assert {here[name]["Type"] for name in here.keys() - there.keys()} == {"AWS::Glue::SecurityConfiguration"}
+    different = {name: one for name, one in there.items() if one != here[name]}
+    (name,) = different
+    assert (here[name]["Type"], job(emulated)["Command"]["Name"]) == ("AWS::Glue::Job", "pythonshell")
+    properties = {**here[name]["Properties"], "Command": {**here[name]["Properties"]["Command"], "Name": "pythonshell"}}
+    del properties["SecurityConfiguration"]
+    assert different[name]["Properties"] == properties

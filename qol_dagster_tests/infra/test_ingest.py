@@ -1,0 +1,72 @@
+"""The way in: which requests get how far, what is logged of them, and what calls the Lambdas behind the queues."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from qol_dagster_tests.infra.templates import System, arn
+
+
+def test_only_garmin_s_pushes_the_health_check_and_enrolment_have_a_route(system: System) -> None:
+    routes = system.all("AWS::ApiGatewayV2::Route")
+    assert {one["RouteKey"] for one in routes} == {"POST /garmin/{secret}", "GET /health", "GET /oauth/{proxy+}"}
+
+
+def test_requests_are_throttled(system: System) -> None:
+    (stage,) = system.all("AWS::ApiGatewayV2::Stage")
+    assert stage["StageName"] == "$default"
+    limits = stage["DefaultRouteSettings"]
+    assert (limits["ThrottlingRateLimit"], limits["ThrottlingBurstLimit"]) == (200, 400)
+
+
+def test_the_access_log_has_neither_a_path_nor_a_query_nor_an_address(system: System) -> None:
+    (stage,) = system.all("AWS::ApiGatewayV2::Stage")
+    logged = json.loads(stage["AccessLogSettings"]["Format"])
+    assert set(logged.values()) == {
+        f"$context.{name}"
+        for name in (
+            "requestId",
+            "requestTime",
+            "httpMethod",
+            "routeKey",
+            "status",
+            "responseLatency",
+            "responseLength",
+        )
+    }
+    assert stage["AccessLogSettings"]["DestinationArn"] == arn("logs", "log-group:/aws/apigateway/qol")
+
+
+def test_with_a_domain_the_address_that_aws_gives_is_shut(system: System, emulated: System) -> None:
+    (api,) = system.all("AWS::ApiGatewayV2::Api")
+    assert api["DisableExecuteApiEndpoint"] is True
+    assert system.output("QolIngest", "PublicUrl") == "https://qol.example.org"
+    (api,) = emulated.all("AWS::ApiGatewayV2::Api")
+    assert api["DisableExecuteApiEndpoint"] is False
+    assert emulated.output("QolIngest", "PublicUrl").endswith(".ApiEndpoint")
+
+
+def test_the_puller_takes_one_message_at_a_time_and_gives_back_what_is_left(system: System) -> None:
+    (mapping,) = system.all("AWS::Lambda::EventSourceMapping")
+    assert mapping["EventSourceArn"] == arn("sqs", "qol-pings")
+    assert mapping["BatchSize"] == 1
+    assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert mapping["ScalingConfig"] == {"MaximumConcurrency": 5}
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expression", "told"),
+    [
+        ("qol-spill-drain-schedule", "rate(5 minutes)", {}),
+        ("qol-weekly-schedule", "cron(5 0 ? * WED *)", {"time": "<aws.scheduler.scheduled-time>"}),
+        ("qol-noon-schedule", "cron(0 3 ? * WED *)", {"time": "<aws.scheduler.scheduled-time>"}),
+    ],
+)
+def test_each_schedule_calls_its_target_with_what_it_has_to_know(
+    system: System, schedule: str, expression: str, told: dict[str, str]
+) -> None:
+    found = system.one("AWS::Scheduler::Schedule", Name=schedule)
+    assert found["ScheduleExpression"] == expression
+    assert json.loads(found["Target"]["Input"]) == told
