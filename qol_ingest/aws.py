@@ -5,6 +5,7 @@ Belongs here: the clients' patience, and the names of what can go wrong. boto3 i
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 CONNECT_S, READ_S, ATTEMPTS = 1.0, 4.0, 2
@@ -13,12 +14,22 @@ CONNECT_S, READ_S, ATTEMPTS = 1.0, 4.0, 2
 
 def client(service: str) -> Any:
     """A client of its own session, since the default one is not made for threads."""
+    return session().client(service, config=patience())
+
+
+def session() -> Any:
+    """A session in the region of AWS_REGION, which boto3 alone does not read, or else of boto3's own sources."""
     import boto3  # noqa: PLC0415
+
+    return boto3.session.Session(region_name=os.environ.get("AWS_REGION") or None)
+
+
+def patience(read_s: float = READ_S) -> Any:
+    """How long clients wait, and how often they try."""
     from botocore.config import Config  # noqa: PLC0415
 
     retries = {"total_max_attempts": ATTEMPTS, "mode": "standard"}
-    patience = Config(connect_timeout=CONNECT_S, read_timeout=READ_S, retries=retries)
-    return boto3.session.Session().client(service, config=patience)
+    return Config(connect_timeout=CONNECT_S, read_timeout=read_s, retries=retries)
 
 
 def faults() -> tuple[type[Exception], ...]:

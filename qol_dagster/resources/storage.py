@@ -1,8 +1,8 @@
 """The lake: where raw lines are read from and Parquet partitions are written to.
 
 Belongs here: keys, listing, locking and the atomic replacement of one partition. What is inside a record or a
-row belongs to `metrics/`. obstore opens a folder and an S3 prefix alike, so there is one form of everything but
-the lock.
+row belongs to `metrics/`. obstore opens a folder and a bucket alike, so there is one form of everything but
+the lock, and the paths that an engine in this process reads from.
 """
 
 from __future__ import annotations
@@ -10,12 +10,15 @@ from __future__ import annotations
 import fcntl
 import io
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+
+from qol_dagster.resources.shared import Lease, SharedObject, reason
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -25,6 +28,12 @@ TableName = Literal["daily", "weekly", "status"]
 RAW = "raw/daily"
 METADATA_KEY = b"qol"
 """Key of our JSON in a Parquet file's metadata."""
+FOOTER_BYTES = 64 * 1024
+"""What is read of a Parquet file to know its metadata; a longer footer takes another look."""
+WRITER = "locks/writer"
+"""The lease of who writes to a lake on S3."""
+WRITES = 3
+"""How often S3 is sent the same object when no answer comes."""
 
 
 class LakeError(RuntimeError):
@@ -42,7 +51,7 @@ class RawObject:
 
 @dataclass(frozen=True)
 class Lake:
-    """Raw files and processed partitions under one root. Make one with `Lake.local`.
+    """Raw files and processed partitions under one root. Make one with `Lake.local` or `Lake.s3`.
 
     `processed` is the folder of the tables, so that several sets of them can lie side by side over one raw zone.
     """
@@ -59,7 +68,21 @@ class Lake:
         try:
             return cls(str(root), LocalStore(root.absolute(), mkdir=True), processed)
         except Exception as error:
-            raise LakeError(f"the lake folder {root} cannot be opened: {_reason(error)}. Check QOL_HOME.") from error
+            raise LakeError(f"the lake folder {root} cannot be opened: {reason(error)}. Check QOL_HOME.") from error
+
+    @classmethod
+    def s3(cls, bucket: str) -> Lake:
+        """The lake in a bucket. Nothing is asked of S3 yet."""
+        root = f"s3://{bucket}"
+        try:
+            return cls(root, _s3_store(bucket))
+        except Exception as error:
+            raise LakeError(f"{root} cannot be opened: {reason(error)}. Check AWS_REGION and credentials.") from error
+
+    @property
+    def folder(self) -> Path | None:
+        """Where a lake in a folder lies; None on S3. No folder is named so: Path makes one slash of two."""
+        return None if self.root.startswith("s3://") else Path(self.root)
 
     # -- raw
 
@@ -77,19 +100,16 @@ class Lake:
 
     def read_raw(self, item: RawObject) -> bytes:
         """A raw file's bytes."""
-        try:
-            return bytes(self.store.get(item.key).bytes())
-        except Exception as error:
-            raise LakeError(f"{self.root}/{item.key} cannot be read: {_reason(error)}") from error
+        return self._get(item.key)
 
     def lifecycle_lines(self) -> Iterator[str]:
         """All lines of `raw/lifecycle/`, in the order of the dates of receipt."""
         try:
             found = [item["path"] for batch in self.store.list("raw/lifecycle") for item in batch]
-            for key in sorted(key for key in found if _is_raw(key)):
-                yield from bytes(self.store.get(key).bytes()).decode("utf-8", "replace").splitlines()
         except Exception as error:
-            raise LakeError(f"{self.root}/raw/lifecycle cannot be read: {_reason(error)}") from error
+            raise LakeError(f"{self.root}/raw/lifecycle cannot be listed: {reason(error)}") from error
+        for key in sorted(key for key in found if _is_raw(key)):
+            yield from self._get(key).decode("utf-8", "replace").splitlines()
 
     def write_raw(self, day: date, name: str, content: bytes) -> None:
         """Add a raw file to a date. Raw files are never changed: one of that name is left as it is."""
@@ -97,21 +117,21 @@ class Lake:
 
         key = f"{RAW}/date={day.isoformat()}/{name}.jsonl"
         try:
-            self.store.put(key, content, mode="create")
+            self._put(key, content, mode="create")
         except AlreadyExistsError:
             return
         except Exception as error:
-            raise LakeError(f"{self.root}/{key} could not be written: {_reason(error)}") from error
+            raise LakeError(f"{self.root}/{key} could not be written: {reason(error)}") from error
 
     def replace_raw(self, item: RawObject, content: bytes) -> None:
         """Give a raw file other content, whole or not at all; without content it goes."""
         try:
             if content:
-                self.store.put(item.key, content)
+                self._put(item.key, content)
             else:
                 self.store.delete(item.key)
         except Exception as error:
-            raise LakeError(f"{self.root}/{item.key} could not be changed: {_reason(error)}") from error
+            raise LakeError(f"{self.root}/{item.key} could not be changed: {reason(error)}") from error
 
     # -- processed
 
@@ -128,8 +148,12 @@ class Lake:
         return f"{self.root}/{self.partition_key(table, day)}"
 
     def local_path(self, key: str) -> str:
-        """Absolute path of a key of a lake in a folder."""
-        return str(Path(self.root).absolute() / key)
+        """Absolute path of a key of a lake in a folder. Raises LakeError on S3."""
+        if self.folder is None:
+            raise LakeError(
+                f"{self.root} has no files for an engine in this process; on AWS the Glue job computes weeks"
+            )
+        return str(self.folder.absolute() / key)
 
     def partition_metadata(self, table: TableName, day: date) -> dict[str, Any] | None:
         """What the writer noted about a partition, or None when it is missing, unreadable or not ours."""
@@ -137,10 +161,11 @@ class Lake:
         import pyarrow.parquet as pq  # noqa: PLC0415
 
         files = self._partition_files(table, day)
-        if len(files) != 1:
+        if len(files) != 1 or 0 in files.values():  # of nothing, S3 gives no end
             return None
+        footer = self._footer(*files)
         try:
-            schema = pq.read_schema(self.local_path(files[0]))
+            schema = pq.read_schema(pa.BufferReader(footer))
             noted = json.loads((schema.metadata or {}).get(METADATA_KEY, b"null"))
         except (OSError, ValueError, pa.ArrowException):
             return None
@@ -158,7 +183,8 @@ class Lake:
         if not files:
             return None
         rows = pa.concat_tables(
-            [pq.ParquetFile(self.local_path(key)).read(columns) for key in files],  # read_table would import pandas
+            # read_table would import pandas
+            [pq.ParquetFile(pa.BufferReader(self._get(key))).read(columns) for key in files],
             promote_options="default",
         )
         return rows.append_column("date", pa.array([day.isoformat()] * rows.num_rows, pa.string()))
@@ -172,48 +198,100 @@ class Lake:
         """
         import pyarrow.parquet as pq  # noqa: PLC0415
 
-        old = self._partition_files(table, day)
+        old = list(self._partition_files(table, day))
         key = old[0] if old else f"{self.partition_key(table, day)}/part-0.parquet"
         metadata = {METADATA_KEY: json.dumps(notes, sort_keys=True).encode()}
         buffer = io.BytesIO()
         rows = rows.drop_columns(["date"]) if "date" in rows.column_names else rows
         pq.write_table(rows.replace_schema_metadata(metadata), buffer, compression="zstd")
         try:
-            self.store.put(key, buffer.getvalue())
+            self._put(key, buffer.getvalue())
         except Exception as error:
             raise LakeError(
-                f"{self.partition_uri(table, day)} could not be written ({_reason(error)}); the old partition is "
+                f"{self.partition_uri(table, day)} could not be written ({reason(error)}); the old partition is "
                 "untouched. Free some space or mend the permissions and run the week again."
             ) from error
         for leftover in old[1:]:
             self.store.delete(leftover)
         return key
 
-    @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Hold the lake for writing: a second writer waits here. The lock dies with its process."""
-        with (Path(self.root) / ".lock").open("a") as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
+    def lock(self) -> AbstractContextManager[None]:
+        """Hold the lake for writing: a second writer waits here. The lock dies with its process, on S3 a while after.
 
-    def _partition_files(self, table: TableName, day: date) -> list[str]:
+        Raises SharedObjectError on S3.
+        """
+        return _locked(self.folder / ".lock") if self.folder else Lease(SharedObject(self.store, WRITER)).held()
+
+    def _partition_files(self, table: TableName, day: date) -> dict[str, int]:
+        """Sizes by key, in key order."""
         listed = self._list(self.partition_key(table, day))["objects"]
-        return sorted(item["path"] for item in listed if item["path"].endswith(".parquet"))
+        return dict(sorted((item["path"], item["size"]) for item in listed if item["path"].endswith(".parquet")))
 
     def _dates(self, prefix: str) -> list[date]:
         names = (path.rsplit("/", 1)[-1] for path in self._list(prefix)["common_prefixes"])
         return sorted(day for name in names if (day := _partition_date(name)))
 
+    def _get(self, key: str) -> bytes:
+        try:
+            return bytes(self.store.get(key).bytes())
+        except Exception as error:
+            raise LakeError(f"{self.root}/{key} cannot be read: {reason(error)}") from error
+
+    def _footer(self, key: str) -> bytes:
+        """The end of a Parquet file, made to one without rows: what a `_metadata` file is."""
+        try:
+            end = bytes(self.store.get(key, options={"range": {"suffix": FOOTER_BYTES}}).bytes())
+        except Exception as error:
+            raise LakeError(f"{self.root}/{key} cannot be read: {reason(error)}") from error
+        length = int.from_bytes(end[-8:-4], "little") + 8
+        return b"PAR1" + (end if length <= len(end) else self._get(key))[-length:]
+
+    def _put(self, key: str, content: bytes, mode: Literal["create", "overwrite"] = "overwrite") -> None:
+        """One request, so that the object is there whole or not at all. Raises what obstore raises."""
+        if self.folder:
+            self.store.put(key, content, mode=mode)
+            return
+        import tenacity  # noqa: PLC0415
+        from obstore.exceptions import GenericError  # noqa: PLC0415
+
+        # obstore does not send again what may have arrived; here that does no harm.
+        again = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(GenericError),
+            stop=tenacity.stop_after_attempt(WRITES),
+            wait=tenacity.wait_random_exponential(max=5),
+            reraise=True,
+        )
+        again(self.store.put, key, content, mode=mode, use_multipart=False)
+
     def _list(self, prefix: str) -> Any:
         try:
             return self.store.list_with_delimiter(prefix)
         except Exception as error:
-            raise LakeError(f"{self.root}/{prefix} cannot be listed: {_reason(error)}") from error
+            raise LakeError(f"{self.root}/{prefix} cannot be listed: {reason(error)}") from error
 
 
-def _reason(error: Exception) -> str:
-    """An error's first line; obstore goes on with what only its developers can use."""
-    return str(error).strip().partition("\n")[0]
+@contextmanager
+def _locked(file: Path) -> Iterator[None]:
+    with file.open("a") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def _s3_store(bucket: str) -> Any:
+    """A store with the credentials and the region that boto3 finds, at AWS_ENDPOINT_URL if that is set."""
+    from obstore.auth.boto3 import Boto3CredentialProvider  # noqa: PLC0415
+    from obstore.store import S3Store  # noqa: PLC0415
+
+    from qol_ingest import aws  # noqa: PLC0415
+
+    plain = any(os.environ.get(name, "").startswith("http:") for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"))
+    return S3Store(
+        bucket,
+        # boto3 hands credentials out that are good for ten minutes more at least.
+        credential_provider=Boto3CredentialProvider(aws.session(), ttl=timedelta(minutes=5)),
+        client_options={"allow_http": plain, "connect_timeout": "5s", "timeout": "60s"},
+        retry_config={"max_retries": 5, "retry_timeout": timedelta(seconds=60)},
+    )
 
 
 def _is_raw(key: str) -> bool:

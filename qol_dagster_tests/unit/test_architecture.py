@@ -40,6 +40,8 @@ def imports(room: str) -> Iterator[tuple[str, str]]:
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Import):
                 yield from ((str(file.relative_to(ROOT)), name.name) for name in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module == "qol_ingest":
+                yield from ((str(file.relative_to(ROOT)), f"qol_ingest.{name.name}") for name in node.names)
             elif isinstance(node, ast.ImportFrom) and node.module:
                 yield str(file.relative_to(ROOT)), node.module
 
@@ -69,10 +71,14 @@ def test_only_the_spark_engine_imports_pyspark_and_only_the_aws_forms_import_bot
     assert users["boto3"] == {f"qol_ingest/{name}.py" for name in ("aws", "enrolment", "id_map_dynamo", "tokens")}
 
 
-def test_of_the_receiver_s_rooms_the_job_sees_the_id_map_alone() -> None:
-    inside = ("resources", "assets", "engines", "metrics", "etl.py", "sensors.py", "alerts.py", "checks.py")
-    found = [one for room in inside for one in imports(f"qol_dagster/{room}") if within(one[1], "qol_ingest")]
-    assert found == [("qol_dagster/resources/id_map.py", f"qol_ingest.{name}") for name in ("id_map", "lifecycle")]
+SHARED = {f"qol_ingest.{name}" for name in ("aws", "id_map", "lifecycle")}
+"""What the receiver's rooms and the job's have in common: the id map and the way to AWS."""
+
+
+def test_of_the_receiver_s_rooms_the_job_sees_what_they_share_and_only_its_resources_do() -> None:
+    inside = ("assets", "engines", "metrics", "etl.py", "sensors.py", "alerts.py", "checks.py")
+    assert [one for room in inside for one in imports(f"qol_dagster/{room}") if within(one[1], "qol_ingest")] == []
+    assert {name for _, name in imports("qol_dagster/resources") if within(name, "qol_ingest")} == SHARED
 
 
 @pytest.mark.parametrize(
