@@ -1,8 +1,8 @@
 """`db_qol`, the tables people query, over the lake's Parquet.
 
-Belongs here: the views and the safe running of a statement. Nothing is registered anywhere: the views are made in
-memory for each query, so there is no file to lock and a table always shows the lake as it lies. A statement can read
-the lake's processed data and nothing else on the machine.
+Belongs here: the port, and its form for a lake in a folder: the views and the safe running of a statement. Nothing is
+registered anywhere: the views are made in memory for each query, so there is no file to lock and a table always shows
+the lake as it lies. A statement can read the lake's processed data and nothing else on the machine.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from qol_dagster.metrics import dictionary
 from qol_dagster.metrics.ddl import LAYOUTS
@@ -62,6 +62,24 @@ class QueryResult:
         return list(zip(*(column.to_pylist() for column in self.table.columns), strict=True))
 
 
+class Catalogue(Protocol):
+    """What answers questions on `db_qol.*`."""
+
+    def query(self, sql: str) -> QueryResult:
+        """Run one reading statement; a semicolon may end it. Raises CatalogueError."""
+
+
+@dataclass(frozen=True)
+class LocalCatalogue:
+    """The tables of a lake in a folder."""
+
+    lake_dir: Path
+
+    def query(self, sql: str) -> QueryResult:
+        """See `Catalogue`."""
+        return query(self.lake_dir, sql)
+
+
 def query(lake_dir: Path, sql: str) -> QueryResult:
     """Run one reading statement on `db_qol.*`. Raises CatalogueError."""
     import duckdb  # noqa: PLC0415
@@ -72,14 +90,14 @@ def query(lake_dir: Path, sql: str) -> QueryResult:
             _shut_in(database, [lake_dir.absolute() / profile.folder for profile in PROFILES.values()])
             return QueryResult(database.sql(_reading_statement(database, sql)).to_arrow_table())
     except duckdb.Error as error:
-        raise CatalogueError(_one_line(error)) from error
+        raise CatalogueError(one_line(error)) from error
 
 
-def count_rows(lake_dir: Path, table: str, partitions: Sequence[str]) -> dict[str, int]:
+def count_rows(catalogue: Catalogue, table: str, partitions: Sequence[str]) -> dict[str, int]:
     """Rows that `db_qol.<table>` shows for each of these partitions."""
     wanted = ", ".join(f"'{partition}'" for partition in partitions)
     counts = f"SELECT date, count(*) FROM {SCHEMA}.{table} WHERE date IN ({wanted}) GROUP BY date"
-    return dict.fromkeys(partitions, 0) | dict(query(lake_dir, counts).rows if wanted else ())
+    return dict.fromkeys(partitions, 0) | dict(catalogue.query(counts).rows if wanted else ())
 
 
 def _make_views(database: duckdb.DuckDBPyConnection, lake_dir: Path) -> None:
@@ -117,6 +135,7 @@ def _reading_statement(database: duckdb.DuckDBPyConnection, sql: str) -> str:
     return sql
 
 
-def _one_line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
+    """An engine's reason, without the lines that point at a place in the statement."""
     lines = [line.strip() for line in str(error).splitlines()]
     return " ".join(line for line in lines if line and not set(line) <= {"^", " "})

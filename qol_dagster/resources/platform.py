@@ -18,6 +18,7 @@ from qol_dagster.resources.notifier import LogNotifier, Notifier, SmtpNotifier
 from qol_dagster.resources.storage import Lake
 
 if TYPE_CHECKING:
+    from qol_dagster.resources.catalogue import Catalogue
     from qol_dagster.settings import Settings
 
 
@@ -45,8 +46,14 @@ class Platform:
         """Who is told of failures: the people of QOL_MAIL_TO, and the log in any case."""
         return SmtpNotifier(self.settings) if self.settings.smtp_host else LogNotifier()
 
+    def catalogue(self) -> Catalogue:
+        """The tables people query."""
+        from qol_dagster.resources.catalogue import LocalCatalogue  # noqa: PLC0415
+
+        return LocalCatalogue(self.settings.lake_dir)
+
     def count_rows(self, table: str, partitions: Sequence[str]) -> dict[str, int]:
         """Rows the catalogue shows for each of these partitions of `db_qol.<table>`."""
         from qol_dagster.resources.catalogue import count_rows  # noqa: PLC0415
 
-        return count_rows(self.settings.lake_dir, table, partitions)
+        return count_rows(self.catalogue(), table, partitions)

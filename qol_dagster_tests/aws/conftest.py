@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import secrets
 import signal
@@ -9,14 +11,19 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from qol_dagster.metrics.ddl import DATABASE, LAYOUTS, Column, ExternalTable, external_table
+from qol_dagster.profiles import PROFILES
+from qol_dagster.settings import Settings, load_settings
 from qol_ingest import aws
+from qol_ingest.queues import SqsQueue
 
 START_S = 60.0
 REGION = "ap-northeast-1"
@@ -46,6 +53,23 @@ class Cloud:
         found = aws.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
         return str(found["Attributes"]["QueueArn"])
 
+    def told_of(self, bucket: str, prefix: str, queue: str) -> None:
+        """Have a queue told of every new object of a bucket whose key begins so."""
+        rule = {"Key": {"FilterRules": [{"Name": "prefix", "Value": prefix}]}}
+        told = {"QueueArn": self.arn_of_queue(queue), "Events": ["s3:ObjectCreated:*"], "Filter": rule}
+        aws.client("s3").put_bucket_notification_configuration(
+            Bucket=bucket, NotificationConfiguration={"QueueConfigurations": [told]}
+        )
+
+    def waiting(self, queue: str, count: int) -> int:
+        """How many messages wait in a queue; looks until there are `count` or more, for a few seconds."""
+        until, name = time.monotonic() + 10, "ApproximateNumberOfMessages"
+        while True:
+            found = aws.client("sqs").get_queue_attributes(QueueUrl=queue, AttributeNames=[name])
+            if int(found["Attributes"][name]) >= count or time.monotonic() > until:
+                return int(found["Attributes"][name])
+            time.sleep(0.05)
+
     def table(self, *keys: str) -> str:
         """A new table with these keys, all of them text; without any, one like `user_id_map`."""
         keys = keys or ("garmin_user_id",)
@@ -59,6 +83,57 @@ class Cloud:
             BillingMode="PAY_PER_REQUEST",
         )
         return name
+
+    def topic(self) -> tuple[str, str]:
+        """A new topic's ARN, and the URL of a queue that gets what is told there."""
+        arn = str(aws.client("sns").create_topic(Name=f"alert-{secrets.token_hex(6)}")["TopicArn"])
+        inbox = self.queue()
+        aws.client("sns").subscribe(TopicArn=arn, Protocol="sqs", Endpoint=self.arn_of_queue(inbox))
+        return arn, inbox
+
+    def workgroup(self, bucket: str) -> str:
+        """A new workgroup, which puts its results into a bucket."""
+        name = f"qol-{secrets.token_hex(6)}"
+        results = {"ResultConfiguration": {"OutputLocation": f"s3://{bucket}/athena/"}}
+        aws.client("athena").create_work_group(Name=name, Configuration=results)
+        return name
+
+    def glue_job(self) -> str:
+        """A new Glue job, which has nothing to do."""
+        name = f"qol-weekly-etl-{secrets.token_hex(6)}"
+        command = {"Name": "glueetl", "ScriptLocation": "s3://nowhere/job.py"}
+        aws.client("glue").create_job(Name=name, Role="any", Command=command, GlueVersion="5.1")
+        return name
+
+    def tables(self, bucket: str) -> None:
+        """`db_qol` over a bucket, as the deployment makes it; it takes the place of what other tests made."""
+        glue = aws.client("glue")
+        with contextlib.suppress(glue.exceptions.EntityNotFoundException):
+            glue.delete_database(Name=DATABASE)
+        glue.create_database(DatabaseInput={"Name": DATABASE})
+        for profile in PROFILES.values():
+            for table in LAYOUTS:
+                made = external_table(table, f"s3://{bucket}", Settings().start_date, profile.suffix)
+                glue.create_table(DatabaseName=DATABASE, TableInput=_table_input(made))
+
+
+def _table_input(table: ExternalTable) -> dict[str, Any]:
+    def declared(columns: Iterable[Column]) -> list[dict[str, str]]:
+        return [{"Name": one.name, "Type": one.type, "Comment": one.comment} for one in columns]
+
+    return {
+        "Name": table.name,
+        "TableType": "EXTERNAL_TABLE",
+        "Parameters": dict(table.parameters),
+        "PartitionKeys": declared(table.partition_keys),
+        "StorageDescriptor": {
+            "Columns": declared(table.columns),
+            "Location": table.location,
+            "InputFormat": table.input_format,
+            "OutputFormat": table.output_format,
+            "SerdeInfo": {"SerializationLibrary": table.serde},
+        },
+    }
 
 
 @pytest.fixture(scope="session")
@@ -89,6 +164,46 @@ def cloud(_emulator: Cloud, monkeypatch: pytest.MonkeyPatch) -> Cloud:
     for name, value in {**CREDENTIALS, "AWS_ENDPOINT_URL": _emulator.url, "NO_PROXY": "127.0.0.1"}.items():
         monkeypatch.setenv(name, value)
     return _emulator
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """What a deployment consists of, and a queue that hears what its alert topic tells."""
+
+    settings: Settings
+    inbox: str
+
+    def told(self) -> list[tuple[str, str]]:
+        """Subjects and bodies of the alerts since the last time."""
+        return alerts_of(self.inbox)
+
+
+def alerts_of(inbox: str) -> list[tuple[str, str]]:
+    """Subjects and bodies of what a topic told a queue that subscribed to it."""
+    found = [json.loads(one.body) for one in SqsQueue(inbox).receive(wait_s=1)]
+    return [(one["Subject"], one["Message"]) for one in found]
+
+
+@pytest.fixture
+def deployed(cloud: Cloud, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Deployment:
+    """A deployment with everything the settings name; they stand in this process's environment too."""
+    bucket, queue = cloud.bucket(), cloud.queue()
+    cloud.told_of(bucket, "raw/daily/", queue)
+    cloud.tables(bucket)
+    topic, inbox = cloud.topic()
+    for name, value in {
+        "QOL_TARGET": "aws",
+        "QOL_HOME": str(tmp_path / "home"),
+        "QOL_BUCKET": bucket,
+        "QOL_ID_MAP_TABLE": cloud.table(),
+        "QOL_ENROLMENT_TABLE": cloud.table("kind", "name"),
+        "QOL_ARRIVALS_QUEUE_URL": queue,
+        "QOL_ALERT_TOPIC_ARN": topic,
+        "QOL_ATHENA_WORKGROUP": cloud.workgroup(bucket),
+        "QOL_GLUE_JOB": cloud.glue_job(),
+    }.items():
+        monkeypatch.setenv(name, value)
+    return Deployment(load_settings(), inbox)
 
 
 def _started(place: Path) -> tuple[subprocess.Popen[bytes], int]:

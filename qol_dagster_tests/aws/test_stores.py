@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from qol_dagster_tests.aws.conftest import Cloud
-from qol_ingest import aws
 from qol_ingest.queues import DirectoryQueue, SqsQueue, announced
 from qol_ingest.stores import DirectoryStore, NotifyingStore, S3Store, Store, StoreError
 
@@ -85,15 +84,7 @@ def test_locally_the_queue_hears_of_pings_and_lifecycle_events_also_of_one_told_
 @pytest.mark.aws
 def test_s3_s_own_notification_is_read_like_the_local_one(cloud: Cloud) -> None:
     bucket, queue = cloud.bucket(), SqsQueue(cloud.queue())
-    rules = [{"Name": "prefix", "Value": "raw/pings/"}]
-    told = {
-        "QueueArn": cloud.arn_of_queue(queue.url),
-        "Events": ["s3:ObjectCreated:*"],
-        "Filter": {"Key": {"FilterRules": rules}},
-    }
-    aws.client("s3").put_bucket_notification_configuration(
-        Bucket=bucket, NotificationConfiguration={"QueueConfigurations": [told]}
-    )
+    cloud.told_of(bucket, "raw/pings/", queue.url)
     store = S3Store(bucket)
     assert store.put_new("raw/daily/date=2026-11-16/a.jsonl", b"x")
     assert store.put_new(KEY, b"x")
