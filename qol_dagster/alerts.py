@@ -1,7 +1,7 @@
 """One failure, one mail: the failure hook of the assets and the run failure sensor behind it.
 
 Belongs here: what is said, and that it is said once. The hook knows the step; it misses crashes, timeouts and runs
-that never started, which the sensor sees. Whoever comes first claims the run with a marker file.
+that never started, which the sensor sees. Whoever comes first claims the run with a marker, which all hosts see.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -17,6 +16,7 @@ import dagster as dg
 from qol_dagster.resources.platform import Platform
 
 MAX_MESSAGE = 800
+_MARKER = "alerts/{}"
 
 
 @dataclass(frozen=True)
@@ -45,20 +45,21 @@ class Alert:
 
 def tell_once(platform: Platform, alert: Alert) -> bool:
     """Send the alert unless its run was told of already; gives whether this call sent it."""
-    marker = platform.settings.home / "alerts" / alert.run_id
-    try:
-        marker.parent.mkdir(parents=True, exist_ok=True)
-        marker.open("x").close()
-    except FileExistsError:
+    if not _claimed(platform, alert.run_id):
         return False
-    except OSError:
-        # A disk that is full must not silence the alert about it.
-        marker = Path("/dev/null")
     clean = scrubbed(alert.error, unspeakable(platform))
     sent = platform.notifier().send(alert.subject(), Alert(**{**alert.__dict__, "error": clean}).body())
-    if not sent and marker != Path("/dev/null"):
-        marker.unlink(missing_ok=True)
+    if not sent:
+        with contextlib.suppress(Exception):
+            platform.marker(_MARKER.format(alert.run_id)).remove()
     return sent
+
+
+def _claimed(platform: Platform, run_id: str) -> bool:
+    try:
+        return platform.marker(_MARKER.format(run_id)).claim()
+    except Exception:
+        return True  # a disk that is full, or a bucket out of reach, must not silence the alert about it
 
 
 def scrubbed(text: str, unspeakable: Iterable[str]) -> str:

@@ -22,7 +22,7 @@ from qol_dagster.profiles import PROFILES, ProfileName
 from qol_dagster.results import Format
 
 if TYPE_CHECKING:
-    from qol_dagster.resources.id_map import IdMap
+    from qol_dagster.resources.id_map import People
     from qol_dagster.settings import Settings
 
 OPTIONS: dict[str, Any] = {"add_completion": False, "rich_markup_mode": None}
@@ -65,7 +65,7 @@ def demo(
     """Everything once: a simulated Garmin cloud pushes over HTTP, the weekly job runs, the table is shown."""
     from qol_dagster.demo import run_demo
 
-    settings = _settings()
+    settings = _local_settings()
     with _progress() as progress:
         shown = run_demo(settings, number, weeks, note=_note, progress=progress, width=_width())
     typer.echo(shown, nl=False)
@@ -122,7 +122,7 @@ def simulate(
 
     if bool(to) == lake:
         raise AskedWronglyError("say where the data goes: --to URL or --lake")
-    settings = _settings()
+    settings = _local_settings() if lake else _settings()
     with _progress() as progress:
         try:
             sim = garmin_sim.Simulation(number, weeks, until, seed)
@@ -155,7 +155,7 @@ def serve(
 
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
     logging.getLogger("qol_ingest").setLevel(logging.INFO)
-    settings = _settings()
+    settings = _local_settings()
     cloud = Garmin(settings)
     server = local_webhook(settings, host, port)
     typer.echo(server.url)
@@ -196,10 +196,10 @@ def query(
     form: Annotated[Format, typer.Option("--format", help="How the rows are printed.")] = "table",
 ) -> None:
     """Ask the tables of `db_qol` a question in SQL."""
-    from qol_dagster.resources.catalogue import query as ask
+    from qol_dagster.resources.platform import Platform
     from qol_dagster.results import rendered
 
-    found = ask(_settings(existing=True).lake_dir, sql)
+    found = Platform(_settings(existing=True)).catalogue().query(sql)
     typer.echo(rendered(found.columns, found.rows, form, _width()), nl=False)
 
 
@@ -287,7 +287,7 @@ def pull() -> None:
     """Fetch what pings announced, and apply what Garmin told of its users; `qol webhook serve` does so all along."""
     from qol_dagster.garmin import Garmin
 
-    worked = Garmin(_settings(existing=True)).pull()
+    worked = Garmin(_local_settings(existing=True)).pull()
     counts = ", ".join(f"{number} {outcome}" for outcome, number in sorted(worked.outcomes.items()))
     typer.echo(f"{counts or 'nothing to do'}; {worked.waiting} wait" if worked.waiting else counts or "nothing to do")
 
@@ -322,11 +322,11 @@ def refile(
 ) -> None:
     """Move records that lie under another date than their own to where they belong."""
     from qol_dagster.refile import refile as move
-    from qol_dagster.resources.storage import Lake
+    from qol_dagster.resources.platform import Platform
 
-    settings = _settings(existing=True)
+    platform = Platform(_settings(existing=True))
     with _progress() as progress:
-        report = move(Lake.local(settings.lake_dir), dry_run=dry_run, on_progress=progress("looking"))
+        report = move(platform.lake(), dry_run=dry_run, on_progress=progress("looking"))
     typer.echo(f"{report.misfiled} of {report.lines} records {'lie under another date' if dry_run else 'moved'}")
 
 
@@ -369,20 +369,30 @@ def _note(message: str) -> None:
 
 
 def _settings(*, existing: bool = False) -> Settings:
-    """The settings. QOL_HOME is made when it is missing, for its owner alone: it holds health data."""
+    """The settings. QOL_HOME is made when it is missing, for its owner alone: locally it holds health data."""
     from qol_dagster.settings import load_settings
 
     settings = load_settings()
-    if existing and not settings.home.is_dir():
+    if existing and settings.target == "local" and not settings.home.is_dir():
         raise NotDoneError(f"there is no {settings.home}; set QOL_HOME, or begin with `qol demo`")
     settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
     return settings
 
 
-def _id_map(settings: Settings) -> IdMap:
-    from qol_dagster.resources.id_map import IdMap
+def _local_settings(*, existing: bool = False) -> Settings:
+    """The settings, for what is done on one machine only."""
+    settings = _settings(existing=existing)
+    if settings.target != "local":
+        raise AskedWronglyError(
+            "this works on one machine only; unset QOL_TARGET. On AWS the Lambdas take and fetch data"
+        )
+    return settings
 
-    return IdMap(settings.id_map_path)
+
+def _id_map(settings: Settings) -> People:
+    from qol_dagster.resources.platform import Platform
+
+    return Platform(settings).id_map()
 
 
 def _width() -> int:

@@ -22,9 +22,9 @@ from typing import Literal
 from urllib.parse import SplitResult, urlsplit
 
 from qol_dagster.metrics.fields import TEST_TYPE
-from qol_dagster.resources.id_map import IdMap
-from qol_dagster.resources.storage import Lake
-from qol_dagster.settings import Settings, SettingsError, load_settings
+from qol_dagster.resources.platform import Platform
+from qol_dagster.settings import Settings, SettingsError, Target, load_settings
+from qol_ingest import aws
 from qol_ingest.records import receipt_date
 
 State = Literal["ok", "note", "FAIL"]
@@ -55,8 +55,9 @@ def examine() -> list[Finding]:
                 "Correct these variables and look again",
             )
         ]
-    findings = [Finding("ok", "settings", f"QOL_HOME={settings.home}, engine {settings.engine}")]
-    for what, look in _LOOKS.items():
+    runs_on = f"engine {settings.engine}" if settings.target == "local" else f"bucket {settings.bucket}"
+    findings = [Finding("ok", "settings", f"QOL_HOME={settings.home}, {runs_on}")]
+    for what, look in _LOOKS[settings.target].items():
         try:
             findings += look(settings)
         except Exception as error:
@@ -96,7 +97,8 @@ def follow_push(settings: Settings, url: str, *, wait_s: float = 30.0) -> Iterat
     name = f"{hashlib.sha256(body).hexdigest()}.jsonl"
     while not (key := _key_of(settings, name)):
         if time.monotonic() > begun + wait_s:
-            advice = "Is this the QOL_HOME that the receiver writes to? If it spills, look at its store"
+            place = "QOL_HOME" if settings.target == "local" else "QOL_BUCKET"
+            advice = f"Is this the {place} that the receiver writes to? If it spills, look at its store"
             yield Finding("FAIL", "webhook", f"the test push is not in raw/ after {wait_s:.0f} s", advice)
             return
         time.sleep(0.2)
@@ -121,7 +123,7 @@ def _post(url: SplitResult, body: bytes, settings: Settings) -> int | str:
 
 def _key_of(settings: Settings, name: str) -> str | None:
     """Where the file of that name lies, under today's date or that of a clock that differs from ours."""
-    lake = Lake.local(settings.lake_dir)
+    lake = Platform(settings).lake()
     for day in (receipt_date(datetime.now(UTC)) + timedelta(days=number) for number in (0, -1, 1)):
         for item in lake.raw_objects(day):
             if item.key.endswith(f"/{name}"):
@@ -148,7 +150,7 @@ def _home(settings: Settings) -> Iterator[Finding]:
 
 
 def _people(settings: Settings) -> Iterator[Finding]:
-    everyone = IdMap(settings.id_map_path).list()
+    everyone = Platform(settings).id_map().list()
     active = len({one.participant_id for one in everyone if one.status == "active"})
     if active:
         yield Finding("ok", "enrolments", f"participants: {active}")
@@ -158,12 +160,12 @@ def _people(settings: Settings) -> Iterator[Finding]:
 
 
 def _lake(settings: Settings) -> Iterator[Finding]:
-    if not settings.lake_dir.exists():
+    if settings.target == "local" and not settings.lake_dir.exists():
         yield Finding(
             "note", "raw files", "none yet", "`qol demo` shows the whole way, `qol webhook serve` takes pushes"
         )
         return
-    lake = Lake.local(settings.lake_dir)
+    lake = Platform(settings).lake()
     days, weeks = lake.raw_days(), lake.table_dates("weekly")
     if days:
         yield Finding("ok", "raw files", f"days: {len(days)}, {days[0]} to {days[-1]}")
@@ -202,12 +204,58 @@ def _dagster(settings: Settings) -> Iterator[Finding]:
     )
 
 
-_LOOKS: dict[str, Callable[[Settings], Iterator[Finding]]] = {
-    "python": _python,
-    "disk": _home,
-    "enrolments": _people,
-    "lake": _lake,
-    "spark": _spark,
-    "alert mail": _mail,
-    "dagster home": _dagster,
+def _account(_settings: Settings) -> Iterator[Finding]:
+    session = aws.session()
+    account = aws.client("sts").get_caller_identity()["Account"]
+    yield Finding("ok", "aws", f"account {account}, region {session.region_name}")
+
+
+def _queue(settings: Settings) -> Iterator[Finding]:
+    waiting = "ApproximateNumberOfMessages"
+    asked = {"QueueUrl": settings.arrivals_queue_url, "AttributeNames": [waiting]}
+    found = aws.client("sqs").get_queue_attributes(**asked)["Attributes"]
+    yield Finding("ok", "arrivals", f"messages waiting: {found[waiting]}")
+
+
+def _topic(settings: Settings) -> Iterator[Finding]:
+    found = aws.client("sns").get_topic_attributes(TopicArn=settings.alert_topic_arn)["Attributes"]
+    if int(found.get("SubscriptionsConfirmed", 0)):
+        yield Finding("ok", "alerts", f"subscribers: {found['SubscriptionsConfirmed']}")
+    else:
+        advice = "Subscribe a mail address to it, and confirm the mail that AWS sends there"
+        yield Finding("note", "alerts", f"nobody has subscribed to {settings.alert_topic_arn}", advice)
+
+
+def _athena(settings: Settings) -> Iterator[Finding]:
+    Platform(settings).catalogue().query("SELECT participant_id FROM db_qol.weekly_metrics LIMIT 1")
+    yield Finding("ok", "athena", f"db_qol.weekly_metrics answers in the workgroup {settings.athena_workgroup}")
+
+
+def _glue(settings: Settings) -> Iterator[Finding]:
+    found = aws.client("glue").get_job(JobName=settings.glue_job)["Job"]
+    yield Finding("ok", "glue job", f"{found['Name']}, Glue {found.get('GlueVersion', 'of an unknown version')}")
+
+
+_LOOKS: dict[Target, dict[str, Callable[[Settings], Iterator[Finding]]]] = {
+    "local": {
+        "python": _python,
+        "disk": _home,
+        "enrolments": _people,
+        "lake": _lake,
+        "spark": _spark,
+        "alert mail": _mail,
+        "dagster home": _dagster,
+    },
+    "aws": {
+        "python": _python,
+        "disk": _home,
+        "aws": _account,
+        "enrolments": _people,
+        "lake": _lake,
+        "arrivals": _queue,
+        "alerts": _topic,
+        "athena": _athena,
+        "glue job": _glue,
+        "dagster home": _dagster,
+    },
 }

@@ -1,6 +1,7 @@
-"""The project's side of Garmin's cloud on one machine: consent, downloads and backfill over this QOL_HOME.
+"""The project's side of Garmin's cloud: consent and backfill over a deployment, and downloads over this QOL_HOME.
 
-Belongs here: which stores and queues the parts of `qol_ingest` are given. On AWS the Lambdas set themselves up.
+Belongs here: which stores and queues the parts of `qol_ingest` are given. On AWS the Lambdas set themselves up; what
+staff ask for goes to the same places.
 """
 
 from __future__ import annotations
@@ -11,19 +12,27 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
+from qol_dagster.resources.platform import Platform
 from qol_ingest import backfill
-from qol_ingest.enrolment import Invitations, SqliteState
+from qol_ingest.enrolment import DynamoState, Invitations, SqliteState
 from qol_ingest.garmin_api import Endpoints, GarminApi, GarminApiError
-from qol_ingest.id_map import Enrolment, SqliteIdMap
-from qol_ingest.oauth import Enrolments
+from qol_ingest.id_map import Enrolment, IdMap
+from qol_ingest.oauth import Enrolments, start_url
 from qol_ingest.pages import Language, Programme
 from qol_ingest.puller import CLAIM_S, Puller, Worked, participant_names, work_off
 from qol_ingest.queues import DirectoryQueue
 from qol_ingest.records import receipt_date
-from qol_ingest.stores import DirectoryStore
-from qol_ingest.tokens import ConsentNeededError, FileTokenStore, TokenStoreError
+from qol_ingest.stores import DirectoryStore, S3Store
+from qol_ingest.tokens import (
+    ConsentNeededError,
+    FileTokenStore,
+    SecretsManagerTokenStore,
+    TokenStore,
+    TokenStoreError,
+)
 
 if TYPE_CHECKING:
     from qol_dagster.settings import Settings
@@ -43,29 +52,37 @@ class InviteError(ValueError):
 
 @dataclass(frozen=True)
 class Garmin:
-    """Everything that asks Garmin or answers a participant, over one QOL_HOME."""
+    """Everything that asks Garmin or answers a participant, over one deployment."""
 
     settings: Settings
 
     @property
-    def id_map(self) -> SqliteIdMap:
+    def id_map(self) -> IdMap:
         """Who is enrolled."""
-        return SqliteIdMap(self.settings.id_map_path)
+        return Platform(self.settings).id_map()
 
     @property
     def invitations(self) -> Invitations:
         """The entry codes."""
+        if self._is_aws:
+            return Invitations(DynamoState(self.settings.enrolment_table))
         return Invitations(SqliteState(self.settings.home / "enrolment.sqlite"))
 
     @property
-    def tokens(self) -> FileTokenStore:
-        """The participants' tokens; a backup must not hold the two files together."""
+    def tokens(self) -> TokenStore:
+        """The participants' tokens; a backup must not hold the two local files together."""
+        if self._is_aws:
+            return SecretsManagerTokenStore()
         return FileTokenStore(self.settings.home / "tokens.sqlite", self.settings.home / "tokens.key")
 
     @property
     def arrivals(self) -> DirectoryQueue:
         """Pings and lifecycle events that wait to be worked off."""
         return DirectoryQueue(self.settings.arrivals_dir, visibility_s=CLAIM_S, max_receives=RECEIVES)
+
+    @property
+    def _is_aws(self) -> bool:
+        return self.settings.target == "aws"
 
     @property
     def is_set_up(self) -> bool:
@@ -104,12 +121,20 @@ class Garmin:
         P0001 and the like are given to whoever is enrolled without an id: such an id may be invited only when it is
         somebody's already, or two people could end up under it.
         """
-        enrolments = self.enrolments()
+        link = self._invitation_link()
         known = any(one.participant_id == participant_id for one in self.id_map.list())
         if re.fullmatch("P[0-9]+", participant_id) and not known:
             raise InviteError(f"{participant_id} may be given to somebody else meanwhile; choose an id like QOL-001")
         code = self.invitations.invite(participant_id)
-        return code, enrolments.start_url(code)
+        return code, link(code)
+
+    def _invitation_link(self) -> Callable[[str], str]:
+        """The link of an entry code. On AWS the pages are a Lambda's, which alone knows Garmin's client secret."""
+        if not self._is_aws:
+            return self.enrolments().start_url
+        if not self.settings.public_url:
+            raise GarminSetupError("set QOL_PUBLIC_URL to the address under which participants reach the deployment")
+        return partial(start_url, self.settings.public_url)
 
     def puller(self) -> Puller:
         """What works off the arrivals. Raises GarminSetupError."""
@@ -148,7 +173,7 @@ class Garmin:
         """Ask for old data of a participant; it comes by the webhook. Raises BackfillError, GarminSetupError."""
         pieces = backfill.plan(types, since, until, receipt_date(datetime.now(UTC)))
         people = backfill.accounts(self.id_map, participant)
-        store = DirectoryStore(self.settings.lake_dir)
+        store = S3Store(self.settings.bucket) if self._is_aws else DirectoryStore(self.settings.lake_dir)
         return backfill.run(self.api(), store, people, pieces, on_progress=on_progress)
 
     def connection(self, account: Enrolment) -> str:

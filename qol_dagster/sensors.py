@@ -14,7 +14,7 @@ from typing import Any
 
 import dagster as dg
 
-from qol_dagster.etl import days_of, looked_at, monday_of, mondays, raw_fingerprint, stale_weeks
+from qol_dagster.etl import days_of, looked_at, monday_of, mondays, stale_weeks
 from qol_dagster.partitions import is_closed, today
 from qol_dagster.resources.platform import Platform
 
@@ -37,7 +37,7 @@ def decide(
     on: date,
     stale: Callable[[Sequence[date]], Sequence[date]],
 ) -> Arrivals:
-    """What a tick does. `listing` has the fingerprint of each raw day, `seen` those of the ticks before.
+    """What a tick does. `listing` has the fingerprint of each raw day looked at, `seen` those of the ticks before.
 
     A day is reported when it is over. A week that is over is asked for when a day that has a part in it changed and
     `stale` finds it computed from other files; the running week's turn comes with the schedule.
@@ -61,10 +61,11 @@ def arrivals_sensor(platform: Platform, job: Any, start: date) -> dg.SensorDefin
         "weeks whose raw files changed.",
     )
     def raw_arrivals_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
-        lake = platform.lake()
-        listing = {day: raw_fingerprint(lake.raw_objects(day)) for day in lake.raw_days() if day >= start}
+        lake, on = platform.lake(), today()
         seen = json.loads(context.cursor) if context.cursor else {}
-        found = decide(listing, seen, today(), lambda days: stale_weeks(lake, days, start))
+        # The cursor is kept after this returned: what it holds now is all that is sure to have been dealt with.
+        listing = platform.arrivals().look(start, on, {date.fromisoformat(day): mark for day, mark in seen.items()})
+        found = decide(listing, seen, on, lambda days: stale_weeks(lake, days, start))
         if not found.days:
             return dg.SkipReason("no raw file came or changed")
         return dg.SensorResult(

@@ -7,6 +7,7 @@ library only.
 from __future__ import annotations
 
 import difflib
+import importlib.util
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -15,7 +16,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
-Target = Literal["local"]
+Target = Literal["local", "aws"]
 EngineName = Literal["duckdb", "spark"]
 
 
@@ -25,7 +26,10 @@ class SettingsError(ValueError):
 
 @dataclass(frozen=True)
 class Settings:
-    """Where everything lies and how it runs. The variable of a field is `QOL_` + its name in capitals."""
+    """Where everything lies and how it runs. The variable of a field is `QOL_` + its name in capitals.
+
+    Those from `bucket` on are for the target `aws`; there, `home` holds this machine's working files only.
+    """
 
     target: Target = "local"
     home: Path = Path(".qol")
@@ -48,6 +52,13 @@ class Settings:
     smtp_starttls: bool = True
     mail_from: str = ""
     mail_to: tuple[str, ...] = ()
+    bucket: str = ""
+    id_map_table: str = "user_id_map"
+    enrolment_table: str = "qol_enrolment"
+    arrivals_queue_url: str = ""
+    alert_topic_arn: str = ""
+    athena_workgroup: str = ""
+    glue_job: str = "qol-weekly-etl"
 
     @property
     def lake_dir(self) -> Path:
@@ -96,6 +107,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         except ValueError as error:
             problems.append(f"{name} {error}")
     problems += _mail_problems(values)
+    problems += _target_problems(values, given, environ)
     if problems:
         raise SettingsError("settings are wrong: " + "; ".join(problems))
     return Settings(**values)
@@ -107,6 +119,27 @@ def _mail_problems(values: Mapping[str, Any]) -> list[str]:
     return [
         f"QOL_{name.upper()} is needed with QOL_SMTP_HOST" for name in ("mail_from", "mail_to") if name not in values
     ]
+
+
+def _target_problems(values: Mapping[str, Any], given: Mapping[str, str], environ: Mapping[str, str]) -> list[str]:
+    """What the target lacks, and what is the other one's. A value that is the default anyway disturbs nobody."""
+    if "target" not in values and "QOL_TARGET" in given:
+        return []  # misspelled: nobody can tell which was meant
+    usual = Settings()
+    target: Target = values.get("target", usual.target)
+    other: Target = "local" if target == "aws" else "aws"
+    problems = [
+        f"QOL_{name.upper()} is for QOL_TARGET={other} only"
+        for name in _ONLY_FOR[other]
+        if values.get(name, getattr(usual, name)) != getattr(usual, name)
+    ]
+    if target == "aws":
+        missing = [name for name in _NEEDED_ON_AWS if name not in given]
+        missing += [] if any(environ.get(name) for name in ("AWS_REGION", "AWS_DEFAULT_REGION")) else ["AWS_REGION"]
+        problems += [f"{name} is needed with QOL_TARGET=aws" for name in missing]
+        if not all(importlib.util.find_spec(package) for package in ("boto3", "pyathena")):
+            problems.append("QOL_TARGET=aws needs more packages: pip install 'qol-dagster[aws]'")
+    return problems
 
 
 def _unknown(name: str) -> str:
@@ -123,10 +156,13 @@ def _choice(*allowed: str) -> Callable[[str], str]:
     return read
 
 
-def _target(text: str) -> str:
-    if text == "aws":
-        raise ValueError("aws is not part of this release; leave it out or set it to local")
-    return _choice("local")(text)
+def _like(pattern: str, what: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(f"must be {what}, not {text!r}")
+        return text
+
+    return read
 
 
 def _monday(text: str) -> date:
@@ -188,8 +224,10 @@ def _url(text: str) -> str:
     return text.rstrip("/")
 
 
+_TABLE = _like(r"[\w.-]{3,255}", "the name of a DynamoDB table")
+
 _READERS: dict[str, Callable[[str], Any]] = {
-    "QOL_TARGET": _target,
+    "QOL_TARGET": _choice("local", "aws"),
     "QOL_HOME": lambda text: Path(text).expanduser(),
     "QOL_ENGINE": _choice("duckdb", "spark"),
     "QOL_START_DATE": _monday,
@@ -210,7 +248,26 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "QOL_SMTP_STARTTLS": _switch,
     "QOL_MAIL_FROM": _address,
     "QOL_MAIL_TO": _addresses,
+    "QOL_BUCKET": _like(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "the name of a bucket, such as qol-data"),
+    "QOL_ID_MAP_TABLE": _TABLE,
+    "QOL_ENROLMENT_TABLE": _TABLE,
+    "QOL_ARRIVALS_QUEUE_URL": _like(r"https?://[^\s?#@]+", "the URL of an SQS queue"),
+    "QOL_ALERT_TOPIC_ARN": _like(r"arn:aws[a-z-]*:sns:[^\s:]+:\d{12}:[\w-]+", "the ARN of an SNS topic"),
+    "QOL_ATHENA_WORKGROUP": _like(r"[\w.-]{1,128}", "the name of an Athena workgroup"),
+    "QOL_GLUE_JOB": _like(r"[\w.-]{1,255}", "the name of a Glue job"),
 }
+
+_ONLY_FOR: dict[Target, tuple[str, ...]] = {
+    "local": (
+        *("engine", "memory_mb", "webhook_secret", "programme_ja", "programme_en", "contact"),
+        *("smtp_host", "smtp_port", "smtp_user", "smtp_password", "smtp_starttls", "mail_from", "mail_to"),
+    ),
+    "aws": (
+        *("bucket", "id_map_table", "enrolment_table", "arrivals_queue_url"),
+        *("alert_topic_arn", "athena_workgroup", "glue_job"),
+    ),
+}
+_NEEDED_ON_AWS = ("QOL_BUCKET", "QOL_ARRIVALS_QUEUE_URL", "QOL_ALERT_TOPIC_ARN", "QOL_ATHENA_WORKGROUP")
 
 VARIABLES: tuple[str, ...] = tuple(_READERS)
 """Every variable there is."""

@@ -119,7 +119,7 @@ class Enrolments:
 
     def start_url(self, code: str = "") -> str:
         """The link of an invitation."""
-        return f"{self.public_url}{START}" + (f"?{urlencode({'entry': code})}" if code else "")
+        return start_url(self.public_url, code)
 
     def handle(self, event: Event) -> Answer:
         """Answer one request (API Gateway HTTP API, payload 2.0)."""
@@ -307,6 +307,11 @@ def _preferred(accept_language: str) -> Language:
         if language in LANGUAGES and liked > best[0]:
             best = liked, cast("Language", language)
     return best[1]
+
+
+def start_url(public_url: str, code: str = "") -> str:
+    """The link of an invitation to what answers at `public_url`."""
+    return f"{public_url}{START}" + (f"?{urlencode({'entry': code})}" if code else "")
 
 
 def _redirect(url: str) -> Answer:

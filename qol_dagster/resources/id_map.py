@@ -9,17 +9,20 @@ import csv
 from collections.abc import Iterable
 from datetime import date, datetime
 from pathlib import Path
+from typing import Protocol
 from zoneinfo import ZoneInfo
 
 from qol_dagster.etl import Identities
+from qol_ingest import id_map as port
 from qol_ingest.id_map import CHANCE_LENGTH, Enrolment, IdMapError, SqliteIdMap, tells_user
+from qol_ingest.id_map_dynamo import DynamoIdMap
 from qol_ingest.lifecycle import apply, events
 
-__all__ = ["CHANCE_LENGTH", "Enrolment", "IdMap", "IdMapError", "read_csv", "tells_user"]
+__all__ = ["CHANCE_LENGTH", "AwsIdMap", "Enrolment", "IdMap", "IdMapError", "People", "read_csv", "tells_user"]
 
 
-class IdMap(SqliteIdMap):
-    """The local map."""
+class People(port.IdMap, Protocol):
+    """The map in whatever form, with what the weekly job asks of it besides."""
 
     def identities(self) -> Identities:
         """The map as the weekly job needs it. Who was never enrolled is nobody: such records count as unmapped."""
@@ -34,6 +37,14 @@ class IdMap(SqliteIdMap):
     def replay(self, lines: Iterable[str]) -> int:
         """Apply raw lifecycle lines that were not applied on arrival; gives how many changed something."""
         return sum(apply(self, event) == "applied" for event in events(lines))
+
+
+class IdMap(SqliteIdMap, People):
+    """The local map."""
+
+
+class AwsIdMap(DynamoIdMap, People):
+    """The map on AWS."""
 
 
 def _date_in_japan(moment: str) -> date:

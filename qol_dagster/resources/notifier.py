@@ -1,4 +1,4 @@
-"""How people are told of a failure: by mail, and in the log.
+"""How people are told of a failure: by mail, by SNS, and in the log.
 
 Belongs here: the port and its forms. What a message says is `alerts.py`'s. A notifier that is broken says so in the
 log and never raises.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import smtplib
+from collections.abc import Callable
 from dataclasses import dataclass
 from email.message import EmailMessage
 from typing import TYPE_CHECKING, Protocol
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("qol_dagster.alerts")
 
 SMTP_TIMEOUT_S = 20
+LONGEST_SUBJECT = 100
+"""What SNS takes, of ASCII characters."""
 
 
 class Notifier(Protocol):
@@ -46,18 +49,11 @@ class SmtpNotifier:
     def send(self, subject: str, body: str) -> bool:
         """Send the mail. When that fails, the log has the message and the reason."""
         message = EmailMessage()
-        message["Subject"] = " ".join(subject.split())
+        message["Subject"] = _one_line(subject)
         message["From"] = self.settings.mail_from
         message["To"] = ", ".join(self.settings.mail_to)
         message.set_content(body)
-        try:
-            self._deliver(message)
-        except Exception as error:
-            # The error may quote the server, never the message; the password is not in it.
-            logger.error("the alert mail could not be sent (%s)", type(error).__name__)  # noqa: TRY400
-            LogNotifier().send(subject, body)
-            return False
-        return True
+        return _sent_or_logged(lambda: self._deliver(message), subject, body)
 
     def _deliver(self, message: EmailMessage) -> None:
         to = self.settings
@@ -67,3 +63,35 @@ class SmtpNotifier:
             if to.smtp_user:
                 server.login(to.smtp_user, to.smtp_password)
             server.send_message(message)
+
+
+@dataclass(frozen=True)
+class SnsNotifier:
+    """One message to a topic, which AWS mails to everybody who subscribed to it."""
+
+    topic_arn: str
+
+    def send(self, subject: str, body: str) -> bool:
+        """Publish the message. When that fails, the log has the message and the reason."""
+        return _sent_or_logged(lambda: self._publish(subject, body), subject, body)
+
+    def _publish(self, subject: str, body: str) -> None:
+        from qol_ingest import aws  # noqa: PLC0415
+
+        plain = _one_line(subject).encode("ascii", "replace").decode()[:LONGEST_SUBJECT]
+        aws.client("sns").publish(TopicArn=self.topic_arn, Subject=plain, Message=body)
+
+
+def _sent_or_logged(send: Callable[[], object], subject: str, body: str) -> bool:
+    try:
+        send()
+    except Exception as error:
+        # The error may quote the server, never the message; a password is not in it.
+        logger.error("the alert could not be sent (%s)", type(error).__name__)  # noqa: TRY400
+        LogNotifier().send(subject, body)
+        return False
+    return True
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -71,8 +71,8 @@ def test_only_the_spark_engine_imports_pyspark_and_only_the_aws_forms_import_bot
     assert users["boto3"] == {f"qol_ingest/{name}.py" for name in ("aws", "enrolment", "id_map_dynamo", "tokens")}
 
 
-SHARED = {f"qol_ingest.{name}" for name in ("aws", "id_map", "lifecycle")}
-"""What the receiver's rooms and the job's have in common: the id map and the way to AWS."""
+SHARED = {f"qol_ingest.{name}" for name in ("aws", "id_map", "id_map_dynamo", "lifecycle", "queues")}
+"""What the receiver's rooms and the job's have in common: the id map, the queues and the way to AWS."""
 
 
 def test_of_the_receiver_s_rooms_the_job_sees_what_they_share_and_only_its_resources_do() -> None:

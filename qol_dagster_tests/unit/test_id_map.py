@@ -1,4 +1,4 @@
-"""The id map as one SQLite file, and as the weekly job sees it. What every form of it does is told in `aws/`."""
+"""The id map as one SQLite file, and as the weekly job sees it. What every form of it does is told in `aws/`, too."""
 
 from __future__ import annotations
 
@@ -68,7 +68,8 @@ def test_strangers_who_push_change_permissions_and_leave_make_no_day_computed_ag
 
 
 def at(monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
-    monkeypatch.setattr("qol_ingest.id_map._now", lambda: f"{moment}.000+00:00")
+    for form in ("id_map", "id_map_dynamo"):
+        monkeypatch.setattr(f"qol_ingest.{form}._now", lambda: f"{moment}.000+00:00")
 
 
 def test_a_participant_is_enrolled_from_the_first_account_s_date_in_japan_on(

@@ -15,32 +15,45 @@ def test_without_variables_everything_has_its_default() -> None:
     assert load_settings({"QOL_HOME": "", "QOL_ENGINE": "  ", "PATH": "/bin"}) == Settings()
 
 
+LOCAL = {
+    "QOL_TARGET": "local",
+    "QOL_HOME": "/data/qol",
+    "QOL_ENGINE": "spark",
+    "QOL_START_DATE": "2025-04-07",
+    "QOL_MEMORY_MB": "4096",
+    "QOL_OWNERS": "team:data, ops@example.org",
+    "QOL_WEBHOOK_SECRET": "0123456789abcdef",
+    "QOL_GARMIN_CLIENT_ID": "client",
+    "QOL_GARMIN_CLIENT_SECRET": "client-secret",
+    "QOL_GARMIN_URL": "http://127.0.0.1:8322/",
+    "QOL_PUBLIC_URL": "https://qol.example.org/hook",
+    "QOL_PROGRAMME_JA": "健康プログラム",
+    "QOL_PROGRAMME_EN": "Health programme",
+    "QOL_CONTACT": "qol@example.org",
+    "QOL_SMTP_HOST": "mail.example.org",
+    "QOL_SMTP_PORT": "2525",
+    "QOL_SMTP_USER": "me",
+    "QOL_SMTP_PASSWORD": "pass",
+    "QOL_SMTP_STARTTLS": "no",
+    "QOL_MAIL_FROM": "qol@example.org",
+    "QOL_MAIL_TO": "a@example.org,b@example.org",
+}
+AWS = {
+    "QOL_TARGET": "aws",
+    "QOL_BUCKET": "qol-data",
+    "QOL_ID_MAP_TABLE": "people",
+    "QOL_ENROLMENT_TABLE": "enrolment",
+    "QOL_ARRIVALS_QUEUE_URL": "https://sqs.ap-northeast-1.amazonaws.com/123456789012/arrivals",
+    "QOL_ALERT_TOPIC_ARN": "arn:aws:sns:ap-northeast-1:123456789012:job_failure_alert",
+    "QOL_ATHENA_WORKGROUP": "qol",
+    "QOL_GLUE_JOB": "weekly",
+}
+REGION = {"AWS_REGION": "ap-northeast-1"}
+
+
 def test_every_variable_is_read() -> None:
-    given = {
-        "QOL_TARGET": "local",
-        "QOL_HOME": "/data/qol",
-        "QOL_ENGINE": "spark",
-        "QOL_START_DATE": "2025-04-07",
-        "QOL_MEMORY_MB": "4096",
-        "QOL_OWNERS": "team:data, ops@example.org",
-        "QOL_WEBHOOK_SECRET": "0123456789abcdef",
-        "QOL_GARMIN_CLIENT_ID": "client",
-        "QOL_GARMIN_CLIENT_SECRET": "client-secret",
-        "QOL_GARMIN_URL": "http://127.0.0.1:8322/",
-        "QOL_PUBLIC_URL": "https://qol.example.org/hook",
-        "QOL_PROGRAMME_JA": "健康プログラム",
-        "QOL_PROGRAMME_EN": "Health programme",
-        "QOL_CONTACT": "qol@example.org",
-        "QOL_SMTP_HOST": "mail.example.org",
-        "QOL_SMTP_PORT": "2525",
-        "QOL_SMTP_USER": "me",
-        "QOL_SMTP_PASSWORD": "pass",
-        "QOL_SMTP_STARTTLS": "no",
-        "QOL_MAIL_FROM": "qol@example.org",
-        "QOL_MAIL_TO": "a@example.org,b@example.org",
-    }
-    assert set(given) == set(VARIABLES)
-    assert load_settings(given) == Settings(
+    assert {*LOCAL, *AWS} == set(VARIABLES)
+    assert load_settings(LOCAL) == Settings(
         home=Path("/data/qol"),
         engine="spark",
         start_date=date(2025, 4, 7),
@@ -64,9 +77,63 @@ def test_every_variable_is_read() -> None:
     )
 
 
+def test_every_variable_of_aws_is_read() -> None:
+    assert load_settings(AWS | REGION) == Settings(
+        target="aws",
+        bucket="qol-data",
+        id_map_table="people",
+        enrolment_table="enrolment",
+        arrivals_queue_url=AWS["QOL_ARRIVALS_QUEUE_URL"],
+        alert_topic_arn=AWS["QOL_ALERT_TOPIC_ARN"],
+        athena_workgroup="qol",
+        glue_job="weekly",
+    )
+
+
+def test_on_aws_what_is_missing_is_named_and_what_belongs_to_one_machine_too() -> None:
+    with pytest.raises(SettingsError) as error:
+        load_settings(
+            {"QOL_TARGET": "aws", "QOL_SMTP_HOST": "mail", "QOL_ENGINE": "spark", "QOL_WEBHOOK_SECRET": "x" * 16}
+        )
+    text = str(error.value)
+    for name in ("QOL_BUCKET", "QOL_ARRIVALS_QUEUE_URL", "QOL_ALERT_TOPIC_ARN", "QOL_ATHENA_WORKGROUP", "AWS_REGION"):
+        assert f"{name} is needed with QOL_TARGET=aws" in text
+    for name in ("QOL_SMTP_HOST", "QOL_ENGINE", "QOL_WEBHOOK_SECRET"):
+        assert f"{name} is for QOL_TARGET=local only" in text
+    assert "QOL_ID_MAP_TABLE" not in text
+
+
+def test_packages_that_are_missing_for_aws_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "pyathena" else name)
+    with pytest.raises(SettingsError, match=r"^settings are wrong: QOL_TARGET=aws needs .*qol-dagster\[aws\]'$"):
+        load_settings(AWS | REGION)
+    assert load_settings({}) == Settings()
+
+
+def test_on_one_machine_what_belongs_to_aws_is_named() -> None:
+    with pytest.raises(SettingsError) as error:
+        load_settings({name: value for name, value in AWS.items() if name != "QOL_TARGET"})
+    for name in AWS.keys() - {"QOL_TARGET"}:
+        assert f"{name} is for QOL_TARGET=aws only" in str(error.value)
+
+
+def test_a_setting_of_the_other_target_that_is_the_default_anyway_disturbs_nobody() -> None:
+    assert load_settings({"QOL_ID_MAP_TABLE": "user_id_map", "QOL_GLUE_JOB": "qol-weekly-etl"}) == Settings()
+    assert load_settings(AWS | REGION | {"QOL_ENGINE": "duckdb", "QOL_SMTP_PORT": "587"}).target == "aws"
+
+
+@pytest.mark.parametrize("name", sorted(AWS.keys() - {"QOL_TARGET"}))
+@pytest.mark.parametrize("wrong", ["a b", "arn:aws:sns:x", "/x"])
+def test_a_name_that_aws_would_not_take_is_refused_and_not_called_missing(name: str, wrong: str) -> None:
+    with pytest.raises(SettingsError, match=f"{name} must be the (name|URL|ARN) of a") as error:
+        load_settings(AWS | REGION | {name: wrong})
+    assert "is needed" not in str(error.value)
+
+
 def test_all_problems_are_named_in_one_error() -> None:
     wrong = {
-        "QOL_TARGET": "aws",
+        "QOL_TARGET": "mars",
+        "QOL_BUCKET": "QOL",
         "QOL_ENGINE": "flink",
         "QOL_START_DATE": "last year",
         "QOL_MEMORY_MB": "12",

@@ -1,0 +1,153 @@
+"""Which raw days may have changed since they were last looked at.
+
+Belongs here: the port and its forms: all of them are listed, or those that S3 told a queue of. What follows from it is
+decided in `sensors.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from typing import TYPE_CHECKING, Protocol
+
+from qol_dagster.etl import raw_fingerprint
+from qol_dagster.resources.shared import SharedObject, Version
+from qol_dagster.resources.storage import RAW, Lake
+from qol_ingest.queues import announced
+
+if TYPE_CHECKING:
+    from qol_ingest.queues import Message, Queue
+
+NOTEBOOK = "arrivals/days"
+"""Where it stands which days are to be looked at."""
+MESSAGES_A_TICK, RECEIVE_S = 1000, 10.0
+"""As much is taken from the queue at a time, and for so long."""
+DAYS_A_TICK = 28
+"""A day may have tens of thousands of files, and S3 lists them by the thousand."""
+_KEY = re.compile(rf"{RAW}/date=(\d{{4}}-\d\d-\d\d)/[^/]+")
+
+
+class ArrivalsError(RuntimeError):
+    """Two look for arrivals at once; the message says so."""
+
+
+class Arrivals(Protocol):
+    """Where it is heard of new raw files."""
+
+    def look(self, since: date, on: date, seen: Mapping[date, str]) -> Mapping[date, str]:
+        """Fingerprints of the raw days from `since` on, as far as they may differ from those `seen`, and more.
+
+        `seen` is what earlier calls gave and what is sure to be remembered. A day is left out if it is as it was seen,
+        or if its turn comes with a later call on this or another date; `on` is today's. Raises LakeError and others:
+        then nothing is lost, and the next call makes up for it.
+        """
+
+
+@dataclass(frozen=True)
+class ListedArrivals:
+    """For a folder, where listing everything is quick."""
+
+    lake: Lake
+
+    def look(self, since: date, on: date, seen: Mapping[date, str]) -> Mapping[date, str]:  # noqa: ARG002
+        """All days. See `Arrivals`."""
+        return {day: raw_fingerprint(self.lake.raw_objects(day)) for day in self.lake.raw_days() if day >= since}
+
+
+@dataclass(frozen=True)
+class Notebook:
+    """The days that are to be looked at, and the date on which all there are were last put among them.
+
+    Beside each day stands the fingerprint it had when it was last looked at, or nothing.
+    """
+
+    days: Mapping[date, str] = field(default_factory=dict)
+    listed: date = date.min
+
+    @property
+    def content(self) -> bytes:
+        """As JSON."""
+        days = {str(day): mark for day, mark in sorted(self.days.items())}
+        return json.dumps({"days": days, "listed": str(self.listed)}).encode()
+
+    @classmethod
+    def of(cls, content: bytes) -> Notebook:
+        """A notebook that was written; a new one if there is none, or one that nobody can read."""
+        try:
+            found = json.loads(content)
+            days = {date.fromisoformat(day): str(mark) for day, mark in found["days"].items()}
+            return cls(days, date.fromisoformat(found["listed"]))
+        except (ValueError, TypeError, KeyError, AttributeError):
+            return cls()
+
+
+@dataclass(frozen=True)
+class QueuedArrivals:
+    """For a bucket whose notifications go to a queue.
+
+    A message says that a day has to be looked at. It is taken off once that stands in the notebook, and a day is struck
+    off there once what was found is remembered. So whoever is killed at any moment leaves the day in one of the two.
+    Once a day, and when nothing is remembered, all days are put into the notebook, whatever the queue says: a message
+    that was lost costs a day.
+    """
+
+    lake: Lake
+    queue: Queue
+    days_a_tick: int = DAYS_A_TICK
+    wait_s: float = 1
+
+    @property
+    def place(self) -> SharedObject:
+        """Where the notebook lies: in the lake's own bucket."""
+        return SharedObject(self.lake.store, NOTEBOOK)
+
+    def look(self, since: date, on: date, seen: Mapping[date, str]) -> Mapping[date, str]:
+        """The days that are over and have to be looked at, the latest first. See `Arrivals`."""
+        was = self.place.read()
+        book, messages = Notebook.of(was.content), list(self._received())
+        told = {day for message in messages for day in days_told(message.body)}
+        everything = () if book.listed == on and seen else self.lake.raw_days()
+        days = _open(book.days, seen) | dict.fromkeys((*told, *everything), "")
+        days = {day: mark for day, mark in days.items() if day >= since}
+        turn = sorted((day for day in days if day < on), reverse=True)[: self.days_a_tick]
+        now = {day: raw_fingerprint(self.lake.raw_objects(day)) for day in turn}
+        self._note(Notebook(_open(days | now, seen), on), was)
+        for message in messages:
+            self.queue.done(message)
+        return {**seen, **now}
+
+    def _received(self) -> Iterator[Message]:
+        count, until = 0, time.monotonic() + RECEIVE_S
+        while (
+            count < MESSAGES_A_TICK and time.monotonic() < until and (found := self.queue.receive(wait_s=self.wait_s))
+        ):
+            yield from found
+            count += len(found)
+
+    def _note(self, book: Notebook, was: Version) -> None:
+        if book != Notebook.of(was.content) and self.place.write(book.content, was) is None:
+            raise ArrivalsError(
+                "the notebook of arrivals was changed by another sensor meanwhile; the next tick goes on"
+            )
+
+
+def days_told(body: str) -> Collection[date]:
+    """The raw days that a notification of S3 tells of. Of others, and of S3's test message, it is none."""
+    found = (_KEY.fullmatch(key) for key in announced(body))
+    return {day for one in found if one and (day := _date(one[1]))}
+
+
+def _open(days: Mapping[date, str], seen: Mapping[date, str]) -> dict[date, str]:
+    """The days without a fingerprint, or with one that is not remembered."""
+    return {day: mark for day, mark in days.items() if not mark or seen.get(day) != mark}
+
+
+def _date(text: str) -> date | None:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        return None

@@ -1,0 +1,69 @@
+"""The job's own parts on AWS: what they write and read through the platform, and what is told of a failure."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from qol_dagster.definitions import build_defs
+from qol_dagster.profiles import PROFILES
+from qol_dagster.resources.id_map import AwsIdMap
+from qol_dagster.resources.platform import Platform
+from qol_dagster.runs import materialize_weeks
+from qol_dagster_tests.aws.conftest import Deployment
+from qol_dagster_tests.aws.test_catalogue import rows
+from qol_dagster_tests.lakes import MONDAY, record
+
+pytestmark = pytest.mark.aws
+
+USER = "a1b2c3d4e5f60718293a4b5c6d7e8f90"
+
+
+def verify(deployed: Deployment, suffix: str = "") -> Any:
+    """Materialise the asset that holds the catalogue to what was written."""
+    job = build_defs(deployed.settings).resolve_job_def(f"weekly_metrics{suffix}_job")
+    with dg.DagsterInstance.ephemeral() as instance:
+        return job.execute_in_process(
+            partition_key=MONDAY.isoformat(),
+            asset_selection=[dg.AssetKey(f"weekly_metrics{suffix}_table")],
+            instance=instance,
+            raise_on_error=False,
+        )
+
+
+@pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
+def test_the_table_asset_sees_through_athena_what_was_written_to_the_bucket(deployed: Deployment, profile: Any) -> None:
+    lake = Platform(deployed.settings).lake(profile)
+    lake.write_table("weekly", MONDAY, rows("weekly", {"participant_id": "P1"}, {"participant_id": "P2"}), {})
+    done = verify(deployed, profile.suffix)
+    assert done.success
+    (made,) = done.asset_materializations_for_node(f"weekly_metrics{profile.suffix}_table")
+    assert made.metadata["dagster/partition_row_count"].value == 2
+    assert made.metadata["dagster/uri"].value == f"s3://{deployed.settings.bucket}/processed{profile.suffix}/weekly"
+
+
+def test_a_table_that_shows_other_rows_than_were_written_fails_and_is_told_of_once(deployed: Deployment) -> None:
+    lake = Platform(deployed.settings).lake()
+    key = lake.write_table("weekly", MONDAY, rows("weekly", {"participant_id": "P1"}), {})
+    # Athena reads whatever lies there; the job counts Parquet files only.
+    lake.store.put(key.removesuffix(".parquet"), bytes(lake.store.get(key).bytes()))
+    assert not verify(deployed).success
+    ((subject, body),) = deployed.told()
+    assert subject == "[qol] weekly_metrics_job failed for 2026-11-16"
+    assert "shows 2 rows for 2026-11-16, but 1 were written to s3://" in body
+
+
+def test_an_engine_in_this_process_is_no_way_to_compute_a_week_on_aws(deployed: Deployment) -> None:
+    platform = Platform(deployed.settings)
+    AwsIdMap(deployed.settings.id_map_table).add(USER)
+    platform.lake().write_raw(MONDAY, "a", json.dumps(record("dailies", USER, MONDAY)).encode())
+    done = materialize_weeks(deployed.settings, [MONDAY])
+    assert not done.success
+    assert "on AWS the Glue job computes weeks" in done.message
+    ((_, body),) = deployed.told()
+    assert "on AWS the Glue job computes weeks" in body
+    with platform.lake().lock():
+        pass
