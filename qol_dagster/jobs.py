@@ -11,8 +11,6 @@ import dagster as dg
 from qol_dagster.profiles import DEFAULT, Profile
 from qol_dagster.resources.platform import Platform
 
-MAX_RUNTIME_S = 3600
-
 
 def weekly_job(profile: Profile = DEFAULT) -> Any:
     """The job, in the process of its run: its steps share one lake and wait for each other anyway."""
@@ -24,8 +22,8 @@ def weekly_job(profile: Profile = DEFAULT) -> Any:
         selection=dg.AssetSelection.assets(daily, weekly, f"{weekly}_table", status),
         description=f"Raw lines -> daily and weekly metrics, db_qol.{weekly} and db_qol.{status}. {profile.why}",
         executor_def=dg.in_process_executor,
+        # How long a run may take is said by each deployment's dagster.yaml, which a tag would overrule.
         run_tags={
-            "dagster/max_runtime": str(MAX_RUNTIME_S),
             # The assets retry themselves; only a run that was lost is started again.
             "dagster/max_retries": "1",
             "dagster/retry_on_asset_or_op_failure": "false",

@@ -13,6 +13,8 @@ from dagster_aws.s3 import S3ComputeLogManager
 from dagster_postgres import DagsterPostgresStorage
 
 from infra.hosting import DAEMON, WEB
+from qol_dagster.jobs import weekly_job
+from qol_dagster.profiles import PROFILES
 from qol_dagster_tests.infra.templates import Resource, System
 
 ROOT = Path(__file__).parents[2]
@@ -69,10 +71,20 @@ def test_what_steps_print_goes_to_the_lake_s_folder_for_it(config: dict[str, Any
     )
 
 
-def test_a_run_is_over_before_people_are_told_at_noon_that_its_week_is_not_there(config: dict[str, Any]) -> None:
+def test_a_run_is_over_before_people_are_told_at_noon_that_its_week_is_not_there(
+    config: dict[str, Any], system: System
+) -> None:
     from_five_past_nine_to_noon_s = 10_500
-    two_attempts_s = 2 * 3600
+    (glue,) = system.all("AWS::Glue::Job")
+    two_attempts_s = 2 * glue["Timeout"] * 60
+    assert two_attempts_s == 2 * 3600
     assert two_attempts_s < config["run_monitoring"]["max_runtime_seconds"] < from_five_past_nine_to_noon_s
+
+
+def test_no_job_has_a_tag_that_overrules_how_long_a_run_may_take() -> None:
+    tags = {name for profile in PROFILES.values() for name in weekly_job(profile).run_tags}
+    assert "dagster/max_retries" in tags
+    assert not [name for name in tags if name.startswith("dagster/max_runtime")]
 
 
 def test_web_server_and_daemon_run_the_image_of_the_settings_and_differ_in_their_command(system: System) -> None:
