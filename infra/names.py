@@ -51,6 +51,8 @@ PROCESSED = tuple(f"{profile.folder}/" for profile in PROFILES.values())
 """The tables of each profile."""
 QUERY_RESULTS, PIPES = "athena/", "pipes/"
 """Both are gone after a few days."""
+WORK = "tmp/"
+"""What the machines of the weekly job hand to each other; gone with the run, and after a day at the latest."""
 COMPUTE_LOGS = "dagster/"
 """What the steps of runs print."""
 LEASE, NOTEBOOK, TOLD = "locks/", "arrivals/", "alerts/"

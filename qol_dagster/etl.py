@@ -124,6 +124,30 @@ class EtlReport:
     weekly: tuple[WeekReport, ...]
     status: tuple[WeekReport, ...]
 
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {
+            "days": [vars(one) | {"date": str(one.date), "counts": dict(one.counts)} for one in self.daily.days],
+            "seconds": dict(self.daily.seconds),
+            **{
+                table: [vars(one) | {"week": str(one.week), "seconds": dict(one.seconds)} for one in weeks]
+                for table, weeks in (("weekly", self.weekly), ("status", self.status))
+            },
+        }
+
+    @classmethod
+    def of(cls, told: Mapping[str, Any]) -> EtlReport:
+        """The report that `as_dict` gave. Raises ValueError for anything else."""
+        try:
+            days = tuple(DayReport(**one | {"date": date.fromisoformat(one["date"])}) for one in told["days"])
+            weekly, status = (
+                tuple(WeekReport(**one | {"week": date.fromisoformat(one["week"])}) for one in told[table])
+                for table in ("weekly", "status")
+            )
+            return cls(DailyReport(days, told["seconds"]), weekly, status)
+        except (KeyError, TypeError) as error:
+            raise ValueError("that is no report of a weekly run") from error
+
 
 def run_etl(
     engine: Engine,
@@ -134,9 +158,10 @@ def run_etl(
     since: date = date.min,
     thresholds: Thresholds = DEFAULT_THRESHOLDS,
     force: bool = False,
+    log: Callable[[str], object] = lambda _message: None,
 ) -> EtlReport:
     """Bring the daily, weekly and status partitions of these weeks (any date names its week) up to date."""
-    daily = materialize_daily(engine, lake, weeks, identities, since=since, thresholds=thresholds, force=force)
+    daily = materialize_daily(engine, lake, weeks, identities, since=since, thresholds=thresholds, force=force, log=log)
     now = datetime.now(UTC)
     weekly = materialize_weekly(engine, lake, weeks, computed_at=now, thresholds=thresholds)
     status = materialize_status(engine, lake, weeks, identities, computed_at=now, thresholds=thresholds)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,7 +16,6 @@ from qol_dagster.profiles import Profile
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from qol_dagster.engines import Engine
     from qol_dagster.metrics.dictionary import Metric
     from qol_dagster.resources.storage import Lake, TableName
 
@@ -32,15 +31,15 @@ class EtlConfig(dg.Config):
 
 @dataclass(frozen=True)
 class Computation:
-    """What a run computes with. `people` is everybody in the id map, `garmin_ids` what may be in no row."""
+    """What a run computes with. `garmin_ids` is what may be in no row, `made_by` what is told of who computed."""
 
     context: dg.AssetExecutionContext
-    engine: Engine
     lake: Lake
     weeks: list[date]
     profile: Profile
     identities: Identities
     garmin_ids: list[str]
+    made_by: Mapping[str, Any] = field(default_factory=dict)
 
     def tell_of_weeks(self, asset: str, metadata: Mapping[date, Mapping[str, Any]]) -> None:
         """Metadata of single weeks of an asset."""
@@ -50,7 +49,7 @@ class Computation:
     def made_with(self) -> dict[str, Any]:
         """What made the rows."""
         return {
-            "engine": self.engine.name,
+            **self.made_by,
             "metrics_version": METRICS_VERSION,
             "thresholds": self.profile.thresholds.as_dict(),
         }

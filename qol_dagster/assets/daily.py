@@ -8,7 +8,7 @@ import dagster as dg
 
 from qol_dagster.assets.common import Computation, preview, rows_of, seconds
 from qol_dagster.checks import check_rows
-from qol_dagster.etl import DailyReport, DayReport, days_of, materialize_daily
+from qol_dagster.etl import DailyReport, DayReport, days_of
 from qol_dagster.lineage import table_metadata
 from qol_dagster.metrics.dictionary import DAILY
 from qol_dagster.profiles import Profile
@@ -31,19 +31,9 @@ def daily_spec(profile: Profile) -> dg.AssetSpec:
     )
 
 
-def daily_result(run: Computation, *, since: date, force: bool) -> dg.MaterializeResult:
-    """Compute the days of the run's weeks, and say what became of their lines."""
+def daily_result(run: Computation, report: DailyReport) -> dg.MaterializeResult:
+    """What is told of the days of the run's weeks, and of what became of their lines."""
     name, profile, lake = f"daily_metrics{run.profile.suffix}", run.profile, run.lake
-    report = materialize_daily(
-        run.engine,
-        lake,
-        run.weeks,
-        run.identities,
-        since=since,
-        thresholds=profile.thresholds,
-        force=force,
-        log=run.context.log.info,
-    )
     rows = rows_of(lake, "daily", [day for week in run.weeks for day in days_of(week)], DAILY)
     run.tell_of_weeks(name, {week: _week_metadata(report, week) for week in run.weeks})
     return dg.MaterializeResult(

@@ -1,13 +1,13 @@
 """`participant_status`: a row for everyone enrolled and each week, also when nothing came."""
 
 from collections import Counter
-from datetime import UTC, datetime
+from collections.abc import Sequence
 
 import dagster as dg
 
 from qol_dagster.assets.common import Computation, preview, rows_of, seconds, week_metadata
 from qol_dagster.checks import check_rows
-from qol_dagster.etl import materialize_status
+from qol_dagster.etl import WeekReport
 from qol_dagster.lineage import table_metadata
 from qol_dagster.metrics.dictionary import STATUS
 from qol_dagster.profiles import Profile
@@ -27,13 +27,10 @@ def status_spec(profile: Profile) -> dg.AssetSpec:
     )
 
 
-def status_result(run: Computation) -> dg.MaterializeResult:
-    """Compute the status of everybody enrolled, and count the states of the last week."""
+def status_result(run: Computation, reports: Sequence[WeekReport]) -> dg.MaterializeResult:
+    """What is told of everybody enrolled, with the states of the last week counted."""
     daily, name = f"daily_metrics{run.profile.suffix}", f"participant_status{run.profile.suffix}"
     profile, lake = run.profile, run.lake
-    reports = materialize_status(
-        run.engine, lake, run.weeks, run.identities, computed_at=datetime.now(UTC), thresholds=profile.thresholds
-    )
     run.tell_of_weeks(name, {one.week: week_metadata(one) for one in reports})
     rows = rows_of(lake, "status", run.weeks, STATUS)
     last = rows_of(lake, "status", run.weeks[-1:], STATUS)

@@ -1,6 +1,7 @@
 """`weekly_metrics`: daily rows -> one row per participant and week; `weekly_metrics_table`: the same, queryable."""
 
-from datetime import UTC, date, datetime
+from collections.abc import Sequence
+from datetime import date
 from typing import Any
 
 import dagster as dg
@@ -8,7 +9,7 @@ import dagster as dg
 from qol_dagster.alerts import tell_of_failed_step
 from qol_dagster.assets.common import Computation, preview, rows_of, seconds, week_metadata, weeks_of
 from qol_dagster.checks import check_rows
-from qol_dagster.etl import days_of, materialize_weekly
+from qol_dagster.etl import WeekReport, days_of
 from qol_dagster.lineage import table_metadata
 from qol_dagster.metrics.dictionary import WEEKLY
 from qol_dagster.profiles import Profile
@@ -38,13 +39,10 @@ def weekly_spec(profile: Profile) -> dg.AssetSpec:
     )
 
 
-def weekly_result(run: Computation) -> dg.MaterializeResult:
-    """Compute the run's weeks from the daily rows."""
+def weekly_result(run: Computation, reports: Sequence[WeekReport]) -> dg.MaterializeResult:
+    """What is told of the run's weeks."""
     daily, name = f"daily_metrics{run.profile.suffix}", f"weekly_metrics{run.profile.suffix}"
     profile, lake = run.profile, run.lake
-    reports = materialize_weekly(
-        run.engine, lake, run.weeks, computed_at=datetime.now(UTC), thresholds=profile.thresholds
-    )
     run.tell_of_weeks(name, {one.week: week_metadata(one) for one in reports})
     rows = rows_of(lake, "weekly", run.weeks, WEEKLY)
     return dg.MaterializeResult(

@@ -71,13 +71,16 @@ def work_folder(temp_dir: Path, name: EngineName) -> Iterator[Path]:
 
 
 @contextmanager
-def open_engine(name: EngineName, *, memory_mb: int, temp_dir: Path) -> Iterator[Engine]:
-    """Start an engine, and stop it at the end. `memory_mb` bounds it; what does not fit goes to `temp_dir`."""
+def open_engine(name: EngineName, *, memory_mb: int, temp_dir: Path, shared: str = "") -> Iterator[Engine]:
+    """Start an engine, and stop it at the end. `memory_mb` bounds it; what does not fit goes to `temp_dir`.
+
+    With `shared`, a URI that all machines of a cluster see, Spark is the cluster's own and keeps its tables below it.
+    """
     with work_folder(temp_dir, name) as work:
         if name == "spark":
             from qol_dagster.engines.spark import spark_engine  # noqa: PLC0415
 
-            with spark_engine(memory_mb=memory_mb, work=work) as engine:
+            with spark_engine(memory_mb=memory_mb, work=work, shared=shared) as engine:
                 yield engine
         else:
             from qol_dagster.engines.duckdb import duckdb_engine  # noqa: PLC0415

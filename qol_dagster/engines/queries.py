@@ -30,7 +30,13 @@ WEEKLY_STAGES = ("rhythm_sums", "rhythm")
 
 
 def queries(dialect: Dialect, thresholds: Thresholds, folder: Path) -> Mapping[str, str]:
-    """The SQL of all stages and of the rows that are made from them; kept as a file in `folder`."""
+    """The SQL of all stages and of the rows that are made from them; kept as a file in `folder`.
+
+    Code that was packed with its SQL (`packed`) uses that, and needs no Ibis.
+    """
+    with_code = resources.files("qol_dagster.engines").joinpath(packed_name(dialect, thresholds))
+    if with_code.is_file():
+        return dict(json.loads(with_code.read_text()))
     file = folder / f"sql-{dialect}-{_short(repr(thresholds))}-{_code_digest()}.json"
     try:
         found = json.loads(file.read_text())
@@ -42,6 +48,16 @@ def queries(dialect: Dialect, thresholds: Thresholds, folder: Path) -> Mapping[s
     with contextlib.suppress(OSError):  # a full disk costs time, and nothing else
         _keep(file, json.dumps(made))
     return made
+
+
+def packed_name(dialect: Dialect, thresholds: Thresholds) -> str:
+    """What the file beside this one is called that has the SQL where Ibis is not to be had."""
+    return f"sql-{dialect}-{_short(repr(thresholds))}.json"
+
+
+def packed(dialect: Dialect, thresholds: Thresholds) -> str:
+    """What that file holds. It is to be made together with the copy of the code that it lies in."""
+    return json.dumps(_made(dialect, thresholds))
 
 
 def _made(dialect: Dialect, thresholds: Thresholds) -> dict[str, str]:

@@ -5,6 +5,7 @@ Belongs here: how Spark reads each kind of field, in Spark SQL without a Python 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
@@ -48,27 +49,61 @@ NOT_IN_NUMBERS = "dDfFxX"
 """Java alone takes 70d, 70f and 0x1p3 for numbers."""
 
 
+SEMANTICS = {
+    "spark.sql.session.timeZone": "UTC",
+    # Garmin has fields that differ in case only.
+    "spark.sql.caseSensitive": "true",
+    # Or `date` becomes a DateType.
+    "spark.sql.sources.partitionColumnTypeInference.enabled": "false",
+    "spark.sql.sources.partitionOverwriteMode": "dynamic",
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MILLIS",
+    "spark.sql.ansi.enabled": "false",
+}
+"""What the metrics' SQL and the reading of lines rely on, wherever Spark runs."""
+
+
 @contextmanager
-def spark_engine(*, memory_mb: int, work: Path) -> Iterator[SparkEngine]:
-    """A local Spark with all cores, stopped at the end; its tables lie in the folder `work`."""
-    session = _session(memory_mb, work)
+def spark_engine(*, memory_mb: int, work: Path, shared: str = "") -> Iterator[SparkEngine]:
+    """A local Spark with all cores, stopped at the end; its tables lie in the folder `work`.
+
+    With `shared`, the Spark of the cluster that `spark-submit` started this program on, with its tables in a folder of
+    their own below that URI, which is removed at the end; `work` is then the driver's own.
+    """
+    session = _session(SEMANTICS if shared else {**SEMANTICS, **_of_this_machine(memory_mb, work)}, is_local=not shared)
+    if shared:
+        session.sparkContext.setLogLevel("ERROR")  # as log4j2.properties says it here
+    engine = SparkEngine(session, work, f"{shared.rstrip('/')}/{work.name}" if shared else "")
     try:
-        yield SparkEngine(session, work)
+        yield engine
     finally:
+        engine.tidy_up()
         session.stop()
 
 
-def _session(memory_mb: int, work: Path) -> Any:
+def _session(options: Mapping[str, str], *, is_local: bool) -> Any:
     try:
         from pyspark.sql import SparkSession  # noqa: PLC0415
     except ImportError as error:
         raise EngineError(
             "the Spark engine is not installed: pip install 'qol-dagster[spark]' brings it, with its Java"
         ) from error
-    _point_to_java()
-    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    builder = SparkSession.builder.appName("qol-weekly-etl")
+    if is_local:
+        _point_to_java()
+        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+        builder = builder.master("local[*]")
+    for name, value in options.items():
+        builder = builder.config(name, value)
+    try:
+        return builder.getOrCreate()
+    except Exception as error:
+        raise EngineError(f"Spark could not start its Java: {type(error).__name__}. See `qol doctor`.") from error
+
+
+def _of_this_machine(memory_mb: int, work: Path) -> dict[str, str]:
+    """Of a Spark that has this machine to itself. A cluster knows better."""
     log_config = resources.files("qol_dagster.engines").joinpath("log4j2.properties")
-    options = {
+    return {
         "spark.driver.memory": f"{memory_mb}m",
         "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={log_config} -Djava.io.tmpdir={work.parent} "
         "-XX:+UseParallelGC",
@@ -80,22 +115,7 @@ def _session(memory_mb: int, work: Path) -> Any:
         "spark.local.dir": str(work.parent),
         "spark.sql.warehouse.dir": str(work / "warehouse"),
         "spark.sql.shuffle.partitions": str(2 * (os.cpu_count() or 1)),
-        "spark.sql.session.timeZone": "UTC",
-        # Garmin has fields that differ in case only.
-        "spark.sql.caseSensitive": "true",
-        # Or `date` becomes a DateType.
-        "spark.sql.sources.partitionColumnTypeInference.enabled": "false",
-        "spark.sql.sources.partitionOverwriteMode": "dynamic",
-        "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MILLIS",
-        "spark.sql.ansi.enabled": "false",
     }
-    builder = SparkSession.builder.master("local[*]").appName("qol-weekly-etl")
-    for name, value in options.items():
-        builder = builder.config(name, value)
-    try:
-        return builder.getOrCreate()
-    except Exception as error:
-        raise EngineError(f"Spark could not start its Java: {type(error).__name__}. See `qol doctor`.") from error
 
 
 def _point_to_java() -> None:
@@ -111,10 +131,11 @@ def _point_to_java() -> None:
 
 @dataclass
 class SparkEngine:
-    """Spark behind the `Engine` port."""
+    """Spark behind the `Engine` port. `work` is the driver's; `shared`, if there is one, is seen by all machines."""
 
     session: Any
     work: Path
+    shared: str = ""
     name: EngineName = "spark"
     _written: int = 0
 
@@ -124,9 +145,9 @@ class SparkEngine:
 
     def load_records(self, lake: Lake, days: Mapping[date, Sequence[RawObject]]) -> None:
         """Register `records`: all lines of these days' files, typed, each line parsed once and kept."""
-        folders = [lake.local_path(f"raw/daily/date={day.isoformat()}") for day, found in days.items() if found]
+        folders = [lake.uri(f"raw/daily/date={day.isoformat()}") for day, found in days.items() if found]
         lines = (
-            self.session.read.option("basePath", lake.local_path("raw/daily"))
+            self.session.read.option("basePath", lake.uri("raw/daily"))
             .option("pathGlobFilter", "*.jsonl")
             .option("lineSep", "\n")
             .text([_glob_escaped(folder) for folder in folders])
@@ -136,31 +157,58 @@ class SparkEngine:
 
     def load_table(self, name: str, rows: pa.Table) -> None:
         """Register `rows` under `name`."""
-        path = self._path(name)
-        pq.write_table(rows, path)
-        self.session.read.parquet(str(path)).createOrReplaceTempView(name)
+        file = self._next(name)
+        pq.write_table(rows, self.work / file)
+        if self.shared:
+            self._copy(f"file://{self.work / file}", self._seen_by_all(file))
+        self.session.read.parquet(self._seen_by_all(file)).createOrReplaceTempView(name)
 
     def run(self, sql: str, *, in_order: bool = False) -> pa.Table:  # noqa: ARG002  # see the port
         """Rows of a query over the registered tables, by way of Parquet: no row passes through Python."""
-        files = sorted(str(file) for file in self._kept("result", sql).glob("part-*.parquet"))
+        folder = self._kept("result", sql)
+        if self.shared:
+            self._copy(self._seen_by_all(folder), f"file://{self.work / folder}")
+        files = sorted(str(file) for file in (self.work / folder).glob("part-*.parquet"))
         return ds.dataset(files, format="parquet").to_table()
 
     def keep(self, name: str, sql: str, *, in_order: bool = False) -> None:  # noqa: ARG002  # see the port
         """Work a query out once and register its rows under `name`."""
         # By way of Parquet: a table that Spark caches brings its whole plan into the plan of whatever reads it.
-        self.session.read.parquet(str(self._kept(name, sql))).createOrReplaceTempView(name)
+        self.session.read.parquet(self._seen_by_all(self._kept(name, sql))).createOrReplaceTempView(name)
 
-    def _kept(self, name: str, sql: str) -> Path:
-        path = self._path(name)
+    def tidy_up(self) -> None:
+        """Remove what all machines see, as far as that can be done; what is left there expires."""
+        if self.shared:
+            with contextlib.suppress(Exception):
+                system, path, _ = self._opened(self.shared)
+                system.delete(path, True)
+
+    def _kept(self, name: str, sql: str) -> str:
+        folder = self._next(name)
         try:
-            self.session.sql(sql).write.parquet(str(path))
+            self.session.sql(sql).write.parquet(self._seen_by_all(folder))
         except Exception as error:
             raise EngineError(f"Spark stopped: {_first_line(error)}") from error
-        return path
+        return folder
 
-    def _path(self, name: str) -> Path:
+    def _next(self, name: str) -> str:
         self._written += 1
-        return self.work / f"{self._written:04d}-{name}.parquet"
+        return f"{self._written:04d}-{name}.parquet"
+
+    def _seen_by_all(self, name: str) -> str:
+        return f"{self.shared or self.work}/{name}"
+
+    def _copy(self, source: str, target: str) -> None:
+        """Between the driver's disk and what all machines see, with the client that Spark itself has for it."""
+        (from_system, from_path, settings), (to_system, to_path, _) = self._opened(source), self._opened(target)
+        copy = self.session._jvm.org.apache.hadoop.fs.FileUtil.copy
+        copy(from_system, from_path, to_system, to_path, False, settings)
+
+    def _opened(self, uri: str) -> tuple[Any, Any, Any]:
+        """Hadoop's file system and path of a URI, and its settings."""
+        settings = self.session._jsc.hadoopConfiguration()
+        path = self.session._jvm.org.apache.hadoop.fs.Path(uri)
+        return path.getFileSystem(settings), path, settings
 
 
 def _first_line(error: Exception) -> str:

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 from qol_dagster.engines import Engine, EngineName, open_engine
 from qol_dagster.profiles import DEFAULT, Profile
 from qol_dagster.resources.arrivals import Arrivals, ListedArrivals, QueuedArrivals
+from qol_dagster.resources.glue import GlueJob
 from qol_dagster.resources.id_map import AwsIdMap, IdMap, People
 from qol_dagster.resources.notifier import LogNotifier, Notifier, SmtpNotifier, SnsNotifier
 from qol_dagster.resources.shared import SharedObject
-from qol_dagster.resources.storage import Lake
+from qol_dagster.resources.storage import WORK, Lake
 from qol_ingest.queues import SqsQueue
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ class Platform:
     """
 
     settings: Settings
+    tables_key: str = ""
+    """The key of KMS under which tables are written; of those who write tables on AWS."""
 
     def lake(self, profile: Profile = DEFAULT) -> Lake:
         """The lake under QOL_HOME or in QOL_BUCKET, with the tables of a profile."""
@@ -51,10 +54,17 @@ class Platform:
         return AwsIdMap(self.settings.id_map_table) if self._is_aws else IdMap(self.settings.id_map_path)
 
     def engine(self, name: EngineName | None = None) -> AbstractContextManager[Engine]:
-        """An engine in this process, by default the one of the settings. It reads a local lake only."""
+        """An engine in this process, by default the one of the settings; on AWS, the Spark of the Glue job."""
         return open_engine(
-            name or self.settings.engine, memory_mb=self.settings.memory_mb, temp_dir=self.settings.temp_dir
+            name or ("spark" if self._is_aws else self.settings.engine),
+            memory_mb=self.settings.memory_mb,
+            temp_dir=self.settings.temp_dir,
+            shared=f"{self._lake.root}/{WORK}" if self._is_aws else "",
         )
+
+    def glue_job(self) -> GlueJob | None:
+        """The job that computes weeks on AWS; None where an engine in this process does."""
+        return GlueJob(self.settings.glue_job) if self._is_aws else None
 
     def catalogue(self) -> Catalogue:
         """The tables people query."""
@@ -90,4 +100,4 @@ class Platform:
 
     @cached_property
     def _lake(self) -> Lake:
-        return Lake.s3(self.settings.bucket) if self._is_aws else Lake.local(self.settings.lake_dir)
+        return Lake.s3(self.settings.bucket, self.tables_key) if self._is_aws else Lake.local(self.settings.lake_dir)

@@ -30,6 +30,8 @@ METADATA_KEY = b"qol"
 """Key of our JSON in a Parquet file's metadata."""
 FOOTER_BYTES = 64 * 1024
 """What is read of a Parquet file to know its metadata; a longer footer takes another look."""
+WORK = "tmp"
+"""Where the machines of a cluster keep what they are working on; each run has a folder, and takes it away again."""
 WRITER = "locks/writer"
 """The lease of who writes to a lake on S3."""
 WRITES = 3
@@ -59,6 +61,8 @@ class Lake:
     root: str
     store: Any
     processed: str = "processed"
+    table_store: Any = None
+    """Puts tables under a key of their own; without it, `store` puts them as everything else."""
 
     @classmethod
     def local(cls, root: Path, processed: str = "processed") -> Lake:
@@ -71,11 +75,11 @@ class Lake:
             raise LakeError(f"the lake folder {root} cannot be opened: {reason(error)}. Check QOL_HOME.") from error
 
     @classmethod
-    def s3(cls, bucket: str) -> Lake:
-        """The lake in a bucket. Nothing is asked of S3 yet."""
+    def s3(cls, bucket: str, tables_key: str = "") -> Lake:
+        """The lake in a bucket. Nothing is asked of S3 yet. `tables_key`: of KMS, for what is below `processed`."""
         root = f"s3://{bucket}"
         try:
-            return cls(root, _s3_store(bucket))
+            return cls(root, _s3_store(bucket), table_store=_s3_store(bucket, tables_key) if tables_key else None)
         except Exception as error:
             raise LakeError(f"{root} cannot be opened: {reason(error)}. Check AWS_REGION and credentials.") from error
 
@@ -155,6 +159,10 @@ class Lake:
             )
         return str(self.folder.absolute() / key)
 
+    def uri(self, key: str) -> str:
+        """Where a key lies, for an engine that opens both a folder and a bucket."""
+        return self.local_path(key) if self.folder else f"{self.root}/{key}"
+
     def partition_metadata(self, table: TableName, day: date) -> dict[str, Any] | None:
         """What the writer noted about a partition, or None when it is missing, unreadable or not ours."""
         import pyarrow as pa  # noqa: PLC0415
@@ -205,7 +213,7 @@ class Lake:
         rows = rows.drop_columns(["date"]) if "date" in rows.column_names else rows
         pq.write_table(rows.replace_schema_metadata(metadata), buffer, compression="zstd")
         try:
-            self._put(key, buffer.getvalue())
+            self._put(key, buffer.getvalue(), store=self.table_store)
         except Exception as error:
             raise LakeError(
                 f"{self.partition_uri(table, day)} could not be written ({reason(error)}); the old partition is "
@@ -246,7 +254,9 @@ class Lake:
         length = int.from_bytes(end[-8:-4], "little") + 8
         return b"PAR1" + (end if length <= len(end) else self._get(key))[-length:]
 
-    def _put(self, key: str, content: bytes, mode: Literal["create", "overwrite"] = "overwrite") -> None:
+    def _put(
+        self, key: str, content: bytes, mode: Literal["create", "overwrite"] = "overwrite", store: Any = None
+    ) -> None:
         """One request, so that the object is there whole or not at all. Raises what obstore raises."""
         if self.folder:
             self.store.put(key, content, mode=mode)
@@ -261,7 +271,7 @@ class Lake:
             wait=tenacity.wait_random_exponential(max=5),
             reraise=True,
         )
-        again(self.store.put, key, content, mode=mode, use_multipart=False)
+        again((store or self.store).put, key, content, mode=mode, use_multipart=False)
 
     def _list(self, prefix: str) -> Any:
         try:
@@ -277,8 +287,11 @@ def _locked(file: Path) -> Iterator[None]:
         yield
 
 
-def _s3_store(bucket: str) -> Any:
-    """A store with the credentials and the region that boto3 finds, at AWS_ENDPOINT_URL if that is set."""
+def _s3_store(bucket: str, kms_key: str = "") -> Any:
+    """A store with the credentials and the region that boto3 finds, at AWS_ENDPOINT_URL if that is set.
+
+    With `kms_key`, what it puts lies under that key, and otherwise under the bucket's own.
+    """
     from obstore.auth.boto3 import Boto3CredentialProvider  # noqa: PLC0415
     from obstore.store import S3Store  # noqa: PLC0415
 
@@ -287,11 +300,17 @@ def _s3_store(bucket: str) -> Any:
     plain = any(os.environ.get(name, "").startswith("http:") for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"))
     return S3Store(
         bucket,
+        config=_under(kms_key) if kms_key else None,
         # boto3 hands credentials out that are good for ten minutes more at least.
         credential_provider=Boto3CredentialProvider(aws.session(), ttl=timedelta(minutes=5)),
         client_options={"allow_http": plain, "connect_timeout": "5s", "timeout": "60s"},
         retry_config={"max_retries": 5, "retry_timeout": timedelta(seconds=60)},
     )
+
+
+def _under(kms_key: str) -> Any:
+    # With a key of the bucket's, KMS is not asked for each object.
+    return {"server_side_encryption": "aws:kms", "sse_kms_key_id": kms_key, "sse_bucket_key_enabled": True}
 
 
 def _is_raw(key: str) -> bool:

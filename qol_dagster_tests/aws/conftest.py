@@ -32,9 +32,10 @@ CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AW
 
 @dataclass(frozen=True)
 class Cloud:
-    """The emulated AWS, as tests set it up. Names are made anew, since all tests share it."""
+    """The emulated AWS, as tests set it up. Names are made anew, since all tests share it; its files are in `place`."""
 
     url: str
+    place: Path
 
     def bucket(self) -> str:
         """A new bucket."""
@@ -105,6 +106,15 @@ class Cloud:
         aws.client("glue").create_job(Name=name, Role="any", Command=command, GlueVersion="5.1")
         return name
 
+    def runs_script(self, job: str, script: Path, **arguments: str) -> None:
+        """Have a Glue job run a script as a process of its own, with these arguments in its environment."""
+        bucket = self.bucket()
+        aws.client("s3").put_object(Bucket=bucket, Key=script.name, Body=script.read_bytes())
+        command = {"Name": "pythonshell", "ScriptLocation": f"s3://{bucket}/{script.name}"}
+        told = {f"--{name.replace('_', '-')}": value for name, value in arguments.items()}
+        update = {"Role": "any", "Command": command, "DefaultArguments": told}
+        aws.client("glue").update_job(JobName=job, JobUpdate=update)
+
     def tables(self, bucket: str) -> None:
         """`db_qol` over a bucket, as the deployment makes it; it takes the place of what other tests made."""
         glue = aws.client("glue")
@@ -146,7 +156,7 @@ def _emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     else:
         pytest.fail(f"the emulated AWS did not start:\n{(place / 'log').read_text()[-2000:]}")
     try:
-        yield Cloud(f"http://127.0.0.1:{port}")
+        yield Cloud(f"http://127.0.0.1:{port}", place)
     finally:
         process.send_signal(signal.SIGTERM)
         try:
@@ -211,7 +221,9 @@ def _started(place: Path) -> tuple[subprocess.Popen[bytes], int]:
         port = free.getsockname()[1]
     # Its default is all interfaces, and a second listener for things that nobody here has.
     settings = {"BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(port), "IOT_MTLS_ENABLED": "0", "LOG_LEVEL": "WARNING"}
-    environment = {"PATH": os.environ["PATH"], "HOME": str(place), "TMPDIR": str(place), **CREDENTIALS, **settings}
+    # Glue jobs run with the `python3` that is found first.
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment = {"PATH": path, "HOME": str(place), "TMPDIR": str(place), **CREDENTIALS, **settings}
     with (place / "log").open("ab") as log:
         command = [sys.executable, "-m", "ministack"]
         return subprocess.Popen(command, cwd=place, env=environment, stdout=log, stderr=log), port

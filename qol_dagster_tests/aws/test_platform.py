@@ -16,6 +16,7 @@ from qol_dagster.runs import materialize_weeks
 from qol_dagster_tests.aws.conftest import Deployment
 from qol_dagster_tests.aws.test_catalogue import rows
 from qol_dagster_tests.lakes import MONDAY, record
+from qol_ingest import aws
 
 pytestmark = pytest.mark.aws
 
@@ -56,14 +57,18 @@ def test_a_table_that_shows_other_rows_than_were_written_fails_and_is_told_of_on
     assert "shows 2 rows for 2026-11-16, but 1 were written to s3://" in body
 
 
-def test_an_engine_in_this_process_is_no_way_to_compute_a_week_on_aws(deployed: Deployment) -> None:
+def test_on_aws_a_week_is_computed_by_the_glue_job_and_a_run_of_it_that_says_nothing_is_a_failure(
+    deployed: Deployment,
+) -> None:
     platform = Platform(deployed.settings)
     AwsIdMap(deployed.settings.id_map_table).add(USER)
     platform.lake().write_raw(MONDAY, "a", json.dumps(record("dailies", USER, MONDAY)).encode())
     done = materialize_weeks(deployed.settings, [MONDAY])
     assert not done.success
-    assert "on AWS the Glue job computes weeks" in done.message
+    runs = aws.client("glue").get_job_runs(JobName=deployed.settings.glue_job)["JobRuns"]
+    assert [(one["JobRunState"], one["Arguments"]["--weeks"]) for one in runs] == [("SUCCEEDED", str(MONDAY))] * 2
+    assert "ended well but said nothing of what it did" in done.message
     ((_, body),) = deployed.told()
-    assert "on AWS the Glue job computes weeks" in body
+    assert "ended well but said nothing of what it did" in body
     with platform.lake().lock():
         pass

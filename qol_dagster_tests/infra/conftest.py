@@ -28,7 +28,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `make glue-bundle` would have made."""
     folder = tmp_path_factory.mktemp("glue")
     (folder / "qol-weekly-etl.py").write_text("print('the job')\n")
-    (folder / "qol_dagster-0.1.0-py3-none-any.whl").write_bytes(b"a wheel")
+    (folder / "qol-weekly-etl.zip").write_bytes(b"an archive")
     return folder
 
 

@@ -74,6 +74,7 @@ MAY = [
     *((JOB, f"s3:{call}Object", one) for call in ("Put", "Delete") for one in (WEEKLY, STRICT)),
     *((who, f"s3:{call}Object", key("locks/writer")) for who in (JOB, DAGSTER) for call in ("Get", "Put")),
     *((who, "s3:PutObject", key("pipes/run/1.json")) for who in (JOB, DAGSTER)),
+    *((JOB, f"s3:{call}Object", key("tmp/spark-1/a.parquet")) for call in ("Put", "Get", "Delete")),
     *((who, f"dynamodb:{call}", ID_MAP) for who in (JOB, DAGSTER) for call in ("Scan", "GetItem", "PutItem")),
     *(
         (DAGSTER, f"s3:{call}Object", key(one))
@@ -133,6 +134,7 @@ MAY_NOT = [
     (JOB, "athena:StartQueryExecution", WORKGROUP),
     *((PERSON, "s3:GetObject", one) for one in (RAW, PING, LIFECYCLE, QUARANTINE, MARKER)),
     *((STAFF, "s3:GetObject", one) for one in (RAW, PING, LIFECYCLE, QUARANTINE, MARKER)),
+    *((who, "s3:GetObject", key("tmp/spark-1/a.parquet")) for who in (DAGSTER, PERSON, STAFF)),
     *((STAFF, "secretsmanager:GetSecretValue", one) for one in (TOKENS, WEBHOOK_SECRET, CLIENT_SECRET, DAGSTER_TOKEN)),
     *((STAFF, f"dynamodb:{call}", one) for call in ("DeleteItem", "DeleteTable") for one in (ID_MAP, ENROLMENT)),
     (STAFF, "glue:StartJobRun", GLUE_JOB),

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import infra.app
-from infra.etl import NOT_BUNDLED
+from infra.etl import EMULATED, NOT_BUNDLED
 from qol_dagster.metrics.ddl import LAYOUTS
 from qol_dagster.metrics.dictionary import TABLES, TableName
 from qol_dagster.profiles import PROFILES
@@ -46,15 +46,27 @@ def test_the_job_runs_the_bundle(system: System) -> None:
     files = json.loads((system.folder / "QolEtl.assets.json").read_text())["files"]
     sources = {key: (system.folder / one["source"]["path"]).read_bytes() for key, one in files.items()}
     (script,) = (key for key, content in sources.items() if content == b"print('the job')\n")
-    (wheel,) = (key for key, content in sources.items() if content == b"a wheel")
+    (archive,) = (key for key, content in sources.items() if content == b"an archive")
     assert job(system)["Command"]["ScriptLocation"] == f"{place}{script}.py"
-    assert job(system)["DefaultArguments"]["--additional-python-modules"] == f"{place}{wheel}.whl"
+    assert job(system)["DefaultArguments"]["--extra-py-files"] == f"{place}{archive}.zip"
+
+
+def test_nothing_is_installed_when_the_job_starts(system: System) -> None:
+    assert not [name for name in job(system)["DefaultArguments"] if "modules" in name]
+
+
+def test_a_bundle_of_which_half_is_missing_is_none(tmp_path: Path) -> None:
+    (tmp_path / "qol-weekly-etl.py").write_text("print('the job')\n")
+    infra.app.build({**NEEDED, "glue_bundle": str(tmp_path)}, tmp_path / "out").synth()
+    script = job(System.read(tmp_path / "out"))["Command"]["ScriptLocation"].rpartition("/")[2]
+    assert (tmp_path / "out" / f"asset.{script}").read_text() == NOT_BUNDLED.read_text()
 
 
 def test_the_job_is_told_of_the_lake_the_id_map_and_the_key_of_tables(system: System) -> None:
     told = job(system)["DefaultArguments"]
     assert told["--lake"] == f"s3://{LAKE}"
     assert told["--id-map-table"] == "user_id_map"
+    assert told["--start-date"] == "2026-04-06"
     assert told["--processed-kms-key"] == system.key("rest")
 
 
@@ -120,7 +132,9 @@ def test_queries_go_where_the_workgroup_says_encrypted_and_cost_no_more_than_it_
     assert result["EncryptionConfiguration"] == {"EncryptionOption": "SSE_KMS", "KmsKey": system.key("rest")}
 
 
-def test_for_an_emulated_aws_two_things_differ_and_nothing_else(emulated: System, tmp_path: Path, bundle: Path) -> None:
+def test_for_an_emulated_aws_the_job_s_start_and_its_encryption_differ_and_nothing_else(
+    emulated: System, tmp_path: Path, bundle: Path
+) -> None:
     infra.app.build({**NEEDED, "glue_bundle": str(bundle)}, tmp_path).synth()
     real = System.read(tmp_path)
     assert [name for name in real.templates if real.templates[name] != emulated.templates[name]] == ["QolEtl"]
@@ -129,6 +143,15 @@ def test_for_an_emulated_aws_two_things_differ_and_nothing_else(emulated: System
     different = {name: one for name, one in there.items() if one != here[name]}
     (name,) = different
     assert (here[name]["Type"], job(emulated)["Command"]["Name"]) == ("AWS::Glue::Job", "pythonshell")
-    properties = {**here[name]["Properties"], "Command": {**here[name]["Properties"]["Command"], "Name": "pythonshell"}}
+    properties = here[name]["Properties"]
+    script, arguments = properties["Command"]["ScriptLocation"], properties["DefaultArguments"]
+    stand_in = different[name]["Properties"]["Command"]["ScriptLocation"]
+    key = job(emulated)["Command"]["ScriptLocation"].rpartition("/")[2]
+    assert (emulated.folder / f"asset.{key}").read_text() == EMULATED.read_text()
+    properties |= {
+        "Command": {**properties["Command"], "Name": "pythonshell", "ScriptLocation": stand_in},
+        "DefaultArguments": {**arguments, "--emulated-script": script},
+        "Timeout": 3600,
+    }
     del properties["SecurityConfiguration"]
     assert different[name]["Properties"] == properties
