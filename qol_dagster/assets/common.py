@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING, Any, Literal
@@ -53,6 +54,19 @@ class Computation:
             "metrics_version": METRICS_VERSION,
             "thresholds": self.profile.thresholds.as_dict(),
         }
+
+
+class CancelledError(dg.DagsterError, dg.DagsterExecutionInterruptedError):
+    """Somebody cancelled the run."""
+
+
+@contextmanager
+def cancelled_for_good() -> Iterator[None]:
+    """Dagster's retry policy begins a cancelled step anew, unless it ends with one of Dagster's own errors."""
+    try:
+        yield
+    except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError) as interrupt:
+        raise CancelledError("the run was cancelled") from interrupt
 
 
 def weeks_of(context: dg.AssetExecutionContext) -> list[date]:

@@ -14,7 +14,7 @@ from typing import Any
 import dagster as dg
 
 from qol_dagster.alerts import tell_of_failed_step
-from qol_dagster.assets.common import Computation, EtlConfig, weeks_of
+from qol_dagster.assets.common import Computation, EtlConfig, cancelled_for_good, weeks_of
 from qol_dagster.assets.daily import daily_result, daily_spec
 from qol_dagster.assets.glue import Order, computed_on_glue
 from qol_dagster.assets.status import status_result, status_spec
@@ -50,7 +50,8 @@ def computed_assets(profile: Profile, shown: dict[str, Any], options: dict[str, 
         ids = [one.garmin_user_id for one in people.list()]
         run = Computation(context, lake, weeks_of(context), profile, people.identities(), ids)
         job = platform.glue_job()
-        with _on_glue(run, config, platform, job) if job else _here(run, config, platform) as results:
+        how = _on_glue(run, config, platform, job) if job else _here(run, config, platform)
+        with cancelled_for_good(), how as results:
             for spec, make in zip(specs, results, strict=True):
                 if spec.key in context.selected_asset_keys:
                     result = make()

@@ -20,7 +20,7 @@ from qol_dagster.assets.common import rows_of
 from qol_dagster.etl import EtlReport
 from qol_dagster.metrics.dictionary import STATUS, WEEKLY
 from qol_dagster.resources.glue import GlueError, GlueJob, GlueRun
-from qol_dagster.resources.shared import SharedObject, Version
+from qol_dagster.resources.shared import SharedObject, SharedObjectError, Version
 
 if TYPE_CHECKING:
     from qol_dagster.etl import WeekReport
@@ -149,7 +149,10 @@ class _MessagesInLake(dg.PipesBlobStoreMessageReader):
         return True
 
     def download_messages_chunk(self, index: int, params: Any) -> str | None:  # noqa: ARG002 - the port
-        return SharedObject(self._lake.store, f"{self._place}/{index}.json").read().content.decode() or None
+        try:
+            return SharedObject(self._lake.store, f"{self._place}/{index}.json").read().content.decode() or None
+        except SharedObjectError:
+            return None  # it is looked again soon, while an error would end the reading
 
     def no_messages_debug_text(self) -> str:
         return f"It was to write to {self._lake.root}/{self._place}/."

@@ -16,7 +16,7 @@ from qol_ingest import aws
 
 ENDED = frozenset({"SUCCEEDED", "FAILED", "ERROR", "TIMEOUT", "STOPPED", "EXPIRED"})
 """In no other state a run stays."""
-LOOK_S = 10.0
+LOOK_S = 5.0
 LIMIT_S = 70 * 60.0
 """Glue stops a run 60 minutes after it began; before that it may wait for machines."""
 DEAF_S = 300.0

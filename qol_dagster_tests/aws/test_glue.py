@@ -235,7 +235,8 @@ def test_a_run_that_is_cancelled_in_dagster_is_stopped_on_glue(
         assert glue.get_job_run(JobName=name, RunId=run["Id"])["JobRun"]["JobRunState"] == "RUNNING"
         process.send_signal(signal.SIGINT)
         process.wait(timeout=40)
-    assert glue.get_job_run(JobName=name, RunId=run["Id"])["JobRun"]["JobRunState"] == "STOPPED"
+    assert [one["JobRunState"] for one in glue.get_job_runs(JobName=name)["JobRuns"]] == ["STOPPED"]
+    assert deployed.told() == []
 
 
 @contextmanager
