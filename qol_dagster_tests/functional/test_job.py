@@ -22,6 +22,7 @@ from qol_dagster.metrics.dictionary import WEEKLY
 from qol_dagster.profiles import PROFILES
 from qol_dagster.resources.catalogue import query
 from qol_dagster.resources.id_map import IdMap
+from qol_dagster.resources.platform import Platform
 from qol_dagster.resources.storage import Lake
 from qol_dagster.runs import WeekError, dagster_instance, materialize_weeks
 from qol_dagster.settings import Settings
@@ -320,3 +321,20 @@ def daily_metadata(settings: Settings) -> dict[str, Any]:
     assert last is not None
     assert last.asset_materialization is not None
     return {name: value.value for name, value in last.asset_materialization.metadata.items()}
+
+
+def test_a_step_that_was_cancelled_is_not_begun_anew(settings: Settings) -> None:
+    begun = []
+
+    class Cancelled(Platform):
+        def engine(self, name: Any = None) -> Any:
+            begun.append(name)
+            raise dg.DagsterExecutionInterruptedError
+
+    fill(settings)
+    job = build_defs(settings, resource_overrides={"platform": Cancelled(settings)}).resolve_job_def(
+        "weekly_metrics_job"
+    )
+    with dg.DagsterInstance.ephemeral() as instance, pytest.raises(dg.DagsterExecutionInterruptedError):
+        job.execute_in_process(partition_key=MONDAY.isoformat(), instance=instance)
+    assert len(begun) == 1
