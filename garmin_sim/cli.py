@@ -47,12 +47,13 @@ def push(
     until: Until = None,
     seed: Seed = 0,
     traps: Traps = "",
+    client_id: Annotated[str, typer.Option(help="The application's client id, if the receiver asks for one.")] = "",
     connections: Annotated[int, typer.Option(min=1, help="Connections at the same time.")] = 4,
 ) -> None:
     """Send everything to a webhook over HTTP, as Garmin would."""
     sim = _simulation(participants, weeks, until, seed, traps)
     with _problems_in_one_line(), _progress("pushing") as on_progress:
-        report = garmin_sim.push(sim, to, connections=connections, on_progress=on_progress)
+        report = garmin_sim.push(sim, to, client_id=client_id, connections=connections, on_progress=on_progress)
     sent = f"{report.bodies} bodies, {report.bytes / 1e6:.1f} MB"
     typer.echo(f"pushed {sent}, in {report.seconds:.1f} s; {report.retries} retries")
 

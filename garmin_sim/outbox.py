@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from garmin_sim.pusher import PushError, PushReport, Sender
+from garmin_sim.pusher import CLIENT_ID_HEADER, PushError, PushReport, Sender
 
 if TYPE_CHECKING:
     from garmin_sim.simulation import Delivery
@@ -27,7 +27,7 @@ class Outbox:
     """Deliveries to the URL that `url` gives at that moment, with Garmin's header for the application."""
 
     def __init__(self, url: Callable[[], str], client_id: str) -> None:
-        self._url, self._headers = url, {"garmin-client-id": client_id}
+        self._url, self._headers = url, {CLIENT_ID_HEADER: client_id}
         self._senders: set[Sender] = set()
         self._waiting: queue.SimpleQueue[Iterator[Delivery] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="garmin-outbox", daemon=True)

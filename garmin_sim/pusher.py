@@ -26,6 +26,7 @@ Progress = Callable[[int, int], None]
 """Called with (done, total)."""
 
 TIMEOUT_S = 30.0  # Garmin's own
+CLIENT_ID_HEADER = "garmin-client-id"
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 5.0
 QUEUED = 2  # requests under way or ready, for each connection
 
@@ -149,18 +150,21 @@ def push(
     sim: Simulation,
     url: str,
     *,
+    client_id: str = "",
     connections: int = 4,
     on_progress: Progress | None = None,
     patience_s: float = 30.0,
 ) -> PushReport:
     """Send all deliveries of a simulation to `url`, as fast as the receiver takes them.
 
+    With a `client_id`, each carries it in Garmin's header for the application.
+
     Any answer but 200, or none, is retried with back-off for `patience_s` seconds for each body.
     `on_progress` counts simulated hours. Raises PushError when a body is not taken in time, ValueError for an
     URL that is not HTTP or for less than one connection.
     """
     progress = on_progress or (lambda _done, _total: None)
-    with Sender(url, patience_s) as sender:
+    with Sender(url, patience_s, {CLIENT_ID_HEADER: client_id} if client_id else {}) as sender:
         report = sender.send_all(_told(sim, progress), connections)
     progress(_hours(sim), _hours(sim))
     return report

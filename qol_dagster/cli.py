@@ -127,7 +127,7 @@ def simulate(
         try:
             sim = garmin_sim.Simulation(number, weeks, until, seed)
             if to:
-                pushed = garmin_sim.push(sim, to, on_progress=progress("pushing"))
+                pushed = garmin_sim.push(sim, to, client_id=settings.garmin_client_id, on_progress=progress("pushing"))
                 size, what = pushed.bytes, f"{pushed.bodies} bodies in {pushed.seconds:.1f} s"
             else:
                 written = garmin_sim.write_lake(sim, settings.lake_dir, on_progress=progress("writing"))

@@ -54,7 +54,7 @@ def run_demo(
     people.enrol(sim.user_ids())
     note(f"{participants} simulated participants, {weeks} weeks, {first} to {last}")
     with local_webhook(settings) as server:
-        pushed = garmin_sim.push(sim, server.url, on_progress=progress("pushing"))
+        pushed = garmin_sim.push(sim, server.url, client_id=settings.garmin_client_id, on_progress=progress("pushing"))
     note(f"pushed {pushed.bodies} bodies, {pushed.bytes / 1e6:.0f} MB, over HTTP in {pushed.seconds:.1f} s")
     done = materialize_weeks(settings, [first, last])
     if not done.success:

@@ -6,28 +6,20 @@ import contextlib
 import json
 import os
 import secrets
-import signal
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from emulated_aws.server import REGION, Emulator, emulator
 from qol_dagster.metrics.ddl import DATABASE, LAYOUTS, Column, ExternalTable, external_table
 from qol_dagster.profiles import PROFILES
 from qol_dagster.settings import Settings, load_settings
 from qol_ingest import aws
 from qol_ingest.queues import SqsQueue
-
-START_S = 60.0
-REGION = "ap-northeast-1"
-CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": REGION}
 
 
 @dataclass(frozen=True)
@@ -147,33 +139,24 @@ def _table_input(table: ExternalTable) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def _emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    place = tmp_path_factory.mktemp("aws")
-    for _ in range(5):  # somebody else may take the port first
-        process, port = _started(place)
-        if _answers(process, port):
-            break
-    else:
-        pytest.fail(f"the emulated AWS did not start:\n{(place / 'log').read_text()[-2000:]}")
-    try:
-        yield Cloud(f"http://127.0.0.1:{port}", place)
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+def _emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
+    with emulator(tmp_path_factory.mktemp("aws")) as started:
+        yield started
 
 
 @pytest.fixture
-def cloud(_emulator: Cloud, monkeypatch: pytest.MonkeyPatch) -> Cloud:
+def cloud(_emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Cloud:
     """The emulated AWS, to which all clients made in this test go."""
+    lead_to(_emulator, monkeypatch)
+    return Cloud(_emulator.url, _emulator.folder)
+
+
+def lead_to(started: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have this process know one AWS and no other."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
-    for name, value in {**CREDENTIALS, "AWS_ENDPOINT_URL": _emulator.url, "NO_PROXY": "127.0.0.1"}.items():
+    for name, value in started.environment.items():
         monkeypatch.setenv(name, value)
-    return _emulator
 
 
 @dataclass(frozen=True)
@@ -214,33 +197,3 @@ def deployed(cloud: Cloud, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> D
     }.items():
         monkeypatch.setenv(name, value)
     return Deployment(load_settings(), inbox)
-
-
-def _started(place: Path) -> tuple[subprocess.Popen[bytes], int]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    # Its default is all interfaces, and a second listener for things that nobody here has.
-    settings = {"BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(port), "IOT_MTLS_ENABLED": "0", "LOG_LEVEL": "WARNING"}
-    # Glue jobs run with the `python3` that is found first.
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    environment = {"PATH": path, "HOME": str(place), "TMPDIR": str(place), **CREDENTIALS, **settings}
-    with (place / "log").open("ab") as log:
-        command = [sys.executable, "-m", "ministack"]
-        return subprocess.Popen(command, cwd=place, env=environment, stdout=log, stderr=log), port
-
-
-def _answers(process: subprocess.Popen[bytes], port: int) -> bool:
-    until = time.monotonic() + START_S
-    while process.poll() is None and time.monotonic() < until:
-        connection = HTTPConnection("127.0.0.1", port, timeout=5)
-        try:
-            connection.request("GET", "/_ministack/health")
-            if connection.getresponse().status == 200:
-                return True
-        except (OSError, HTTPException):
-            time.sleep(0.05)
-        finally:
-            connection.close()
-    process.kill()
-    process.wait()
-    return False

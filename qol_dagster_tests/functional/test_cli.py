@@ -64,8 +64,13 @@ def test_the_demo_goes_all_the_way_and_prints_nothing_but_its_result_and_its_pro
     assert notes[1].startswith("pushed ")
     assert notes[2].startswith("computed 14 days and 2 weeks in ")
     assert notes[3:] == ["", STANDARD, ""]
-    again = subprocess.run([*QOL, "demo", "--participants", "3", "--weeks", "2"], capture_output=True, text=True)
-    assert again.returncode == 0
+    again = subprocess.run(
+        [*QOL, "demo", "--participants", "3", "--weeks", "2"],
+        env={**os.environ, "QOL_GARMIN_CLIENT_ID": "our-client"},
+        capture_output=True,
+        text=True,
+    )
+    assert again.returncode == 0, again.stderr
     assert "computed 0 days" in again.stderr
 
 
@@ -106,7 +111,11 @@ def test_participants_are_imported_listed_without_garmin_ids_and_revoked(qol: Qo
     assert USER not in listed.out + qol("participants", "list").out
 
 
-def test_a_simulation_pushed_to_the_served_webhook_becomes_raw_files(qol: Qol, settings: Settings) -> None:
+@pytest.mark.parametrize("client_id", ["", "our-client"])
+def test_a_simulation_pushed_to_the_served_webhook_becomes_raw_files(
+    qol: Qol, settings: Settings, client_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QOL_GARMIN_CLIENT_ID", client_id)
     server = subprocess.Popen(
         [*QOL, "webhook", "serve", "--port", "0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

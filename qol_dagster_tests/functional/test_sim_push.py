@@ -36,6 +36,7 @@ class Received:
     taken: list[bytes] = field(default_factory=list)
     paths: set[str] = field(default_factory=set)
     content_types: set[str | None] = field(default_factory=set)
+    client_ids: set[str | None] = field(default_factory=set)
     requests: int = 0
     at_once: int = 0
     most_at_once: int = 0
@@ -69,6 +70,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             received.most_at_once = max(received.most_at_once, received.at_once)
             received.paths.add(self.path)
             received.content_types.add(self.headers["Content-Type"])
+            received.client_ids.add(self.headers["garmin-client-id"])
             status = self.server.answer(received.requests)
         time.sleep(0.002)
         if status == NO_ANSWER:
@@ -133,6 +135,7 @@ def test_everything_arrives_as_it_was_made() -> None:
     assert report.seconds > 0
     assert received.paths == {f"/{SECRET}"}
     assert received.content_types == {"application/json"}
+    assert received.client_ids == {None}
 
 
 def test_refused_and_dropped_requests_are_sent_again_until_the_answer_is_200() -> None:
@@ -226,6 +229,12 @@ def test_the_command_pushes_and_says_how_much() -> None:
     assert done.stdout.startswith(f"pushed {len(received.taken)} bodies, ")
     assert done.stdout.endswith("; 0 retries\n")
     assert done.stderr == ""
+
+
+def test_the_command_sends_the_client_id_that_the_receiver_asks_for() -> None:
+    with receiver() as (url, received):
+        CliRunner().invoke(app, ["push", "--to", url, *SMALL, "--client-id", "our-client"])
+    assert received.client_ids == {"our-client"}
 
 
 def test_the_command_writes_a_lake_and_says_how_much(tmp_path: Path) -> None:

@@ -75,6 +75,11 @@ def test_only_the_spark_engine_imports_pyspark_and_only_the_aws_forms_import_bot
     assert users["boto3"] == {f"qol_ingest/{name}.py" for name in ("aws", "enrolment", "id_map_dynamo", "tokens")}
 
 
+def test_only_tests_import_the_emulated_aws() -> None:
+    rooms = ("qol_dagster", "qol_ingest", "garmin_sim", "infra")
+    assert [one for room in rooms for one in imports(room) if within(one[1], "emulated_aws")] == []
+
+
 SHARED = {f"qol_ingest.{name}" for name in ("aws", "id_map", "id_map_dynamo", "lifecycle", "queues")}
 """What the receiver's rooms and the job's have in common: the id map, the queues and the way to AWS."""
 
