@@ -83,7 +83,9 @@ def _free(port: int) -> int:
 
 
 def _started(folder: Path, port: int, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    home = {"PATH": os.environ["PATH"], "HOME": str(folder), "TMPDIR": str(folder)}
+    # The `python3` that jobs and Lambdas run with is this one.
+    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+    home = {"PATH": path, "HOME": str(folder), "TMPDIR": str(folder)}
     # Its default is all interfaces, and a second listener for things that nobody here has.
     settings = {"BIND_HOST": HOST, "GATEWAY_PORT": str(port), "IOT_MTLS_ENABLED": "0", "LOG_LEVEL": "WARNING"}
     with (folder / "log").open("ab") as log:
