@@ -61,11 +61,11 @@ class Deployment:
         return {**settings, **self.emulator.environment, "QOL_PUBLIC_URL": self.public_url}
 
 
-def synthesise(folder: Path) -> subprocess.Popen[bytes]:
-    """Begin to write the templates into a folder: `synthesised` waits for that."""
+def synthesise(folder: Path, bundle: Path) -> subprocess.Popen[bytes]:
+    """Begin to write the templates into a folder, with the weekly job's bundle: `synthesised` waits for that."""
     folder.mkdir(parents=True, exist_ok=True)
     context = folder / "context.json"
-    context.write_text(json.dumps(CONTEXT))
+    context.write_text(json.dumps({**CONTEXT, "glue_bundle": str(bundle)}))
     command = [sys.executable, "-m", "infra.app", str(context)]
     environment = {**os.environ, "CDK_OUTDIR": str(folder)}
     return subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE)

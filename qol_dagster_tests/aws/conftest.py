@@ -80,9 +80,13 @@ class Cloud:
     def topic(self) -> tuple[str, str]:
         """A new topic's ARN, and the URL of a queue that gets what is told there."""
         arn = str(aws.client("sns").create_topic(Name=f"alert-{secrets.token_hex(6)}")["TopicArn"])
+        return arn, self.inbox_of(arn)
+
+    def inbox_of(self, topic_arn: str) -> str:
+        """The URL of a new queue that gets what is told to a topic."""
         inbox = self.queue()
-        aws.client("sns").subscribe(TopicArn=arn, Protocol="sqs", Endpoint=self.arn_of_queue(inbox))
-        return arn, inbox
+        aws.client("sns").subscribe(TopicArn=topic_arn, Protocol="sqs", Endpoint=self.arn_of_queue(inbox))
+        return inbox
 
     def workgroup(self, bucket: str) -> str:
         """A new workgroup, which puts its results into a bucket."""

@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -40,7 +41,7 @@ PUSHES = 200
 SUNDAY = date(2026, 11, 22)
 WEEKS = [date(2026, 11, 9), date(2026, 11, 16)]
 SIM = garmin_sim.Simulation(10, 2, SUNDAY, seed=3)
-LONG_AGO = date(2014, 1, 1)
+LONG_AGO, DAYS = date(2014, 1, 1), 120
 """Before the start date: such days are kept, and computed by nobody."""
 
 
@@ -63,7 +64,7 @@ class World:
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("e2e")
-    writing = synthesise(folder / "templates")
+    writing = synthesise(folder / "templates", folder / "no bundle")
     with pytest.MonkeyPatch.context() as patched, emulator(folder / "emulator") as started:
         synthesised(writing)
         lead_to(started, patched)
@@ -75,9 +76,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 def pushes() -> tuple[list[Delivery], int]:
-    """What is sent: the simulation, one body with two months of an old device, and bodies sent before, out of order."""
+    """What is sent: the simulation, one body with old days of a device, and bodies sent before, out of order."""
     found = list(SIM.deliveries())
-    found.insert(crash := len(found) // 2, two_months(SIM.user_ids()[0]))
+    found.insert(crash := len(found) // 2, old_days(SIM.user_ids()[0]))
     chance = random.Random(7)
     while len(found) < PUSHES:
         again = chance.randrange(crash)
@@ -85,8 +86,8 @@ def pushes() -> tuple[list[Delivery], int]:
     return found, crash
 
 
-def two_months(user: str) -> Delivery:
-    days = [LONG_AGO + timedelta(days=number) for number in range(60)]
+def old_days(user: str) -> Delivery:
+    days = [LONG_AGO + timedelta(days=number) for number in range(DAYS)]
     dailies = [{"userId": user, "summaryId": f"x-{day}", "calendarDate": str(day), "steps": 1} for day in days]
     body = json.dumps({"dailies": dailies}).encode()
     return Delivery(datetime(2026, 11, 15, tzinfo=UTC), body, frozenset({user}))
@@ -115,15 +116,12 @@ def records_in(platform: Platform) -> Counter[str]:
     return found
 
 
-def files_of(platform: Platform, body: bytes) -> int:
-    """How many raw files a body has become."""
+def files_of(bucket: str, body: bytes, s3: Any) -> int:
+    """How many raw files a body of that time has become."""
     name = f"{hashlib.sha256(body).hexdigest()}.jsonl"
-    found = (
-        aws.client("s3")
-        .get_paginator("list_objects_v2")
-        .paginate(Bucket=platform.settings.bucket, Prefix=f"{names.RAW_DAILY}date={LONG_AGO.year}")
-    )
-    return sum(item["Key"].endswith(name) for page in found for item in page.get("Contents", ()))
+    prefix = f"{names.RAW_DAILY}date={LONG_AGO.year}"
+    found = s3.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", ())
+    return sum(item["Key"].endswith(name) for item in found)
 
 
 def lambdas_of(emulator_pid: int, function: str) -> list[int]:
@@ -135,13 +133,14 @@ def lambdas_of(emulator_pid: int, function: str) -> list[int]:
 
 
 def kill_under_way(world: World, body: bytes, killed_at: list[int]) -> None:
-    """Kill the receiver as soon as it has stored something of a body."""
-    until = time.monotonic() + 30
-    while not files_of(world.platform, body) and time.monotonic() < until:
-        time.sleep(0.005)
-    for pid in lambdas_of(world.deployment.emulator.pid, names.WEBHOOK):
+    """Kill the receiver as soon as it has stored something of a body; notes how many files there were."""
+    bucket, s3, until = world.settings.bucket, aws.client("s3"), time.monotonic() + 30
+    receivers = lambdas_of(world.deployment.emulator.pid, names.WEBHOOK)
+    while not (stored := files_of(bucket, body, s3)) and time.monotonic() < until:
+        pass  # quickly, or it has stored everything
+    for pid in receivers:
         os.kill(pid, signal.SIGKILL)
-    killed_at.append(files_of(world.platform, body))
+    killed_at.append(stored)
 
 
 def test_of_200_pushes_with_redeliveries_and_a_crash_nothing_is_lost_and_nothing_is_there_twice(world: World) -> None:
@@ -156,7 +155,7 @@ def test_of_200_pushes_with_redeliveries_and_a_crash_nothing_is_lost_and_nothing
     assert before.bodies + 1 + after.bodies == PUSHES == len(world.sent)
     bodies = [delivery.body for delivery in world.sent]
     assert len(set(bodies)) < PUSHES - 30
-    assert 0 < killed_at[0] < 60 == files_of(world.platform, dying.body)
+    assert 0 < killed_at[0] < DAYS == files_of(world.settings.bucket, dying.body, aws.client("s3"))
     assert retries == 1
     assert records_in(world.platform) == records_of(set(bodies))
     waiting = "ApproximateNumberOfMessages"
