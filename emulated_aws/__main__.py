@@ -1,8 +1,9 @@
-"""What `make aws-local` runs.
+"""What `make aws-local` and `make aws-demo` run.
 
 Belongs here: options, messages, exit codes, and that everything is stopped at the end.
 
     python -m emulated_aws up [--port N]   the system on this machine, until Ctrl+C
+    python -m emulated_aws demo            everything once: from a push to the standard query's rows
 """
 
 from __future__ import annotations
@@ -10,16 +11,18 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
+import shutil
 import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from emulated_aws.deployment import ROOT, Deployment, deploy, synthesise, synthesised
 from emulated_aws.server import emulator
+from qol_dagster.settings import load_settings
 
 BUNDLE = ROOT / "build" / "glue"
 """What `make glue-bundle` makes."""
@@ -34,7 +37,8 @@ In another terminal:
   .venv/bin/qol doctor
   .venv/bin/qol doctor --webhook "$WEBHOOK_URL"
   .venv/bin/qol simulate --to "$WEBHOOK_URL" --enrol --participants 5 --weeks 2
-  .venv/bin/qol participants list
+  .venv/bin/qol dev        # the sensor hears of what came, and the weeks are computed
+  .venv/bin/qol query "SELECT * FROM db_qol.weekly_metrics ORDER BY date DESC LIMIT 10;"
 """
 
 
@@ -42,13 +46,14 @@ def main() -> int:
     """Do it; 1 and a line on what went wrong if it cannot be done."""
     options = argparse.ArgumentParser(prog="python -m emulated_aws", description="An AWS on this machine.")
     commands = options.add_subparsers(dest="command", required=True)
+    commands.add_parser("demo", help="everything once: from a push to the standard query's rows")
     up = commands.add_parser("up", help="the system on this machine, until Ctrl+C")
     up.add_argument("--port", type=int, default=PORT, help=f"by default {PORT}; 0 takes a free one")
     given = options.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     home = Path(os.environ.get("QOL_HOME", ".qol")).absolute() / "aws"
     try:
-        return _up(home, given.port)
+        return _demo(home) if given.command == "demo" else _up(home, given.port)
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     except Exception as error:
@@ -79,6 +84,17 @@ def _variables(deployment: Deployment, folder: Path, file: Path) -> Iterator[Pat
         file.unlink()
 
 
+def _demo(home: Path) -> int:
+    with _deployed(home, 0) as (deployment, folder):
+        environment = _environment(deployment, folder / "home")
+        _enter(environment)
+        from emulated_aws.demo import run_demo  # noqa: PLC0415 - Dagster takes seconds, and settings are read
+
+        width = shutil.get_terminal_size((120, 24)).columns
+        print(run_demo(deployment, load_settings(environment), folder, _note, width), end="", flush=True)
+    return 0
+
+
 @contextmanager
 def _deployed(home: Path, port: int) -> Iterator[tuple[Deployment, Path]]:
     """The system on an emulator, and a folder that goes with it."""
@@ -100,6 +116,13 @@ def _deployed(home: Path, port: int) -> Iterator[tuple[Deployment, Path]]:
 
 def _environment(deployment: Deployment, home: Path) -> dict[str, str]:
     return {**deployment.environment, "QOL_HOME": str(home)}
+
+
+def _enter(environment: Mapping[str, str]) -> None:
+    """From here on, this process knows this deployment and no other AWS."""
+    for name in [name for name in os.environ if name.startswith(("AWS_", "QOL_"))]:
+        del os.environ[name]
+    os.environ.update(environment)
 
 
 def _note(message: str) -> None:

@@ -5,19 +5,30 @@ Belongs here: looking for arrivals and for failures with the real sensors, and r
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import dagster as dg
 
 from qol_dagster.alerts import reason_of, scrubbed, unspeakable
 from qol_dagster.definitions import build_defs
+from qol_dagster.resources.glue import GlueJob
 from qol_dagster.resources.platform import Platform
 from qol_dagster.settings import Settings
 
+LOOK_S = 0.5
+"""Between two looks at a Glue run, which here costs nobody anything."""
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 ARRIVALS, FAILURES = "raw_arrivals_sensor", "run_failure_sensor"
+
+
+class NearbyPlatform(Platform):
+    """The platform of an AWS that is on this machine."""
+
+    def glue_job(self) -> GlueJob | None:
+        """See `Platform`."""
+        job = super().glue_job()
+        return job and replace(job, look_s=LOOK_S)
 
 
 @dataclass
@@ -26,14 +37,13 @@ class Daemon:
 
     settings: Settings
     instance: dg.DagsterInstance
-    resource_overrides: Mapping[str, Any] | None = None
     cursor: str | None = None
     days: list[str] = field(default_factory=list)
     _asked: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         """Load the definitions."""
-        self.definitions = build_defs(self.settings, resource_overrides=self.resource_overrides)
+        self.definitions = build_defs(self.settings, resource_overrides={"platform": NearbyPlatform(self.settings)})
 
     def arrivals(self) -> list[dg.RunRequest]:
         """Look until nothing new is found; gives the runs that were asked for and not before, in order.

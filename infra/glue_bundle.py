@@ -54,7 +54,7 @@ def build(out: Path, fetch: Fetch) -> None:
 def downloaded(folder: Path) -> None:
     """The packages that Glue has not, unpacked, in the versions of the constraints. Raises CalledProcessError."""
     with tempfile.TemporaryDirectory() as wheels:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+        command = [sys.executable, "-m", "pip", "download", "-qq", "--disable-pip-version-check", "--no-deps"]
         where = ["--only-binary=:all:", *MACHINE, f"--constraint={ROOT / 'constraints.txt'}", f"--dest={wheels}"]
         subprocess.run([*command, *where, *MISSING_IN_GLUE], check=True)  # noqa: S603 - our own words
         for wheel in Path(wheels).glob("*.whl"):

@@ -1,0 +1,75 @@
+"""The whole way on the emulated AWS: Garmin, API Gateway, Lambda, S3, SQS, Dagster, Glue, Athena.
+
+Belongs here: what `make aws-demo` does, in order.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import garmin_sim
+from emulated_aws.comparison import WHOLE_TABLE, compare, local_answer
+from emulated_aws.daemon import Daemon
+from qol_dagster.demo import STANDARD_QUERY, DemoError
+from qol_dagster.resources.platform import Platform
+from qol_dagster.results import rendered
+from qol_dagster.runs import dagster_instance
+from qol_ingest import aws
+
+if TYPE_CHECKING:
+    from emulated_aws.deployment import Deployment
+    from qol_dagster.settings import Settings
+
+PARTICIPANTS, WEEKS = 10, 2
+WAITING = "ApproximateNumberOfMessages"
+SAME = """\
+All {rows} rows of db_qol.weekly_metrics in Athena, computed by Spark, are equal to those that the local engine
+(DuckDB) computes from the same raw files."""
+
+
+def run_demo(
+    deployment: Deployment, settings: Settings, folder: Path, note: Callable[[str], None], width: int = 120
+) -> str:
+    """Simulate, enrol, push, compute, query, and compare; gives the standard query's result as text.
+
+    `settings` are those of the deployment. Raises DemoError if a run fails, and ComparisonError if the local engine
+    computes other rows.
+    """
+    sim = garmin_sim.Simulation(PARTICIPANTS, WEEKS)
+    platform = Platform(settings)
+    platform.id_map().enrol(sim.user_ids())
+    note(f"{PARTICIPANTS} simulated participants, {WEEKS} weeks, {sim.dates()[0]} to {sim.dates()[-1]}")
+    pushed = garmin_sim.push(sim, deployment.webhook_url, client_id=settings.garmin_client_id)
+    sent = f"{pushed.bodies} bodies, {pushed.bytes / 1e6:.0f} MB"
+    note(f"pushed {sent}, over HTTP through API Gateway and Lambda to S3 in {pushed.seconds:.1f} s")
+    told = aws.client("sqs").get_queue_attributes(QueueUrl=settings.arrivals_queue_url, AttributeNames=[WAITING])
+    note(f"S3 told the queue of {told['Attributes'][WAITING]} new files")
+    weeks = _computed(settings, note)
+    note(f"\n{STANDARD_QUERY}\n")
+    answer = platform.catalogue().query(STANDARD_QUERY)
+    local = local_answer(platform, folder / "local", weeks)
+    compare(answer, platform.catalogue().query(WHOLE_TABLE), local)
+    shown = rendered(answer.columns, answer.rows, "table", width)
+    return f"{shown}\n{SAME.format(rows=local.table.num_rows)}\n"
+
+
+def _computed(settings: Settings, note: Callable[[str], None]) -> list[date]:
+    """Run what the sensor of arrivals asks for; gives the weeks."""
+    with dagster_instance(settings) as instance:
+        daemon = Daemon(settings, instance)
+        requests = daemon.arrivals()
+        note(f"raw_arrivals_sensor found new files of {len(daemon.days)} days, and asks for {len(requests)} weeks")
+        for request in requests:
+            begun = time.monotonic()
+            done = daemon.run(request)
+            if not done.success:
+                raise DemoError(f"the run of {request.partition_key} failed: {daemon.reason(done)}")
+            (made,) = done.asset_materializations_for_node("weekly_metrics_table")
+            rows = made.metadata["dagster/partition_row_count"].value
+            spent = time.monotonic() - begun
+            note(f"{request.partition_key}: computed by Spark in the Glue job, {rows} rows in Athena, {spent:.1f} s")
+        return [date.fromisoformat(str(request.partition_key)) for request in requests]
