@@ -36,9 +36,6 @@ if TYPE_CHECKING:
     from qol_dagster.engines import Engine
     from qol_dagster.resources.storage import Lake, RawObject, TableName
 
-BATCH_BYTES = 256 * 1024 * 1024
-"""Raw bytes taken into the engine at once: enough to be fast, little enough for bounded memory."""
-
 WEEKLY_RUN = timedelta(days=9, minutes=5)
 """From a week's Monday, 00:00 UTC, to the weekly run that looks at it: Wednesday, 09:05 in Japan."""
 
@@ -200,7 +197,7 @@ def materialize_daily(
         done: dict[date, DayReport] = {}
         if stale:
             engine.load_table("participants", _participants(identities))
-        for batch in _batches({day: raw[day] for day in stale}):
+        for batch in _batches({day: raw[day] for day in stale}, engine.batch_bytes):
             log(f"computing {batch[0]} to {batch[-1]} from {sum(len(raw[day]) for day in batch):,} raw files")
             objects = {day: raw[day] for day in batch}
             rows, counts = _compute_days(engine, lake, objects, thresholds, clock)
@@ -501,13 +498,13 @@ def _earlier_weeks(lake: Lake, chosen: Sequence[date], silent: set[str]) -> pa.T
     return rows.filter(pc.is_in(rows["participant_id"], pa.array(sorted(silent), pa.string())))
 
 
-def _batches(raw: Mapping[date, Sequence[RawObject]]) -> Iterator[list[date]]:
-    """The dates in runs of at most `BATCH_BYTES` (or one date)."""
+def _batches(raw: Mapping[date, Sequence[RawObject]], largest: int) -> Iterator[list[date]]:
+    """The dates in runs of at most so many bytes (or one date)."""
     batch: list[date] = []
     size = 0
     for day in sorted(raw):
         day_bytes = sum(item.size for item in raw[day])
-        if batch and size + day_bytes > BATCH_BYTES:
+        if batch and size + day_bytes > largest:
             yield batch
             batch, size = [], 0
         batch.append(day)

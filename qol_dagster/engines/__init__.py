@@ -36,6 +36,10 @@ class Engine(Protocol):
     def name(self) -> EngineName:
         """Which engine it is."""
 
+    @property
+    def batch_bytes(self) -> int:
+        """Raw bytes to take in at once: enough to be fast, little enough for its memory."""
+
     def queries(self, thresholds: Thresholds) -> Mapping[str, str]:
         """The metrics in the engine's SQL; see `engines.queries`."""
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,8 @@ MB = 1024 * 1024
 LONGEST_LINE_MB = 128
 """Longer lines cannot be records: Garmin's largest body is 100 MB."""
 COMMON_LINE_MB = 16
+WHOLE_BYTES = 64 * MB
+"""So few are not worth being taken in parts."""
 
 
 @contextmanager
@@ -58,6 +61,7 @@ class DuckDBEngine:
     memory_mb: int
     work: Path
     name: EngineName = "duckdb"
+    batch_bytes: int = 256 * MB
 
     def queries(self, thresholds: Thresholds) -> Mapping[str, str]:
         """The metrics in DuckDB's SQL."""
@@ -67,15 +71,25 @@ class DuckDBEngine:
         """Register `records`: all lines of these days' files, typed."""
         self._execute("DROP VIEW IF EXISTS records")
         self._execute("DROP TABLE IF EXISTS raw_records")
-        paths = [(lake.local_path(item.key), day.isoformat()) for day, items in days.items() for item in items]
+        files = [(item, day) for day, items in days.items() for item in items]
+        paths = {lake.local_path(item.key): day.isoformat() for item, day in files}
         self.connection.register("raw_files", _files_table(paths))
-        longest_mb, threads = _reading(max(item.size for items in days.values() for item in items), self.memory_mb)
+        longest_mb, threads = _reading(max(item.size for item, _ in files), self.memory_mb)
         self._execute(f"SET threads = {threads}")
-        self._execute(
-            f"CREATE TEMP TABLE raw_records AS {_records_sql(longest_mb * MB)}", {"paths": [path for path, _ in paths]}
-        )
-        # A numbering window would put all reading on one thread.
-        self._execute("CREATE TEMP VIEW records AS SELECT rowid AS rec, * FROM raw_records")
+        self._execute(f"CREATE TEMP TABLE raw_records AS {_records_sql(longest_mb * MB)}", {"paths": list(paths)})
+        parts = (os.cpu_count() or 1) if sum(item.size for item, _ in files) > WHOLE_BYTES else 1
+        self._execute(f"CREATE TEMP VIEW records AS {self._in_parts(parts)}")
+
+    def _in_parts(self, parts: int) -> str:
+        """All raw records with `rec`, in parts of which each is worked on by a thread of its own.
+
+        DuckDB gives a thread 122,880 rows at a time, which for records of thousands of samples each is nearly all of a
+        batch. `rec` is the row's id: a numbering window would put all reading on one thread.
+        """
+        rows = self.connection.execute("SELECT count(*) FROM raw_records").fetchone()[0]
+        bounds = [rows * number // parts for number in range(parts)] + [rows]
+        within = (f"WHERE rowid >= {start} AND rowid < {end}" for start, end in pairwise(bounds))
+        return " UNION ALL ".join(f"SELECT rowid AS rec, * FROM raw_records {part}" for part in within)
 
     def load_table(self, name: str, rows: pa.Table) -> None:
         """Register `rows` under `name`."""
@@ -115,9 +129,9 @@ def _first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {str(error).splitlines()[0][:300]}"
 
 
-def _files_table(paths: list[tuple[str, str]]) -> pa.Table:
+def _files_table(paths: Mapping[str, str]) -> pa.Table:
     return pa.table(
-        {"filename": [path for path, _ in paths], "date": [day for _, day in paths]},
+        {"filename": list(paths), "date": list(paths.values())},
         schema=pa.schema({"filename": pa.string(), "date": pa.string()}),
     )
 

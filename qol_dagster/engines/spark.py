@@ -137,6 +137,8 @@ class SparkEngine:
     work: Path
     shared: str = ""
     name: EngineName = "spark"
+    # Each batch is planned anew, which takes longer than a small one; what it holds lies on disk.
+    batch_bytes: int = 4 * 1024**3
     _written: int = 0
 
     def queries(self, thresholds: Thresholds) -> Mapping[str, str]:

@@ -53,6 +53,8 @@ TIE_BREAKERS = (
     "awake_s",
     "deep_s",
 )
+# What is asked of records of many types, and so kept with them; the rest is fetched for those of one type.
+CARRIED = ("start_s", "offset_s", "on_demand", "is_parent", "last_night_avg", "vo2_max", "fitness_age")
 
 
 @ibis.udf.scalar.builtin
@@ -79,12 +81,10 @@ def participants_table() -> ir.Table:
 def stages() -> dict[str, ir.Table]:
     """What is worked out once and kept under a name, in this order, before `daily_rows` and `day_counts` run."""
     records, found = records_table(), {"lines": classified(records_table())}
-    found["current_records"] = current_records(records, _of(found, "lines"))
+    found["current_records"] = current_records(_of(found, "lines"))
     current = _of(found, "current_records")
-    found["main_dailies"] = _first(
-        current.filter(current.type == "dailies"), ROW, "duration_s", "received_ms", "ingest_id"
-    )
-    found["main_sleeps"] = main_sleeps(current)
+    found["main_dailies"] = main_dailies(records, current)
+    found["main_sleeps"] = main_sleeps(records, current)
     found["heart_quarters"] = _heart_quarters(records, _of(found, "main_dailies"))
     found["nights"] = _nights(records, _of(found, "main_sleeps"))
     return found
@@ -148,17 +148,27 @@ def classified(records: ir.Table) -> ir.Table:
         (joined.revoked, "revoked"),
         else_="usable",
     )
-    return joined.select("rec", *KEY, "participant_id", *NEWEST, *TIE_BREAKERS, state=state)
+    return joined.select("rec", *KEY, "participant_id", *NEWEST, *TIE_BREAKERS, *CARRIED, state=state)
 
 
-def current_records(records: ir.Table, lines: ir.Table) -> ir.Table:
+def current_records(lines: ir.Table) -> ir.Table:
     """The usable records that no later one supersedes: latest received, then longest, then greatest ingest id.
 
-    They are found among few columns, because a sort carries along every column it is given.
+    Few columns, because a sort carries along every column it is given.
     """
-    usable = lines.filter(lines.state == "usable")
-    newest = _first(usable, KEY, *NEWEST).select("rec", "type", "participant_id")
-    return records.drop(*LISTS).inner_join(newest, "rec")
+    newest = _first(lines.filter(lines.state == "usable"), KEY, *NEWEST)
+    return newest.select("rec", *ROW, "type", *NEWEST, *TIE_BREAKERS, *CARRIED)
+
+
+def _whole(records: ir.Table, chosen: ir.Table) -> ir.Table:
+    """The chosen records with all their fields but the lists."""
+    return records.drop("date", *LISTS).inner_join(chosen.select("rec", *ROW), "rec")
+
+
+def main_dailies(records: ir.Table, current: ir.Table) -> ir.Table:
+    """The day's record of each participant and date: the longest."""
+    dailies = _whole(records, current.filter(current.type == "dailies"))
+    return _first(dailies, ROW, "duration_s", "received_ms", "ingest_id")
 
 
 def _key(lines: ir.Table) -> dict[str, ir.Value]:
@@ -186,13 +196,10 @@ def _key_part(usable: ir.Table, index: int) -> ir.Value:
     return ibis.cases(*cases, else_=ibis.null("string"))
 
 
-def main_sleeps(current: ir.Table) -> ir.Table:
+def main_sleeps(records: ir.Table, current: ir.Table) -> ir.Table:
     """The main sleep of each participant and date: neither off the wrist nor typed in by hand, the longest."""
-    sleeps = current.filter(
-        current.type == "sleeps",
-        current.duration_s > 0,
-        ~current.validation.fill_null("").strip().upper().isin(["OFF_WRIST", "MANUAL"]),
-    )
+    sleeps = _whole(records, current.filter(current.type == "sleeps", current.duration_s > 0))
+    sleeps = sleeps.filter(~sleeps.validation.fill_null("").strip().upper().isin(["OFF_WRIST", "MANUAL"]))
     return _first(sleeps, ROW, "duration_s", "received_ms", "ingest_id")
 
 
@@ -303,8 +310,7 @@ def _heart_rate(quarters: ir.Table, dailies: ir.Table, thresholds: Thresholds) -
 
 
 def _bit(index: ir.Value) -> ir.Value:
-    minute = index.cast("int64")
-    return (minute * 0 + 1) << minute.cast("int32")
+    return ibis.literal(1, "int8").cast("int64") << index.cast("int32")
 
 
 def _stress(records: ir.Table, current: ir.Table) -> tuple[ir.Table, ir.Table]:
