@@ -6,8 +6,6 @@ exact. Names that nobody refers to are left to CloudFormation.
 
 from __future__ import annotations
 
-from aws_cdk import Aws
-
 from qol_dagster.profiles import PROFILES
 
 REGION = "ap-northeast-1"
@@ -61,12 +59,12 @@ LEASE, NOTEBOOK, TOLD = "locks/", "arrivals/", "alerts/"
 
 def lake() -> str:
     """The bucket of the lake. Its name is known before it is there, so policies can name it without referring to it."""
-    return f"qol-lake-{Aws.ACCOUNT_ID}-{REGION}"
+    return f"qol-lake-{_account()}-{REGION}"
 
 
 def access_logs() -> str:
     """The bucket that hears of all requests to the lake and to Dagster."""
-    return f"qol-logs-{Aws.ACCOUNT_ID}-{REGION}"
+    return f"qol-logs-{_account()}-{REGION}"
 
 
 def objects(*prefixes: str) -> tuple[str, ...]:
@@ -76,4 +74,11 @@ def objects(*prefixes: str) -> tuple[str, ...]:
 
 def arn(service: str, resource: str) -> str:
     """The ARN of something in this account and region."""
-    return f"arn:aws:{service}:{REGION}:{Aws.ACCOUNT_ID}:{resource}"
+    return f"arn:aws:{service}:{REGION}:{_account()}:{resource}"
+
+
+def _account() -> str:
+    """This account, as CloudFormation fills it in."""
+    from aws_cdk import Aws  # noqa: PLC0415 - it starts a Node.js, and who only looks up a name needs none
+
+    return Aws.ACCOUNT_ID

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -25,7 +26,8 @@ UP = [sys.executable, "-m", "emulated_aws", "up", "--port"]
 @pytest.fixture
 def up(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     environment = {"PATH": os.environ["PATH"], "QOL_HOME": str(tmp_path)}
-    with subprocess.Popen([*UP, "0"], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen([*UP, "0"], cwd=ROOT, env=environment, start_new_session=True, **pipes) as process:
         try:
             yield process
         finally:
@@ -64,8 +66,12 @@ def test_the_system_takes_pushes_until_it_is_stopped_and_leaves_nothing_behind(
     assert (doctor.returncode, doctor.stderr) == (0, "")
     assert "the test push lies in raw/daily/" in doctor.stdout
     assert len(processes_of(port)) > 1
-    up.send_signal(end)
+    os.killpg(up.pid, end)  # as a terminal does it, which tells all that were started in it
     assert up.wait(20) == (0 if end is signal.SIGINT else 143)
+    assert up.stderr
+    started, *rest = up.stderr.read().splitlines()
+    assert started.startswith("an AWS of this machine's own, http://127.0.0.1:")
+    assert rest == (["stopped"] if end is signal.SIGINT else [])
     assert list((tmp_path / "aws").iterdir()) == []
     assert processes_of(port) == []
 
