@@ -1,6 +1,6 @@
 """One command, all figures: `python -m benchmarks`, or some sections of it by name.
 
-    make benchmarks                              everything, about half an hour on two cores
+    make benchmarks                              everything, most of an hour on two cores
     .venv/bin/python -m benchmarks peers job     two sections
     .venv/bin/python -m benchmarks --divide 20   everything, small, to see that it works
 
