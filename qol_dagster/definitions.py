@@ -26,7 +26,7 @@ def build_defs(settings: Settings, *, resource_overrides: Mapping[str, Any] | No
     job = weekly_job()
     other_jobs = [weekly_job(profile) for profile in PROFILES.values() if profile is not DEFAULT]
     return dg.Definitions(
-        assets=all_assets(partitions, settings.owners),
+        assets=all_assets(partitions, settings),
         jobs=[job, *other_jobs, garmin_backfill_job()],
         schedules=[weekly_schedule(job, settings.start_date)],
         sensors=[arrivals_sensor(platform, job, settings.start_date), failure_sensor(platform)],

@@ -14,12 +14,15 @@ from qol_dagster.assets.computed import computed_assets
 from qol_dagster.assets.weekly import weekly_table_asset
 from qol_dagster.partitions import Partitions
 from qol_dagster.profiles import PROFILES
+from qol_dagster.settings import Settings
 
 GROUP = "weekly_metrics"
 
 
-def all_assets(partitions: Partitions, owners: tuple[str, ...]) -> list[Any]:
+def all_assets(partitions: Partitions, settings: Settings) -> list[Any]:
     """Every asset of the code location."""
+    on_aws, owners = settings.target == "aws", settings.owners
+    engine, catalogue, people = ("glue", "athena", "dynamodb") if on_aws else (settings.engine, "duckdb", "sqlite")
     options = {
         "partitions_def": partitions.weekly,
         "backfill_policy": dg.BackfillPolicy.single_run(),
@@ -31,11 +34,14 @@ def all_assets(partitions: Partitions, owners: tuple[str, ...]) -> list[Any]:
         warnings.filterwarnings("ignore", r"Parameter `backfill_policy`", category=dg.BetaWarning)
         for profile in PROFILES.values():
             shown = {"owners": list(owners), "group_name": f"{GROUP}{profile.suffix}"}
-            computed += [computed_assets(profile, shown, options), weekly_table_asset(profile, {**shown, **options})]
-    return [*_external(partitions, owners), *computed]
+            computed += [
+                computed_assets(profile, {**shown, "kinds": {engine, "parquet"}}, options),
+                weekly_table_asset(profile, {**shown, **options, "kinds": {catalogue, "table"}}),
+            ]
+    return [*_external(partitions, owners, people), *computed]
 
 
-def _external(partitions: Partitions, owners: tuple[str, ...]) -> list[dg.AssetSpec]:
+def _external(partitions: Partitions, owners: tuple[str, ...], people: str) -> list[dg.AssetSpec]:
     return [
         dg.AssetSpec(
             "garmin_raw_daily",
@@ -50,7 +56,7 @@ def _external(partitions: Partitions, owners: tuple[str, ...]) -> list[dg.AssetS
             "user_id_map",
             description="Who is enrolled: Garmin user id -> participant id. The one place where both stand.",
             group_name=GROUP,
-            kinds={"sqlite"},
+            kinds={people},
             owners=list(owners),
         ),
     ]

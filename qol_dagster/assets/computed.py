@@ -35,7 +35,7 @@ def computed_assets(profile: Profile, shown: dict[str, Any], options: dict[str, 
 
     @dg.multi_asset(
         name=profile.step,
-        specs=[spec.replace_attributes(kinds={"duckdb", "parquet"}, **shown) for spec in specs],
+        specs=[spec.replace_attributes(**shown) for spec in specs],
         check_specs=[check for spec in specs for check in check_specs(spec.key.to_user_string())],
         hooks={tell_of_failed_step},
         can_subset=True,

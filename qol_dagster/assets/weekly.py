@@ -76,7 +76,6 @@ def weekly_table_asset(profile: Profile, options: dict[str, Any]) -> dg.AssetsDe
         description=f"`{table}`, the table people query. Verifies through the catalogue that each "
         "week is visible with as many rows as were written.",
         deps=[weekly],
-        kinds={"duckdb", "table"},
         hooks={tell_of_failed_step},
         metadata={
             "dagster/column_schema": table_metadata(WEEKLY, weekly)["dagster/column_schema"],

@@ -338,3 +338,20 @@ def test_a_step_that_was_cancelled_is_not_begun_anew(settings: Settings) -> None
     with dg.DagsterInstance.ephemeral() as instance, pytest.raises(dg.DagsterExecutionInterruptedError):
         job.execute_in_process(partition_key=MONDAY.isoformat(), instance=instance)
     assert len(begun) == 1
+
+
+@pytest.mark.parametrize(
+    ("target", "engine", "expected"),
+    [
+        ("local", "duckdb", ("duckdb", "duckdb", "sqlite")),
+        ("local", "spark", ("spark", "duckdb", "sqlite")),
+        ("aws", "duckdb", ("glue", "athena", "dynamodb")),
+    ],
+)
+def test_every_asset_shows_by_what_it_is_made_there(target: Any, engine: Any, expected: tuple[str, ...]) -> None:
+    shown = build_defs(Settings(target=target, engine=engine)).resolve_asset_graph()
+    names = ("participant_status", "weekly_metrics_table", "user_id_map")
+    found = [shown.get(dg.AssetKey(name)).kinds for name in names]
+    for kinds, one in zip(found, expected, strict=True):
+        assert one in kinds
+    assert {"duckdb", "sqlite"} & set().union(*found) <= set(expected)
