@@ -340,7 +340,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     code = run(arguments)
     if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
         sys.exit(code)  # Python waits for those
-    atexit._run_exitfuncs()  # noqa: SLF001  # what was registered for the end is still done
+    atexit._run_exitfuncs()  # what was registered for the end is still done
     with suppress(OSError, ValueError):
         sys.stderr.flush()
     os._exit(code)

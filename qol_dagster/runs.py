@@ -6,11 +6,13 @@ Belongs here: which weeks may be asked for, Dagster's home, and what came of a r
 from __future__ import annotations
 
 import os
+import sqlite3
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
+from pathlib import Path
 from typing import Any
 
 from qol_dagster.etl import mondays
@@ -116,8 +118,23 @@ def dagster_instance(settings: Settings) -> Iterator[Any]:
     home = prepare_dagster_home(settings)
     import dagster as dg  # noqa: PLC0415
 
-    with dg.DagsterInstance.from_config(home) as instance:
+    with dg.DagsterInstance.from_config(home) as instance, _kept_open(settings.dagster_home):
         yield instance
+
+
+@contextmanager
+def _kept_open(home: Path) -> Iterator[None]:
+    """Holds a connection to Dagster's databases, where they are SQLite's.
+
+    Dagster connects anew for each event, and SQLite writes a database out whenever its last connection closes. With
+    one left open it does so once, at the end.
+    """
+    with ExitStack() as held:
+        for file in (home / "history/runs.db", home / "history/runs/index.db"):
+            if file.exists():
+                connection = held.enter_context(closing(sqlite3.connect(file)))
+                connection.execute("SELECT count(*) FROM sqlite_master")  # it opens the file when it is first asked
+        yield
 
 
 def prepare_dagster_home(settings: Settings) -> str:

@@ -65,6 +65,7 @@ _NIGHT_MEANS = {
     "sleep_light_pct_mean": "sleep_light_pct",
     "sleep_rem_pct_mean": "sleep_rem_pct",
 }
+_STRESS_LEVELS = ("stress_rest", "stress_low", "stress_medium", "stress_high")
 _COMPLETENESS = {
     "completeness_dailies": "n_dailies",
     "completeness_sleeps": "n_sleeps",
@@ -90,25 +91,16 @@ def weekly_rows(thresholds: Thresholds) -> ir.Table:
     Reads `daily_metrics` and the tables of `stages`. `computed_at` is left null: it is the run's and not the data's.
     """
     days = _placed_in_week(daily_table())
-    pieces = (
-        _wear(days, thresholds),
-        _over_valid_days(days),
-        _over_all_days(days),
-        _nights(days),
-        _midsleep(days),
-        _last(days),
-        kept("rhythm", stages(thresholds)["rhythm"]),
-    )
-    week = combined(pieces, WEEK)
-    counts = [metric.name for metric in WEEKLY if metric.name in week.columns and not metric.nullable]
-    week = week.mutate(**{name: week[name].fill_null(0) for name in counts if name.startswith("n_")})
+    sums = days.group_by(WEEK).agg(**_wear(days), **_over_valid_days(days), **_over_all_days(days), **_nights(days))
+    found = (sums.mutate(**_of_sums(sums, thresholds)), _midsleep(days), kept("rhythm", stages(thresholds)["rhythm"]))
+    week = combined(found, WEEK)
+    counts = [metric.name for metric in WEEKLY if metric.name.startswith("n_") and not metric.nullable]
     week = week.mutate(
+        **{name: week[name].fill_null(0) for name in counts},
         date=week.week,
-        mvpa_equiv_min=_mvpa(week),
         computed_at=ibis.null("int64"),
         metrics_version=ibis.literal(METRICS_VERSION),
     )
-    week = week.mutate(who_activity=_who_activity(week))
     return in_shape(week, WEEKLY).order_by("date", "participant_id")
 
 
@@ -126,82 +118,92 @@ def _placed_in_week(days: ir.Table) -> ir.Table:
     )
 
 
-def _wear(days: ir.Table, thresholds: Thresholds) -> ir.Table:
+# -- the aggregates over a week's days, by name
+
+
+def _wear(days: ir.Table) -> dict[str, ir.Value]:
     weekend = days.day >= FIRST_WEEKEND_DAY
-    week = days.group_by(WEEK).agg(
-        n_days=days.count(),
-        n_valid_days=days.count(where=days.valid),
-        n_valid_weekend_days=days.count(where=days.valid & weekend),
-        yield_hours=days.valid_minutes_hours.sum() / WEEK_HOURS,
+    return {
+        "n_days": days.count(),
+        "n_valid_days": days.count(where=days.valid),
+        "n_valid_weekend_days": days.count(where=days.valid & weekend),
+        "yield_hours": days.valid_minutes_hours.sum() / WEEK_HOURS,
         **{name: days.count(where=days[column] > 0) / WEEK_DAYS for name, column in _COMPLETENESS.items()},
-    )
-    enough_days = week.n_valid_days >= thresholds.valid_week_days
-    enough_weekend = week.n_valid_weekend_days >= thresholds.valid_week_weekend_days
-    return week.mutate(is_valid_week=enough_days & enough_weekend)
+    }
 
 
-def _over_valid_days(days: ir.Table) -> ir.Table:
-    v = days.filter(days.valid)
-    both = v.steps.notnull() & v.wear_min.notnull()
-    has_rest = v.resting_hr_bpm.notnull()
-    x, y = v.day, v.resting_hr_bpm
-    sums = {f"stress_{level}": v[f"stress_{level}_min"].sum() for level in ("rest", "low", "medium", "high")}
-    week = v.group_by(WEEK).agg(
-        **{name: v[column].mean() for name, column in _VALID_MEANS.items()},
-        **{name: v[column].count() for name, column in _VALID_COUNTS.items()},
-        **sums,
-        steps_median=v.steps.median(),
-        steps_sd=v.steps.std(how="sample"),
-        steps_sum=v.steps.sum(),
-        steps_worn=v.steps.sum(where=both),
-        wear_h=v.wear_min.sum(where=both) / 60,
-        x_mean=x.mean(where=has_rest),
-        xx_sum=(x * x).sum(where=has_rest),
-        xy_sum=(x * y).sum(where=has_rest),
-        x_sum=x.sum(where=has_rest),
-        y_sum=y.sum(),
-    )
+def _over_valid_days(days: ir.Table) -> dict[str, ir.Value]:
+    v = days.valid
+    both = v & days.steps.notnull() & days.wear_min.notnull()
+    rested = v & days.resting_hr_bpm.notnull()
+    x, y = days.day, days.resting_hr_bpm
+    return {
+        **{name: days[column].mean(where=v) for name, column in _VALID_MEANS.items()},
+        **{name: days[column].count(where=v) for name, column in _VALID_COUNTS.items()},
+        **{level: days[f"{level}_min"].sum(where=v) for level in _STRESS_LEVELS},
+        "steps_median": v.ifelse(days.steps, ibis.null("float64")).median(),  # Ibis spoils its `where` for Spark
+        "steps_sd": days.steps.std(how="sample", where=v),
+        "steps_sum": days.steps.sum(where=v),
+        "steps_worn": days.steps.sum(where=both),
+        "wear_h": days.wear_min.sum(where=both) / 60,
+        "x_sum": x.sum(where=rested),
+        "y_sum": y.sum(where=rested),
+        "xx_sum": (x * x).sum(where=rested),
+        "xy_sum": (x * y).sum(where=rested),
+    }
+
+
+def _over_all_days(days: ir.Table) -> dict[str, ir.Value]:
+    return {
+        "wear_min_mean": days.wear_min.mean(),
+        "n_wear_days": days.wear_min.count(),
+        "sync_lag_h_median": days.sync_lag_h.median(),
+        "moderate_min_sum": days.moderate_min.sum(),
+        "vigorous_min_sum": days.vigorous_min.sum(),
+        "hrv_rmssd_mean": days.hrv_rmssd_ms.mean(),
+        "hrv_ln_rmssd_mean": days.hrv_rmssd_ms.ln().mean(),
+        "hrv_cv_pct": 100 * days.hrv_rmssd_ms.std(how="sample") / days.hrv_rmssd_ms.mean(),
+        "n_hrv_nights": days.hrv_rmssd_ms.count(),
+        "exercise_sessions_sum": days.exercise_sessions.sum(),
+        "exercise_min_sum": days.exercise_min.sum(),
+        "n_records": days.n_records.sum(),
+        "last_received_at": days.last_received_at.max(),
+        "vo2max_last": days.vo2max.argmax(days.day, where=days.vo2max.notnull()),
+        "fitness_age_last": days.fitness_age.argmax(days.day, where=days.fitness_age.notnull()),
+    }
+
+
+def _nights(days: ir.Table) -> dict[str, ir.Value]:
+    night = days.sleep_tst_min.notnull()
+    return {
+        "n_nights": days.sleep_tst_min.count(),
+        "sleep_tst_h_mean": days.sleep_tst_min.mean() / 60,
+        "sleep_tst_h_sd": days.sleep_tst_min.std(how="sample") / 60,
+        "sleep_tib_h_mean": days.sleep_tib_min.mean(where=night) / 60,
+        "long_nights": days.count(where=days.sleep_tst_min >= LONG_NIGHT_MIN),
+        **{name: days[column].mean(where=night) for name, column in _NIGHT_MEANS.items()},
+    }
+
+
+# -- what is made of them
+
+
+def _of_sums(week: ir.Table, thresholds: Thresholds) -> dict[str, ir.Value]:
     n = week.n_resting_hr_days
     slope = (n * week.xy_sum - week.x_sum * week.y_sum) / (n * week.xx_sum - week.x_sum * week.x_sum)
-    levels = [week[name].fill_null(0.0) for name in sums]
-    total = sum(levels[1:], levels[0]).nullif(0.0)
-    return week.mutate(
-        steps_per_wear_h=week.steps_worn / week.wear_h.nullif(0.0),
-        resting_hr_slope=(n >= SLOPE_DAYS).ifelse(slope, ibis.null("float64")),
-        stress_high_pct=100 * week.stress_high / total,
-        stress_rest_pct=100 * week.stress_rest / total,
-    ).drop(*sums, "steps_worn", "wear_h", "x_mean", "xx_sum", "xy_sum", "x_sum", "y_sum")
-
-
-def _over_all_days(days: ir.Table) -> ir.Table:
-    return days.group_by(WEEK).agg(
-        wear_min_mean=days.wear_min.mean(),
-        n_wear_days=days.wear_min.count(),
-        sync_lag_h_median=days.sync_lag_h.median(),
-        moderate_min_sum=days.moderate_min.sum(),
-        vigorous_min_sum=days.vigorous_min.sum(),
-        hrv_rmssd_mean=days.hrv_rmssd_ms.mean(),
-        hrv_ln_rmssd_mean=days.hrv_rmssd_ms.ln().mean(),
-        hrv_cv_pct=100 * days.hrv_rmssd_ms.std(how="sample") / days.hrv_rmssd_ms.mean(),
-        n_hrv_nights=days.hrv_rmssd_ms.count(),
-        exercise_sessions_sum=days.exercise_sessions.sum(),
-        exercise_min_sum=days.exercise_min.sum(),
-        n_records=days.n_records.sum(),
-        last_received_at=days.last_received_at.max(),
-    )
-
-
-def _nights(days: ir.Table) -> ir.Table:
-    nights = days.filter(days.sleep_tst_min.notnull())
-    week = nights.group_by(WEEK).agg(
-        n_sleeps_main=nights.count(),
-        sleep_tst_h_mean=nights.sleep_tst_min.mean() / 60,
-        sleep_tst_h_sd=nights.sleep_tst_min.std(how="sample") / 60,
-        sleep_tib_h_mean=nights.sleep_tib_min.mean() / 60,
-        nights_ge7h_pct=100 * nights.count(where=nights.sleep_tst_min >= LONG_NIGHT_MIN) / nights.count(),
-        **{name: nights[column].mean() for name, column in _NIGHT_MEANS.items()},
-    )
-    return week.rename(n_nights="n_sleeps_main")
+    total = _total([week[level] for level in _STRESS_LEVELS]).nullif(0.0)
+    enough_weekend = week.n_valid_weekend_days >= thresholds.valid_week_weekend_days
+    mvpa_equiv_min = _mvpa(week)
+    return {
+        "is_valid_week": (week.n_valid_days >= thresholds.valid_week_days) & enough_weekend,
+        "steps_per_wear_h": week.steps_worn / week.wear_h.nullif(0.0),
+        "resting_hr_slope": (n >= SLOPE_DAYS).ifelse(slope, ibis.null("float64")),
+        "stress_high_pct": 100 * week.stress_high / total,
+        "stress_rest_pct": 100 * week.stress_rest / total,
+        "mvpa_equiv_min": mvpa_equiv_min,
+        "who_activity": _who_activity(mvpa_equiv_min, week.n_valid_days),
+        "nights_ge7h_pct": 100 * week.long_nights / week.n_nights.nullif(0),
+    }
 
 
 def _midsleep(days: ir.Table) -> ir.Table:
@@ -209,18 +211,18 @@ def _midsleep(days: ir.Table) -> ir.Table:
 
     The spread is summed from sin²(difference / 2), not from R, which for nights much alike is 1 but for rounding.
     """
-    nights = days.filter(days.midsleep_min.notnull())
-    angle = nights.midsleep_min * (2 * math.pi / DAY_MIN)
-    week = nights.group_by(WEEK).agg(
-        n_midsleep_nights=nights.count(),
-        **{f"a{day}": angle.max(where=nights.day == day) for day in range(WEEK_DAYS)},
+    angle = days.midsleep_min * (2 * math.pi / DAY_MIN)
+    week = days.group_by(WEEK).agg(
+        n_midsleep_nights=angle.count(), **{f"a{day}": angle.max(where=days.day == day) for day in range(WEEK_DAYS)}
     )
     angles = [week[f"a{day}"] for day in range(WEEK_DAYS)]
+    spans = {"mean": angles, "free": angles[FIRST_WEEKEND_DAY:], "working": angles[:FIRST_WEEKEND_DAY]}
     week = week.mutate(
-        mean=_mean_angle(angles),
-        free=_mean_angle(angles[FIRST_WEEKEND_DAY:]),
-        working=_mean_angle(angles[:FIRST_WEEKEND_DAY]),
+        **{f"{name}_sin": _total([one.sin() for one in span]) for name, span in spans.items()},
+        **{f"{name}_cos": _total([one.cos() for one in span]) for name, span in spans.items()},
+        **{f"{name}_n": _number(span) for name, span in spans.items()},
     )
+    week = week.mutate(**{name: _mean_angle(week, name) for name in spans})
     halves = [((week[f"a{day}"] - week.mean) / 2).sin() for day in range(WEEK_DAYS)]
     q = 2 * _total([half * half for half in halves]) / week.n_midsleep_nights
     week = week.mutate(q=week.mean.notnull().ifelse(q, ibis.null("float64")))
@@ -239,10 +241,10 @@ def _midsleep(days: ir.Table) -> ir.Table:
     )
 
 
-def _mean_angle(angles: list[ir.Value]) -> ir.Value:
+def _mean_angle(week: ir.Table, span: str) -> ir.Value:
     """The mean direction; none when the angles cancel each other out, which leaves nothing but rounding."""
-    north, east = _total([one.sin() for one in angles]), _total([one.cos() for one in angles])
-    points = (north * north + east * east).sqrt() > NO_DIRECTION * _number(angles)
+    north, east = week[f"{span}_sin"], week[f"{span}_cos"]
+    points = (north * north + east * east).sqrt() > NO_DIRECTION * week[f"{span}_n"]
     return points.ifelse(north.atan2(east), ibis.null("float64"))
 
 
@@ -256,13 +258,6 @@ def _wrapped(minutes: ir.Value) -> ir.Value:
         (minutes <= -HALF_DAY_MIN, minutes + DAY_MIN),
         (minutes > HALF_DAY_MIN, minutes - DAY_MIN),
         else_=minutes,
-    )
-
-
-def _last(days: ir.Table) -> ir.Table:
-    return days.group_by(WEEK).agg(
-        vo2max_last=days.vo2max.argmax(days.day, where=days.vo2max.notnull()),
-        fitness_age_last=days.fitness_age.argmax(days.day, where=days.fitness_age.notnull()),
     )
 
 
@@ -408,12 +403,11 @@ def _mvpa(week: ir.Table) -> ir.Value:
     return known.ifelse(moderate.fill_null(0.0) + 2 * vigorous.fill_null(0.0), ibis.null("float64"))
 
 
-def _who_activity(week: ir.Table) -> ir.Value:
-    minutes = week.mvpa_equiv_min
+def _who_activity(minutes: ir.Value, n_valid_days: ir.Value) -> ir.Value:
     return ibis.cases(
         (minutes > WHO_HIGH_MIN, "exceeds"),
         (minutes >= WHO_LOW_MIN, "meets"),
-        (minutes.notnull() & (week.n_valid_days < WEEK_DAYS), "unknown"),
+        (minutes.notnull() & (n_valid_days < WEEK_DAYS), "unknown"),
         (minutes.notnull(), "below"),
         else_=ibis.null("string"),
     )
