@@ -376,8 +376,7 @@ def _asleep_by_hour(records: ir.Table, sleeps: ir.Table, night: ir.Table) -> ir.
     )
     hours = attach(_minute_bits(timed, "inside"), _minute_bits(awake, "awake"), ["rec", "hour"])
     hours = hours.select("rec", "hour", bits=hours.inside & ~hours.awake.fill_null(0))
-    wide = hours.group_by("rec").agg(**{f"b{h}": hours.bits.max(where=hours.hour == h) for h in range(24)})
-    return wide.select("rec", asleep_by_hour=ibis.array([wide[f"b{h}"].fill_null(0) for h in range(24)]))
+    return _by_clock_hour(hours, ["rec"], "bits", "asleep_by_hour", ibis.literal(0))
 
 
 def _minute_bits(spans: ir.Table, name: str) -> ir.Table:
@@ -445,9 +444,18 @@ def _exercise(current: ir.Table) -> ir.Table:
 def _steps_by_hour(current: ir.Table) -> ir.Table:
     epochs = current.filter(current.type == "epochs")
     local = epochs.start_s + epochs.offset_s.fill_null(0.0)
-    hour = (local / 3600).floor() - 24 * (local / DAY_S).floor()
-    hourly = epochs.group_by(ROW).agg(**{f"h{h}": _exact_sum(epochs.steps, where=hour == h) for h in range(24)})
-    return hourly.select(*ROW, steps_by_hour=ibis.array([hourly[f"h{h}"] for h in range(24)]))
+    epochs = epochs.select(*ROW, "steps", hour=(local / 3600).floor() - 24 * (local / DAY_S).floor())
+    hours = epochs.group_by(*ROW, "hour").agg(steps=_exact_sum(epochs.steps))
+    return _by_clock_hour(hours, ROW, "steps", "steps_by_hour")
+
+
+def _by_clock_hour(
+    hours: ir.Table, keys: list[str], value: str, name: str, missing: ir.Value | None = None
+) -> ir.Table:
+    """For each key an array of 24, `name`, of the `value` that a row has for an `hour` of the clock."""
+    wide = hours.group_by(keys).agg(**{f"h{h}": hours[value].max(where=hours.hour == h) for h in range(24)})
+    each = [ibis.coalesce(wide[f"h{h}"], missing) for h in range(24)]
+    return wide.select(*keys, **{name: ibis.array(each)})
 
 
 def samples_of(records: ir.Table, chosen: ir.Table, field: str) -> ir.Table:

@@ -313,43 +313,45 @@ def _rhythm_sums(days: ir.Table) -> ir.Table:
     )
 
 
-def _trailing(sums: ir.Table) -> ir.Table:
-    """The sums over `TRAILING_WEEKS` weeks, under the last of them."""
-    each = sums.mutate(later=ibis.range(0, TRAILING_WEEKS).unnest())
-    linked = each.later < TRAILING_WEEKS - 1
+def _over_spans(sums: ir.Table) -> ir.Table:
+    """The sums of each week, and those of it and the weeks before it under the same week with the suffix `_28d`."""
+    each = sums.mutate(part=ibis.range(0, 1 + TRAILING_WEEKS).unnest())
+    later = ibis.greatest(each.part - 1, 0)
+    linked = (each.part > 0) & (later < TRAILING_WEEKS - 1)
     each = each.mutate(
-        week=_as_text(each.week.cast("date").epoch_days() + WEEK_DAYS * each.later),
+        week=_as_text(each.week.cast("date").epoch_days() + WEEK_DAYS * later),
+        suffix=(each.part > 0).ifelse("_28d", ""),
         **{name: each[name] + linked.ifelse(each[f"first_{name}"], 0) for name in _PAIR_SUMS},
     )
-    return each.group_by(WEEK).agg(**{name: each[name].sum() for name in _SUMS})
+    return each.group_by(*WEEK, "suffix").agg(**{name: each[name].sum() for name in _SUMS})
 
 
 def _rhythm(sums: ir.Table, thresholds: Thresholds) -> ir.Table:
     """The four measures and their denominators, over the week and, as `..._28d`, over the weeks before it too."""
-    both = sums.select(*WEEK, *_SUMS, suffix=ibis.literal("")).union(
-        _trailing(sums).select(*WEEK, *_SUMS, suffix=ibis.literal("_28d"))
-    )
-    found = _measures(both, thresholds)
+    found = _measures(_over_spans(sums), thresholds)
     names = [name for name in found.columns if name not in (*WEEK, "suffix")]
     week, longer = (found.filter(found.suffix == suffix).drop("suffix") for suffix in ("", "_28d"))
     return attach(week, longer.rename({f"{name}_28d": name for name in names}), WEEK)
 
 
 def _measures(sums: ir.Table, thresholds: Thresholds) -> ir.Table:
-    w = sums.mutate(
+    w = sums.select(
+        *WEEK,
+        "suffix",
+        "squares",
+        *_PAIR_SUMS,
         n=_total([sums[f"n{h}"] for h in HOURS]),
         total=_total([sums[f"s{h}"] for h in HOURS]),
         m1=ibis.array([sums[f"s{h}"] / sums[f"n{h}"].nullif(0) for h in HOURS]),
     )
     # Sums of 2, 4, 5, 8 and 10 hours from each hour of the clock on, each out of shorter ones.
-    w = w.mutate(m2=_both(w, "m1", 0, "m1", 1))
+    w = w.mutate(m2=_both(w, "m1", 0, "m1", 1), mean=w.total / w.n.nullif(0))
     w = w.mutate(m4=_both(w, "m2", 0, "m2", 2))
     w = w.mutate(m5=_both(w, "m4", 0, "m1", 4), m8=_both(w, "m4", 0, "m4", 4))
     w = w.mutate(m10=_both(w, "m8", 0, "m2", 8))
-    mean = w.total / w.n.nullif(0)
     w = w.mutate(
         spread=_spread(w),
-        between=_total([(w.m1[h] - mean) * (w.m1[h] - mean) for h in HOURS]),
+        between=_total([(w.m1[h] - w.mean) * (w.m1[h] - w.mean) for h in HOURS]),
         most=w.m10.maxs() / 10,
         least=w.m5.mins() / 5,
         all_seen=_number([w.m1[h] for h in HOURS]) == len(HOURS),
