@@ -62,6 +62,11 @@ def bit_count(bits: int) -> dt.int8:
     """How many bits of an int64 are set; to be cast before anything is added to it."""
 
 
+@ibis.udf.scalar.builtin(name="hash")
+def hash_of(key) -> int:  # type: ignore[empty-body,no-untyped-def]  # of any type
+    """The same for equal keys, hardly ever for others, and another number in each engine."""
+
+
 @ibis.udf.agg.builtin
 def bit_or(bits: int) -> int:  # type: ignore[empty-body]
     """All bits of a group's int64 values."""
@@ -148,16 +153,21 @@ def classified(records: ir.Table) -> ir.Table:
         (joined.revoked, "revoked"),
         else_="usable",
     )
-    return joined.select("rec", *KEY, "participant_id", *NEWEST, *TIE_BREAKERS, *CARRIED, state=state)
+    joined = joined.mutate(state=state, key_hash=hash_of(ibis.struct({name: joined[name] for name in KEY})))
+    return joined.select("rec", *KEY, "participant_id", *NEWEST, *TIE_BREAKERS, *CARRIED, "state", "key_hash")
 
 
 def current_records(lines: ir.Table) -> ir.Table:
     """The usable records that no later one supersedes: latest received, then longest, then greatest ingest id.
 
-    Few columns, because a sort carries along every column it is given.
+    Hardly a record has another version, so only those are ranked whose keys may be another's, by a hash.
     """
-    newest = _first(lines.filter(lines.state == "usable"), KEY, *NEWEST)
-    return newest.select("rec", *ROW, "type", *NEWEST, *TIE_BREAKERS, *CARRIED)
+    usable = lines.filter(lines.state == "usable")
+    versions = usable.group_by("key_hash").agg(n=usable.count())
+    contested = usable.filter(usable.key_hash.isin(versions.filter(versions.n > 1).key_hash))
+    ranked = _ranked(contested, KEY, *NEWEST)
+    current = usable.anti_join(ranked.filter(ranked.rank > 0), "rec")
+    return current.select("rec", *ROW, "type", *NEWEST, *TIE_BREAKERS, *CARRIED)
 
 
 def _whole(records: ir.Table, chosen: ir.Table) -> ir.Table:
@@ -233,10 +243,15 @@ def _midnight(table: ir.Table) -> ir.Value:
 
 
 def _first(table: ir.Table, group: Sequence[str], *order: str) -> ir.Table:
-    """The first row of each group, largest `order` columns first, missing values last."""
-    by = [ibis.desc(table[name], nulls_first=False) for name in (*order, *TIE_BREAKERS)]
-    ranked = table.mutate(rank=ibis.row_number().over(group_by=list(group), order_by=by))
+    """The first row of each group, in the order of `_ranked`."""
+    ranked = _ranked(table, group, *order)
     return ranked.filter(ranked.rank == 0).drop("rank")
+
+
+def _ranked(table: ir.Table, group: Sequence[str], *order: str) -> ir.Table:
+    """Adds `rank` within the group, from 0: largest `order` columns first, missing values last."""
+    by = [ibis.desc(table[name], nulls_first=False) for name in (*order, *TIE_BREAKERS)]
+    return table.mutate(rank=ibis.row_number().over(group_by=list(group), order_by=by))
 
 
 # -- pieces: each gives at most one row per (participant_id, date)
