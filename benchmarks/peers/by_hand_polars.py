@@ -57,11 +57,11 @@ SAMPLES = {
 }
 LEVELS = ("deep", "light", "rem", "awake")
 SPANS = pl.List(pl.Struct({"startTimeInSeconds": pl.Float64, "endTimeInSeconds": pl.Float64}))
+LEVELS_MAP = pl.Struct(dict.fromkeys(LEVELS, SPANS))
 SCHEMA = {
     **dict.fromkeys(NUMBERS, pl.Float64),
-    **dict.fromkeys([*TEXTS, *SAMPLES], pl.String),
+    **dict.fromkeys([*TEXTS, *SAMPLES, "sleepLevelsMap"], pl.String),
     **dict.fromkeys(("onDemand", "isParent"), pl.Boolean),
-    "sleepLevelsMap": pl.Struct(dict.fromkeys(LEVELS, SPANS)),
     "summary": pl.Struct({"startTimeInSeconds": pl.Float64}),
 }
 ROW = ["participant_id", "date"]
@@ -178,8 +178,9 @@ def nights(sleeps: pl.LazyFrame) -> pl.LazyFrame:
         c("durationInSeconds") + c("awakeDurationInSeconds").fill_null(0) + c("unmeasurableSleepInSeconds").fill_null(0)
     )
     s = longest(seen).with_columns(in_bed=in_bed, to_local=c("startTimeOffsetInSeconds") - c("midnight"))
+    levels = s.select(*ROW, "start", "to_local", levels=c("sleepLevelsMap").str.json_decode(LEVELS_MAP))
     spans = pl.concat(
-        s.select(*ROW, "start", "to_local", level=pl.lit(level), span=c("sleepLevelsMap").struct.field(level))
+        levels.select(*ROW, "start", "to_local", level=pl.lit(level), span=c("levels").struct.field(level))
         for level in LEVELS
     )
     spans = spans.explode("span").unnest("span")
