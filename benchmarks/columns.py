@@ -1,6 +1,7 @@
 """What every peer of the comparison has to produce, column by column.
 
-Belongs here: names, and nothing that computes. All of the daily and weekly tables but what is said to be left out.
+Belongs here: names, and nothing that computes. All of the daily and weekly tables but what is said to be left out;
+the table of the participants' status is ours alone.
 """
 
 from __future__ import annotations

@@ -42,28 +42,23 @@ NUMBERS = [
 ]
 TEXTS = ["userId", "_summary_type", "_ingest_id", "summaryId", "activityType", "validation"]
 FLAGS = ["onDemand", "isParent"]
-MAPS = [
-    "timeOffsetHeartRateSamples",
-    "timeOffsetStressLevelValues",
-    "timeOffsetBodyBatteryValues",
-    "timeOffsetSleepSpo2",
-    "timeOffsetSleepRespiration",
-    "timeOffsetSpo2Values",
-    "timeOffsetEpochToBreaths",
-    "sleepLevelsMap",
-    "summary",
-]
+SAMPLES = {
+    "timeOffsetHeartRateSamples": "INTEGER",
+    "timeOffsetStressLevelValues": "INTEGER",
+    "timeOffsetBodyBatteryValues": "INTEGER",
+    "timeOffsetSleepSpo2": "INTEGER",
+    "timeOffsetSleepRespiration": "DOUBLE",
+    "timeOffsetSpo2Values": "INTEGER",
+    "timeOffsetEpochToBreaths": "DOUBLE",
+}
 COLUMNS = {
     **dict.fromkeys(NUMBERS, "DOUBLE"),
     **dict.fromkeys(TEXTS, "VARCHAR"),
     **dict.fromkeys(FLAGS, "BOOLEAN"),
-    **dict.fromkeys(MAPS, "JSON"),
+    **dict.fromkeys([*SAMPLES, "sleepLevelsMap", "summary"], "JSON"),
     "_received_at": "TIMESTAMP",
 }
 
-SAMPLES = dict.fromkeys(MAPS[:7], "INTEGER") | dict.fromkeys(
-    ("timeOffsetSleepRespiration", "timeOffsetEpochToBreaths"), "DOUBLE"
-)
 LISTS = ", ".join(
     f"json_keys({name})::INTEGER[] AS {name}_t, json_extract_string({name}, '$.*')::{type_}[] AS {name}_v"
     for name, type_ in SAMPLES.items()
@@ -76,7 +71,7 @@ CASE WHEN type = 'epochs' THEN activityType WHEN type = 'activities' THEN summar
 # block of lines then holds few sample maps: one of sample maps only would not fit any cache.
 READ = f"""
 CREATE OR REPLACE TEMP TABLE lines AS
-SELECT * EXCLUDE ({", ".join(SAMPLES)}), {LISTS},
+SELECT * EXCLUDE (_summary_type, startTimeInSeconds, measurementTimeInSeconds, summary, {", ".join(SAMPLES)}), {LISTS},
        coalesce(startTimeInSeconds, measurementTimeInSeconds, (summary->>'startTimeInSeconds')::DOUBLE) AS start,
        CASE _summary_type WHEN 'manuallyUpdatedActivities' THEN 'activities' ELSE _summary_type END AS type,
        epoch(date::TIMESTAMP) AS midnight, hash({KEY}) AS key
@@ -114,6 +109,7 @@ def by_hour(value: str, otherwise: str = "NULL") -> str:
     return f"[{', '.join(f'coalesce(max({value}) FILTER (hour = {hour}), {otherwise})' for hour in range(24))}]"
 
 
+# The 15-s slots of a quarter of an hour are the bits of an integer, four of them a minute.
 DAILY = f"""
 CREATE OR REPLACE TEMP TABLE daily AS
 WITH quarters AS (
@@ -172,7 +168,8 @@ WITH quarters AS (
 ), night AS (
     SELECT participant_id, date, {by_hour("asleep", "0")} AS asleep_by_hour FROM night_hours GROUP BY ALL
 ), counts AS (
-    SELECT participant_id, date, count(*) AS n_records, max(_received_at) AS last_received_at, count(*) FILTER (type = 'dailies') AS n_dailies,
+    SELECT participant_id, date, count(*) AS n_records, max(_received_at) AS last_received_at,
+           count(*) FILTER (type = 'dailies') AS n_dailies,
            count(*) FILTER (type = 'sleeps') AS n_sleeps, count(*) FILTER (type = 'stressDetails') AS n_stress,
            count(*) FILTER (type = 'hrv') AS n_hrv,
            arg_max(lastNightAvg, _received_at) FILTER (type = 'hrv' AND lastNightAvg > 0) AS hrv_rmssd_ms,

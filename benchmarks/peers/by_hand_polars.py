@@ -135,7 +135,7 @@ def of(records: pl.DataFrame, type_: str) -> pl.LazyFrame:
 
 
 def beats(dailies: pl.LazyFrame) -> pl.LazyFrame:
-    """Wear and mean of the heart rate. The 15-s slots of a quarter of an hour are the bits of an integer."""
+    """Wear and mean of the heart rate. The 15-s slots of a quarter of an hour are the bits of an integer, four a minute."""
     lead = (c("start") + c("startTimeOffsetInSeconds") - c("midnight")).cast(pl.Int32)
     d = dailies.select(*ROW, "timeOffsetHeartRateSamples", lead=lead).with_row_index("row")
     found = samples(d, "timeOffsetHeartRateSamples", "row", "lead").filter(c("v") > 0)
@@ -559,7 +559,7 @@ def hourly(days: pl.LazyFrame) -> pl.LazyFrame:
             last_x=pl.when(near).then("last_x"),
             eve_asleep=pl.when(near).then("eve_asleep").fill_null(nothing["asleep_by_hour"]),
         )
-        .join(days.select(WEEK).unique(), on=WEEK, how="semi")
+        .join(days.select(WEEK), on=WEEK, how="semi")
         .select(
             *WEEK,
             "length",
