@@ -384,7 +384,7 @@ def weekly(days: pl.DataFrame) -> pl.DataFrame:
         .when(m.is_not_null())
         .then(pl.lit("below"))
     )
-    return week.with_columns(who_activity=who).drop("week").collect()
+    return week.with_columns(who_activity=who).drop("week", "^sum_.*$").collect()
 
 
 def summed(column: str, rows: pl.Expr | None = None) -> pl.Expr:
