@@ -42,84 +42,85 @@ NUMBERS = [
 ]
 TEXTS = ["userId", "_summary_type", "_ingest_id", "summaryId", "activityType", "validation"]
 FLAGS = ["onDemand", "isParent"]
-MAPS = [
-    "timeOffsetHeartRateSamples",
-    "timeOffsetStressLevelValues",
-    "timeOffsetBodyBatteryValues",
-    "timeOffsetSleepSpo2",
-    "timeOffsetSleepRespiration",
-    "timeOffsetSpo2Values",
-    "timeOffsetEpochToBreaths",
-    "sleepLevelsMap",
-    "summary",
-]
+SAMPLES = {
+    "timeOffsetHeartRateSamples": "INTEGER",
+    "timeOffsetStressLevelValues": "INTEGER",
+    "timeOffsetBodyBatteryValues": "INTEGER",
+    "timeOffsetSleepSpo2": "INTEGER",
+    "timeOffsetSleepRespiration": "DOUBLE",
+    "timeOffsetSpo2Values": "INTEGER",
+    "timeOffsetEpochToBreaths": "DOUBLE",
+}
 COLUMNS = {
     **dict.fromkeys(NUMBERS, "DOUBLE"),
     **dict.fromkeys(TEXTS, "VARCHAR"),
     **dict.fromkeys(FLAGS, "BOOLEAN"),
-    **dict.fromkeys(MAPS, "JSON"),
+    **dict.fromkeys([*SAMPLES, "sleepLevelsMap", "summary"], "JSON"),
     "_received_at": "TIMESTAMP",
 }
 
-SAMPLES = MAPS[:7]
 LISTS = ", ".join(
-    f"json_keys({name})::INTEGER[] AS {name}_t, json_extract_string({name}, '$.*')::DOUBLE[] AS {name}_v"
-    for name in SAMPLES
+    f"json_keys({name})::INTEGER[] AS {name}_t, json_extract_string({name}, '$.*')::{type_}[] AS {name}_v"
+    for name, type_ in SAMPLES.items()
 )
+KEY = """
+date, userId, type, CASE WHEN type NOT IN ('activities', 'userMetrics') THEN start END,
+CASE WHEN type = 'epochs' THEN activityType WHEN type = 'activities' THEN summaryId END, type = 'pulseox' AND onDemand
+"""
 # The lists are made here, and not once the current records are known, because this statement reads in parallel, and a
 # block of lines then holds few sample maps: one of sample maps only would not fit any cache.
 READ = f"""
 CREATE OR REPLACE TEMP TABLE lines AS
-SELECT * EXCLUDE ({", ".join(SAMPLES)}), {LISTS}, coalesce(startTimeInSeconds, measurementTimeInSeconds, (summary->>'startTimeInSeconds')::DOUBLE) AS start,
-       CASE _summary_type WHEN 'manuallyUpdatedActivities' THEN 'activities' ELSE _summary_type END AS type
+SELECT * EXCLUDE (_summary_type, startTimeInSeconds, measurementTimeInSeconds, summary, {", ".join(SAMPLES)}), {LISTS},
+       coalesce(startTimeInSeconds, measurementTimeInSeconds, (summary->>'startTimeInSeconds')::DOUBLE) AS start,
+       CASE _summary_type WHEN 'manuallyUpdatedActivities' THEN 'activities' ELSE _summary_type END AS type,
+       epoch(date::TIMESTAMP) AS midnight, hash({KEY}) AS key
 FROM read_json($raw, format = 'newline_delimited', hive_partitioning = true, columns = $columns)
 JOIN (SELECT user_id AS userId, participant_id FROM read_csv($people, all_varchar = true)) USING (userId)
 """
 
-CURRENT = """
-CREATE OR REPLACE TEMP TABLE chosen AS
-SELECT row AS chosen_row FROM (
-    SELECT rowid AS row, date, userId, type, start, activityType, onDemand, summaryId, _received_at, durationInSeconds,
-           _ingest_id
-    FROM lines
-) QUALIFY row_number() OVER (
-    PARTITION BY date, userId, type, CASE WHEN type NOT IN ('activities', 'userMetrics') THEN start END,
-        CASE WHEN type = 'epochs' THEN activityType WHEN type = 'activities' THEN summaryId END, type = 'pulseox' AND onDemand
-    ORDER BY _received_at DESC, durationInSeconds DESC NULLS LAST, _ingest_id DESC
-) = 1;
-CREATE OR REPLACE TEMP TABLE current AS
-SELECT rowid AS row, * EXCLUDE ({0}), epoch(date::TIMESTAMP) AS midnight
-FROM lines WHERE rowid IN (SELECT chosen_row FROM chosen)
-""".format(", ".join(f"{name}_t, {name}_v" for name in SAMPLES))
-
-MAIN = """
-CREATE OR REPLACE TEMP TABLE dailies AS SELECT * FROM current WHERE type = 'dailies' QUALIFY row_number() OVER (
-    PARTITION BY participant_id, date ORDER BY durationInSeconds DESC NULLS LAST, _received_at DESC, _ingest_id DESC) = 1;
-CREATE OR REPLACE TEMP TABLE sleeps AS
-SELECT * FROM current
-WHERE type = 'sleeps' AND durationInSeconds > 0 AND upper(coalesce(validation, '')) NOT IN ('OFF_WRIST', 'MANUAL')
+# Hardly a line has another version: only those whose keys may be the same are ranked.
+CURRENT = f"""
+CREATE OR REPLACE TEMP TABLE superseded AS
+SELECT rowid AS row FROM lines WHERE key IN (SELECT key FROM lines GROUP BY key HAVING count(*) > 1)
 QUALIFY row_number() OVER (
-    PARTITION BY participant_id, date ORDER BY durationInSeconds DESC, _received_at DESC, _ingest_id DESC) = 1
+    PARTITION BY {KEY} ORDER BY _received_at DESC, durationInSeconds DESC NULLS LAST, _ingest_id DESC) > 1;
+CREATE OR REPLACE TEMP VIEW current AS SELECT rowid AS row, * FROM lines WHERE rowid NOT IN (FROM superseded);
+CREATE OR REPLACE TEMP TABLE main AS
+SELECT row FROM current
+WHERE type = 'dailies'
+   OR (type = 'sleeps' AND durationInSeconds > 0 AND upper(coalesce(validation, '')) NOT IN ('OFF_WRIST', 'MANUAL'))
+QUALIFY row_number() OVER (
+    PARTITION BY participant_id, date, type
+    ORDER BY durationInSeconds DESC NULLS LAST, _received_at DESC, _ingest_id DESC) = 1;
+CREATE OR REPLACE TEMP VIEW dailies AS SELECT * FROM lines WHERE type = 'dailies' AND rowid IN (FROM main);
+CREATE OR REPLACE TEMP VIEW sleeps AS SELECT * FROM lines WHERE type = 'sleeps' AND rowid IN (FROM main)
 """
 
 
 def samples(source: str, field: str, extra: str = "") -> str:
     """The samples of a map, one a row: participant_id, date, t, v."""
     return f"""
-        SELECT s.participant_id, s.date {extra}, unnest({field}_t) AS t, unnest({field}_v) AS v
-        FROM {source} s JOIN lines ON lines.rowid = s.row"""
+        SELECT participant_id, date {extra}, unnest({field}_t) AS t, unnest({field}_v) AS v FROM {source}"""
 
 
+def by_hour(value: str, otherwise: str = "NULL") -> str:
+    """The 24 values of rows that have one hour each, as a list."""
+    return f"[{', '.join(f'coalesce(max({value}) FILTER (hour = {hour}), {otherwise})' for hour in range(24))}]"
+
+
+# The 15-s slots of a quarter of an hour are the bits of an integer, four of them a minute.
 DAILY = f"""
 CREATE OR REPLACE TEMP TABLE daily AS
-WITH minutes AS (
-    SELECT participant_id, date, (t + lead) // 60 AS minute, bit_or(1 << (t // 15 % 4)) AS slots, sum(v) AS total, count(*) AS n
-    FROM ({samples("dailies", "timeOffsetHeartRateSamples", ", (s.start + s.startTimeOffsetInSeconds - midnight)::INT AS lead")})
+WITH quarters AS (
+    SELECT participant_id, date, (t + lead) // 900 AS quarter, bit_or(1::BIGINT << ((t + lead) // 15 % 60)) AS slots,
+           sum(v) AS total, count(*) AS n
+    FROM ({samples("dailies", "timeOffsetHeartRateSamples", ", (start + startTimeOffsetInSeconds - midnight)::INT AS lead")})
     WHERE v > 0 GROUP BY ALL
 ), hours AS (
-    SELECT participant_id, date, minute // 60 AS hour, count(*) AS minutes, sum(bit_count(slots)) AS slots,
-           sum(total) AS total, sum(n) AS n
-    FROM minutes GROUP BY ALL
+    SELECT participant_id, date, quarter // 4 AS hour, sum(bit_count(slots)) AS slots, sum(total) AS total, sum(n) AS n,
+           sum(bit_count((slots | (slots >> 1) | (slots >> 2) | (slots >> 3)) & {0x111111111111111})) AS minutes
+    FROM quarters GROUP BY ALL
 ), beats AS (
     SELECT participant_id, date, sum(slots) AS slots, sum(total) / sum(n) AS hr_mean_bpm,
            count(*) FILTER (minutes >= 40) AS valid_minutes_hours
@@ -147,10 +148,28 @@ WITH minutes AS (
     SELECT *, coalesce(list_max(list_filter(
                json_extract(sleepLevelsMap, '$.*[*].endTimeInSeconds')::DOUBLE[],
                lambda x: x > start AND x <= start + 172800)), start + in_bed) AS finish
-    FROM (SELECT *, durationInSeconds + coalesce(awakeDurationInSeconds, 0) + coalesce(unmeasurableSleepInSeconds, 0) AS in_bed
+    FROM (SELECT *, startTimeOffsetInSeconds - midnight + 86400 AS lead,
+                 durationInSeconds + coalesce(awakeDurationInSeconds, 0) + coalesce(unmeasurableSleepInSeconds, 0) AS in_bed
           FROM sleeps)
+), spans AS (
+    SELECT participant_id, date, false AS awake, ceil((start + lead) / 60)::INT AS first, ceil((finish + lead) / 60)::INT AS past
+    FROM sleep
+    UNION ALL
+    SELECT participant_id, date, true, ceil((unnest(
+               json_extract(sleepLevelsMap, '$.awake[*].startTimeInSeconds')::DOUBLE[]) + lead) / 60)::INT,
+           ceil((unnest(json_extract(sleepLevelsMap, '$.awake[*].endTimeInSeconds')::DOUBLE[]) + lead) / 60)::INT
+    FROM sleep
+), night_hours AS (
+    SELECT participant_id, date, nth % 24 AS hour,
+           bit_or(bits) FILTER (NOT awake) & ~coalesce(bit_or(bits) FILTER (awake), 0) AS asleep
+    FROM (SELECT *, (1::BIGINT << least(past - 60 * nth, 60)) - (1::BIGINT << greatest(first - 60 * nth, 0)) AS bits
+          FROM (SELECT *, unnest(range(first // 60, (past + 59) // 60)) AS nth FROM spans))
+    GROUP BY ALL
+), night AS (
+    SELECT participant_id, date, {by_hour("asleep", "0")} AS asleep_by_hour FROM night_hours GROUP BY ALL
 ), counts AS (
-    SELECT participant_id, date, count(*) AS n_records, count(*) FILTER (type = 'dailies') AS n_dailies,
+    SELECT participant_id, date, count(*) AS n_records, max(_received_at) AS last_received_at,
+           count(*) FILTER (type = 'dailies') AS n_dailies,
            count(*) FILTER (type = 'sleeps') AS n_sleeps, count(*) FILTER (type = 'stressDetails') AS n_stress,
            count(*) FILTER (type = 'hrv') AS n_hrv,
            arg_max(lastNightAvg, _received_at) FILTER (type = 'hrv' AND lastNightAvg > 0) AS hrv_rmssd_ms,
@@ -163,7 +182,7 @@ WITH minutes AS (
     SELECT participant_id, date, (start + startTimeOffsetInSeconds)::BIGINT // 3600 % 24 AS hour, sum(steps) AS steps
     FROM current WHERE type = 'epochs' GROUP BY ALL
 ), by_hour AS (
-    SELECT participant_id, date, [{", ".join(f"max(steps) FILTER (hour = {h})" for h in range(24))}] AS steps_by_hour
+    SELECT participant_id, date, {by_hour("steps")} AS steps_by_hour
     FROM hourly GROUP BY ALL
 )
 SELECT participant_id, strftime(date, '%Y-%m-%d') AS date, date AS day,
@@ -194,7 +213,7 @@ SELECT participant_id, strftime(date, '%Y-%m-%d') AS date, date AS day,
     nb.resp_sleep_brpm, db.resp_day_brpm, c.vo2max, c.fitness_age,
     CASE WHEN c.sessions > 0 OR c.n_dailies > 0 THEN c.sessions END AS exercise_sessions,
     CASE WHEN c.sessions > 0 THEN c.session_min WHEN c.n_dailies > 0 THEN 0.0 END AS exercise_min,
-    h.steps_by_hour, c.n_records, c.n_dailies, c.n_sleeps, c.n_stress, c.n_hrv,
+    h.steps_by_hour, n.asleep_by_hour, c.last_received_at, c.n_records, c.n_dailies, c.n_sleeps, c.n_stress, c.n_hrv,
     (epoch(d._received_at) - (d.start + d.durationInSeconds)) / 3600 AS sync_lag_h
 FROM counts c
 LEFT JOIN dailies d USING (participant_id, date) LEFT JOIN beats b USING (participant_id, date)
@@ -202,12 +221,21 @@ LEFT JOIN stress st USING (participant_id, date) LEFT JOIN battery bb USING (par
 LEFT JOIN sleep s USING (participant_id, date) LEFT JOIN night_spo2 ns USING (participant_id, date)
 LEFT JOIN day_spo2 ds USING (participant_id, date) LEFT JOIN night_breaths nb USING (participant_id, date)
 LEFT JOIN day_breaths db USING (participant_id, date) LEFT JOIN by_hour h USING (participant_id, date)
+LEFT JOIN night n USING (participant_id, date)
 """
 
-WEEKLY = """
+RHYTHM = [
+    "sleep_regularity_index",
+    "n_sleep_pairs",
+    "interdaily_stability",
+    "intradaily_variability",
+    "relative_amplitude",
+    "n_step_hours",
+]
+WEEKLY = f"""
 CREATE OR REPLACE TEMP TABLE weekly AS
 WITH days AS (
-    SELECT *, date_trunc('week', day) AS week, (isodow(day) - 1)::DOUBLE AS n, coalesce(is_valid_day, false) AS valid,
+    SELECT *, date_trunc('week', day)::DATE AS week, (isodow(day) - 1)::DOUBLE AS n, coalesce(is_valid_day, false) AS valid,
            midsleep_min * 2 * pi() / 1440 AS angle
     FROM daily
 ), means AS (
@@ -260,8 +288,38 @@ WITH days AS (
         count(resp_day_brpm) FILTER (valid) AS n_resp_day_days,
         arg_max(vo2max, n) AS vo2max_last, arg_max(fitness_age, n) AS fitness_age_last,
         sum(exercise_sessions)::BIGINT AS exercise_sessions_sum, sum(exercise_min) AS exercise_min_sum,
-        sum(n_records)::BIGINT AS n_records
+        sum(n_records)::BIGINT AS n_records,
+        max(last_received_at) AS last_received_at
     FROM days GROUP BY ALL
+), spans AS (
+    SELECT participant_id, week + 7 * later AS week, length, unnest(range(24)) AS hour, unnest(steps_by_hour) AS x,
+           unnest(list_prepend(eve.last_x, steps_by_hour[:23])) AS x_before,
+           60 - bit_count(xor(unnest(asleep_by_hour), unnest(eve.asleep))) AS alike
+    FROM days CROSS JOIN (VALUES (7, 0), (28, 0), (28, 1), (28, 2), (28, 3)) AS span(length, later)
+    SEMI JOIN week ON week.participant_id = days.participant_id AND week.week = days.week + 7 * later
+    LEFT JOIN (SELECT participant_id AS who, day + 1 AS next, steps_by_hour[24] AS last_x, asleep_by_hour AS asleep FROM daily) AS eve
+        ON who = participant_id AND next = day AND (n > 0 OR 7 * later < length - 7)
+), profile AS (
+    SELECT participant_id, week, length, hour, sum(x) AS total, count(x) AS n, sum(x * x) AS squares,
+           sum((x - x_before) ** 2) AS jumps, count(x - x_before) AS n_jumps, sum(alike) AS alike, count(alike) AS n_alike
+    FROM spans GROUP BY ALL
+), sums AS (
+    SELECT participant_id, week, length, sum(total) / sum(n) AS mean, sum(n) AS n, sum(n) * sum(squares) - sum(total) ** 2 AS spread,
+           sum(jumps) / nullif(sum(n_jumps), 0) AS jump, sum(alike) AS alike, sum(n_alike) / 24 AS n_pairs,
+           var_pop(total / n) + (avg(total / n) - mean) ** 2 AS between, min(n) > 0 AS whole,
+           list(total / n ORDER BY hour) AS hourly, hourly || hourly AS twice
+    FROM profile GROUP BY ALL
+), measures AS (
+    SELECT *, list_max(list_transform(range(1, 25), lambda h: list_sum(twice[h:h + 9]))) / 10 AS most,
+           list_min(list_transform(range(1, 25), lambda h: list_sum(twice[h:h + 4]))) / 5 AS least
+    FROM sums
+), rhythm AS (
+    SELECT participant_id, week, length, n_pairs::BIGINT AS n_sleep_pairs, n::BIGINT AS n_step_hours,
+           CASE WHEN n_pairs >= 3 THEN -100 + 200 * alike / (1440 * n_pairs) END AS sleep_regularity_index,
+           CASE WHEN n >= 72 AND whole THEN n * n * between / nullif(spread, 0) END AS interdaily_stability,
+           CASE WHEN n >= 72 THEN n * n * jump / nullif(spread, 0) END AS intradaily_variability,
+           CASE WHEN n >= 72 AND whole THEN (most - least) / nullif(most + least, 0) END AS relative_amplitude
+    FROM measures
 ), clock AS (
     SELECT participant_id, week, middle * 720 / pi() AS m, sqrt(-2 * ln(1 - q)) * 720 / pi() AS sd,
            free * 720 / pi() AS f, working * 720 / pi() AS w
@@ -277,6 +335,9 @@ SELECT strftime(week, '%Y-%m-%d') AS date, * EXCLUDE (week, rest, high, stressed
          WHEN mvpa_equiv_min IS NOT NULL AND n_valid_days < 7 THEN 'unknown'
          WHEN mvpa_equiv_min IS NOT NULL THEN 'below' END AS who_activity
 FROM week LEFT JOIN (SELECT *, f - w AS jet FROM clock) USING (participant_id, week)
+LEFT JOIN (SELECT * EXCLUDE (length) FROM rhythm WHERE length = 7) USING (participant_id, week)
+LEFT JOIN (SELECT participant_id, week, {", ".join(f"{name} AS {name}_28d" for name in RHYTHM)} FROM rhythm WHERE length = 28)
+    USING (participant_id, week)
 """
 
 
@@ -285,7 +346,7 @@ def compute(work: Work) -> None:
     with duckdb.connect(config={"threads": 2}) as connection:
         connection.execute("SET preserve_insertion_order = false")
         connection.execute(READ, {"raw": work.raw, "columns": COLUMNS, "people": str(work.people)})
-        for step in (CURRENT, MAIN, DAILY, WEEKLY):
+        for step in (CURRENT, DAILY, WEEKLY):
             connection.execute(step)
         connection.execute(f"COPY (SELECT * EXCLUDE (day) FROM daily) TO '{work.out}/daily.parquet' (COMPRESSION zstd)")
         connection.execute(f"COPY weekly TO '{work.out}/weekly.parquet' (COMPRESSION zstd)")

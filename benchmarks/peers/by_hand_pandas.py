@@ -168,9 +168,33 @@ def nights(sleeps: pd.DataFrame) -> pd.DataFrame:
         sleep_end_min=(finish + to_local) / 60,
     )
     out["midsleep_min"] = (out["sleep_start_min"] + out["sleep_end_min"]) / 2
+    out["asleep_by_hour"] = minutes_asleep(out, s["sleepLevelsMap"], to_local)
     spo2 = oxygen(samples(s, "timeOffsetSleepSpo2"), "night")
     breaths = mean(samples(s, "timeOffsetSleepRespiration"), "resp_sleep_brpm")
     return out.merge(spo2, on=ROW, how="left").merge(breaths, on=ROW, how="left")
+
+
+def minutes_asleep(nights: pd.DataFrame, levels: pd.Series, to_local: pd.Series) -> list[list[int] | None]:
+    """The minutes in the night and in no awake span, as bits of the 24 hours of the clock."""
+    timed = nights["sleep_start_min"].notna().to_numpy()
+    spans = [found.get("awake", []) if isinstance(found, dict) else [] for found in levels]
+    row = np.repeat(np.arange(len(spans)), [len(found) for found in spans])
+    times = [(span["startTimeInSeconds"], span["endTimeInSeconds"]) for found in spans for span in found]
+    awake = (np.array(times, float).reshape(-1, 2) + to_local.to_numpy()[row, None]) / 60
+    known = timed[row]
+    whole = nights.loc[timed, ["sleep_start_min", "sleep_end_min"]].to_numpy()
+    inside = within(np.flatnonzero(timed), whole, len(nights)) & ~within(row[known], awake[known], len(nights))
+    by_hour = inside.reshape(-1, 2, 24, 60).any(axis=1) @ (1 << np.arange(60))
+    return [hours if found else None for hours, found in zip(by_hour.tolist(), timed, strict=True)]
+
+
+def within(row: np.ndarray, spans: np.ndarray, rows: int) -> np.ndarray:
+    """For each row the minutes, of the day before and of the day, that begin in one of its spans."""
+    first, past = np.clip(np.ceil(spans).astype(int) + 1440, 0, 2880).T
+    steps = np.zeros((rows, 2881), np.int8)
+    np.add.at(steps, (row, first), 1)
+    np.add.at(steps, (row, past), -1)
+    return steps.cumsum(axis=1, dtype=np.int8)[:, :-1] > 0
 
 
 def latest(records: pd.DataFrame, **columns: str) -> pd.DataFrame:
@@ -219,7 +243,8 @@ def daily(now: pd.DataFrame) -> pd.DataFrame:
     battery = samples(of["stressDetails"], "timeOffsetBodyBatteryValues")
     battery = battery[battery["v"] >= 0].groupby(ROW)["v"].agg(body_battery_max="max", body_battery_min="min")
     all_day = of["pulseox"][~of["pulseox"]["onDemand"]]
-    table = counts(now)
+    received = now.drop_duplicates(ROW)[[*ROW, "_received_at"]].rename(columns={"_received_at": "last_received_at"})
+    table = counts(now).merge(received, on=ROW)
     for piece in (
         dailies.drop(columns=["type", "midnight"]),
         beats(dailies),
@@ -239,13 +264,16 @@ def daily(now: pd.DataFrame) -> pd.DataFrame:
 def finish(day: pd.DataFrame) -> pd.DataFrame:
     """The columns under their names."""
     number = {name: pd.to_numeric(day[name]).astype(float) for name in FIELDS if name.endswith(("Seconds", "Minute"))}
-    received = pd.to_datetime(day["_received_at"]).astype("datetime64[ms, UTC]")
+    received, last = (
+        pd.to_datetime(day[name]).astype("datetime64[ms, UTC]") for name in ("_received_at", "last_received_at")
+    )
     received_s = (received - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)
     known = (day["sessions"] > 0) | (day["n_dailies"] > 0)
     out = day[
         [*ROW, "hr_mean_bpm", "valid_minutes_hours", "body_battery_max", "body_battery_min", "hrv_rmssd_ms"]
     ].copy()
     kept = "vo2max fitness_age resp_sleep_brpm resp_day_brpm steps_by_hour n_records n_dailies n_sleeps n_stress n_hrv"
+    kept += " asleep_by_hour"
     kept += " sleep_tst_min sleep_tib_min sleep_waso_min sleep_efficiency_pct sleep_deep_pct sleep_light_pct"
     kept += " sleep_rem_pct sleep_start_min sleep_end_min midsleep_min"
     for name in kept.split():
@@ -269,6 +297,7 @@ def finish(day: pd.DataFrame) -> pd.DataFrame:
     for name, field in {"resting_hr_bpm": "resting", "hr_min_bpm": "min", "hr_max_bpm": "max"}.items():
         rate = number[f"{field}HeartRateInBeatsPerMinute"]
         out[name] = rate.where(rate > 0)
+    out["last_received_at"] = last
     level = day["averageStressLevel"].astype(float)
     out["wear_min"] = (day["slots"] / 4).fillna(3.0 * day["worn"])
     source = np.where(day["slots"].notna(), "heart_rate", np.where(day["worn"].notna(), "stress", None))
@@ -345,7 +374,7 @@ def weekly(days: pd.DataFrame) -> pd.DataFrame:
     total = levels.sum(axis=1).replace(0, np.nan)
     out["stress_rest_pct"] = 100 * levels["stress_rest_min"] / total
     out["stress_high_pct"] = 100 * levels["stress_high_min"] / total
-    out = out.join(clock(d))
+    out = out.join(clock(d)).join(rhythm(d))
     out["n_midsleep_nights"] = out["n_midsleep_nights"].fillna(0)
     return activity(out).reset_index().rename(columns={"week": "date"})
 
@@ -372,7 +401,7 @@ def over_all_days(g: pd.api.typing.DataFrameGroupBy) -> pd.DataFrame:
         out[new] = g[old].mean()
     out["nights_ge7h_pct"] = 100 * g["long"].mean()
     out["vo2max_last"], out["fitness_age_last"] = g["vo2max"].last(), g["fitness_age"].last()
-    out["n_records"] = g["n_records"].sum()
+    out["n_records"], out["last_received_at"] = g["n_records"].sum(), g["last_received_at"].max()
     return out
 
 
@@ -405,6 +434,67 @@ def clock(days: pd.DataFrame) -> pd.DataFrame:
     out["midsleep_sd_min"] = (np.sqrt(-2 * np.log(1 - q)) * (720 / np.pi)).where(n >= 2)
     out["social_jetlag_min"] = jet.mask(jet <= -720, jet + 1440).mask(jet > 720, jet - 1440)
     return out
+
+
+def hours(lists: pd.Series) -> np.ndarray:
+    """Lists of 24 as rows; what is missing is NaN."""
+    return np.array([found if isinstance(found, list) else [np.nan] * 24 for found in lists], float)
+
+
+def rhythm(days: pd.DataFrame) -> pd.DataFrame:
+    """Regularity of sleep and rhythm of steps, over the week and, as `..._28d`, over it and the three before."""
+    d = days.sort_values(ROW)
+    monday, who = pd.to_datetime(d["week"]), d["participant_id"].to_numpy()
+    number = (monday + pd.to_timedelta(d["n"], unit="D")).to_numpy()
+    x, has_night = hours(d["steps_by_hour"]), d["asleep_by_hour"].map(lambda found: isinstance(found, list)).to_numpy()
+    asleep = np.array([found if isinstance(found, list) else [0] * 24 for found in d["asleep_by_hour"]])
+    before = np.arange(len(d)) - 1
+    follows = (who == who[before]) & (number - number[before] == np.timedelta64(1, "D"))
+    jumps = np.diff(x, axis=1, prepend=np.where(follows, x[before, 23], np.nan)[:, None]) ** 2
+    pair = follows & has_night & has_night[before]
+    agreeing = np.where(pair, 1440.0 - np.bitwise_count(asleep ^ asleep[before]).sum(axis=1), 0)
+    sums = pd.DataFrame(
+        np.hstack([np.nan_to_num(x), ~np.isnan(x)]), columns=[f"{k}{h}" for k in "sn" for h in range(24)]
+    )
+    sums["squares"] = np.nansum(x * x, axis=1)
+    sums["jumps"], sums["n_jumps"] = np.nansum(jumps[:, 1:], axis=1), (~np.isnan(jumps[:, 1:])).sum(axis=1)
+    eve = pd.DataFrame({"jumps": np.nan_to_num(jumps[:, 0]), "n_jumps": ~np.isnan(jumps[:, 0]) * 1})
+    eve["agreeing"], eve["n_pairs"] = agreeing, pair * 1
+    first, found = (d["n"] == 0).to_numpy(), []
+    for length, later in ((7, 0), (28, 0), (28, 1), (28, 2), (28, 3)):
+        near = eve.mul(~first | (7 * later < length - 7), axis=0)
+        week = (monday + pd.Timedelta(days=7 * later)).dt.strftime("%Y-%m-%d").to_numpy()
+        found.append(sums.add(near, fill_value=0).assign(participant_id=who, week=week, length=length))
+    total = measures(pd.concat(found).groupby([*WEEK, "length"]).sum())
+    return total.xs(7, level="length").join(total.xs(28, level="length"), rsuffix="_28d")
+
+
+def measures(sums: pd.DataFrame) -> pd.DataFrame:
+    """The four measures and their denominators."""
+    s, n_hour = (sums[[f"{kind}{hour}" for hour in range(24)]].to_numpy() for kind in "sn")
+    total, n = s.sum(axis=1), n_hour.sum(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        profile = s / n_hour  # without a number where an hour of the clock was never seen, and then all below is
+        spread = n * sums["squares"] - total**2
+        spread = spread.where(spread > 0)
+        between = ((profile - (total / n)[:, None]) ** 2).mean(axis=1)
+        most, least = windows(profile, 10).max(axis=1), windows(profile, 5).min(axis=1)
+        amplitude = (most - least) / (most + least)
+    out = pd.DataFrame(index=sums.index)
+    pairs = sums["n_pairs"]
+    out["sleep_regularity_index"] = (-100 + 200 * sums["agreeing"] / (1440 * pairs)).where(pairs >= 3)
+    out["n_sleep_pairs"] = pairs.astype(int)
+    out["interdaily_stability"] = (n * n * between / spread).where(n >= 72)
+    out["intradaily_variability"] = (n * n * sums["jumps"] / (sums["n_jumps"] * spread)).where(n >= 72)
+    out["relative_amplitude"] = np.where(n >= 72, amplitude, np.nan)
+    out["n_step_hours"] = n.astype(int)
+    return out
+
+
+def windows(profile: np.ndarray, length: int) -> np.ndarray:
+    """Means over so many hours from each hour of the clock on."""
+    around = np.hstack([profile, profile[:, : length - 1]])
+    return np.lib.stride_tricks.sliding_window_view(around, length, axis=1).mean(axis=2)
 
 
 def activity(week: pd.DataFrame) -> pd.DataFrame:

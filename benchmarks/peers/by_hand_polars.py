@@ -1,5 +1,5 @@
-"""Peer (b): the tables in Polars, from a declared schema. Sample maps are read as text and split there, which is three
-times as fast as Polars' own map type.
+"""Peer (b): the tables in Polars, from a declared schema. Sample maps are read as text and split at once, file by file,
+which is three times as fast as Polars' own map type.
 
 It trusts the data more than the product may: a field of another type than declared would stop it.
 """
@@ -46,24 +46,28 @@ NUMBERS = [
     "fitnessAge",
 ]
 TEXTS = ["userId", "_summary_type", "_received_at", "_ingest_id", "summaryId", "activityType", "validation"]
-MAPS = [
-    "timeOffsetHeartRateSamples",
-    "timeOffsetStressLevelValues",
-    "timeOffsetBodyBatteryValues",
-    "timeOffsetSleepSpo2",
-    "timeOffsetSleepRespiration",
-    "timeOffsetSpo2Values",
-    "timeOffsetEpochToBreaths",
-    "sleepLevelsMap",
-]
+SAMPLES = {
+    "timeOffsetHeartRateSamples": pl.Int32,
+    "timeOffsetStressLevelValues": pl.Int32,
+    "timeOffsetBodyBatteryValues": pl.Int32,
+    "timeOffsetSleepSpo2": pl.Int32,
+    "timeOffsetSleepRespiration": pl.Float64,
+    "timeOffsetSpo2Values": pl.Int32,
+    "timeOffsetEpochToBreaths": pl.Float64,
+}
+LEVELS = ("deep", "light", "rem", "awake")
+SPANS = pl.List(pl.Struct({"startTimeInSeconds": pl.Float64, "endTimeInSeconds": pl.Float64}))
+LEVELS_MAP = pl.Struct(dict.fromkeys(LEVELS, SPANS))
 SCHEMA = {
     **dict.fromkeys(NUMBERS, pl.Float64),
-    **dict.fromkeys(TEXTS + MAPS, pl.String),
+    **dict.fromkeys([*TEXTS, *SAMPLES, "sleepLevelsMap"], pl.String),
     **dict.fromkeys(("onDemand", "isParent"), pl.Boolean),
     "summary": pl.Struct({"startTimeInSeconds": pl.Float64}),
 }
 ROW = ["participant_id", "date"]
 WEEK = ["participant_id", "week"]
+HOURS = {"steps_by_hour": pl.Float64, "asleep_by_hour": pl.Int64}
+POWERS = pl.lit(pl.Series([1 << bit for bit in range(61)], dtype=pl.Int64))
 c = pl.col
 
 
@@ -79,70 +83,83 @@ def read(work: Work) -> pl.DataFrame:
             start=pl.coalesce(
                 "startTimeInSeconds", "measurementTimeInSeconds", c("summary").struct.field("startTimeInSeconds")
             ),
+            **{name: numbers(name, type_) for name, type_ in SAMPLES.items()},
         )
         .drop("path", "summary", "_summary_type", "startTimeInSeconds", "measurementTimeInSeconds")
         .collect()
     )
 
 
+def numbers(name: str, type_: type[pl.DataType]) -> pl.Expr:
+    """All numbers of a sample map in a list: time, value, time, value ..."""
+    pairs = pl.when(c(name) != "{}").then(c(name)).str.strip_chars('{}"')
+    return pairs.str.replace_all('": ', ', "', literal=True).str.split(', "').cast(pl.List(type_))
+
+
 def current(lines: pl.DataFrame) -> pl.DataFrame:
-    """The lines that no later one supersedes."""
-    kind = c("type")
-    rows = (
-        lines.select(
-            *("userId", "date", "type", "_received_at", "durationInSeconds", "_ingest_id"),
-            key_s=pl.when(~kind.is_in(["activities", "userMetrics"])).then("start"),
-            key=pl.when(kind == "epochs").then("activityType").when(kind == "activities").then("summaryId"),
-            on_demand=(kind == "pulseox") & c("onDemand").fill_null(value=False),
-        )
-        .with_row_index("row")
-        .sort("_received_at", "durationInSeconds", "_ingest_id", descending=True, nulls_last=True)
-        .unique(["userId", "date", "type", "key_s", "key", "on_demand"], keep="first")["row"]
-    )
-    return lines[rows].with_columns(midnight=c("date").dt.epoch("s").cast(pl.Float64))
+    """The lines that no later one supersedes. Hardly a line has another version, and only those that do are sorted."""
+    kind, order = c("type"), ("_received_at", "durationInSeconds", "_ingest_id")
+    keys = lines.select(
+        *("userId", "date", "type", *order),
+        key_s=pl.when(~kind.is_in(["activities", "userMetrics"])).then("start"),
+        key=pl.when(kind == "epochs").then("activityType").when(kind == "activities").then("summaryId"),
+        on_demand=(kind == "pulseox") & c("onDemand").fill_null(value=False),
+    ).with_row_index("row")
+    same = ["userId", "date", "type", "key_s", "key", "on_demand"]
+    several = keys.filter(pl.struct(same).hash().is_duplicated()).sort(*order, descending=True, nulls_last=True)
+    superseded = several.filter(~pl.struct(same).is_first_distinct())["row"]
+    now = pl.ones(lines.height, dtype=pl.Boolean, eager=True).scatter(superseded, False)
+    return lines.filter(now).with_columns(midnight=c("date").dt.epoch("s").cast(pl.Float64))
 
 
-def longest(records: pl.DataFrame) -> pl.DataFrame:
+def longest(records: pl.LazyFrame) -> pl.LazyFrame:
     """One record a participant and date."""
     order = ("durationInSeconds", "_received_at", "_ingest_id")
-    return records.sort(*order, descending=True, nulls_last=True).unique(ROW, keep="first")
+    found = records.sort(*order, descending=True, nulls_last=True).unique(ROW, keep="first")
+    return found.collect().lazy()  # it is asked for several times
 
 
-def samples(records: pl.DataFrame, field: str, *more: str) -> pl.LazyFrame:
-    """The samples of a map, one a row: participant_id, date, t, v."""
+def samples(records: pl.LazyFrame, field: str, *names: str) -> pl.LazyFrame:
+    """The samples of a map, one a row: participant_id, date or what else is named, t, v."""
+    numbers = c(field).list
     return (
-        records.lazy()
-        .select(*ROW, *more, pair=c(field).str.strip_chars("{}").str.split(", "))
-        .drop_nulls("pair")
-        .explode("pair")
-        .filter(c("pair") != "")
-        .with_columns(c("pair").str.strip_prefix('"').str.split_exact('": ', 1).struct.rename_fields(["t", "v"]))
-        .unnest("pair")
-        .with_columns(c("t").cast(pl.Int32), c("v").cast(pl.Float64))
+        records.filter(c(field).is_not_null())
+        .select(*(names or ROW), t=numbers.gather_every(2), v=numbers.gather_every(2, 1))
+        .explode("t", "v")
     )
 
 
-def of(records: pl.DataFrame, type_: str) -> pl.DataFrame:
+def of(records: pl.DataFrame, type_: str) -> pl.LazyFrame:
     """The records of a type."""
-    return records.filter(c("type") == type_)
+    return records.lazy().filter(c("type") == type_)
 
 
-def beats(dailies: pl.DataFrame) -> pl.LazyFrame:
-    """Wear and mean of the heart rate."""
+def beats(dailies: pl.LazyFrame) -> pl.LazyFrame:
+    """Wear and mean of the heart rate. The 15-s slots of a quarter of an hour are the bits of an integer, four a minute."""
     lead = (c("start") + c("startTimeOffsetInSeconds") - c("midnight")).cast(pl.Int32)
-    found = samples(dailies.with_columns(lead=lead), "timeOffsetHeartRateSamples", "lead").filter(c("v") > 0)
-    return (
-        found.group_by(*ROW, minute=(c("t") + c("lead")) // 60)
-        .agg(slots=(c("t") // 15).n_unique(), total=c("v").sum(), n=pl.len())
-        .group_by(*ROW, hour=c("minute") // 60)
-        .agg(c("slots").sum(), c("total").sum(), c("n").sum(), minutes=pl.len())
-        .group_by(ROW)
+    d = dailies.select(*ROW, "timeOffsetHeartRateSamples", lead=lead).with_row_index("row")
+    found = samples(d, "timeOffsetHeartRateSamples", "row", "lead").filter(c("v") > 0)
+    at, bits = c("t") + c("lead"), c("slots")
+    minutes = (bits | bits // 2 | bits // 4 | bits // 8) & 0x111111111111111
+    by_row = (
+        found.select("row", "v", quarter=at // 900, bit=POWERS.gather(at // 15 % 60))
+        .group_by("row", "quarter")
+        .agg(slots=c("bit").bitwise_or(), total=c("v").sum(), n=pl.len())
+        .group_by("row", hour=c("quarter") // 4)
+        .agg(c("total", "n").sum(), slots=ones(bits).sum(), minutes=ones(minutes).sum())
+        .group_by("row")
         .agg(
             c("slots").sum(),
             hr_mean_bpm=c("total").sum() / c("n").sum(),
             valid_minutes_hours=(c("minutes") >= 40).sum(),
         )
     )
+    return d.select(*ROW, "row").join(by_row, on="row").drop("row")
+
+
+def ones(bits: pl.Expr) -> pl.Expr:
+    """How many bits are set."""
+    return bits.bitwise_count_ones().cast(pl.Int64)
 
 
 def oxygen(found: pl.LazyFrame, prefix: str) -> pl.LazyFrame:
@@ -151,33 +168,28 @@ def oxygen(found: pl.LazyFrame, prefix: str) -> pl.LazyFrame:
     return found.filter(c("v") > 0).group_by(ROW).agg(c("v").mean().alias(f"{prefix}_mean"), low.alias(f"{prefix}_low"))
 
 
-def nights(sleeps: pl.DataFrame) -> pl.LazyFrame:
+def nights(sleeps: pl.LazyFrame) -> pl.LazyFrame:
     """The main sleep of each date."""
     seen = sleeps.filter(
         c("durationInSeconds") > 0,
         ~c("validation").fill_null("").str.to_uppercase().is_in(["OFF_WRIST", "MANUAL"]),
     )
-    s = longest(seen).lazy()
-    ends = (
-        c("sleepLevelsMap")
-        .str.extract_all(r'"endTimeInSeconds": \d+')
-        .list.eval(pl.element().str.slice(20).cast(pl.Float64))
-    )
     in_bed = (
         c("durationInSeconds") + c("awakeDurationInSeconds").fill_null(0) + c("unmeasurableSleepInSeconds").fill_null(0)
     )
-    s = s.with_columns(in_bed=in_bed, ends=ends)
-    last = (
-        s.select(*ROW, "start", end="ends")
-        .explode("end")
-        .filter(c("end") > c("start"), c("end") <= c("start") + 172800)
-        .group_by(ROW)
-        .agg(c("end").max())
+    s = longest(seen).with_columns(in_bed=in_bed, to_local=c("startTimeOffsetInSeconds") - c("midnight"))
+    levels = s.select(*ROW, "start", "to_local", levels=c("sleepLevelsMap").str.json_decode(LEVELS_MAP))
+    spans = pl.concat(
+        levels.select(*ROW, "start", "to_local", level=pl.lit(level), span=c("levels").struct.field(level))
+        for level in LEVELS
     )
+    spans = spans.explode("span").unnest("span")
+    begin, end = c("startTimeInSeconds"), c("endTimeInSeconds")
+    last = spans.filter(end > c("start"), end <= c("start") + 172800).group_by(ROW).agg(end.max().alias("end"))
     s = s.join(last, on=ROW, how="left").with_columns(finish=c("end").fill_null(c("start") + c("in_bed")))
-    to_local = c("startTimeOffsetInSeconds") - c("midnight")
-    breaths = samples(s.collect(), "timeOffsetSleepRespiration").filter(c("v") > 0)
-    spo2 = oxygen(samples(s.collect(), "timeOffsetSleepSpo2"), "night")
+    awake = spans.filter(c("level") == "awake").select(*ROW, "to_local", begin=begin, end=end, awake=True)
+    whole = s.select(*ROW, "to_local", begin="start", end="finish", awake=False)
+    breaths = samples(s, "timeOffsetSleepRespiration").filter(c("v") > 0)
     asleep = c("durationInSeconds")
     return (
         s.select(
@@ -189,27 +201,52 @@ def nights(sleeps: pl.DataFrame) -> pl.LazyFrame:
             sleep_deep_pct=100 * c("deepSleepDurationInSeconds") / asleep,
             sleep_light_pct=100 * c("lightSleepDurationInSeconds") / asleep,
             sleep_rem_pct=100 * c("remSleepInSeconds") / asleep,
-            sleep_start_min=(c("start") + to_local) / 60,
-            sleep_end_min=(c("finish") + to_local) / 60,
+            sleep_start_min=(c("start") + c("to_local")) / 60,
+            sleep_end_min=(c("finish") + c("to_local")) / 60,
         )
         .with_columns(midsleep_min=(c("sleep_start_min") + c("sleep_end_min")) / 2)
-        .join(spo2, on=ROW, how="left")
+        .join(oxygen(samples(s, "timeOffsetSleepSpo2"), "night"), on=ROW, how="left")
         .join(breaths.group_by(ROW).agg(resp_sleep_brpm=c("v").mean()), on=ROW, how="left")
+        .join(minutes_asleep(pl.concat([whole, awake])), on=ROW, how="left")
     )
 
 
-def latest(records: pl.DataFrame, **columns: str) -> pl.LazyFrame:
+def minutes_asleep(spans: pl.LazyFrame) -> pl.LazyFrame:
+    """The minutes in the night and in no awake span, as bits of the 24 hours of the clock."""
+    minute = {name: ((c(name) + c("to_local")) / 60).ceil().cast(pl.Int64) + 1440 for name in ("begin", "end")}
+    timed = spans.select(*ROW, "awake", **minute).drop_nulls("begin")
+    hours = timed.with_columns(nth=pl.int_ranges(c("begin") // 60, (c("end") + 59) // 60)).explode("nth")
+    low = pl.max_horizontal(c("begin") - 60 * c("nth"), 0)
+    high = pl.min_horizontal(c("end") - 60 * c("nth"), 60)
+    bits = POWERS.gather(high) - POWERS.gather(low)
+    found = (
+        hours.select(*ROW, "awake", bits=bits, hour=c("nth") % 24)
+        .group_by(*ROW, "hour")
+        .agg(
+            inside=pl.when(~c("awake")).then("bits").otherwise(0).bitwise_or(),
+            awake=pl.when("awake").then("bits").otherwise(0).bitwise_or(),
+        )
+    )
+    return by_hour(found.select(*ROW, "hour", asleep_by_hour=c("inside") & ~c("awake")), otherwise=0)
+
+
+def latest(records: pl.LazyFrame, **columns: str) -> pl.LazyFrame:
     """The values of the record received last."""
-    newest = records.lazy().sort("_received_at", descending=True).unique(ROW, keep="first")
+    newest = records.sort("_received_at", descending=True).unique(ROW, keep="first")
     return newest.select(*ROW, **{name: pl.when(c(field) > 0).then(field) for name, field in columns.items()})
 
 
-def by_hour(epochs: pl.DataFrame) -> pl.LazyFrame:
+def steps(epochs: pl.LazyFrame) -> pl.LazyFrame:
     """Steps of each local hour."""
     hour = (c("start") + c("startTimeOffsetInSeconds")).cast(pl.Int64) // 3600 % 24
-    found = epochs.lazy().group_by(*ROW, hour=hour).agg(c("steps").sum())
-    wide = found.group_by(ROW).agg(*(c("steps").filter(c("hour") == h).max().alias(f"h{h}") for h in range(24)))
-    return wide.select(*ROW, steps_by_hour=pl.concat_list(f"h{h}" for h in range(24)))
+    return by_hour(epochs.group_by(*ROW, hour=hour).agg(steps_by_hour=c("steps").sum()))
+
+
+def by_hour(found: pl.LazyFrame, otherwise: int | None = None) -> pl.LazyFrame:
+    """The last column of rows that have one hour each, as a list of 24."""
+    *_, name = found.collect_schema()
+    wide = found.group_by(ROW).agg(c(name).filter(c("hour") == h).max().alias(f"h{h}") for h in range(24))
+    return wide.select(*ROW, pl.concat_list(c(f"h{h}").fill_null(pl.lit(otherwise)) for h in range(24)).alias(name))
 
 
 def daily(now: pl.DataFrame) -> pl.DataFrame:
@@ -221,6 +258,7 @@ def daily(now: pl.DataFrame) -> pl.DataFrame:
         .group_by(ROW)
         .agg(
             n_records=pl.len(),
+            last_received_at=c("_received_at").max(),
             n_dailies=(c("type") == "dailies").sum(),
             n_sleeps=(c("type") == "sleeps").sum(),
             n_stress=(c("type") == "stressDetails").sum(),
@@ -243,7 +281,7 @@ def daily(now: pl.DataFrame) -> pl.DataFrame:
     breaths = samples(of(now, "allDayRespiration"), "timeOffsetEpochToBreaths").filter(c("v") > 0)
     table = counts
     for piece in (
-        dailies.lazy().drop("type", "midnight", "timeOffsetHeartRateSamples"),
+        dailies.drop("type", "midnight", *SAMPLES, "sleepLevelsMap"),
         beats(dailies),
         stress,
         battery.agg(body_battery_max=c("v").max(), body_battery_min=c("v").min()),
@@ -252,7 +290,7 @@ def daily(now: pl.DataFrame) -> pl.DataFrame:
         breaths.group_by(ROW).agg(resp_day_brpm=c("v").mean()),
         latest(of(now, "hrv"), hrv_rmssd_ms="lastNightAvg"),
         latest(of(now, "userMetrics"), vo2max="vo2Max", fitness_age="fitnessAge"),
-        by_hour(of(now, "epochs")),
+        steps(of(now, "epochs")),
     ):
         table = table.join(piece, on=ROW, how="left")
     return finish(table).collect()
@@ -263,9 +301,14 @@ def positive(name: str) -> pl.Expr:
     return pl.when(c(name) > 0).then(name)
 
 
+def time(text: pl.Expr) -> pl.Expr:
+    """A time of receipt."""
+    return text.str.to_datetime("%Y-%m-%dT%H:%M:%S%.fZ", time_unit="ms", time_zone="UTC")
+
+
 def finish(day: pl.LazyFrame) -> pl.LazyFrame:
     """The columns under their names."""
-    received = c("_received_at").str.to_datetime("%Y-%m-%dT%H:%M:%S%.fZ", time_unit="ms").dt.epoch("ms") / 1000
+    received = time(c("_received_at")).dt.epoch("ms") / 1000
     known = (c("sessions") > 0) | (c("n_dailies") > 0)
     wear = (c("slots") / 4).fill_null(3.0 * c("worn"))
     names = {
@@ -287,7 +330,8 @@ def finish(day: pl.LazyFrame) -> pl.LazyFrame:
         *("vo2max", "fitness_age", "resp_sleep_brpm", "resp_day_brpm", "steps_by_hour", "sleep_tst_min"),
         *("sleep_tib_min", "sleep_waso_min", "sleep_efficiency_pct", "sleep_deep_pct", "sleep_light_pct"),
         *("sleep_rem_pct", "sleep_start_min", "sleep_end_min", "midsleep_min"),
-        *("n_records", "n_dailies", "n_sleeps", "n_stress", "n_hrv"),
+        *("asleep_by_hour", "n_records", "n_dailies", "n_sleeps", "n_stress", "n_hrv"),
+        last_received_at=time(c("last_received_at")),
         **{name: c(field) for name, field in names.items()},
         **{name: c(field) / 60 for name, field in seconds.items()},
         wear_min=wear,
@@ -316,7 +360,7 @@ def weekly(days: pl.DataFrame) -> pl.DataFrame:
         valid=c("is_valid_day").fill_null(value=False),
         angle=c("midsleep_min") * (2 * math.pi / 1440),
     )
-    week = d.group_by(WEEK).agg(*measures()).join(clock(d), on=WEEK, how="left")
+    week = d.group_by(WEEK).agg(*measures()).join(clock(d), on=WEEK, how="left").join(rhythm(d), on=WEEK, how="left")
     stressed = pl.sum_horizontal(f"sum_{level}" for level in ("rest", "low", "medium", "high"))
     has_minutes = c("moderate_min_sum").is_not_null() | c("vigorous_min_sum").is_not_null()
     mvpa = c("moderate_min_sum").fill_null(0) + 2 * c("vigorous_min_sum").fill_null(0)
@@ -340,7 +384,7 @@ def weekly(days: pl.DataFrame) -> pl.DataFrame:
         .when(m.is_not_null())
         .then(pl.lit("below"))
     )
-    return week.with_columns(who_activity=who).drop("week").collect()
+    return week.with_columns(who_activity=who).drop("week", "^sum_.*$").collect()
 
 
 def summed(column: str, rows: pl.Expr | None = None) -> pl.Expr:
@@ -432,6 +476,7 @@ def measures() -> list[pl.Expr]:
         "exercise_sessions_sum": summed("exercise_sessions"),
         "exercise_min_sum": summed("exercise_min"),
         "n_records": c("n_records").sum(),
+        "last_received_at": c("last_received_at").max(),
     }
     return [expression.alias(name) for name, expression in named.items()]
 
@@ -457,6 +502,92 @@ def clock(days: pl.LazyFrame) -> pl.LazyFrame:
         midsleep_mean_min=pl.when(minutes <= -720).then(minutes + 1440).otherwise(minutes),
         midsleep_sd_min=pl.when(c("n_midsleep_nights") >= 2).then((-2 * (1 - c("q")).log()).sqrt() * (720 / math.pi)),
         social_jetlag_min=pl.when(jet <= -720).then(jet + 1440).when(jet > 720).then(jet - 1440).otherwise(jet),
+    )
+
+
+def rhythm(days: pl.LazyFrame) -> pl.LazyFrame:
+    """Regularity of sleep and rhythm of steps, over the week and, as `..._28d`, over it and the three before."""
+    profile = hourly(days)
+    mean = c("total").sum() / c("n").sum()
+    of_hour = c("total") / c("n")
+    sums = profile.group_by(*WEEK, "length").agg(
+        c("n", "alike").sum(),
+        n_pairs=c("n_alike").sum() // 24,
+        spread=c("n").sum() * c("squares").sum() - c("total").sum() ** 2,
+        jump=c("jumps").sum() / c("n_jumps").sum(),
+        between=((of_hour - mean) ** 2).sum() / 24,
+        whole=c("n").min() > 0,
+        profile=of_hour.sort_by("hour"),
+    )
+    twice = pl.concat_list("profile", "profile").list
+    most = pl.max_horizontal(twice.slice(h, 10).list.sum() for h in range(24)) / 10
+    least = pl.min_horizontal(twice.slice(h, 5).list.sum() for h in range(24)) / 5
+    enough, n2 = c("n") >= 72, c("n") ** 2 / pl.when(c("spread") > 0).then("spread")
+    found = sums.with_columns(most=most, least=least).select(
+        *WEEK,
+        "length",
+        sleep_regularity_index=pl.when(c("n_pairs") >= 3).then(-100 + 200 * c("alike") / (1440 * c("n_pairs"))),
+        n_sleep_pairs="n_pairs",
+        interdaily_stability=pl.when(enough & c("whole")).then(n2 * c("between")),
+        intradaily_variability=pl.when(enough).then(n2 * c("jump")),
+        relative_amplitude=pl.when(enough & c("whole") & (c("most") > 0)).then(
+            (c("most") - c("least")) / (c("most") + c("least"))
+        ),
+        n_step_hours="n",
+    )
+    week, longer = (found.filter(c("length") == length).drop("length") for length in (7, 28))
+    return week.join(longer, on=WEEK, suffix="_28d")
+
+
+def hourly(days: pl.LazyFrame) -> pl.LazyFrame:
+    """What the hours of the clock have in the 7 or 28 days (`length`) that end with a week."""
+    nothing = {name: pl.lit([None] * 24, pl.List(type_)) for name, type_ in HOURS.items()}
+    d = days.select(*WEEK, "date", "n", **{name: c(name).fill_null(empty) for name, empty in nothing.items()})
+    eve = d.select(
+        "participant_id",
+        c("date").dt.offset_by("1d"),
+        eve_asleep="asleep_by_hour",
+        last_x=c("steps_by_hour").list.last(),
+    )
+    spans = pl.LazyFrame({"length": [7, 28, 28, 28, 28], "later": [0, 0, 1, 2, 3]})
+    near = (c("n") > 0) | (7 * c("later") < c("length") - 7)
+    return (
+        d.join(eve, on=ROW, how="left")
+        .join(spans, how="cross")
+        .with_columns(
+            week=c("week") + pl.duration(weeks="later"),
+            last_x=pl.when(near).then("last_x"),
+            eve_asleep=pl.when(near).then("eve_asleep").fill_null(nothing["asleep_by_hour"]),
+        )
+        .join(days.select(WEEK), on=WEEK, how="semi")
+        .select(
+            *WEEK,
+            "length",
+            "eve_asleep",
+            hour=pl.lit(list(range(24)), pl.List(pl.Int64)),
+            asleep="asleep_by_hour",
+            x="steps_by_hour",
+            before=pl.concat_list("last_x", c("steps_by_hour").list.head(23)),
+        )
+        .explode("hour", "asleep", "eve_asleep", "x", "before")
+        .select(
+            *WEEK,
+            "length",
+            "hour",
+            "x",
+            jump=(c("x") - c("before")) ** 2,
+            alike=60 - ones(c("asleep") ^ c("eve_asleep")),
+        )
+        .group_by(*WEEK, "length", "hour")
+        .agg(
+            c("alike").sum(),
+            total=c("x").sum(),
+            n=c("x").count(),
+            squares=(c("x") ** 2).sum(),
+            jumps=c("jump").sum(),
+            n_jumps=c("jump").count(),
+            n_alike=c("alike").count(),
+        )
     )
 
 

@@ -109,6 +109,7 @@ def daily_row(key: tuple[str, str], records: list[Record]) -> Record:
     midnight = (date.fromisoformat(key[1]) - date(1970, 1, 1)).days * 86400
     daily, stress = longest(of.get("dailies", ())), of.get("stressDetails", [])
     row = {"participant_id": key[0], "date": key[1], "n_records": len(records)}
+    row["last_received_at"] = received_at(max(records, key=lambda record: record["_received_at"]))
     for name, kind in {"dailies": "dailies", "sleeps": "sleeps", "stress": "stressDetails", "hrv": "hrv"}.items():
         row[f"n_{name}"] = len(of.get(kind, ()))
     row |= wear(daily, stress, midnight) | movement(daily) | stress_of(daily, stress)
@@ -128,6 +129,11 @@ def daily_row(key: tuple[str, str], records: list[Record]) -> Record:
         "exercise_min": per(add(safe_get(r, "durationInSeconds") for r in sessions) or 0.0, 60) if known else None,
         "steps_by_hour": hourly(of.get("epochs", [])),
     }
+
+
+def received_at(record: Record) -> datetime:
+    """When it was received."""
+    return datetime.fromisoformat(record["_received_at"].replace("Z", "+00:00")).astimezone(UTC)
 
 
 def hourly(epochs: list[Record]) -> list[float | None] | None:
@@ -182,8 +188,7 @@ def movement(daily: Record) -> Record:
     row |= {name: per(safe_get(daily, field), 60) for name, field in seconds.items()}
     start, length = start_of(daily), safe_get(daily, "durationInSeconds")
     if start is not None and length is not None:
-        received = datetime.fromisoformat(daily["_received_at"].replace("Z", "+00:00")).astimezone(UTC)
-        row["sync_lag_h"] = (received.timestamp() - (start + length)) / 3600
+        row["sync_lag_h"] = (received_at(daily).timestamp() - (start + length)) / 3600
     return row
 
 
@@ -230,7 +235,19 @@ def sleep_of(sleep: Record, all_day: list[Record], midnight: int) -> Record:
         row["sleep_start_min"] = (start + to_local - midnight) / 60
         row["sleep_end_min"] = (end + to_local - midnight) / 60
         row["midsleep_min"] = (row["sleep_start_min"] + row["sleep_end_min"]) / 2
+        spans = [(span["startTimeInSeconds"], span["endTimeInSeconds"]) for span in levels.get("awake") or ()]
+        awake = [tuple((time + to_local - midnight) / 60 for time in span) for span in spans]
+        row["asleep_by_hour"] = asleep_by_hour(row["sleep_start_min"], row["sleep_end_min"], awake)
     return row
+
+
+def asleep_by_hour(start: float, end: float, awake: list[tuple[float, ...]]) -> list[int]:
+    """The minutes in the night and in no awake span, as bits of the 24 hours of the clock."""
+    hours = [0] * 24
+    for minute in range(math.ceil(start), math.ceil(end)):
+        if not any(first <= minute < past for first, past in awake):
+            hours[minute // 60 % 24] |= 1 << minute % 60
+    return hours
 
 
 VALID = {
@@ -269,9 +286,10 @@ NIGHTS = {
 }
 
 
-def weekly_row(key: tuple[str, str], days: list[Record]) -> Record:
-    """One participant's week."""
-    days = sorted(days, key=lambda day: str(day["date"]))
+def weekly_row(key: tuple[str, str], four_weeks: list[Record]) -> Record:
+    """One participant's week, from its days and those of the three weeks before."""
+    four_weeks = sorted(four_weeks, key=lambda day: str(day["date"]))
+    days = [day for day in four_weeks if day["date"] >= key[1]]
     valid = [day for day in days if day.get("is_valid_day")]
 
     def of(name: str, among: list[Record] = days) -> list[Any]:
@@ -295,6 +313,7 @@ def weekly_row(key: tuple[str, str], days: list[Record]) -> Record:
         "exercise_sessions_sum": sum(of("exercise_sessions")) if of("exercise_sessions") else None,
         "exercise_min_sum": add(of("exercise_min")),
         "n_records": sum(of("n_records")),
+        "last_received_at": max(of("last_received_at"), default=None),
         "resting_hr_slope": slope([(number(day), day["resting_hr_bpm"]) for day in valid if day.get("resting_hr_bpm")]),
     }
     row |= {f"completeness_{n}": sum(d[f"n_{n}"] > 0 for d in days) / 7 for n in ("dailies", "sleeps", "stress", "hrv")}
@@ -321,7 +340,9 @@ def weekly_row(key: tuple[str, str], days: list[Record]) -> Record:
         "n_nights": len(sleep),
         "nights_ge7h_pct": 100 * sum(value >= 420 for value in sleep) / len(sleep) if sleep else None,
     }
-    return row | clock(days) | activity(of("moderate_min"), of("vigorous_min"), len(valid))
+    row |= clock(days) | activity(of("moderate_min"), of("vigorous_min"), len(valid)) | regularity(days) | rhythm(days)
+    longer = regularity(four_weeks) | rhythm(four_weeks)
+    return row | {f"{name}_28d": value for name, value in longer.items()}
 
 
 def number(day: Record) -> int:
@@ -382,6 +403,48 @@ def activity(moderate: list[float], vigorous: list[float], n_valid_days: int) ->
     }
 
 
+def regularity(days: list[Record]) -> Record:
+    """Sleep regularity index: how often consecutive nights are alike at the same minute."""
+    nights = {date.fromisoformat(day["date"]): day["asleep_by_hour"] for day in days if day.get("asleep_by_hour")}
+    agreeing = pairs = 0
+    for day, night in nights.items():
+        after = nights.get(day + timedelta(days=1))
+        if after:
+            pairs += 1
+            agreeing += 1440 - sum((one ^ other).bit_count() for one, other in zip(night, after, strict=True))
+    index = -100 + 200 * agreeing / (1440 * pairs) if pairs >= 3 else None
+    return {"sleep_regularity_index": index, "n_sleep_pairs": pairs}
+
+
+def rhythm(days: list[Record]) -> Record:
+    """Interdaily stability, intradaily variability and relative amplitude of hourly steps."""
+    x = {
+        24 * date.fromisoformat(day["date"]).toordinal() + hour: steps
+        for day in days
+        for hour, steps in enumerate(day.get("steps_by_hour") or ())
+        if steps is not None
+    }
+    row: Record = {"n_step_hours": len(x)}
+    if len(x) < 72:
+        return row
+    centre = statistics.fmean(x.values())
+    variance = statistics.fmean((steps - centre) ** 2 for steps in x.values())
+    jump = mean((x[at] - x[at - 1]) ** 2 for at in x if at - 1 in x)
+    if variance and jump is not None:
+        row["intradaily_variability"] = jump / variance
+    by_hour = [[steps for at, steps in x.items() if at % 24 == hour] for hour in range(24)]
+    if not all(by_hour):
+        return row
+    profile = [statistics.fmean(steps) for steps in by_hour]
+    if variance:
+        row["interdaily_stability"] = statistics.fmean((steps - centre) ** 2 for steps in profile) / variance
+    most = max(statistics.fmean((profile * 2)[hour : hour + 10]) for hour in range(24))
+    least = min(statistics.fmean((profile * 2)[hour : hour + 5]) for hour in range(24))
+    if most + least:
+        row["relative_amplitude"] = (most - least) / (most + least)
+    return row
+
+
 TEXTS = ("participant_id", "date", "wear_source", "who_activity")
 WHOLE = ("exercise_sessions", "exercise_sessions_sum", "valid_minutes_hours")
 
@@ -394,8 +457,10 @@ def schema(columns: Iterable[str]) -> str:
             return "string"
         if name.startswith("is_"):
             return "boolean"
-        if name == "steps_by_hour":
-            return "array<double>"
+        if name == "last_received_at":
+            return "timestamp"
+        if name.endswith("_by_hour"):
+            return "array<double>" if name == "steps_by_hour" else "array<bigint>"
         return "bigint" if name in WHOLE or name.startswith("n_") else "double"
 
     return ", ".join(f"{name} {type_of(name)}" for name in (*KEYS, *columns))
@@ -459,11 +524,17 @@ def compute(work: Work) -> None:
         .cache()
     )
 
-    def week_of(day: Record) -> tuple[str, str]:
-        return day["participant_id"], str(date.fromisoformat(day["date"]) - timedelta(days=number(day)))
+    def weeks_of(day: Record) -> Iterator[tuple[tuple[str, str], Record]]:
+        monday = date.fromisoformat(day["date"]) - timedelta(days=number(day))
+        for later in range(4):
+            yield (day["participant_id"], str(monday + timedelta(weeks=later))), day
 
     weeks = (
-        days.map(lambda day: (week_of(day), day)).groupByKey().map(lambda found: weekly_row(found[0], list(found[1])))
+        days.flatMap(weeks_of)
+        .groupByKey()
+        .mapValues(list)
+        .filter(lambda found: any(day["date"] >= found[0][1] for day in found[1]))
+        .map(lambda found: weekly_row(*found))
     )
     for name, rows, columns in (("daily", days, DAILY), ("weekly", weeks, WEEKLY)):
         table = spark.createDataFrame(rows.map(lambda row, columns=columns: as_row(row, columns)), schema(columns))
