@@ -54,19 +54,26 @@ def _check_table(table: str, columns: Sequence[str], ours: pa.Table, theirs: pa.
 
 def _difference(ours: pa.ChunkedArray, theirs: pa.ChunkedArray) -> tuple[int, object, object] | None:
     """The first row that differs, with both values."""
-    if pa.types.is_list(ours.type) or pa.types.is_large_list(ours.type):
+    if _exact(ours.type):
+        pairs = zip(ours.to_pylist(), theirs.to_pylist(), strict=True)
+        return next(((row, one, other) for row, (one, other) in enumerate(pairs) if one != other), None)
+    if pa.types.is_list(ours.type):
         for row, (one, other) in enumerate(zip(ours.to_pylist(), theirs.to_pylist(), strict=True)):
             if (one is None) != (other is None) or (one and _unlike(_floats(one), _floats(other or ())).any()):
                 return row, one, other
         return None
-    if pa.types.is_string(ours.type) or pa.types.is_boolean(ours.type):
-        pairs = zip(ours.to_pylist(), theirs.to_pylist(), strict=True)
-        return next(((row, one, other) for row, (one, other) in enumerate(pairs) if one != other), None)
     found = np.flatnonzero(_unlike(_numbers(ours), _numbers(theirs)))
     return (int(found[0]), ours[found[0]].as_py(), theirs[found[0]].as_py()) if len(found) else None
 
 
+def _exact(type_: pa.DataType) -> bool:
+    bits = pa.types.is_list(type_) and pa.types.is_integer(type_.value_type)
+    return bits or pa.types.is_string(type_) or pa.types.is_boolean(type_)
+
+
 def _numbers(column: pa.ChunkedArray) -> np.ndarray:
+    if pa.types.is_timestamp(column.type):  # of any unit, in UTC whether they say so or not
+        column = column.cast(pa.timestamp("ms", "UTC")).cast(pa.int64())
     return pc.fill_null(column.cast(pa.float64()), float("nan")).to_numpy()
 
 
