@@ -6,6 +6,7 @@ is taken out of it, nothing is inferred, and what does not fit its kind is null.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -33,6 +34,8 @@ LONGEST_LINE_MB = 128
 COMMON_LINE_MB = 16
 WHOLE_BYTES = 64 * MB
 """So few are not worth being taken in parts."""
+_OTHER_SPELLINGS = {name for field in FIELDS for name in field.garmin[1:] if name.lower() == field.garmin[0].lower()}
+"""They differ from the documented name by case only, which two fields of a struct cannot."""
 
 
 @contextmanager
@@ -151,21 +154,12 @@ def _reading(largest_file: int, memory_mb: int) -> tuple[int, int]:
 
 
 def _records_sql(longest_line: int) -> str:
-    """Typed records of `$paths`: one pass over the bytes, one parse for all scalars and one for each map there is."""
-    scalars = [field for field in FIELDS if field.kind not in NESTED]
-    nested = [field for field in FIELDS if field.kind in NESTED]
-    names = [name for field in scalars for name in field.garmin]
-    at = {name: f"s[{position}]" for position, name in enumerate(names, start=1)}
-    scalar_paths = ", ".join(f"'$.{name}'" for name in names)
-    nested_paths = ", ".join(f"'$.{field.garmin[0]}'" for field in nested)
-    columns = [f"{_scalar(field, at)} AS {field.name}" for field in scalars]
-    columns += [f"{_nested(field, f'm[{i}]')} AS {field.name}" for i, field in enumerate(nested, start=1)]
+    """Typed records of `$paths`: one pass over the bytes, one parse of a line for all fields and one for each list."""
+    columns = [f"{_read(field)} AS {field.name}" for field in FIELDS]
     return f"""
         SELECT raw_files.date AS date, {", ".join(columns)}
         FROM (
-            SELECT filename,
-                   json_extract_string(json, [{scalar_paths}]) AS s,
-                   json_extract(json, [{nested_paths}]) AS m
+            SELECT filename, json, json_transform(json, '{json.dumps(_structure())}') AS line
             FROM read_json_objects($paths, format = 'newline_delimited', ignore_errors = true, filename = true,
                                    hive_partitioning = false, maximum_object_size = {longest_line})
         ) AS lines
@@ -173,8 +167,32 @@ def _records_sql(longest_line: int) -> str:
     """
 
 
-def _scalar(field: Field, at: Mapping[str, str]) -> str:
-    return first_of([_READERS[field.kind](at[name], field) for name in field.garmin])
+def _structure() -> dict[str, Any]:
+    """What is taken out of a line: scalars as text, whatever they are, and all below a nested field as JSON."""
+    structure: dict[str, Any] = {}
+    for field in FIELDS:
+        for name in field.garmin:
+            above, _, below = name.partition(".")
+            if field.kind in NESTED:
+                structure[above] = "JSON"
+            elif below:
+                structure.setdefault(above, {})[below] = "VARCHAR"
+            elif name not in _OTHER_SPELLINGS:
+                structure[name] = "VARCHAR"
+    return structure
+
+
+def _read(field: Field) -> str:
+    if field.kind in NESTED:
+        above, _, below = field.garmin[0].partition(".")
+        return _nested(field, f"json_extract(line.{above}, '$.{below}')" if below else f"line.{above}")
+    return first_of([_READERS[field.kind](_text(name), field) for name in field.garmin])
+
+
+def _text(name: str) -> str:
+    if name in _OTHER_SPELLINGS:
+        return f"CASE WHEN contains(json, '{name}') THEN json_extract_string(json, '$.{name}') END"
+    return f"line.{name}"
 
 
 def _number(text: str, field: Field) -> str:
