@@ -111,8 +111,10 @@ PEERS = {
 def job(setting: Setting) -> Table:
     """The whole command on few participants, beside a Dagster asset that does nothing."""
     sample = enrolled(simulated(setting.work, 20, 1))
+    noop = partial(command, sys.executable, "-m", "benchmarks.noop", QOL_HOME=str(sample.home))
     programs: dict[str, Callable[[], Cost]] = {
-        "no-op asset": partial(command, sys.executable, "-m", "benchmarks.noop", QOL_HOME=str(sample.home)),
+        "no-op asset": noop,
+        "no-op asset, process of `qol`": lambda: noop("--quick"),
         "qol materialize --week": partial(_computed, sample),
     }
     for run in programs.values():

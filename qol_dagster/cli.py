@@ -6,14 +6,11 @@ could not be done, 2 what was asked wrongly. What a command does is imported whe
 
 from __future__ import annotations
 
-import atexit
-import gc
 import logging
 import os
 import sys
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -22,6 +19,7 @@ import typer
 
 from qol_dagster.engines import EngineName
 from qol_dagster.metric_commands import metrics
+from qol_dagster.process import run_and_exit
 from qol_dagster.profiles import PROFILES, ProfileName
 from qol_dagster.results import Format
 
@@ -331,19 +329,8 @@ def refile(
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """The entry point: runs a command and ends the process.
-
-    Of a short run, a quarter would be spent on garbage: on looking for it while modules are imported, and on freeing
-    every object of a process that ends anyway. So it is looked for rarely, and the end is left to the system.
-    """
-    gc.set_threshold(100_000, 30, 30)
-    code = run(arguments)
-    if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
-        sys.exit(code)  # Python waits for those
-    atexit._run_exitfuncs()  # what was registered for the end is still done
-    with suppress(OSError, ValueError):
-        sys.stderr.flush()
-    os._exit(code)
+    """The entry point: runs a command and ends the process."""
+    run_and_exit(lambda: run(arguments))
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
