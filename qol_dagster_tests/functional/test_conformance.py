@@ -17,7 +17,7 @@ import pytest
 
 from qol_dagster.engines import Engine, open_engine
 from qol_dagster.etl import DayReport, EtlReport, Identities, days_of, run_etl
-from qol_dagster.metrics.dictionary import DAILY, WEEKLY
+from qol_dagster.metrics.dictionary import DAILY, DEFAULT_THRESHOLDS, WEEKLY
 from qol_dagster.resources.storage import Lake
 from qol_dagster_tests.lakes import MONDAY, UNCOMPARED, differences, local_s, record, worn, write_raw
 from qol_dagster_tests.paper_week import EXPECTED, write_paper_week
@@ -119,6 +119,19 @@ def test_a_lake_full_of_traps_gives_the_rows_of_the_plain_python_reference(world
     assert (len(expected_daily), len(expected_weekly)) > (300, 50)
     assert differences(found.daily, expected_daily) == []
     assert differences(found.weekly, expected_weekly) == []
+
+
+def test_records_of_one_hash_are_told_apart_by_their_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    people, lake = write_trap_lake(tmp_path / "lake", TRAP_MONDAY), Lake.local(tmp_path / "lake")
+    with open_engine("duckdb", memory_mb=1024, temp_dir=tmp_path) as engine:
+        run_etl(engine, lake, [TRAP_MONDAY], Identities(people))
+        right = [row for day in days_of(TRAP_MONDAY) for row in rows(lake, "daily", day)]
+        made = engine.queries(DEFAULT_THRESHOLDS)
+        alike = {**made, "lines": made["lines"].replace("HASH(", "0 * HASH(")}
+        assert alike["lines"] != made["lines"]
+        monkeypatch.setattr(type(engine), "queries", lambda *_: alike)
+        run_etl(engine, lake, [TRAP_MONDAY], Identities(people), force=True)
+    assert differences([row for day in days_of(TRAP_MONDAY) for row in rows(lake, "daily", day)], right) == []
 
 
 def superseded(lake: Path, monday: date) -> None:

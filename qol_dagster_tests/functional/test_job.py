@@ -204,6 +204,15 @@ def test_who_deregisters_at_garmin_leaves_the_tables_at_the_next_run(settings: S
     assert run(settings).days_recomputed == 0
 
 
+def test_dagster_s_databases_are_written_out_once_at_the_end_of_a_command(settings: Settings) -> None:
+    logs = [settings.dagster_home / "history" / name for name in ("runs.db-wal", "runs/index.db-wal")]
+    with dagster_instance(settings) as instance:
+        instance.add_dynamic_partitions("weeks", ["2026-11-16"])
+        assert instance.get_runs_count() == 0
+        assert all(log.exists() for log in logs)
+    assert not any(log.exists() for log in logs)
+
+
 def test_a_week_without_any_data_is_an_empty_partition_and_no_failure(settings: Settings) -> None:
     assert run(settings).weekly_rows == {MONDAY: 0}
     assert table(settings) == []
