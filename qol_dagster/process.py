@@ -18,7 +18,7 @@ from typing import NoReturn
 
 def run_and_exit(work: Callable[[], int]) -> NoReturn:
     """Do the work of this process and end it with the exit code that comes of it."""
-    gc.set_threshold(100_000, 30, 30)
+    gc.set_threshold(300_000, 30, 30)
     code = work()
     if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
         sys.exit(code)  # Python waits for those
