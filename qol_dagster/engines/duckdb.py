@@ -64,7 +64,7 @@ class DuckDBEngine:
     memory_mb: int
     work: Path
     name: EngineName = "duckdb"
-    batch_bytes: int = 256 * MB
+    batch_bytes: int = 512 * MB
 
     def queries(self, thresholds: Thresholds) -> Mapping[str, str]:
         """The metrics in DuckDB's SQL."""
