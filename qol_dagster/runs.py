@@ -17,6 +17,7 @@ from typing import Any
 
 from qol_dagster.etl import mondays
 from qol_dagster.profiles import DEFAULT, Profile
+from qol_dagster.resources.storage import locked
 from qol_dagster.settings import Settings
 
 DAGSTER_YAML = """\
@@ -118,7 +119,9 @@ def dagster_instance(settings: Settings) -> Iterator[Any]:
     home = prepare_dagster_home(settings)
     import dagster as dg  # noqa: PLC0415
 
-    with dg.DagsterInstance.from_config(home) as instance, _kept_open(settings.dagster_home):
+    with locked(settings.dagster_home / ".lock"):  # two that make its databases at once spoil each other's
+        opened = dg.DagsterInstance.from_config(home)
+    with opened as instance, _kept_open(settings.dagster_home):
         yield instance
 
 
@@ -141,9 +144,10 @@ def prepare_dagster_home(settings: Settings) -> str:
     """Make QOL_HOME/dagster with a calm configuration, and give its path."""
     home = settings.dagster_home.absolute()
     home.mkdir(parents=True, exist_ok=True)
-    for name, text in {"dagster.yaml": DAGSTER_YAML, "workspace.yaml": WORKSPACE_YAML}.items():
-        if not (home / name).exists():
-            (home / name).write_text(text)
+    with locked(home / ".lock"):
+        for name, text in {"dagster.yaml": DAGSTER_YAML, "workspace.yaml": WORKSPACE_YAML}.items():
+            if not (home / name).exists():
+                (home / name).write_text(text)
     os.environ.setdefault("DAGSTER_HOME", str(home))
     return str(home)
 

@@ -228,7 +228,7 @@ class Lake:
 
         Raises SharedObjectError on S3.
         """
-        return _locked(self.folder / ".lock") if self.folder else Lease(SharedObject(self.store, WRITER)).held()
+        return locked(self.folder / ".lock") if self.folder else Lease(SharedObject(self.store, WRITER)).held()
 
     def _partition_files(self, table: TableName, day: date) -> dict[str, int]:
         """Sizes by key, in key order."""
@@ -281,7 +281,7 @@ class Lake:
 
 
 @contextmanager
-def _locked(file: Path) -> Iterator[None]:
+def locked(file: Path) -> Iterator[None]:
     with file.open("a") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield

@@ -282,6 +282,23 @@ def test_two_runs_of_one_week_at_once_both_succeed_and_give_the_right_rows(setti
     assert files == {"daily": 7, "weekly": 1, "status": 1}
 
 
+def test_dagster_s_home_can_be_made_by_several_processes_at_once(settings: Settings) -> None:
+    code = """
+from qol_dagster.runs import dagster_instance
+from qol_dagster.settings import load_settings
+with dagster_instance(load_settings()) as instance:
+    print(instance.get_runs_count())
+"""
+    words = [sys.executable, "-c", code]
+    openings = [
+        subprocess.Popen(words, env=dict(os.environ), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(4)
+    ]
+    for one in openings:
+        assert one.communicate(timeout=120) == ("0\n", "")
+    assert not (settings.dagster_home / "history/runs.db-wal").exists()
+
+
 def test_a_run_killed_at_any_moment_leaves_whole_partitions_and_the_next_one_heals(settings: Settings) -> None:
     fill(settings)
     run(settings)
