@@ -52,6 +52,10 @@ class WeekError(ValueError):
     """A week cannot be computed; the message says which and why."""
 
 
+class HistoryError(RuntimeError):
+    """A database in which Dagster keeps runs cannot be read; the message says which and what to do."""
+
+
 @dataclass(frozen=True)
 class RunOutcome:
     """What came of a run. `message` is the reason of a failure, without ids of people."""
@@ -130,13 +134,19 @@ def _kept_open(home: Path) -> Iterator[None]:
     """Holds a connection to Dagster's databases, where they are SQLite's.
 
     Dagster connects anew for each event, and SQLite writes a database out whenever its last connection closes. With
-    one left open it does so once, at the end.
+    one left open it does so once, at the end. Raises HistoryError.
     """
     with ExitStack() as held:
         for file in (home / "history/runs.db", home / "history/runs/index.db"):
             if file.exists():
                 connection = held.enter_context(closing(sqlite3.connect(file)))
-                connection.execute("SELECT count(*) FROM sqlite_master")  # it opens the file when it is first asked
+                try:
+                    connection.execute("SELECT count(*) FROM sqlite_master")  # it opens the file when it is first asked
+                except sqlite3.DatabaseError as error:
+                    raise HistoryError(
+                        f"{file} cannot be read ({error}); move it away and run again. It has Dagster's history of "
+                        "runs, and none of the data"
+                    ) from error
         yield
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -23,6 +23,10 @@ ENGINES: tuple[EngineName, ...] = ("duckdb", "spark")
 
 LEFTOVER_S = 86_400
 """A working folder older than this belongs to nobody: a run takes an hour at most."""
+
+
+DUCKDB_SETTINGS: dict[str, Any] = {"enable_caching_operators": "false"}
+"""For every connection. DuckDB 2.0.0 fails now and then when it gathers the small chunks of a join."""
 
 
 class EngineError(RuntimeError):

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pyarrow as pa
 
-from qol_dagster.engines import EngineError, EngineName
+from qol_dagster.engines import DUCKDB_SETTINGS, EngineError, EngineName
 from qol_dagster.engines.queries import queries
 from qol_dagster.engines.sql import as_flag, as_text, first_of, number_within
 from qol_dagster.metrics.fields import FIELDS, LARGEST_NUMBER, NESTED, Field
@@ -48,8 +48,7 @@ def duckdb_engine(*, memory_mb: int, work: Path) -> Iterator[DuckDBEngine]:
             # All it needs is built in; it must never reach for the network.
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",
-            # DuckDB 2.0.0 fails now and then when it gathers the small chunks of a join: its dictionary is another one.
-            "enable_caching_operators": "false",
+            **DUCKDB_SETTINGS,
         }
     )
     try:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from qol_dagster.engines import DUCKDB_SETTINGS
 from qol_dagster.metrics import dictionary
 from qol_dagster.metrics.ddl import LAYOUTS
 from qol_dagster.profiles import PROFILES
@@ -85,7 +86,7 @@ def query(lake_dir: Path, sql: str) -> QueryResult:
     import duckdb  # noqa: PLC0415
 
     try:
-        with duckdb.connect(":memory:") as database:
+        with duckdb.connect(":memory:", config=DUCKDB_SETTINGS) as database:
             _make_views(database, lake_dir.absolute())
             _shut_in(database, [lake_dir.absolute() / profile.folder for profile in PROFILES.values()])
             return QueryResult(database.sql(_reading_statement(database, sql)).to_arrow_table())

@@ -24,7 +24,7 @@ from qol_dagster.resources.catalogue import query
 from qol_dagster.resources.id_map import IdMap
 from qol_dagster.resources.platform import Platform
 from qol_dagster.resources.storage import Lake
-from qol_dagster.runs import WeekError, dagster_instance, materialize_weeks
+from qol_dagster.runs import HistoryError, WeekError, dagster_instance, materialize_weeks
 from qol_dagster.settings import Settings
 from qol_dagster_tests.lakes import MONDAY, differences, record, worn, write_raw
 from qol_dagster_tests.paper_week import EXPECTED, write_paper_week
@@ -211,6 +211,22 @@ def test_dagster_s_databases_are_written_out_once_at_the_end_of_a_command(settin
         assert instance.get_runs_count() == 0
         assert all(log.exists() for log in logs)
     assert not any(log.exists() for log in logs)
+
+
+def test_a_spoiled_database_of_dagster_s_is_named_and_moving_it_away_is_enough(settings: Settings) -> None:
+    fill(settings)
+    run(settings)
+    index = settings.dagster_home / "history/runs/index.db"
+    index.write_text("nonsense")
+    with pytest.raises(HistoryError, match=r"index\.db cannot be read \(file is not a database\); move it away"):
+        materialize_weeks(settings, [MONDAY])
+    index.unlink()
+    assert run(settings).weekly_rows == {MONDAY: 2}
+
+
+def test_what_duckdb_does_wrong_is_switched_off_for_questions_too(settings: Settings) -> None:
+    fill(settings)
+    assert table(settings, "SELECT current_setting('enable_caching_operators') AS gathers") == [{"gathers": False}]
 
 
 def test_a_week_without_any_data_is_an_empty_partition_and_no_failure(settings: Settings) -> None:
