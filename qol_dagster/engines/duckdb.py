@@ -85,15 +85,17 @@ class DuckDBEngine:
         self._execute(f"CREATE TEMP VIEW records AS {self._in_parts(parts)}")
 
     def _in_parts(self, parts: int) -> str:
-        """All raw records with `rec`, in parts of which each is worked on by a thread of its own.
+        """All records, in parts of which each is worked on by a thread of its own.
 
         DuckDB gives a thread 122,880 rows at a time, which for records of thousands of samples each is nearly all of a
-        batch. `rec` is the row's id: a numbering window would put all reading on one thread.
+        batch. `rec` is the row's id: a numbering window would put all reading on one thread. What is nested stays JSON
+        until it is asked for: then it is read of the chosen records alone, and never lies in memory as a whole.
         """
+        columns = ", ".join(_nested(field) if field.kind in NESTED else field.name for field in FIELDS)
         rows = self.connection.execute("SELECT count(*) FROM raw_records").fetchone()[0]
         bounds = [rows * number // parts for number in range(parts)] + [rows]
         within = (f"WHERE rowid >= {start} AND rowid < {end}" for start, end in pairwise(bounds))
-        return " UNION ALL ".join(f"SELECT rowid AS rec, * FROM raw_records {part}" for part in within)
+        return " UNION ALL ".join(f"SELECT rowid AS rec, date, {columns} FROM raw_records {part}" for part in within)
 
     def load_table(self, name: str, rows: pa.Table) -> None:
         """Register `rows` under `name`."""
@@ -155,8 +157,9 @@ def _reading(largest_file: int, memory_mb: int) -> tuple[int, int]:
 
 
 def _records_sql(longest_line: int) -> str:
-    """Typed records of `$paths`: one pass over the bytes, one parse of a line for all fields and one for each list."""
-    columns = [f"{_read(field)} AS {field.name}" for field in FIELDS]
+    """Records of `$paths` in one pass over the bytes and one parse of a line; what is nested is still JSON."""
+    columns = [f"{_read(field)} AS {field.name}" for field in FIELDS if field.kind not in NESTED]
+    columns += [f"line.{name}" for name in dict.fromkeys(_above(field) for field in FIELDS if field.kind in NESTED)]
     return f"""
         SELECT raw_files.date AS date, {", ".join(columns)}
         FROM (
@@ -175,7 +178,7 @@ def _structure() -> dict[str, Any]:
         for name in field.garmin:
             above, _, below = name.partition(".")
             if field.kind in NESTED:
-                structure[above] = "JSON"
+                structure[_above(field)] = "JSON"
             elif below:
                 structure.setdefault(above, {})[below] = "VARCHAR"
             elif name not in _OTHER_SPELLINGS:
@@ -184,9 +187,6 @@ def _structure() -> dict[str, Any]:
 
 
 def _read(field: Field) -> str:
-    if field.kind in NESTED:
-        above, _, below = field.garmin[0].partition(".")
-        return _nested(field, f"json_extract(line.{above}, '$.{below}')" if below else f"line.{above}")
     return first_of([_READERS[field.kind](_text(name), field) for name in field.garmin])
 
 
@@ -212,16 +212,33 @@ def _time(text: str, _field: Field) -> str:
 _READERS = {"number": _number, "text": as_text, "flag": as_flag, "time": _time}
 
 
-def _nested(field: Field, value: str) -> str:
-    if field.kind == "intervals":
-        ends = f"TRY_CAST(json_extract_string({value}, '$.*[*].endTimeInSeconds') AS DOUBLE[])"
-        return f"list_filter({ends}, lambda x: abs(x) <= {LARGEST_NUMBER})"
-    if field.kind == "spans":
-        start, end = (_double(f"json_extract_string(x, '$.{side}TimeInSeconds')") for side in ("start", "end"))
-        spans = f"list_transform(TRY_CAST({value} AS JSON[]), lambda x: {{'s': {start}, 'e': {end}}})"
-        return f"list_filter({spans}, lambda x: abs(x.s) <= {LARGEST_NUMBER} AND abs(x.e) <= {LARGEST_NUMBER})"
+def _above(field: Field) -> str:
+    return field.garmin[0].partition(".")[0]
+
+
+def _nested(field: Field) -> str:
+    above, _, below = field.garmin[0].partition(".")
+    value = f"json_extract({above}, '$.{below}')" if below else above
+    return f"{_LISTS[field.kind](value)} AS {field.name}"
+
+
+def _samples(value: str) -> str:
     # An object's keys and values come in the same order. Copying the text is only for the few that need it.
     text = f"CASE WHEN contains({value}, '_') THEN replace({value}, '_', '?') ELSE {value} END"  # as in _double
     offsets = f"TRY_CAST(json_keys({text}) AS DOUBLE[])"
     values = f"TRY_CAST(json_extract_string({text}, '$.*') AS DOUBLE[])"
     return f"CAST(list_zip({offsets}, {values}) AS STRUCT(t DOUBLE, v DOUBLE)[])"
+
+
+def _intervals(value: str) -> str:
+    ends = f"TRY_CAST(json_extract_string({value}, '$.*[*].endTimeInSeconds') AS DOUBLE[])"
+    return f"list_filter({ends}, lambda x: abs(x) <= {LARGEST_NUMBER})"
+
+
+def _spans(value: str) -> str:
+    start, end = (_double(f"json_extract_string(x, '$.{side}TimeInSeconds')") for side in ("start", "end"))
+    spans = f"list_transform(TRY_CAST({value} AS JSON[]), lambda x: {{'s': {start}, 'e': {end}}})"
+    return f"list_filter({spans}, lambda x: abs(x.s) <= {LARGEST_NUMBER} AND abs(x.e) <= {LARGEST_NUMBER})"
+
+
+_LISTS = {"samples": _samples, "intervals": _intervals, "spans": _spans}
