@@ -5,6 +5,7 @@ Belongs here: which programs are run on which lake, and the ratios. All figures 
 
 from __future__ import annotations
 
+import json
 import shutil
 import statistics
 import sys
@@ -243,10 +244,12 @@ def _materialize(sample: Sample) -> Cost:
 
 
 def _late_file(sample: Sample, number: int) -> Path:
-    """A day's file of another name: what one participant synced late."""
-    day = UNTIL - timedelta(days=2)
-    lines = sample.raw_files()[0].read_bytes().splitlines(keepends=True)[:20]
-    file = sample.lake / f"raw/daily/date={day}/late-{number}.jsonl"
+    """A day's file of another name: what one participant sends once more, as redeliveries are."""
+    folder = sample.lake / f"raw/daily/date={UNTIL - timedelta(days=2)}"
+    lines = min(folder.iterdir()).read_bytes().splitlines(keepends=True)
+    user = json.loads(lines[0])["userId"]
+    lines = [line for line in lines if json.loads(line)["userId"] == user]
+    file = folder / f"late-{number}.jsonl"
     file.write_bytes(b"".join(lines))
     return file
 

@@ -16,7 +16,8 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from qol_dagster.engines.queries import DAILY_STAGES, WEEKLY_STAGES
+from qol_dagster.days import COUNTS, DayComputer
+from qol_dagster.engines.queries import WEEKLY_STAGES
 from qol_dagster.metrics.dictionary import (
     DAILY,
     DEFAULT_THRESHOLDS,
@@ -25,31 +26,19 @@ from qol_dagster.metrics.dictionary import (
     STATUS,
     TRAILING_WEEKS,
     WEEKLY,
-    Metric,
     Thresholds,
     by_name,
 )
+from qol_dagster.tables import arrow_schema, by_date, read_rows, times_as_int, with_time
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from qol_dagster.engines import Engine
-    from qol_dagster.resources.storage import Lake, RawObject, TableName
+    from qol_dagster.resources.storage import Lake, RawObject
 
 WEEKLY_RUN = timedelta(days=9, minutes=5)
 """From a week's Monday, 00:00 UTC, to the weekly run that looks at it: Wednesday, 09:05 in Japan."""
-
-COUNTS = (
-    "lines",
-    "unreadable",
-    "misfiled",
-    "superseded",
-    "unmapped_records",
-    "unmapped_users",
-    "revoked_records",
-    "unknown_type_records",
-    "records",
-)
 
 
 @dataclass(frozen=True)
@@ -62,6 +51,11 @@ class Identities:
     active: Mapping[str, str]
     revoked: frozenset[str] = frozenset()
     enrolled: Mapping[str, date] = field(default_factory=dict)
+
+    def accounts_with(self, users: Iterable[str]) -> dict[str, str]:
+        """User id -> participant id, of all accounts of the participants that these users are."""
+        participants = {self.active[user] for user in users if user in self.active}
+        return {user: participant for user, participant in self.active.items() if participant in participants}
 
     def fingerprint(self) -> str:
         """Changes when anybody is enrolled, revoked or renamed; tells no id. A date of enrolment changes no metric."""
@@ -180,7 +174,8 @@ def materialize_daily(
 
     The weeks before, from `since` on, are among them: the `..._28d` columns look back, and must come out the same
     whichever week is run first. A day is left as it is when the fingerprint kept with it says that its raw files, the
-    code, the enrolments and the thresholds are the same; with `force`, never in the weeks that were named.
+    code, the enrolments and the thresholds are the same; with `force`, never in the weeks that were named. Where files
+    came late and all else is the same, only the rows of those whom they tell of are made again.
     Raises LakeError or EngineError; partitions not yet reached then keep their old rows.
     """
     named = {day for week in mondays(weeks) for day in days_of(week)}
@@ -194,17 +189,26 @@ def materialize_daily(
         with clock("compare fingerprints"):
             notes = {day: lake.partition_metadata("daily", day) or {} for day in raw}
         stale = [day for day in raw if (force and day in named) or not _noted(notes[day], wanted[day])]
+        computer = DayComputer(engine, lake, identities, thresholds, clock)
+        late = {
+            day: new
+            for day in stale
+            if not force and notes[day].get("code") == code and (new := computer.late(raw[day], notes[day]))
+        }
         done: dict[date, DayReport] = {}
-        if stale:
-            engine.load_table("participants", _participants(identities))
         for batch in _batches({day: raw[day] for day in stale}, engine.batch_bytes):
             log(f"computing {batch[0]} to {batch[-1]} from {sum(len(raw[day]) for day in batch):,} raw files")
-            objects = {day: raw[day] for day in batch}
-            rows, counts = _compute_days(engine, lake, objects, thresholds, clock)
+            computed = computer.whole({day: raw[day] for day in batch if day not in late})
+            if some := {day: late[day] for day in batch if day in late}:
+                seen = {day: notes[day]["counts"] for day in some}
+                computed |= computer.renewed({day: raw[day] for day in some}, some, seen)
             with clock("write daily"):
                 for day in batch:
-                    done[day] = _day_report(day, raw[day], rows[day].num_rows, counts.get(day, {}), reused=False)
-                    lake.write_table("daily", day, rows[day], _day_notes(done[day], wanted[day]))
+                    done[day] = _day_report(
+                        day, raw[day], computed[day].rows.num_rows, computed[day].counts, reused=False
+                    )
+                    noted = {**wanted[day], **computer.notes(raw[day], computed[day])}
+                    lake.write_table("daily", day, computed[day].rows, noted)
     reports = [done[day] if day in done else _reused(day, raw[day], notes[day]) for day in sorted(raw)]
     return DailyReport(tuple(reports), clock.seconds)
 
@@ -228,13 +232,13 @@ def materialize_weekly(
     with lake.lock():
         with clock("read daily"):
             days = [day for week in looked_at(chosen) for day in days_of(week)]
-            engine.load_table("daily_metrics", _times_as_int(_read(lake, "daily", days, DAILY)))
+            engine.load_table("daily_metrics", times_as_int(read_rows(lake, "daily", days, DAILY)))
         with clock("compute weekly"):
             sql = engine.queries(thresholds)
             for name in WEEKLY_STAGES:
                 engine.keep(name, sql[name], in_order=True)
             found = engine.run(sql["weekly_rows"], in_order=True)
-            rows = _by_date(_with_time(found, computed_at), WEEKLY, chosen)
+            rows = by_date(with_time(found, computed_at), WEEKLY, chosen)
         with clock("write weekly"):
             for week in chosen:
                 seen = [raw_of(day) for one in looked_at([week]) for day in days_of(one)]
@@ -269,17 +273,17 @@ def materialize_status(
     chosen = mondays(weeks)
     with lake.lock():
         with clock("read daily"):
-            daily = {week: _read(lake, "daily", days_of(week), READ_BY_STATUS) for week in looked_at(chosen)}
+            daily = {week: read_rows(lake, "daily", days_of(week), READ_BY_STATUS) for week in looked_at(chosen)}
             nothing = arrow_schema(READ_BY_STATUS).empty_table()
-            engine.load_table("daily_metrics", _times_as_int(pa.concat_tables([nothing, *daily.values()])))
+            engine.load_table("daily_metrics", times_as_int(pa.concat_tables([nothing, *daily.values()])))
         with clock("read earlier weeks"):
             silent = _silent(set(identities.active.values()), chosen, daily)
-            engine.load_table("earlier_weeks", _times_as_int(_earlier_weeks(lake, chosen, silent)))
+            engine.load_table("earlier_weeks", times_as_int(_earlier_weeks(lake, chosen, silent)))
         with clock("compute status"):
             engine.load_table("people", _people(identities))
             engine.load_table("weeks", _weeks(chosen, computed_at))
             found = engine.run(engine.queries(thresholds)["status_rows"])
-            by_week = _by_date(_with_time(found, computed_at), STATUS, chosen)
+            by_week = by_date(with_time(found, computed_at), STATUS, chosen)
         with clock("write status"):
             notes = {"metrics_version": METRICS_VERSION, "engine": engine.name, **thresholds.as_dict()}
             for week in chosen:
@@ -346,111 +350,6 @@ def code_version() -> str:
     return digest.hexdigest()[:16]
 
 
-def arrow_schema(metrics: Sequence[Metric]) -> pa.Schema:
-    """The Parquet schema of a table, every column with its comment."""
-    import pyarrow as pa  # noqa: PLC0415
-
-    types = {
-        "string": pa.string(),
-        "int64": pa.int64(),
-        "float64": pa.float64(),
-        "bool": pa.bool_(),
-        "timestamp": pa.timestamp("ms", tz="UTC"),
-        "list<float64>": pa.list_(pa.float64()),
-        "list<int64>": pa.list_(pa.int64()),
-    }
-    return pa.schema(
-        [pa.field(metric.name, types[metric.type], metadata={"comment": metric.comment}) for metric in metrics]
-    )
-
-
-def _compute_days(
-    engine: Engine,
-    lake: Lake,
-    objects: Mapping[date, Sequence[RawObject]],
-    thresholds: Thresholds,
-    clock: _Clock,
-) -> tuple[Mapping[date, pa.Table], Mapping[date, Mapping[str, int]]]:
-    if not any(objects.values()):
-        return _by_date(arrow_schema(DAILY).empty_table(), DAILY, list(objects)), {}
-    with clock("plan"):
-        sql = engine.queries(thresholds)
-    with clock("read raw"):
-        engine.load_records(lake, objects)
-    with clock("select records"):
-        for name in DAILY_STAGES:
-            engine.keep(name, sql[name])
-    with clock("compute daily"):
-        rows = _by_date(engine.run(sql["daily_rows"]), DAILY, list(objects))
-    with clock("count"):
-        counted = engine.run(sql["day_counts"]).to_pylist()
-    return rows, {date.fromisoformat(row["date"]): {name: row[name] for name in COUNTS} for row in counted}
-
-
-def _by_date(rows: pa.Table, metrics: Sequence[Metric], days: Sequence[date]) -> dict[date, pa.Table]:
-    """The rows of each date, in the dictionary's schema."""
-    import pyarrow.compute as pc  # noqa: PLC0415
-
-    rows = _conform(rows, arrow_schema(metrics))
-    return {day: rows.filter(pc.equal(rows["date"], day.isoformat())) for day in days}
-
-
-def _with_time(rows: pa.Table, computed_at: datetime) -> pa.Table:
-    """The rows with the run's time, which no expression knows."""
-    import pyarrow as pa  # noqa: PLC0415
-
-    times = pa.array([computed_at] * rows.num_rows, pa.timestamp("ms", tz="UTC"))
-    return rows.set_column(rows.column_names.index("computed_at"), "computed_at", times)
-
-
-def _read(lake: Lake, table: TableName, days: Iterable[date], metrics: Sequence[Metric]) -> pa.Table:
-    """These columns of the partitions that are there."""
-    import pyarrow as pa  # noqa: PLC0415
-
-    schema = arrow_schema(metrics)
-    found = (lake.read_table(table, day, schema.names) for day in days)
-    return pa.concat_tables([schema.empty_table(), *(_conform(rows, schema) for rows in found if rows is not None)])
-
-
-def _conform(rows: pa.Table, schema: pa.Schema) -> pa.Table:
-    """The rows with exactly the schema's columns; a column that older rows lack is null."""
-    import pyarrow as pa  # noqa: PLC0415
-
-    columns = [
-        _as_type(rows[column.name], column.type)
-        if column.name in rows.column_names
-        else pa.nulls(rows.num_rows, column.type)
-        for column in schema
-    ]
-    return pa.table(columns, schema=schema)
-
-
-def _as_type(column: Any, type_: Any) -> Any:
-    import pyarrow as pa  # noqa: PLC0415
-
-    if pa.types.is_int64(column.type) and pa.types.is_timestamp(type_):
-        return column.cast(pa.timestamp("ms")).cast(type_)
-    return column.cast(type_)
-
-
-def _times_as_int(rows: pa.Table) -> pa.Table:
-    """The rows as the expressions take them: a time is int64, milliseconds since 1970 UTC."""
-    import pyarrow as pa  # noqa: PLC0415
-
-    fields = [pa.field(f.name, pa.int64()) if pa.types.is_timestamp(f.type) else f for f in rows.schema]
-    return rows.cast(pa.schema(fields))
-
-
-def _participants(identities: Identities) -> pa.Table:
-    import pyarrow as pa  # noqa: PLC0415
-
-    schema = pa.schema({"user_id": pa.string(), "participant_id": pa.string(), "revoked": pa.bool_()})
-    people = [(user, participant, False) for user, participant in sorted(identities.active.items())]
-    people += [(user, "", True) for user in sorted(identities.revoked - identities.active.keys())]
-    columns = [[one[n] for one in people] for n in range(len(schema))]
-    return pa.table([pa.array(column, type_) for column, type_ in zip(columns, schema.types, strict=True)], schema)
-
-
 def _people(identities: Identities) -> pa.Table:
     import pyarrow as pa  # noqa: PLC0415
 
@@ -494,7 +393,7 @@ def _earlier_weeks(lake: Lake, chosen: Sequence[date], silent: set[str]) -> pa.T
     known = set(looked_at(chosen))
     weeks = [week for week in lake.table_dates("weekly") if week < chosen[-1] and week not in known] if silent else []
     columns = [by_name(WEEKLY)[name] for name in ("participant_id", "date", "last_received_at")]
-    rows = _read(lake, "weekly", weeks, columns)
+    rows = read_rows(lake, "weekly", weeks, columns)
     return rows.filter(pc.is_in(rows["participant_id"], pa.array(sorted(silent), pa.string())))
 
 
@@ -539,10 +438,6 @@ def _code_fingerprint(engine: str, thresholds: Thresholds, identities: Identitie
 
 def _noted(notes: Mapping[str, Any], wanted: Mapping[str, str]) -> bool:
     return all(notes.get(name) == value for name, value in wanted.items())
-
-
-def _day_notes(report: DayReport, inputs: Mapping[str, str]) -> dict[str, Any]:
-    return {**inputs, "rows": report.rows, "counts": dict(report.counts)}
 
 
 def _reused(day: date, objects: Sequence[RawObject], notes: Mapping[str, Any]) -> DayReport:

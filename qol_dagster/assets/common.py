@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import dagster as dg
 
-from qol_dagster.etl import Identities, WeekReport, arrow_schema
+from qol_dagster.etl import Identities, WeekReport
 from qol_dagster.metrics.dictionary import METRICS_VERSION
 from qol_dagster.profiles import Profile
+from qol_dagster.tables import arrow_schema
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -62,6 +62,14 @@ class Engine(Protocol):
         With `in_order`, DuckDB adds up in the order of the rows, so that the same rows give the same bits; it costs the
         other threads. Spark has no such order: there the last digit of a mean may differ between runs.
         """
+
+
+@runtime_checkable
+class SelectiveEngine(Engine, Protocol):
+    """An engine for which a few users' records cost much less than all of a day. For Spark, starting is what costs."""
+
+    def load_records_of(self, users: Sequence[str], lake: Lake, days: Mapping[date, Sequence[RawObject]]) -> None:
+        """Register `records` as `load_records` does, but of these users' lines alone."""
 
 
 @contextmanager

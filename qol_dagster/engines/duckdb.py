@@ -73,6 +73,14 @@ class DuckDBEngine:
 
     def load_records(self, lake: Lake, days: Mapping[date, Sequence[RawObject]]) -> None:
         """Register `records`: all lines of these days' files, typed."""
+        self._load(lake, days)
+
+    def load_records_of(self, users: Sequence[str], lake: Lake, days: Mapping[date, Sequence[RawObject]]) -> None:
+        """The same of these users' lines alone."""
+        self.connection.register("wanted_users", pa.table({"user_id": pa.array(users, pa.string())}))
+        self._load(lake, days, f"WHERE {_USER} IN (SELECT user_id FROM wanted_users)")
+
+    def _load(self, lake: Lake, days: Mapping[date, Sequence[RawObject]], chosen: str = "") -> None:
         self._execute("DROP VIEW IF EXISTS records")
         self._execute("DROP TABLE IF EXISTS raw_records")
         files = [(item, day) for day, items in days.items() for item in items]
@@ -80,7 +88,9 @@ class DuckDBEngine:
         self.connection.register("raw_files", _files_table(paths))
         longest_mb, threads = _reading(max(item.size for item, _ in files), self.memory_mb)
         self._execute(f"SET threads = {threads}")
-        self._execute(f"CREATE TEMP TABLE raw_records AS {_records_sql(longest_mb * MB)}", {"paths": list(paths)})
+        self._execute(
+            f"CREATE TEMP TABLE raw_records AS {_records_sql(longest_mb * MB, chosen)}", {"paths": list(paths)}
+        )
         parts = (os.cpu_count() or 1) if sum(item.size for item, _ in files) > WHOLE_BYTES else 1
         self._execute(f"CREATE TEMP VIEW records AS {self._in_parts(parts)}")
 
@@ -156,7 +166,11 @@ def _reading(largest_file: int, memory_mb: int) -> tuple[int, int]:
     return longest_mb, max(1, min(os.cpu_count() or 1, memory_mb // 4 // (2 * longest_mb)))
 
 
-def _records_sql(longest_line: int) -> str:
+_USER = """json_transform(json, '{"userId": "VARCHAR"}').userId"""
+"""Of a line the user alone, which is read as `_records_sql` reads it."""
+
+
+def _records_sql(longest_line: int, chosen: str = "") -> str:
     """Records of `$paths` in one pass over the bytes and one parse of a line; what is nested is still JSON."""
     columns = [f"{_read(field)} AS {field.name}" for field in FIELDS if field.kind not in NESTED]
     columns += [f"line.{name}" for name in dict.fromkeys(_above(field) for field in FIELDS if field.kind in NESTED)]
@@ -166,6 +180,7 @@ def _records_sql(longest_line: int) -> str:
             SELECT filename, json, json_transform(json, '{json.dumps(_structure())}') AS line
             FROM read_json_objects($paths, format = 'newline_delimited', ignore_errors = true, filename = true,
                                    hive_partitioning = false, maximum_object_size = {longest_line})
+            {chosen}
         ) AS lines
         JOIN raw_files ON raw_files.filename = lines.filename
     """

@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from qol_dagster.metrics.dictionary import Thresholds
 
 Dialect = Literal["duckdb", "pyspark"]
-DAILY_STAGES = ("lines", "current_records", "main_dailies", "main_sleeps", "heart_quarters", "nights")
-"""What is worked out once and kept under these names, in this order, before `daily_rows` and `day_counts` run."""
+LINE_STAGES = ("lines", "current_records")
+"""What is worked out once and kept under these names, in this order, before `day_counts` and `day_users` run."""
+DAILY_STAGES = (*LINE_STAGES, "main_dailies", "main_sleeps", "heart_quarters", "nights")
+"""The same before `daily_rows`."""
 WEEKLY_STAGES = ("rhythm_sums", "rhythm")
 """The same before `weekly_rows`."""
 
@@ -67,6 +69,7 @@ def _made(dialect: Dialect, thresholds: Thresholds) -> dict[str, str]:
         **daily.stages(),
         "daily_rows": daily.daily_rows(thresholds),
         "day_counts": daily.day_counts(),
+        "day_users": daily.day_users(),
         **weekly.stages(thresholds),
         "weekly_rows": weekly.weekly_rows(thresholds),
         "status_rows": status.status_rows(thresholds),

@@ -548,3 +548,12 @@ def day_counts() -> ir.Table:
     counts = attach(counted, current, ["date"])
     counts = counts.mutate(records=counts.records.fill_null(0))
     return counts.mutate(superseded=counts.usable - counts.records).drop("usable").order_by("date")
+
+
+@cache
+def day_users() -> ir.Table:
+    """Per date and user that counts for anything: how many lines are usable, and how many of somebody unmapped."""
+    lines = _of(stages(), "lines")
+    states = ("usable", "unmapped")
+    told = lines.filter(lines.state.isin(states))
+    return told.group_by("date", "user_id").agg(**{state: told.count(where=told.state == state) for state in states})

@@ -20,6 +20,7 @@ FORBIDDEN = {
     "qol_dagster/engines": ("dagster", "boto3", "qol_ingest", "garmin_sim"),
     "qol_dagster/resources": ("dagster", "pyspark", "garmin_sim"),
     "qol_dagster/etl.py": ("dagster", "boto3", "pyspark", "duckdb", "qol_ingest", "garmin_sim"),
+    "qol_dagster/days.py": ("dagster", "boto3", "pyspark", "duckdb", "ibis", "qol_ingest", "garmin_sim"),
     "qol_dagster/glue.py": ("dagster", "boto3", "pyspark", "duckdb", "ibis", "garmin_sim"),
     "infra": ("dagster", "boto3", "pyspark", "duckdb", "ibis", "qol_ingest", "garmin_sim"),
     "qol_dagster/assets": ("pyspark", "boto3", "duckdb", "ibis", "qol_ingest", "garmin_sim"),
@@ -85,7 +86,7 @@ SHARED = {f"qol_ingest.{name}" for name in ("aws", "id_map", "id_map_dynamo", "l
 
 
 def test_of_the_receiver_s_rooms_the_job_sees_what_they_share_and_only_its_resources_do() -> None:
-    inside = ("assets", "engines", "metrics", "etl.py", "sensors.py", "alerts.py", "checks.py")
+    inside = ("assets", "engines", "metrics", "days.py", "etl.py", "sensors.py", "alerts.py", "checks.py")
     assert [one for room in inside for one in imports(f"qol_dagster/{room}") if within(one[1], "qol_ingest")] == []
     assert {name for _, name in imports("qol_dagster/resources") if within(name, "qol_ingest")} == SHARED
 

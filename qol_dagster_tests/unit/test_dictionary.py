@@ -16,7 +16,6 @@ from rich.cells import cell_len
 from sqlglot import exp
 
 from qol_dagster import cli
-from qol_dagster.etl import arrow_schema
 from qol_dagster.lineage import column_schema
 from qol_dagster.metric_commands import metrics as metric_commands
 from qol_dagster.metrics import ddl, weekly
@@ -36,6 +35,7 @@ from qol_dagster.metrics.fields import FIELDS, KNOWN_TYPES
 from qol_dagster.metrics.japanese import TEXTS
 from qol_dagster.metrics.status import status_rows
 from qol_dagster.metrics.weekly import weekly_rows
+from qol_dagster.tables import arrow_schema
 
 EVERY = [metric for metrics in TABLES.values() for metric in metrics]
 JAPANESE_LETTERS = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]")

@@ -1,0 +1,85 @@
+"""Arrow tables in the shape that the dictionary gives them, and partitions read as such."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from qol_dagster.metrics.dictionary import Metric
+    from qol_dagster.resources.storage import Lake, TableName
+
+
+def arrow_schema(metrics: Sequence[Metric]) -> pa.Schema:
+    """The Parquet schema of a table, every column with its comment."""
+    import pyarrow as pa  # noqa: PLC0415
+
+    types = {
+        "string": pa.string(),
+        "int64": pa.int64(),
+        "float64": pa.float64(),
+        "bool": pa.bool_(),
+        "timestamp": pa.timestamp("ms", tz="UTC"),
+        "list<float64>": pa.list_(pa.float64()),
+        "list<int64>": pa.list_(pa.int64()),
+    }
+    return pa.schema(
+        [pa.field(metric.name, types[metric.type], metadata={"comment": metric.comment}) for metric in metrics]
+    )
+
+
+def by_date(rows: pa.Table, metrics: Sequence[Metric], days: Sequence[date]) -> dict[date, pa.Table]:
+    """The rows of each date, in the dictionary's schema."""
+    import pyarrow.compute as pc  # noqa: PLC0415
+
+    rows = _conform(rows, arrow_schema(metrics))
+    return {day: rows.filter(pc.equal(rows["date"], day.isoformat())) for day in days}
+
+
+def with_time(rows: pa.Table, computed_at: datetime) -> pa.Table:
+    """The rows with the run's time, which no expression knows."""
+    import pyarrow as pa  # noqa: PLC0415
+
+    times = pa.array([computed_at] * rows.num_rows, pa.timestamp("ms", tz="UTC"))
+    return rows.set_column(rows.column_names.index("computed_at"), "computed_at", times)
+
+
+def read_rows(lake: Lake, table: TableName, days: Iterable[date], metrics: Sequence[Metric]) -> pa.Table:
+    """These columns of the partitions that are there."""
+    import pyarrow as pa  # noqa: PLC0415
+
+    schema = arrow_schema(metrics)
+    found = (lake.read_table(table, day, schema.names) for day in days)
+    return pa.concat_tables([schema.empty_table(), *(_conform(rows, schema) for rows in found if rows is not None)])
+
+
+def _conform(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The rows with exactly the schema's columns; a column that older rows lack is null."""
+    import pyarrow as pa  # noqa: PLC0415
+
+    columns = [
+        _as_type(rows[column.name], column.type)
+        if column.name in rows.column_names
+        else pa.nulls(rows.num_rows, column.type)
+        for column in schema
+    ]
+    return pa.table(columns, schema=schema)
+
+
+def _as_type(column: Any, type_: Any) -> Any:
+    import pyarrow as pa  # noqa: PLC0415
+
+    if pa.types.is_int64(column.type) and pa.types.is_timestamp(type_):
+        return column.cast(pa.timestamp("ms")).cast(type_)
+    return column.cast(type_)
+
+
+def times_as_int(rows: pa.Table) -> pa.Table:
+    """The rows as the expressions take them: a time is int64, milliseconds since 1970 UTC."""
+    import pyarrow as pa  # noqa: PLC0415
+
+    fields = [pa.field(f.name, pa.int64()) if pa.types.is_timestamp(f.type) else f for f in rows.schema]
+    return rows.cast(pa.schema(fields))

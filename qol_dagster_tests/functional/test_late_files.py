@@ -1,0 +1,222 @@
+"""Files that come late: a day's rows and counts come out as if they had been there from the start, and only the
+participants whom they tell of are computed again."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from qol_dagster import days as days_module
+from qol_dagster.engines import open_engine
+from qol_dagster.engines.duckdb import DuckDBEngine
+from qol_dagster.etl import DailyReport, Identities, days_of, materialize_daily
+from qol_dagster.resources.storage import Lake, RawObject
+from qol_dagster_tests.lakes import MONDAY, record, worn, write_raw
+from qol_dagster_tests.trap_records import write_trap_lake
+
+ADA, BEN = "a1b2c3d4e5f60718293a4b5c6d7e8f90", "ffeeddccbbaa99887766554433221100"
+PEOPLE = Identities({ADA: "P1", BEN: "P2"})
+TUESDAY = MONDAY + timedelta(days=1)
+
+
+@dataclass
+class Watched:
+    """An engine, and the users whose records it was asked for."""
+
+    engine: DuckDBEngine
+    chosen: list[list[str]] = field(default_factory=list)
+    read: list[str] = field(default_factory=list)
+    """Names of the files that it was given for everybody."""
+
+    def run(self, lake: Lake, identities: Identities = PEOPLE, **options: Any) -> DailyReport:
+        self.chosen.clear()
+        self.read.clear()
+        return materialize_daily(self.engine, lake, [MONDAY], identities, since=MONDAY, **options)
+
+
+@pytest.fixture
+def watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
+    load, load_of = DuckDBEngine.load_records, DuckDBEngine.load_records_of
+    with open_engine("duckdb", memory_mb=1024, temp_dir=tmp_path / "engine") as engine:
+        assert isinstance(engine, DuckDBEngine)
+        found = Watched(engine)
+
+        def loaded(self: DuckDBEngine, lake: Lake, days: Mapping[date, Sequence[RawObject]]) -> None:
+            found.read.extend(Path(item.key).stem for items in days.values() for item in items)
+            load(self, lake, days)
+
+        def loaded_of(
+            self: DuckDBEngine, users: Sequence[str], lake: Lake, days: Mapping[date, Sequence[RawObject]]
+        ) -> None:
+            found.chosen.append(list(users))
+            load_of(self, users, lake, days)
+
+        monkeypatch.setattr(DuckDBEngine, "load_records", loaded)
+        monkeypatch.setattr(DuckDBEngine, "load_records_of", loaded_of)
+        yield found
+
+
+def lines_by_day(lake: Path) -> dict[date, list[bytes]]:
+    return {
+        day: [line for file in sorted(folder.iterdir()) for line in file.read_bytes().split(b"\n") if line.strip()]
+        for day in days_of(MONDAY)
+        if (folder := lake / f"raw/daily/date={day}").exists()
+    }
+
+
+def in_bits(lake: Lake) -> list[str]:
+    tables = [lake.read_table("daily", day) for day in days_of(MONDAY)]
+    return [repr(row) for rows in tables if rows is not None for row in rows.to_pylist()]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_files_that_come_in_waves_give_what_they_give_at_once(tmp_path: Path, watched: Watched, seed: int) -> None:
+    chance, users = random.Random(seed), write_trap_lake(tmp_path / "traps", MONDAY)
+    stranger, leaver = chance.sample(sorted(users), 2)
+    known = {user: participant for user, participant in users.items() if user not in (stranger, leaver)}
+    identities = Identities(known, frozenset({leaver}))
+    waves: list[dict[date, list[bytes]]] = [{} for _ in range(4)]
+    for day, lines in lines_by_day(tmp_path / "traps").items():
+        mixed = chance.sample(lines, len(lines))
+        bounds = [0, *sorted(chance.sample(range(len(lines) * 6 // 10, len(lines)), 3)), len(lines)]
+        for wave, (start, end) in zip(waves, zip(bounds, bounds[1:], strict=False), strict=True):
+            wave[day] = mixed[start:end]
+    grown = Lake.local(tmp_path / "grown")
+    for number, wave in enumerate(waves):
+        for day, lines in wave.items():
+            for part in range(2):
+                write_raw(tmp_path / "grown", day, lines[part::2], f"{part}-{number}")
+        added = watched.run(grown, identities)
+        assert bool(watched.chosen) == (number > 0)
+        whole = Lake.local(tmp_path / f"whole-{number}")
+        for day in days_of(MONDAY):
+            for item in grown.raw_objects(day):
+                whole.write_raw(day, Path(item.key).stem, grown.read_raw(item))
+        at_once = watched.run(whole, identities)
+        assert in_bits(grown) == in_bits(whole)
+        assert [(day.rows, day.counts) for day in added.days] == [(day.rows, day.counts) for day in at_once.days]
+    assert sum(day.counts["unmapped_users"] for day in added.days) > 0
+    assert sum(day.counts["revoked_records"] for day in added.days) > 0
+    assert sum(day.counts["superseded"] for day in added.days) > 0
+
+
+def fill(lake: Path, users: Iterable[str] = (ADA, BEN)) -> Lake:
+    """Two files a day: of heart rates and of heart-rate variability."""
+    for day in (MONDAY, TUESDAY):
+        beats = [record("dailies", user, day, steps=4000, timeOffsetHeartRateSamples=worn(12)) for user in users]
+        write_raw(lake, day, beats, "beats")
+        write_raw(lake, day, [record("hrv", user, day, lastNightAvg=40) for user in users], "hrv")
+    return Lake.local(lake)
+
+
+def row(lake: Lake, day: date, participant: str) -> dict[str, Any]:
+    rows = lake.read_table("daily", day)
+    assert rows is not None
+    return next(row for row in rows.to_pylist() if row["participant_id"] == participant)
+
+
+def later(user: str, day: date, **fields: Any) -> dict[str, Any]:
+    return record("dailies", user, day, _received_at=f"{day + timedelta(days=2)}T00:00:00Z", **fields)
+
+
+def test_only_the_users_of_a_late_file_are_asked_for(tmp_path: Path, watched: Watched) -> None:
+    lake = fill(tmp_path)
+    watched.run(lake)
+    write_raw(tmp_path, TUESDAY, [later(BEN, TUESDAY, steps=9000)], "late")
+    report = watched.run(lake)
+    assert (watched.read, watched.chosen) == (["late"], [[BEN]])
+    assert [day.date for day in report.days if not day.reused] == [TUESDAY]
+    assert (row(lake, TUESDAY, "P2")["steps"], row(lake, TUESDAY, "P2")["hrv_rmssd_ms"]) == (9000, 40)
+    assert (row(lake, TUESDAY, "P1")["steps"], row(lake, MONDAY, "P2")["steps"]) == (4000, 4000)
+    assert (report.days[1].counts["lines"], report.days[1].counts["superseded"]) == (5, 1)
+    watched.run(lake)
+    assert (watched.read, watched.chosen) == ([], [])
+
+
+def test_somebody_new_to_the_day_gets_a_row_in_its_place(tmp_path: Path, watched: Watched) -> None:
+    lake = fill(tmp_path, [BEN])
+    watched.run(lake)
+    write_raw(tmp_path, MONDAY, [later(ADA, MONDAY, steps=1)], "late")
+    watched.run(lake)
+    rows = lake.read_table("daily", MONDAY)
+    assert rows is not None
+    assert rows["participant_id"].to_pylist() == ["P1", "P2"]
+
+
+def test_an_account_that_comes_late_is_pooled_with_the_participant_s_other_one(
+    tmp_path: Path, watched: Watched
+) -> None:
+    lake, identities = fill(tmp_path), Identities({ADA: "P1", BEN: "P2", "new-device": "P1"})
+    watched.run(lake, identities)
+    write_raw(tmp_path, MONDAY, [record("userMetrics", "new-device", MONDAY, vo2Max=41)], "late")
+    watched.run(lake, identities)
+    assert watched.chosen == [sorted([ADA, "new-device"])]
+    assert (row(lake, MONDAY, "P1")["vo2max"], row(lake, MONDAY, "P1")["steps"]) == (41, 4000)
+
+
+def test_of_a_late_file_that_tells_of_nobody_only_the_counts_change(tmp_path: Path, watched: Watched) -> None:
+    lake = fill(tmp_path)
+    watched.run(lake)
+    write_raw(tmp_path, MONDAY, [b"not json", later(ADA, TUESDAY)], "late")
+    found = watched.run(lake).days[0].counts
+    assert watched.chosen == []
+    assert (found["lines"], found["unreadable"], found["misfiled"], found["records"]) == (6, 1, 1, 4)
+
+
+def test_a_stranger_is_counted_once_however_many_files_tell_of_it(tmp_path: Path, watched: Watched) -> None:
+    lake, found = fill(tmp_path), []
+    for number, user in enumerate([ADA, "stranger", "stranger", "another"]):
+        write_raw(tmp_path, MONDAY, [later(user, MONDAY)], f"late-{number}")
+        counts = watched.run(lake).days[0].counts
+        found.append((counts["unmapped_users"], counts["unmapped_records"]))
+    assert found == [(0, 0), (1, 1), (1, 2), (2, 3)]
+
+
+def rewritten(lake: Path) -> None:
+    write_raw(lake, MONDAY, [record("hrv", user, MONDAY, lastNightAvg=41) for user in (ADA, BEN)], "hrv")
+
+
+def removed(lake: Path) -> None:
+    (lake / f"raw/daily/date={MONDAY}/hrv.jsonl").unlink()
+
+
+def more_than_half(lake: Path) -> None:
+    lines = [record("dailies", user, MONDAY, timeOffsetHeartRateSamples=worn(13)) for user in (ADA, BEN)]
+    write_raw(lake, MONDAY, lines, "more")
+
+
+@pytest.mark.parametrize("change", [rewritten, removed, more_than_half])
+def test_a_day_that_changed_otherwise_is_computed_whole(tmp_path: Path, watched: Watched, change: Any) -> None:
+    lake = fill(tmp_path)
+    watched.run(lake)
+    write_raw(tmp_path, MONDAY, [later(ADA, MONDAY)], "late")
+    change(tmp_path)
+    watched.run(lake)
+    names = {Path(item.key).stem for item in lake.raw_objects(MONDAY)}
+    assert (set(watched.read), watched.chosen) == (names, [])
+
+
+def test_with_force_or_other_enrolments_a_late_file_makes_its_day_whole(tmp_path: Path, watched: Watched) -> None:
+    lake = fill(tmp_path)
+    for number, options in enumerate([{"force": True}, {"identities": Identities({ADA: "P1"})}]):
+        watched.run(lake)
+        write_raw(tmp_path, MONDAY, [later(ADA, MONDAY)], f"late-{number}")
+        watched.run(lake, **options)
+        assert ("beats" in watched.read, watched.chosen) == (True, [])
+
+
+def test_a_day_of_too_many_files_is_computed_whole(
+    tmp_path: Path, watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(days_module, "MOST_FILES", 1)
+    lake = fill(tmp_path)
+    watched.run(lake)
+    write_raw(tmp_path, MONDAY, [later(ADA, MONDAY)], "late")
+    watched.run(lake)
+    assert (len(watched.read), watched.chosen) == (3, [])
