@@ -3,6 +3,7 @@ participants whom they tell of are computed again."""
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -85,7 +86,7 @@ def test_files_that_come_in_waves_give_what_they_give_at_once(tmp_path: Path, wa
     for day, lines in lines_by_day(tmp_path / "traps").items():
         mixed = chance.sample(lines, len(lines))
         bounds = [0, *sorted(chance.sample(range(len(lines) * 6 // 10, len(lines)), 3)), len(lines)]
-        for wave, (start, end) in zip(waves, zip(bounds, bounds[1:], strict=False), strict=True):
+        for wave, (start, end) in zip(waves, itertools.pairwise(bounds), strict=True):
             wave[day] = mixed[start:end]
     grown = Lake.local(tmp_path / "grown")
     for number, wave in enumerate(waves):
