@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,9 @@ import pytest
 
 from qol_dagster.settings import Settings
 from qol_dagster_tests.log_privacy import confidential, heard, told
+
+# What a shell starts in the background ignores Ctrl+C, and so would all that the tests start and stop.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

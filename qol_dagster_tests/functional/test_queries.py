@@ -12,7 +12,7 @@ from qol_dagster.engines.queries import DAILY_STAGES, WEEKLY_STAGES, queries
 from qol_dagster.metrics.dictionary import Thresholds
 
 DEFAULT, STRICT = Thresholds(), Thresholds(valid_day_wear_min=780)
-FINAL = {"daily_rows", "day_counts", "weekly_rows", "status_rows"}
+FINAL = {"daily_rows", "day_counts", "day_users", "weekly_rows", "status_rows"}
 
 
 @pytest.fixture(scope="module")
