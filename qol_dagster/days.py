@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 from qol_dagster.engines import Engine, SelectiveEngine
@@ -122,7 +123,7 @@ class DayComputer:
         noted = {"rows": found.rows.num_rows, "counts": dict(found.counts)}
         return {**noted, "files": _marks(files)} if isinstance(self.engine, SelectiveEngine) else noted
 
-    @property
+    @cached_property
     def _sql(self) -> Mapping[str, str]:
         return self.engine.queries(self.thresholds)
 
@@ -130,9 +131,8 @@ class DayComputer:
         self.engine.load_table("participants", _participants(self.identities))
 
     def _keep(self, stages: Sequence[str]) -> None:
-        sql = self._sql
         for name in stages:
-            self.engine.keep(name, sql[name])
+            self.engine.keep(name, self._sql[name])
 
     def _rows(self, days: Sequence[date]) -> dict[date, pa.Table]:
         with self.clock("select records"):
