@@ -78,9 +78,16 @@ class DuckDBEngine:
     def load_records_of(self, users: Sequence[str], lake: Lake, days: Mapping[date, Sequence[RawObject]]) -> None:
         """The same of these users' lines alone."""
         self.connection.register("wanted_users", pa.table({"user_id": pa.array(users, pa.string())}))
-        self._load(lake, days, f"WHERE {_USER} IN (SELECT user_id FROM wanted_users)")
+        seen, names = _seen_in_text(users)
+        self._load(lake, days, f"WHERE {seen} AND {_USER} IN (SELECT user_id FROM wanted_users)", names)
 
-    def _load(self, lake: Lake, days: Mapping[date, Sequence[RawObject]], chosen: str = "") -> None:
+    def _load(
+        self,
+        lake: Lake,
+        days: Mapping[date, Sequence[RawObject]],
+        chosen: str = "",
+        parameters: Mapping[str, str] | None = None,
+    ) -> None:
         self._execute("DROP VIEW IF EXISTS records")
         self._execute("DROP TABLE IF EXISTS raw_records")
         files = [(item, day) for day, items in days.items() for item in items]
@@ -88,9 +95,8 @@ class DuckDBEngine:
         self.connection.register("raw_files", _files_table(paths))
         longest_mb, threads = _reading(max(item.size for item, _ in files), self.memory_mb)
         self._execute(f"SET threads = {threads}")
-        self._execute(
-            f"CREATE TEMP TABLE raw_records AS {_records_sql(longest_mb * MB, chosen)}", {"paths": list(paths)}
-        )
+        made = f"CREATE TEMP TABLE raw_records AS {_records_sql(longest_mb * MB, chosen)}"
+        self._execute(made, {"paths": list(paths), **(parameters or {})})
         parts = (os.cpu_count() or 1) if sum(item.size for item, _ in files) > WHOLE_BYTES else 1
         self._execute(f"CREATE TEMP VIEW records AS {self._in_parts(parts)}")
 
@@ -168,6 +174,28 @@ def _reading(largest_file: int, memory_mb: int) -> tuple[int, int]:
 
 _USER = """json_transform(json, '{"userId": "VARCHAR"}').userId"""
 """Of a line the user alone, which is read as `_records_sql` reads it."""
+FEW_USERS = 8
+"""So few are looked for in the text, before any of it is parsed."""
+
+
+def _seen_in_text(users: Sequence[str]) -> tuple[str, dict[str, str]]:
+    """What is true of every line of these users, with its parameters.
+
+    A name stands in a line as it is but for what a backslash spells; a number may be spelled otherwise.
+    """
+    if len(users) > FEW_USERS or any(map(_is_number, users)):
+        return "true", {}
+    names = {f"user_{number}": user for number, user in enumerate(users)}
+    either = [r"contains(json, '\')", *(f"contains(json, ${name})" for name in names)]
+    return f"({' OR '.join(either)})", names
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _records_sql(longest_line: int, chosen: str = "") -> str:

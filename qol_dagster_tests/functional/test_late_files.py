@@ -4,6 +4,7 @@ participants whom they tell of are computed again."""
 from __future__ import annotations
 
 import itertools
+import json
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -138,6 +139,25 @@ def test_only_the_users_of_a_late_file_are_asked_for(tmp_path: Path, watched: Wa
     assert (report.days[1].counts["lines"], report.days[1].counts["superseded"]) == (5, 1)
     watched.run(lake)
     assert (watched.read, watched.chosen) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("user", "spelled"),
+    [(BEN, '"\\u0066' + BEN[1:] + '"'), ("a/b", '"a\\/b"'), ("100000.0", "1e5"), ("7", "7"), ("it's $1", '"it\'s $1"')],
+)
+def test_a_user_is_known_however_the_line_spells_it(tmp_path: Path, watched: Watched, user: str, spelled: str) -> None:
+    lake, identities = fill(tmp_path), Identities({ADA: "P1", user: "P3"})
+    line = json.dumps(record("hrv", "somebody", MONDAY, lastNightAvg=50)).replace(
+        '"userId": "somebody"', f'"userId": {spelled}'
+    )
+    assert json.loads(line)["userId"] in (user, 100000, 7)
+    write_raw(tmp_path, MONDAY, [line.encode()], "spelled")
+    watched.run(lake, identities)
+    assert row(lake, MONDAY, "P3")["hrv_rmssd_ms"] == 50
+    write_raw(tmp_path, MONDAY, [later(user, MONDAY, steps=9000)], "late")
+    watched.run(lake, identities)
+    assert watched.chosen == [[user]]
+    assert (row(lake, MONDAY, "P3")["steps"], row(lake, MONDAY, "P3")["hrv_rmssd_ms"]) == (9000, 50)
 
 
 def test_somebody_new_to_the_day_gets_a_row_in_its_place(tmp_path: Path, watched: Watched) -> None:
