@@ -21,7 +21,7 @@ dev: .venv/base ## Dagster's UI on http://127.0.0.1:3000, with schedule and sens
 	@$(BIN)/qol dev
 
 test: .venv/all ## All tests, with real Spark, HTTP and mail
-	@$(BIN)/pytest --numprocesses auto --dist loadfile --quiet
+	@$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --quiet
 
 test-postgres: .venv/all ## The weekly job and the hosted daemon on a real PostgreSQL, which comes as a wheel (Linux)
 	@$(BIN)/pytest --numprocesses auto --quiet qol_dagster_tests/postgres

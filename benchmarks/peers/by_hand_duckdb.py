@@ -5,6 +5,8 @@ It trusts the data more than the product may: a field of another type than decla
 
 from __future__ import annotations
 
+import json
+
 import duckdb
 
 from benchmarks.peers.program import Work, run_peer
@@ -51,16 +53,17 @@ SAMPLES = {
     "timeOffsetSpo2Values": "INTEGER",
     "timeOffsetEpochToBreaths": "DOUBLE",
 }
-COLUMNS = {
-    **dict.fromkeys(NUMBERS, "DOUBLE"),
-    **dict.fromkeys(TEXTS, "VARCHAR"),
-    **dict.fromkeys(FLAGS, "BOOLEAN"),
+STRUCTURE = {
+    **dict.fromkeys([*TEXTS, *NUMBERS, *FLAGS, "_received_at"], "VARCHAR"),
     **dict.fromkeys([*SAMPLES, "sleepLevelsMap", "summary"], "JSON"),
-    "_received_at": "TIMESTAMP",
 }
+# Any field may come as text, or as something else altogether: what cannot be read is null.
+READ_AS = {**dict.fromkeys(NUMBERS, "DOUBLE"), **dict.fromkeys(FLAGS, "BOOLEAN"), "_received_at": "TIMESTAMP"}
+TYPED = ", ".join(f"TRY_CAST({name} AS {type_}) AS {name}" for name, type_ in READ_AS.items())
 
 LISTS = ", ".join(
-    f"json_keys({name})::INTEGER[] AS {name}_t, json_extract_string({name}, '$.*')::{type_}[] AS {name}_v"
+    f"TRY_CAST(json_keys({name}) AS INTEGER[]) AS {name}_t, "
+    f"TRY_CAST(json_extract_string({name}, '$.*') AS {type_}[]) AS {name}_v"
     for name, type_ in SAMPLES.items()
 )
 KEY = """
@@ -72,10 +75,17 @@ CASE WHEN type = 'epochs' THEN activityType WHEN type = 'activities' THEN summar
 READ = f"""
 CREATE OR REPLACE TEMP TABLE lines AS
 SELECT * EXCLUDE (_summary_type, startTimeInSeconds, measurementTimeInSeconds, summary, {", ".join(SAMPLES)}), {LISTS},
-       coalesce(startTimeInSeconds, measurementTimeInSeconds, (summary->>'startTimeInSeconds')::DOUBLE) AS start,
+       coalesce(startTimeInSeconds, measurementTimeInSeconds, TRY_CAST(summary->>'startTimeInSeconds' AS DOUBLE)) AS start,
        CASE _summary_type WHEN 'manuallyUpdatedActivities' THEN 'activities' ELSE _summary_type END AS type,
        epoch(date::TIMESTAMP) AS midnight, hash({KEY}) AS key
-FROM read_json($raw, format = 'newline_delimited', hive_partitioning = true, columns = $columns)
+FROM (
+    SELECT date, * EXCLUDE (date, misspelt) REPLACE ({TYPED.replace("(averageStressLevel AS", "(coalesce(averageStressLevel, misspelt) AS")})
+    FROM (
+        SELECT date, unnest(json_transform(json, '{json.dumps(STRUCTURE)}')),
+               CASE WHEN contains(json, 'averageStresslevel') THEN json->>'averageStresslevel' END AS misspelt
+        FROM read_json_objects($raw, format = 'newline_delimited', ignore_errors = true, hive_partitioning = true)
+    )
+)
 JOIN (SELECT user_id AS userId, participant_id FROM read_csv($people, all_varchar = true)) USING (userId)
 """
 
@@ -84,7 +94,7 @@ CURRENT = f"""
 CREATE OR REPLACE TEMP TABLE superseded AS
 SELECT rowid AS row FROM lines WHERE key IN (SELECT key FROM lines GROUP BY key HAVING count(*) > 1)
 QUALIFY row_number() OVER (
-    PARTITION BY {KEY} ORDER BY _received_at DESC, durationInSeconds DESC NULLS LAST, _ingest_id DESC) > 1;
+    PARTITION BY {KEY} ORDER BY _received_at DESC, durationInSeconds DESC NULLS LAST, _ingest_id DESC, summaryId DESC) > 1;
 CREATE OR REPLACE TEMP VIEW current AS SELECT rowid AS row, * FROM lines WHERE rowid NOT IN (FROM superseded);
 CREATE OR REPLACE TEMP TABLE main AS
 SELECT row FROM current
@@ -345,7 +355,7 @@ def compute(work: Work) -> None:
     """Both tables of all weeks in the lake."""
     with duckdb.connect(config={"threads": 2}) as connection:
         connection.execute("SET preserve_insertion_order = false")
-        connection.execute(READ, {"raw": work.raw, "columns": COLUMNS, "people": str(work.people)})
+        connection.execute(READ, {"raw": work.raw, "people": str(work.people)})
         for step in (CURRENT, DAILY, WEEKLY):
             connection.execute(step)
         connection.execute(f"COPY (SELECT * EXCLUDE (day) FROM daily) TO '{work.out}/daily.parquet' (COMPRESSION zstd)")

@@ -12,16 +12,7 @@ import pandas as pd
 
 from benchmarks.peers.program import Work, run_peer
 
-FIELDS = [
-    "userId",
-    "_summary_type",
-    "_received_at",
-    "_ingest_id",
-    "summaryId",
-    "activityType",
-    "validation",
-    "onDemand",
-    "isParent",
+NUMBERS = [
     "startTimeInSeconds",
     "startTimeOffsetInSeconds",
     "durationInSeconds",
@@ -50,6 +41,19 @@ FIELDS = [
     "lastNightAvg",
     "vo2Max",
     "fitnessAge",
+]
+FIELDS = [
+    "userId",
+    "_summary_type",
+    "_received_at",
+    "_ingest_id",
+    "summaryId",
+    "activityType",
+    "validation",
+    "onDemand",
+    "isParent",
+    *NUMBERS,
+    "averageStresslevel",
     "sleepLevelsMap",
     "timeOffsetHeartRateSamples",
     "timeOffsetStressLevelValues",
@@ -81,13 +85,16 @@ def lines(work: Work) -> Iterator[tuple[object, ...]]:
 def current(work: Work) -> pd.DataFrame:
     """The records that no later one supersedes, later ones first."""
     frame = pd.DataFrame.from_records(list(lines(work)), columns=[*ROW, "start", *FIELDS])
+    frame["averageStressLevel"] = frame["averageStressLevel"].fillna(frame["averageStresslevel"])
+    frame[["start", *NUMBERS]] = frame[["start", *NUMBERS]].apply(pd.to_numeric, errors="coerce")
     frame["type"] = frame["_summary_type"].replace("manuallyUpdatedActivities", "activities")
     kind = frame["type"]
     frame["key_s"] = frame["start"].where(~kind.isin(["activities", "userMetrics"]))
     frame["key"] = frame["activityType"].where(kind == "epochs", frame["summaryId"].where(kind == "activities"))
     frame["onDemand"] = frame["onDemand"].eq(other=True)
     frame["isParent"] = frame["isParent"].eq(other=True)
-    frame = frame.sort_values(["_received_at", "durationInSeconds", "_ingest_id"], ascending=False, na_position="last")
+    order = ["_received_at", "durationInSeconds", "_ingest_id", "summaryId"]
+    frame = frame.sort_values(order, ascending=False, na_position="last")
     frame = frame.drop_duplicates(["userId", "date", "type", "key_s", "key", "onDemand"])
     frame["midnight"] = pd.to_datetime(frame["date"]).astype("datetime64[s]").astype("int64")
     return frame

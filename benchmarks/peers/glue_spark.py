@@ -56,10 +56,15 @@ def key_of(record: Record) -> tuple[Any, ...]:
     return (record["participant_id"], record["date"], record["userId"], kind, at, more)
 
 
-def order_of(record: Record) -> tuple[str, float, str]:
+def order_of(record: Record) -> tuple[str, float, str, str]:
     """The later version is the greater."""
     duration = safe_get(record, "durationInSeconds")
-    return (record["_received_at"], -1.0 if duration is None else duration, record["_ingest_id"])
+    return (
+        record["_received_at"],
+        -1.0 if duration is None else duration,
+        record["_ingest_id"],
+        str(record.get("summaryId")),
+    )
 
 
 def longest(records: Iterable[Record]) -> Record:
@@ -195,6 +200,7 @@ def movement(daily: Record) -> Record:
 def stress_of(daily: Record, stress: list[Record]) -> Record:
     """Stress level and Body Battery."""
     level = safe_get(daily, "averageStressLevel")
+    level = safe_get(daily, "averageStresslevel") if level is None else level
     if level is None or level < 0:
         level = mean(v for _, v in samples(stress, "timeOffsetStressLevelValues") if v >= 0)
     battery = [v for _, v in samples(stress, "timeOffsetBodyBatteryValues") if v >= 0]
@@ -485,6 +491,7 @@ def session() -> SparkSession:
         "spark.driver.host": "127.0.0.1",
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.sql.sources.partitionColumnTypeInference.enabled": "false",
+        "spark.sql.caseSensitive": "true",  # averageStresslevel
     }
     for name, value in options.items():
         builder = builder.config(name, value)

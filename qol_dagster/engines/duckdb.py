@@ -36,6 +36,8 @@ WHOLE_BYTES = 64 * MB
 """So few are not worth being taken in parts."""
 _OTHER_SPELLINGS = {name for field in FIELDS for name in field.garmin[1:] if name.lower() == field.garmin[0].lower()}
 """They differ from the documented name by case only, which two fields of a struct cannot."""
+NESTED_HINTS = ("timeOffset", "sleepLevelsMap")
+"""One of them is in each name under which something nested comes, and an underscore in none."""
 
 
 @contextmanager
@@ -65,7 +67,11 @@ class DuckDBEngine:
     memory_mb: int
     work: Path
     name: EngineName = "duckdb"
-    batch_bytes: int = 512 * MB
+
+    @property
+    def batch_bytes(self) -> int:
+        """Two thirds of the memory: read lines take about as much as their text."""
+        return 2 * self.memory_mb * MB // 3
 
     def queries(self, thresholds: Thresholds) -> Mapping[str, str]:
         """The metrics in DuckDB's SQL."""
@@ -104,7 +110,7 @@ class DuckDBEngine:
         """All records, in parts of which each is worked on by a thread of its own.
 
         DuckDB gives a thread 122,880 rows at a time, which for records of thousands of samples each is nearly all of a
-        batch. `rec` is the row's id: a numbering window would put all reading on one thread. What is nested stays JSON
+        batch. `rec` is the row's id: a numbering window would put all reading on one thread. What is nested stays text
         until it is asked for: then it is read of the chosen records alone, and never lies in memory as a whole.
         """
         columns = ", ".join(_nested(field) if field.kind in NESTED else field.name for field in FIELDS)
@@ -199,11 +205,10 @@ def _is_number(text: str) -> bool:
 
 
 def _records_sql(longest_line: int, chosen: str = "") -> str:
-    """Records of `$paths` in one pass over the bytes and one parse of a line; what is nested is still JSON."""
+    """Records of `$paths` in one pass over the bytes; what is nested is still in the line's text, which is kept."""
     columns = [f"{_read(field)} AS {field.name}" for field in FIELDS if field.kind not in NESTED]
-    columns += [f"line.{name}" for name in dict.fromkeys(_above(field) for field in FIELDS if field.kind in NESTED)]
     return f"""
-        SELECT raw_files.date AS date, {", ".join(columns)}
+        SELECT raw_files.date AS date, {", ".join(columns)}, {_kept_text()} AS text
         FROM (
             SELECT filename, json, json_transform(json, '{json.dumps(_structure())}') AS line
             FROM read_json_objects($paths, format = 'newline_delimited', ignore_errors = true, filename = true,
@@ -214,15 +219,20 @@ def _records_sql(longest_line: int, chosen: str = "") -> str:
     """
 
 
+def _kept_text() -> str:
+    """The line, if anything nested may be in it; without underscores, which DuckDB alone lets stand in a number."""
+    unescaped = r"CASE WHEN contains(json, '\') THEN json(json) ELSE json END"
+    hints = " OR ".join(f"contains(json, '{hint}')" for hint in (*NESTED_HINTS, "\\"))
+    return f"CASE WHEN {hints} THEN replace({unescaped}, '_', '?') END"
+
+
 def _structure() -> dict[str, Any]:
-    """What is taken out of a line: scalars as text, whatever they are, and all below a nested field as JSON."""
+    """What is taken out of a line at once: scalars as text, whatever they are."""
     structure: dict[str, Any] = {}
-    for field in FIELDS:
+    for field in (field for field in FIELDS if field.kind not in NESTED):
         for name in field.garmin:
             above, _, below = name.partition(".")
-            if field.kind in NESTED:
-                structure[_above(field)] = "JSON"
-            elif below:
+            if below:
                 structure.setdefault(above, {})[below] = "VARCHAR"
             elif name not in _OTHER_SPELLINGS:
                 structure[name] = "VARCHAR"
@@ -240,12 +250,8 @@ def _text(name: str) -> str:
 
 
 def _number(text: str, field: Field) -> str:
-    return number_within(_double(text), field)
-
-
-def _double(text: str) -> str:
     # DuckDB alone takes 1_000 for a number. NaN and infinities fall to the comparison with the largest number.
-    return f"TRY_CAST(replace({text}, '_', '?') AS DOUBLE)"
+    return number_within(f"TRY_CAST(replace({text}, '_', '?') AS DOUBLE)", field)
 
 
 def _time(text: str, _field: Field) -> str:
@@ -255,32 +261,26 @@ def _time(text: str, _field: Field) -> str:
 _READERS = {"number": _number, "text": as_text, "flag": as_flag, "time": _time}
 
 
-def _above(field: Field) -> str:
-    return field.garmin[0].partition(".")[0]
-
-
 def _nested(field: Field) -> str:
-    above, _, below = field.garmin[0].partition(".")
-    value = f"json_extract({above}, '$.{below}')" if below else above
-    return f"{_LISTS[field.kind](value)} AS {field.name}"
+    return f"{_LISTS[field.kind](f'$.{field.garmin[0]}')} AS {field.name}"
 
 
-def _samples(value: str) -> str:
-    # An object's keys and values come in the same order. Copying the text is only for the few that need it.
-    text = f"CASE WHEN contains({value}, '_') THEN replace({value}, '_', '?') ELSE {value} END"  # as in _double
-    offsets = f"TRY_CAST(json_keys({text}) AS DOUBLE[])"
-    values = f"TRY_CAST(json_extract_string({text}, '$.*') AS DOUBLE[])"
+def _samples(path: str) -> str:
+    # An object's keys and values come in the same order.
+    offsets = f"TRY_CAST(json_keys(text, '{path}') AS DOUBLE[])"
+    values = f"TRY_CAST(json_extract_string(text, '{path}.*') AS DOUBLE[])"
     return f"CAST(list_zip({offsets}, {values}) AS STRUCT(t DOUBLE, v DOUBLE)[])"
 
 
-def _intervals(value: str) -> str:
-    ends = f"TRY_CAST(json_extract_string({value}, '$.*[*].endTimeInSeconds') AS DOUBLE[])"
+def _intervals(path: str) -> str:
+    ends = f"TRY_CAST(json_extract_string(text, '{path}.*[*].endTimeInSeconds') AS DOUBLE[])"
     return f"list_filter({ends}, lambda x: abs(x) <= {LARGEST_NUMBER})"
 
 
-def _spans(value: str) -> str:
-    start, end = (_double(f"json_extract_string(x, '$.{side}TimeInSeconds')") for side in ("start", "end"))
-    spans = f"list_transform(TRY_CAST({value} AS JSON[]), lambda x: {{'s': {start}, 'e': {end}}})"
+def _spans(path: str) -> str:
+    start, end = (f"TRY_CAST(json_extract_string(x, '$.{side}TimeInSeconds') AS DOUBLE)" for side in ("start", "end"))
+    spans = f"TRY_CAST(json_extract(text, '{path}') AS JSON[])"
+    spans = f"list_transform({spans}, lambda x: {{'s': {start}, 'e': {end}}})"
     return f"list_filter({spans}, lambda x: abs(x.s) <= {LARGEST_NUMBER} AND abs(x.e) <= {LARGEST_NUMBER})"
 
 

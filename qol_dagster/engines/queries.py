@@ -11,6 +11,7 @@ import hashlib
 import json
 import secrets
 from collections.abc import Mapping
+from functools import cache
 from importlib import metadata, resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -100,6 +101,7 @@ def _short(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
+@cache
 def _code_digest() -> str:
     columns = [(metric.table, metric.name, metric.ibis_type) for metric in (*DAILY, *WEEKLY, *STATUS)]
     digest = hashlib.sha256(repr((METRICS_VERSION, columns)).encode())

@@ -37,6 +37,7 @@ DAY_S = 86_400
 DAY_MIN = 1440
 JST_MS = 9 * 3_600_000
 FIRST_SECOND, LAST_SECOND = -2_208_988_800, 253_402_300_799  # the years 1900 to 9999
+FIRST_OF_FOUR = 0x111111111111111  # of 60 bits
 EXACT = "decimal(28, 9)"  # what is pooled is summed in decimals, so the order of the records cannot show
 
 ROW = ["participant_id", "date"]
@@ -53,8 +54,8 @@ TIE_BREAKERS = (
     "awake_s",
     "deep_s",
 )
-# What is asked of records of many types, and so kept with them; the rest is fetched for those of one type.
-CARRIED = ("start_s", "offset_s", "on_demand", "is_parent", "last_night_avg", "vo2_max", "fitness_age")
+# What is asked of many records, and so kept with them; the rest is fetched for the few of which it is asked.
+CARRIED = ("received_ms", "duration_s", "start_s", "offset_s", "steps", "on_demand", "is_parent")
 
 
 @ibis.udf.scalar.builtin
@@ -86,7 +87,7 @@ def participants_table() -> ir.Table:
 def stages() -> dict[str, ir.Table]:
     """What is worked out once and kept under a name, in this order, before `daily_rows` and `day_counts` run."""
     records, found = records_table(), {"lines": classified(records_table())}
-    found["current_records"] = current_records(_of(found, "lines"))
+    found["current_records"] = current_records(records, _of(found, "lines"))
     current = _of(found, "current_records")
     found["main_dailies"] = main_dailies(records, current)
     found["main_sleeps"] = main_sleeps(records, current)
@@ -122,8 +123,8 @@ def daily_rows(thresholds: Thresholds) -> ir.Table:
         _sleep(records, sleeps, nights),
         _pulse_ox(records, current),
         _day_respiration(records, current),
-        _latest(current, "hrv", hrv_rmssd_ms="last_night_avg"),
-        _latest(current, "userMetrics", vo2max="vo2_max", fitness_age="fitness_age"),
+        _latest(records, current, "hrv", hrv_rmssd_ms="last_night_avg"),
+        _latest(records, current, "userMetrics", vo2max="vo2_max", fitness_age="fitness_age"),
         _exercise(current),
         _steps_by_hour(current),
     )
@@ -154,25 +155,32 @@ def classified(records: ir.Table) -> ir.Table:
         else_="usable",
     )
     joined = joined.mutate(state=state, key_hash=hash_of(ibis.struct({name: joined[name] for name in KEY})))
-    return joined.select("rec", *KEY, "participant_id", *NEWEST, *TIE_BREAKERS, *CARRIED, "state", "key_hash")
+    return joined.select("rec", *KEY, "participant_id", *CARRIED, "state", "key_hash")
 
 
-def current_records(lines: ir.Table) -> ir.Table:
+def current_records(records: ir.Table, lines: ir.Table) -> ir.Table:
     """The usable records that no later one supersedes: latest received, then longest, then greatest ingest id.
 
     Hardly a record has another version, so only those are ranked whose keys may be another's, by a hash.
     """
-    usable = lines.filter(lines.state == "usable")
-    versions = usable.group_by("key_hash").agg(n=usable.count())
-    contested = usable.filter(usable.key_hash.isin(versions.filter(versions.n > 1).key_hash))
-    ranked = _ranked(contested, KEY, *NEWEST)
-    current = usable.anti_join(ranked.filter(ranked.rank > 0), "rec")
-    return current.select("rec", *ROW, "type", *NEWEST, *TIE_BREAKERS, *CARRIED)
+    # `usable` thrice would be one table expression, which DuckDB writes out whole before it is read.
+    usable = lines.state == "usable"
+    versions = lines.group_by("key_hash").agg(n=lines.count(where=usable))
+    contested = lines.filter(usable, lines.key_hash.isin(versions.filter(versions.n > 1).key_hash))
+    ranked = _ranked(_with(records, contested.select("rec", *KEY), *NEWEST, *TIE_BREAKERS), KEY, *NEWEST)
+    current = lines.anti_join(ranked.filter(ranked.rank > 0), "rec")
+    current = current.filter(current.state == "usable")
+    return current.select("rec", *ROW, "type", *CARRIED)
+
+
+def _with(records: ir.Table, chosen: ir.Table, *names: str) -> ir.Table:
+    """The chosen records with these fields of theirs."""
+    return records.select("rec", *names).inner_join(chosen, "rec")
 
 
 def _whole(records: ir.Table, chosen: ir.Table) -> ir.Table:
     """The chosen records with all their fields but the lists."""
-    return records.drop("date", *LISTS).inner_join(chosen.select("rec", *ROW), "rec")
+    return _with(records, chosen.select("rec", *ROW), *(field.name for field in FIELDS if field.kind not in NESTED))
 
 
 def main_dailies(records: ir.Table, current: ir.Table) -> ir.Table:
@@ -292,35 +300,33 @@ def _from_dailies(dailies: ir.Table) -> ir.Table:
 
 
 def _heart_quarters(records: ir.Table, dailies: ir.Table) -> ir.Table:
-    """The 15-s samples of the day's record, by quarter of an hour.
+    """The 15-s slots of the local clock in which the day's record has a heart rate, by quarter of an hour.
 
-    The 60 slots of a quarter of an hour are the bits of one integer, and the 60 minutes of a clock hour those of
-    another, so a day of 5,760 samples becomes about 96 rows in a single pass.
+    The 60 slots of a quarter are the bits of one integer, so a day of 5,760 samples becomes 96 rows in a single pass.
     """
     lead = (dailies.start_s + dailies.offset_s - _midnight(dailies)).fill_null(0.0)
     samples = samples_of(records, dailies.select("rec", lead=lead), "heart_rate")
     samples = samples.filter(samples.v > 0)
-    placed = samples.select("rec", "v", slot=(samples.t / 15).floor(), minute=((samples.t + samples.lead) / 60).floor())
-    placed = placed.mutate(quarter=(placed.slot / 60).floor(), hour=(placed.minute / 60).floor())
-    return placed.group_by("rec", "quarter", "hour").agg(
-        slots=bit_or(_bit(placed.slot - 60 * placed.quarter)),
-        minutes=bit_or(_bit(placed.minute - 60 * placed.hour)),
-        total=placed.v.sum(),
-        n=placed.count(),
+    placed = samples.select("rec", "v", slot=((samples.t + samples.lead) / 15).floor())
+    placed = placed.mutate(quarter=(placed.slot / 60).floor())
+    return placed.group_by("rec", "quarter").agg(
+        slots=bit_or(_bit(placed.slot - 60 * placed.quarter)), total=placed.v.sum(), n=placed.count()
     )
 
 
 def _heart_rate(quarters: ir.Table, dailies: ir.Table, thresholds: Thresholds) -> ir.Table:
     """Wear and mean, from `_heart_quarters`."""
     q = quarters
-    slots = q.group_by("rec", "quarter").agg(slots=bit_or(q.slots))
-    slots = slots.group_by("rec").agg(slots=bit_count(slots.slots).sum())
-    hours = q.group_by("rec", "hour").agg(minutes=bit_or(q.minutes))
-    hours = hours.group_by("rec").agg(
-        valid_minutes_hours=(bit_count(hours.minutes) >= thresholds.minutes_per_valid_hour).sum()
+    minutes = (q.slots | (q.slots >> 1) | (q.slots >> 2) | (q.slots >> 3)) & FIRST_OF_FOUR
+    hours = q.select("rec", "slots", "total", "n", hour=(q.quarter / 4).floor(), minutes=bit_count(minutes))
+    hours = hours.group_by("rec", "hour").agg(
+        slots=bit_count(hours.slots).sum(), minutes=hours.minutes.sum(), total=hours.total.sum(), n=hours.n.sum()
     )
-    means = q.group_by("rec").agg(hr_mean_bpm=q.total.sum() / q.n.sum())
-    found = combined((slots, hours, means), ["rec"])
+    found = hours.group_by("rec").agg(
+        slots=hours.slots.sum(),
+        valid_minutes_hours=(hours.minutes >= thresholds.minutes_per_valid_hour).sum(),
+        hr_mean_bpm=hours.total.sum() / hours.n.sum(),
+    )
     return dailies.select("rec", *ROW).inner_join(found, "rec").drop("rec")
 
 
@@ -343,8 +349,8 @@ def _stress(records: ir.Table, current: ir.Table) -> tuple[ir.Table, ir.Table]:
 
 
 def _nights(records: ir.Table, sleeps: ir.Table) -> ir.Table:
-    levels = records.select("rec", end=records.sleep_levels.unnest())
-    near = levels.inner_join(sleeps.select("rec", "start_s"), "rec")
+    near = _with(records, sleeps.select("rec", "start_s"), "sleep_levels")
+    near = near.select("rec", "start_s", end=near.sleep_levels.unnest())
     near = near.filter(near.end > near.start_s, near.end <= near.start_s + 2 * DAY_S)
     ends = near.group_by("rec").agg(level_end_s=near.end.max())
     s = attach(sleeps, ends, ["rec"])
@@ -381,9 +387,9 @@ def _asleep_by_hour(records: ir.Table, sleeps: ir.Table, night: ir.Table) -> ir.
     timed = night.filter(night.sleep_start_min.notnull(), night.sleep_end_min.notnull())
     timed = timed.select("rec", begin=timed.sleep_start_min.ceil(), end=timed.sleep_end_min.ceil())
     timed = timed.mutate(end=ibis.least(timed.end, timed.begin + DAY_MIN))
-    spans = records.select("rec", span=records.awake_spans.unnest())
     to_local_s = sleeps.select("rec", lead=sleeps.offset_s - _midnight(sleeps))
-    awake = spans.inner_join(timed, "rec").inner_join(to_local_s, "rec")
+    awake = _with(records, timed.inner_join(to_local_s, "rec"), "awake_spans")
+    awake = awake.select("rec", "begin", "end", "lead", span=awake.awake_spans.unnest())
     awake = awake.select(
         "rec",
         begin=ibis.greatest(awake.begin, ((awake["span"].s + awake.lead) / 60).ceil()),
@@ -440,8 +446,9 @@ def _exact_sum(value: ir.Value, where: ir.Value | None = None) -> ir.Value:
     return value.cast(EXACT).sum(where=where).cast("float64")
 
 
-def _latest(current: ir.Table, type_: str, **columns: str) -> ir.Table:
-    newest = _first(current.filter(current.type == type_), ROW, *NEWEST)
+def _latest(records: ir.Table, current: ir.Table, type_: str, **columns: str) -> ir.Table:
+    chosen = current.filter(current.type == type_).select("rec", *ROW)
+    newest = _first(_with(records, chosen, *NEWEST, *TIE_BREAKERS, *columns.values()), ROW, *NEWEST)
     return newest.select(*ROW, **{name: newest[source] for name, source in columns.items()})
 
 
@@ -475,10 +482,11 @@ def _by_clock_hour(
 
 def samples_of(records: ir.Table, chosen: ir.Table, field: str) -> ir.Table:
     """The readable samples of the chosen records, one a row: the columns of `chosen`, `t` (s from start), `v`."""
-    mine = records.select("rec", samples=records[field]).inner_join(chosen, "rec")
-    one = mine.select(*chosen.columns, sample=mine.samples.unnest())
+    mine = _with(records, chosen, field)
+    one = mine.select(*chosen.columns, sample=mine[field].unnest())
     flat = one.select(*chosen.columns, t=one["sample"].t, v=one["sample"].v)
-    return flat.filter(flat.t.abs() <= LARGEST_NUMBER, flat.v.abs() <= LARGEST_NUMBER)
+    limits = -LARGEST_NUMBER, LARGEST_NUMBER
+    return flat.filter(flat.t.between(*limits), flat.v.between(*limits))
 
 
 def combined(pieces: Sequence[ir.Table], keys: Sequence[str]) -> ir.Table:

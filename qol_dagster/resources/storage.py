@@ -92,7 +92,8 @@ class Lake:
 
     def raw_days(self) -> list[date]:
         """Dates that have a raw folder, in order. Folders with other names are not ours and are passed over."""
-        return self._dates(RAW)
+        names = (path.rsplit("/", 1)[-1] for path in self._list(RAW)["common_prefixes"])
+        return sorted(day for name in names if (day := _partition_date(name)))
 
     def raw_objects(self, day: date) -> tuple[RawObject, ...]:
         """The raw files of one date, in key order: `*.jsonl` whose name starts with neither `.` nor `_`."""
@@ -108,11 +109,7 @@ class Lake:
 
     def lifecycle_lines(self) -> Iterator[str]:
         """All lines of `raw/lifecycle/`, in the order of the dates of receipt."""
-        try:
-            found = [item["path"] for batch in self.store.list("raw/lifecycle") for item in batch]
-        except Exception as error:
-            raise LakeError(f"{self.root}/raw/lifecycle cannot be listed: {reason(error)}") from error
-        for key in sorted(key for key in found if _is_raw(key)):
+        for key in sorted(key for key in self._keys("raw/lifecycle") if _is_raw(key)):
             yield from self._get(key).decode("utf-8", "replace").splitlines()
 
     def write_raw(self, day: date, name: str, content: bytes) -> None:
@@ -141,7 +138,9 @@ class Lake:
 
     def table_dates(self, table: TableName) -> list[date]:
         """Dates of the partitions of a table that hold a file, in order."""
-        return [day for day in self._dates(f"{self.processed}/{table}") if self._partition_files(table, day)]
+        prefix = f"{self.processed}/{table}/"
+        parts = (key.removeprefix(prefix).split("/") for key in self._keys(prefix) if key.endswith(".parquet"))
+        return sorted({day for folder, *names in parts if len(names) == 1 and (day := _partition_date(folder))})
 
     def partition_key(self, table: TableName, day: date) -> str:
         """Prefix of one partition, `processed/<table>/date=YYYY-MM-DD`."""
@@ -235,10 +234,6 @@ class Lake:
         listed = self._list(self.partition_key(table, day))["objects"]
         return dict(sorted((item["path"], item["size"]) for item in listed if item["path"].endswith(".parquet")))
 
-    def _dates(self, prefix: str) -> list[date]:
-        names = (path.rsplit("/", 1)[-1] for path in self._list(prefix)["common_prefixes"])
-        return sorted(day for name in names if (day := _partition_date(name)))
-
     def _get(self, key: str) -> bytes:
         try:
             return bytes(self.store.get(key).bytes())
@@ -272,6 +267,13 @@ class Lake:
             reraise=True,
         )
         again((store or self.store).put, key, content, mode=mode, use_multipart=False)
+
+    def _keys(self, prefix: str) -> list[str]:
+        """All keys below a prefix, in one listing."""
+        try:
+            return [item["path"] for batch in self.store.list(prefix) for item in batch]
+        except Exception as error:
+            raise LakeError(f"{self.root}/{prefix} cannot be listed: {reason(error)}") from error
 
     def _list(self, prefix: str) -> Any:
         try:
