@@ -6,6 +6,7 @@ plan what DuckDB does in milliseconds.
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -168,6 +169,25 @@ def test_a_field_of_any_type_is_read_or_null_and_the_record_stays(world: World) 
     assert found == {f"D{n:02d}": (steps, 7.0) for n, (_, steps) in enumerate(DRIFT)}
 
 
+def spelled_otherwise(lake: Path, monday: date) -> None:
+    beats = {"0": 60, "1_5": 70, "30": "8_0", "4*5": 20, "60": 90, "7#5": 30}
+    line = json.dumps(record("dailies", "user-1", monday, timeOffsetHeartRateSamples=beats))
+    for plain, escaped in {"timeOffsetH": r"time\u004fffsetH", "4*5": r"4\u005f5", "7#5": r"7\u0035"}.items():
+        assert line.count(plain) == 1
+        line = line.replace(plain, escaped)
+    oxygen = json.dumps(record("pulseox", "user-1", monday, timeOffsetSpo2Values={"0": 95, "3_0": 50}))
+    end = str(local_s(monday, 60))
+    awake = {"awake": [{"startTimeInSeconds": local_s(monday), "endTimeInSeconds": f"{end[:3]}_{end[3:]}"}]}
+    night = json.dumps(record("sleeps", "user-1", monday, sleepLevelsMap=awake))
+    write_raw(lake, monday, [line.encode(), oxygen.encode(), night.replace("LevelsMap", r"\u004cevelsMap").encode()])
+
+
+def test_samples_are_read_however_the_line_spells_them_and_only_where_they_are_numbers(world: World) -> None:
+    found = world.week(spelled_otherwise).daily[0]
+    assert (found["wear_min"], found["hr_mean_bpm"], found["spo2_mean_pct"]) == (3 / 4, (60 + 90 + 30) / 3, 95)
+    assert found["sleep_end_min"] == 1440
+
+
 def broken_lines(lake: Path, monday: date) -> None:
     good = record("dailies", "user-1", monday, steps=5000)
     broken = [b"not json", b'{"half": ', b"[1, 2]", b'"text"', b'{"userId": "\xff\xfe"}', b"", b"   "]
@@ -319,7 +339,10 @@ def test_a_second_run_reads_no_raw_bytes_and_one_late_file_does_one_day_again(wo
     assert (first.weekly[0]["n_valid_days"], third.weekly[0]["n_valid_days"]) == (7, 6)
 
 
-WRITERS = (superseded, drifted, broken_lines, glued_lines, misfiled, strangers, same_nights, gaps, worn_days)
+WRITERS = (
+    *(superseded, drifted, broken_lines, glued_lines, misfiled, strangers, same_nights, gaps, worn_days),
+    spelled_otherwise,
+)
 SCENARIOS = {write: MONDAY - timedelta(weeks=n) for n, write in enumerate(WRITERS, start=10)}
 SCENARIOS[four_weeks] = MONDAY - timedelta(weeks=30)
 """The scenarios, each with the Monday of its week."""
