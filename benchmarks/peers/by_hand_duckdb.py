@@ -1,6 +1,6 @@
-"""Peer (a): the tables in SQL written by hand for DuckDB, from declared types, in one pass over the lines.
+"""Peer (a): the tables in SQL written by hand for DuckDB, in one pass over the lines.
 
-It trusts the data more than the product may: a field of another type than declared would stop it.
+Any field may be of another type than documented, so it is read as text first. What became of each line is not kept.
 """
 
 from __future__ import annotations
