@@ -35,6 +35,7 @@ from qol_dagster.metrics.fields import (
 
 DAY_S = 86_400
 DAY_MIN = 1440
+SLOT_S = 15
 JST_MS = 9 * 3_600_000
 FIRST_SECOND, LAST_SECOND = -2_208_988_800, 253_402_300_799  # the years 1900 to 9999
 FIRST_OF_FOUR = 0x111111111111111  # of 60 bits
@@ -300,14 +301,15 @@ def _from_dailies(dailies: ir.Table) -> ir.Table:
 
 
 def _heart_quarters(records: ir.Table, dailies: ir.Table) -> ir.Table:
-    """The 15-s slots of the local clock in which the day's record has a heart rate, by quarter of an hour.
+    """The 15-s slots in which the day's record has a heart rate, by quarter of an hour of the local clock.
 
-    The 60 slots of a quarter are the bits of one integer, so a day of 5,760 samples becomes 96 rows in a single pass.
+    Slots are counted from the record's start, which takes its place among those of the clock. The 60 of a quarter are
+    the bits of one integer, so a day of 5,760 samples becomes 96 rows in a single pass.
     """
-    lead = (dailies.start_s + dailies.offset_s - _midnight(dailies)).fill_null(0.0)
+    lead = ((dailies.start_s + dailies.offset_s - _midnight(dailies)).fill_null(0.0) / SLOT_S).floor()
     samples = samples_of(records, dailies.select("rec", lead=lead), "heart_rate")
     samples = samples.filter(samples.v > 0)
-    placed = samples.select("rec", "v", slot=((samples.t + samples.lead) / 15).floor())
+    placed = samples.select("rec", "v", slot=(samples.t / SLOT_S).floor() + samples.lead)
     placed = placed.mutate(quarter=(placed.slot / 60).floor())
     return placed.group_by("rec", "quarter").agg(
         slots=bit_or(_bit(placed.slot - 60 * placed.quarter)), total=placed.v.sum(), n=placed.count()
