@@ -67,6 +67,17 @@ def simulated(work: Path, participants: int, weeks: int, *, files_per_day: int =
     return sample
 
 
+def week_with_traps(work: Path, participants: int) -> Sample:
+    """One week with every oddity that real data is known for, but without the records of other weeks among them."""
+    sample = simulated(work, participants, 1, traps=True)
+    (monday,) = sample.mondays
+    wanted = {f"date={monday + timedelta(days=number)}" for number in range(7)}
+    for folder in (sample.lake / "raw/daily").iterdir():
+        if folder.name not in wanted:
+            shutil.rmtree(folder)
+    return sample
+
+
 def one_day_in_files(work: Path, source: Sample, files: int) -> Sample:
     """The lines of the last date of a lake, dealt out to so many files."""
     sample = Sample(work / f"{source.home.name}-{files}-files", source.participants, 1)
