@@ -20,6 +20,7 @@ demo: .venv/base ## Simulated Garmin cloud -> webhook -> raw -> Dagster -> table
 dev: .venv/base ## Dagster's UI on http://127.0.0.1:3000, with schedule and sensors
 	@$(BIN)/qol dev
 
+# In the order of the folders: those with the longest files come first, and none of them is left for the end.
 test: .venv/all ## All tests, with real Spark, HTTP and mail
 	@$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --quiet
 

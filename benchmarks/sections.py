@@ -9,7 +9,7 @@ import json
 import shutil
 import statistics
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -51,8 +51,8 @@ def peers(setting: Setting) -> Table:
     The lake has every oddity that real data is known for: what stops at one is no way to do it.
     """
     small, large = (week_with_traps(setting.work, setting.size(number)) for number in (200, 1000))
-    of_small = _compared(setting, small, list(PEERS))
-    of_large = _compared(setting, large, ["qol, DuckDB", *RIVALS])
+    of_small = _compared(setting, small, PEERS)
+    of_large = _compared(setting, large, QUICK)
     rows = [
         (name, *_beside_ours(of_small, name), *(_beside_ours(of_large, name) if name in of_large else ("", "")))
         for name in PEERS
@@ -60,7 +60,7 @@ def peers(setting: Setting) -> Table:
     goals = [
         _goal(
             f"DuckDB engine / best of (a), (b), {sample.participants:,} participants",
-            costs["qol, DuckDB"].wall_s / min(costs[name].wall_s for name in RIVALS),
+            costs[QUICK[0]].wall_s / min(costs[name].wall_s for name in QUICK[1:]),
             1.15,
         )
         for sample, costs in ((small, of_small), (large, of_large))
@@ -75,14 +75,15 @@ def peers(setting: Setting) -> Table:
     )
 
 
-def _compared(setting: Setting, sample: Sample, names: Sequence[str]) -> dict[str, Cost]:
-    """The cost of each, ours first, whose answers have to be ours. The slow ones are run once."""
+def _compared(setting: Setting, sample: Sample, names: Iterable[str]) -> dict[str, Cost]:
+    """The cost of each, one of ours first, whose answers have to be ours. The slow ones are run once."""
+    ours, *_ = names
     runs = {name: partial(_beside, setting, sample, name) for name in names}
     costs = {}
     for name, run in runs.items():
         costs[name] = run()
-        note(f"{name}: {check(_out(setting, names[0]), _out(setting, name)):,} values agree")
-    return costs | rounds({name: run for name, run in runs.items() if name in (names[0], *RIVALS)}, setting.times)
+        note(f"{name}: {check(_out(setting, ours), _out(setting, name)):,} values agree")
+    return costs | rounds({name: run for name, run in runs.items() if name in QUICK}, setting.times)
 
 
 def _beside_ours(costs: Mapping[str, Cost], name: str) -> Row:
@@ -92,8 +93,7 @@ def _beside_ours(costs: Mapping[str, Cost], name: str) -> Row:
 def spark(setting: Setting) -> Table:
     """The two that use Spark, once, on data that is worth a cluster: starting its code takes half a minute."""
     sample = week_with_traps(setting.work, setting.size(1000))
-    costs = {name: _beside(setting, sample, name) for name in ("qol, Spark", "(d) PySpark, safe_get")}
-    note(f"{check(*(_out(setting, name) for name in costs)):,} values agree")
+    costs = _compared(setting, sample, ("qol, Spark", "(d) PySpark, safe_get"))
     ours, glue = costs.values()
     return Table(
         f"Spark: {sample.participants:,} participants, {sample.weeks} week(s), {sample.megabytes:.0f} MB",
@@ -129,7 +129,8 @@ PEERS = {
     "(c) pandas": Peer("by_hand_pandas", apart=True),
     "(d) PySpark, safe_get": Peer("glue_spark"),
 }
-RIVALS = ("(a) DuckDB SQL by hand", "(b) Polars")
+QUICK = ("qol, DuckDB", "(a) DuckDB SQL by hand", "(b) Polars")
+"""Ours and those that it is held to."""
 
 
 def job(setting: Setting) -> Table:

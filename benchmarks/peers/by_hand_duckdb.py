@@ -59,7 +59,8 @@ STRUCTURE = {
 }
 # Any field may come as text, or as something else altogether: what cannot be read is null.
 READ_AS = {**dict.fromkeys(NUMBERS, "DOUBLE"), **dict.fromkeys(FLAGS, "BOOLEAN"), "_received_at": "TIMESTAMP"}
-TYPED = ", ".join(f"TRY_CAST({name} AS {type_}) AS {name}" for name, type_ in READ_AS.items())
+TEXT = {"averageStressLevel": "coalesce(averageStressLevel, misspelt)"}
+TYPED = ", ".join(f"TRY_CAST({TEXT.get(name, name)} AS {type_}) AS {name}" for name, type_ in READ_AS.items())
 
 LISTS = ", ".join(
     f"TRY_CAST(json_keys({name}) AS INTEGER[]) AS {name}_t, "
@@ -79,7 +80,7 @@ SELECT * EXCLUDE (_summary_type, startTimeInSeconds, measurementTimeInSeconds, s
        CASE _summary_type WHEN 'manuallyUpdatedActivities' THEN 'activities' ELSE _summary_type END AS type,
        epoch(date::TIMESTAMP) AS midnight, hash({KEY}) AS key
 FROM (
-    SELECT date, * EXCLUDE (date, misspelt) REPLACE ({TYPED.replace("(averageStressLevel AS", "(coalesce(averageStressLevel, misspelt) AS")})
+    SELECT date, * EXCLUDE (date, misspelt) REPLACE ({TYPED})
     FROM (
         SELECT date, unnest(json_transform(json, '{json.dumps(STRUCTURE)}')),
                CASE WHEN contains(json, 'averageStresslevel') THEN json->>'averageStresslevel' END AS misspelt

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from benchmarks.peers.program import Work, run_peer, work_of_command_line
 from qol_dagster.engines import ENGINES, Engine, open_engine
 from qol_dagster.etl import Identities, materialize_daily, materialize_weekly, mondays
+from qol_dagster.metrics.dictionary import DEFAULT_THRESHOLDS
 from qol_dagster.resources.storage import Lake, TableName
 
 ENGINE = next(name for name in ENGINES if name == os.environ.get("BENCH_ENGINE", "duckdb"))
@@ -53,4 +54,5 @@ def gather(work: Work) -> None:
 if __name__ == "__main__":
     asked = work_of_command_line()
     with open_engine(ENGINE, memory_mb=MEMORY_MB, temp_dir=asked.out / "tmp") as opened:
+        opened.queries(DEFAULT_THRESHOLDS)
         run_peer(lambda work: compute(work, opened), afterwards=gather)

@@ -192,8 +192,12 @@ def _seen_in_text(users: Sequence[str]) -> tuple[str, dict[str, str]]:
     if len(users) > FEW_USERS or any(map(_is_number, users)):
         return "true", {}
     names = {f"user_{number}": user for number, user in enumerate(users)}
-    either = [r"contains(json, '\')", *(f"contains(json, ${name})" for name in names)]
-    return f"({' OR '.join(either)})", names
+    return f"({_may_have(*(f'${name}' for name in names))})", names
+
+
+def _may_have(*texts: str) -> str:
+    """Whether one of these SQL texts is in a line. A backslash may spell any of them."""
+    return " OR ".join(f"contains(json, {text})" for text in (r"'\'", *texts))
 
 
 def _is_number(text: str) -> bool:
@@ -222,8 +226,8 @@ def _records_sql(longest_line: int, chosen: str = "") -> str:
 def _kept_text() -> str:
     """The line, if anything nested may be in it; without underscores, which DuckDB alone lets stand in a number."""
     unescaped = r"CASE WHEN contains(json, '\') THEN json(json) ELSE json END"
-    hints = " OR ".join(f"contains(json, '{hint}')" for hint in (*NESTED_HINTS, "\\"))
-    return f"CASE WHEN {hints} THEN replace({unescaped}, '_', '?') END"
+    hinted = _may_have(*(f"'{hint}'" for hint in NESTED_HINTS))
+    return f"CASE WHEN {hinted} THEN replace({unescaped}, '_', '?') END"
 
 
 def _structure() -> dict[str, Any]:

@@ -43,6 +43,7 @@ EXACT = "decimal(28, 9)"  # what is pooled is summed in decimals, so the order o
 
 ROW = ["participant_id", "date"]
 LISTS = [field.name for field in FIELDS if field.kind in NESTED]
+SCALARS = [field.name for field in FIELDS if field.kind not in NESTED]
 NEWEST = ("received_ms", "duration_s", "ingest_id")
 # Only for records alike in all of the above: any fixed order, so that files in another order give the same rows.
 TIE_BREAKERS = (
@@ -181,7 +182,7 @@ def _with(records: ir.Table, chosen: ir.Table, *names: str) -> ir.Table:
 
 def _whole(records: ir.Table, chosen: ir.Table) -> ir.Table:
     """The chosen records with all their fields but the lists."""
-    return _with(records, chosen.select("rec", *ROW), *(field.name for field in FIELDS if field.kind not in NESTED))
+    return _with(records, chosen.select("rec", *ROW), *SCALARS)
 
 
 def main_dailies(records: ir.Table, current: ir.Table) -> ir.Table:

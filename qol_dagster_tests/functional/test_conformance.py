@@ -169,7 +169,7 @@ def test_a_field_of_any_type_is_read_or_null_and_the_record_stays(world: World) 
     assert found == {f"D{n:02d}": (steps, 7.0) for n, (_, steps) in enumerate(DRIFT)}
 
 
-def spelled_otherwise(lake: Path, monday: date) -> None:
+def respelled(lake: Path, monday: date) -> None:
     beats = {"0": 60, "1_5": 70, "30": "8_0", "4*5": 20, "60": 90, "7#5": 30}
     line = json.dumps(record("dailies", "user-1", monday, timeOffsetHeartRateSamples=beats))
     for plain, escaped in {"timeOffsetH": r"time\u004fffsetH", "4*5": r"4\u005f5", "7#5": r"7\u0035"}.items():
@@ -183,7 +183,7 @@ def spelled_otherwise(lake: Path, monday: date) -> None:
 
 
 def test_samples_are_read_however_the_line_spells_them_and_only_where_they_are_numbers(world: World) -> None:
-    found = world.week(spelled_otherwise).daily[0]
+    found = world.week(respelled).daily[0]
     assert (found["wear_min"], found["hr_mean_bpm"], found["spo2_mean_pct"]) == (3 / 4, (60 + 90 + 30) / 3, 95)
     assert found["sleep_end_min"] == 1440
 
@@ -339,10 +339,7 @@ def test_a_second_run_reads_no_raw_bytes_and_one_late_file_does_one_day_again(wo
     assert (first.weekly[0]["n_valid_days"], third.weekly[0]["n_valid_days"]) == (7, 6)
 
 
-WRITERS = (
-    *(superseded, drifted, broken_lines, glued_lines, misfiled, strangers, same_nights, gaps, worn_days),
-    spelled_otherwise,
-)
+WRITERS = (superseded, drifted, broken_lines, glued_lines, misfiled, strangers, same_nights, gaps, worn_days, respelled)
 SCENARIOS = {write: MONDAY - timedelta(weeks=n) for n, write in enumerate(WRITERS, start=10)}
 SCENARIOS[four_weeks] = MONDAY - timedelta(weeks=30)
 """The scenarios, each with the Monday of its week."""

@@ -30,7 +30,6 @@ import sys
 from pathlib import Path
 from qol_dagster.engines.queries import queries
 from qol_dagster.metrics.dictionary import Thresholds
-from qol_dagster.metrics.fields import FIELDS, NESTED
 print(len(queries("duckdb", Thresholds(), Path({str(folder)!r}))), "ibis" in sys.modules, "sqlglot" in sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
