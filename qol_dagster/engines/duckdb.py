@@ -22,7 +22,7 @@ import pyarrow as pa
 from qol_dagster.engines import DUCKDB_SETTINGS, EngineError, EngineName
 from qol_dagster.engines.queries import queries
 from qol_dagster.engines.sql import as_flag, as_text, first_of, number_within
-from qol_dagster.metrics.fields import FIELDS, LARGEST_NUMBER, NESTED, Field
+from qol_dagster.metrics.fields import FIELDS, LARGEST_NUMBER, NESTED, Field, Kind
 
 if TYPE_CHECKING:
     from qol_dagster.metrics.dictionary import Thresholds
@@ -34,6 +34,7 @@ LONGEST_LINE_MB = 128
 COMMON_LINE_MB = 16
 WHOLE_BYTES = 64 * MB
 """So few are not worth being taken in parts."""
+SCALARS = tuple(field for field in FIELDS if field.kind not in NESTED)
 _OTHER_SPELLINGS = {name for field in FIELDS for name in field.garmin[1:] if name.lower() == field.garmin[0].lower()}
 """They differ from the documented name by case only, which two fields of a struct cannot."""
 NESTED_HINTS = ("timeOffset", "sleepLevelsMap")
@@ -210,14 +211,19 @@ def _is_number(text: str) -> bool:
 
 def _records_sql(longest_line: int, chosen: str = "") -> str:
     """Records of `$paths` in one pass over the bytes; what is nested is still in the line's text, which is kept."""
-    columns = [f"{_read(field)} AS {field.name}" for field in FIELDS if field.kind not in NESTED]
+    # In two steps, as DuckDB works out what stands in a CASE as often as it stands there.
+    found = [f"{_found(name, field.kind)} AS {label}" for field in SCALARS for label, name in _labelled(field)]
+    columns = [f"{_value(field)} AS {field.name}" for field in SCALARS]
     return f"""
         SELECT raw_files.date AS date, {", ".join(columns)}, {_kept_text()} AS text
         FROM (
-            SELECT filename, json, json_transform(json, '{json.dumps(_structure())}') AS line
-            FROM read_json_objects($paths, format = 'newline_delimited', ignore_errors = true, filename = true,
-                                   hive_partitioning = false, maximum_object_size = {longest_line})
-            {chosen}
+            SELECT filename, json, {", ".join(found)}
+            FROM (
+                SELECT filename, json, json_transform(json, '{json.dumps(_structure())}') AS line
+                FROM read_json_objects($paths, format = 'newline_delimited', ignore_errors = true, filename = true,
+                                       hive_partitioning = false, maximum_object_size = {longest_line})
+                {chosen}
+            )
         ) AS lines
         JOIN raw_files ON raw_files.filename = lines.filename
     """
@@ -233,7 +239,7 @@ def _kept_text() -> str:
 def _structure() -> dict[str, Any]:
     """What is taken out of a line at once: scalars as text, whatever they are."""
     structure: dict[str, Any] = {}
-    for field in (field for field in FIELDS if field.kind not in NESTED):
+    for field in SCALARS:
         for name in field.garmin:
             above, _, below = name.partition(".")
             if below:
@@ -243,26 +249,28 @@ def _structure() -> dict[str, Any]:
     return structure
 
 
-def _read(field: Field) -> str:
-    return first_of([_READERS[field.kind](_text(name), field) for name in field.garmin])
+def _labelled(field: Field) -> list[tuple[str, str]]:
+    """Each name a scalar goes by, with a column's name for it."""
+    return [(f"{field.name}_{number}", name) for number, name in enumerate(field.garmin)]
 
 
-def _text(name: str) -> str:
+def _found(name: str, kind: Kind) -> str:
+    text = f"line.{name}"
     if name in _OTHER_SPELLINGS:
-        return f"CASE WHEN contains(json, '{name}') THEN json_extract_string(json, '$.{name}') END"
-    return f"line.{name}"
+        text = f"CASE WHEN contains(json, '{name}') THEN json_extract_string(json, '$.{name}') END"
+    # DuckDB alone takes 1_000 for a number. NaN and infinities are beyond the largest.
+    return f"TRY_CAST(replace({text}, '_', '?') AS DOUBLE)" if kind == "number" else text
 
 
-def _number(text: str, field: Field) -> str:
-    # DuckDB alone takes 1_000 for a number. NaN and infinities fall to the comparison with the largest number.
-    return number_within(f"TRY_CAST(replace({text}, '_', '?') AS DOUBLE)", field)
+def _value(field: Field) -> str:
+    return first_of([_READERS[field.kind](label, field) for label, _ in _labelled(field)])
 
 
 def _time(text: str, _field: Field) -> str:
     return f"epoch_ms(TRY_CAST({text} AS TIMESTAMPTZ))"
 
 
-_READERS = {"number": _number, "text": as_text, "flag": as_flag, "time": _time}
+_READERS = {"number": number_within, "text": as_text, "flag": as_flag, "time": _time}
 
 
 def _nested(field: Field) -> str:
@@ -273,7 +281,7 @@ def _samples(path: str) -> str:
     # An object's keys and values come in the same order.
     offsets = f"TRY_CAST(json_keys(text, '{path}') AS DOUBLE[])"
     values = f"TRY_CAST(json_extract_string(text, '{path}.*') AS DOUBLE[])"
-    return f"CAST(list_zip({offsets}, {values}) AS STRUCT(t DOUBLE, v DOUBLE)[])"
+    return f"{{'t': {offsets}, 'v': {values}}}"
 
 
 def _intervals(path: str) -> str:

@@ -66,11 +66,12 @@ def packed(dialect: Dialect, thresholds: Thresholds) -> str:
 def _made(dialect: Dialect, thresholds: Thresholds) -> dict[str, str]:
     from qol_dagster.metrics import daily, status, weekly  # noqa: PLC0415
 
+    records = daily.records_table(side_by_side=dialect == "duckdb")  # Spark unnests one at a time
     expressions: dict[str, ir.Table] = {
-        **daily.stages(),
-        "daily_rows": daily.daily_rows(thresholds),
-        "day_counts": daily.day_counts(),
-        "day_users": daily.day_users(),
+        **daily.stages(records),
+        "daily_rows": daily.daily_rows(records, thresholds),
+        "day_counts": daily.day_counts(records),
+        "day_users": daily.day_users(records),
         **weekly.stages(thresholds),
         "weekly_rows": weekly.weekly_rows(thresholds),
         "status_rows": status.status_rows(thresholds),

@@ -14,10 +14,9 @@ def first_of(values: Sequence[str]) -> str:
 
 def number_within(number: str, field: Field) -> str:
     """A number, null where the field's limits say that it is no data."""
-    conditions = [f"abs({number}) <= {LARGEST_NUMBER}"]
-    if field.minimum is not None:
-        conditions.append(f"{number} {'>' if field.exclusive else '>='} {field.minimum}")
-    return f"CASE WHEN {' AND '.join(conditions)} THEN {number} END"
+    smallest = -LARGEST_NUMBER if field.minimum is None else field.minimum
+    above = f"{number} {'>' if field.exclusive else '>='} {smallest}"
+    return f"CASE WHEN {above} AND {number} <= {LARGEST_NUMBER} THEN {number} END"
 
 
 def as_text(text: str, _field: Field) -> str:

@@ -75,9 +75,9 @@ def bit_or(bits: int) -> int:  # type: ignore[empty-body]
     """All bits of a group's int64 values."""
 
 
-def records_table() -> ir.Table:
-    """The unbound table of typed records."""
-    return ibis.table(records_schema(), name="records")
+def records_table(*, side_by_side: bool) -> ir.Table:
+    """The unbound table of typed records; `side_by_side` as in `fields.records_schema`."""
+    return ibis.table(records_schema(side_by_side=side_by_side), name="records")
 
 
 def participants_table() -> ir.Table:
@@ -86,9 +86,9 @@ def participants_table() -> ir.Table:
 
 
 @cache
-def stages() -> dict[str, ir.Table]:
+def stages(records: ir.Table) -> dict[str, ir.Table]:
     """What is worked out once and kept under a name, in this order, before `daily_rows` and `day_counts` run."""
-    records, found = records_table(), {"lines": classified(records_table())}
+    found = {"lines": classified(records)}
     found["current_records"] = current_records(records, _of(found, "lines"))
     current = _of(found, "current_records")
     found["main_dailies"] = main_dailies(records, current)
@@ -108,14 +108,13 @@ def kept(name: str, expression: ir.Table) -> ir.Table:
 
 
 @cache
-def daily_rows(thresholds: Thresholds) -> ir.Table:
+def daily_rows(records: ir.Table, thresholds: Thresholds) -> ir.Table:
     """One row per (participant_id, date) with the columns of `dictionary.DAILY`, ordered by date, participant.
 
     Reads `records` and the tables of `stages`.
     """
-    records = records_table()
     current, dailies, sleeps, quarters, nights = (
-        _of(stages(), name) for name in ("current_records", "main_dailies", "main_sleeps", "heart_quarters", "nights")
+        _of(stages(records), name) for name in ("current_records", "main_dailies", "main_sleeps", "heart_quarters", "nights")
     )
     pieces = (
         _counts(current),
@@ -486,8 +485,12 @@ def _by_clock_hour(
 def samples_of(records: ir.Table, chosen: ir.Table, field: str) -> ir.Table:
     """The readable samples of the chosen records, one a row: the columns of `chosen`, `t` (s from start), `v`."""
     mine = _with(records, chosen, field)
-    one = mine.select(*chosen.columns, sample=mine[field].unnest())
-    flat = one.select(*chosen.columns, t=one["sample"].t, v=one["sample"].v)
+    samples, others = mine[field], chosen.columns
+    if samples.type().is_struct():
+        flat = mine.select(*others, t=samples.t.unnest(), v=samples.v.unnest())
+    else:
+        one = mine.select(*others, sample=samples.unnest())
+        flat = one.select(*others, t=one["sample"].t, v=one["sample"].v)
     limits = -LARGEST_NUMBER, LARGEST_NUMBER
     return flat.filter(flat.t.between(*limits), flat.v.between(*limits))
 
@@ -539,9 +542,9 @@ def in_shape(table: ir.Table, metrics: Sequence[Any]) -> ir.Table:
 
 
 @cache
-def day_counts() -> ir.Table:
+def day_counts(records: ir.Table) -> ir.Table:
     """Per date: lines read and what became of them, as counts. No id is in it. Reads the tables of `stages`."""
-    lines, chosen = (_of(stages(), name) for name in ("lines", "current_records"))
+    lines, chosen = (_of(stages(records), name) for name in ("lines", "current_records"))
     current = chosen.group_by("date").agg(records=ibis._.count())
     states = {
         "unreadable": "unreadable",
@@ -562,9 +565,9 @@ def day_counts() -> ir.Table:
 
 
 @cache
-def day_users() -> ir.Table:
+def day_users(records: ir.Table) -> ir.Table:
     """Per date and user that counts for anything: how many lines are usable, and how many of somebody unmapped."""
-    lines = _of(stages(), "lines")
+    lines = _of(stages(records), "lines")
     states = ("usable", "unmapped")
     told = lines.filter(lines.state.isin(states))
     return told.group_by("date", "user_id").agg(**{state: told.count(where=told.state == state) for state in states})

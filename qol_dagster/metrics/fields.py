@@ -181,6 +181,13 @@ _IBIS_TYPES: dict[Kind, str] = {
 }
 
 
-def records_schema() -> dict[str, str]:
-    """Ibis types of the typed records table: the fields, `rec` (unique a line) and `date` (the folder's)."""
-    return {"rec": "int64", "date": "string", **{field.name: _IBIS_TYPES[field.kind] for field in FIELDS}}
+_SIDE_BY_SIDE = "struct<t: array<float64>, v: array<float64>>"
+
+
+def records_schema(*, side_by_side: bool) -> dict[str, str]:
+    """Ibis types of the typed records table: the fields, `rec` (unique a line) and `date` (the folder's).
+
+    With `side_by_side`, samples are two lists of one length and not a list of pairs: for an engine that unnests two.
+    """
+    types = {**_IBIS_TYPES, "samples": _SIDE_BY_SIDE} if side_by_side else _IBIS_TYPES
+    return {"rec": "int64", "date": "string", **{field.name: types[field.kind] for field in FIELDS}}
