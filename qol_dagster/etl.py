@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +29,8 @@ from qol_dagster.metrics.dictionary import (
     Thresholds,
     by_name,
 )
-from qol_dagster.tables import arrow_schema, by_date, read_rows, times_as_int, with_time
+from qol_dagster.resources.storage import at_once
+from qol_dagster.tables import by_date, read_partitions, read_rows, times_as_int, together, with_time
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -183,11 +184,12 @@ def materialize_daily(
     with lake.lock():
         with clock("list raw files"):
             days = [day for week in looked_at(weeks) for day in days_of(week) if day in named or day >= since]
-            raw = {day: found for day in days if (found := lake.raw_objects(day)) or day in named}
+            listed = at_once(lake.raw_objects, days)
+            raw = {day: found for day, found in listed.items() if found or day in named}
         code = _code_fingerprint(engine.name, thresholds, identities)
         wanted = {day: {"raw": raw_fingerprint(found), "code": code} for day, found in raw.items()}
         with clock("compare fingerprints"):
-            notes = {day: lake.partition_metadata("daily", day) or {} for day in raw}
+            notes = {day: found or {} for day, found in at_once(partial(lake.partition_metadata, "daily"), raw).items()}
         stale = [day for day in raw if (force and day in named) or not _noted(notes[day], wanted[day])]
         computer = DayComputer(engine, lake, identities, thresholds, clock)
         late = {
@@ -224,15 +226,12 @@ def materialize_weekly(
     """Write the weekly partitions of these weeks from the daily ones, each replaced whole."""
     clock = _Clock()
     chosen = mondays(weeks)
-
-    @cache
-    def raw_of(day: date) -> str:
-        return str((lake.partition_metadata("daily", day) or {}).get("raw", NO_RAW))
-
     with lake.lock():
         with clock("read daily"):
             days = [day for week in looked_at(chosen) for day in days_of(week)]
-            engine.load_table("daily_metrics", times_as_int(read_rows(lake, "daily", days, DAILY)))
+            daily = read_partitions(lake, "daily", days, DAILY)
+            raw = {day: str(daily[day].notes.get("raw", NO_RAW)) if day in daily else NO_RAW for day in days}
+            engine.load_table("daily_metrics", times_as_int(together((part.rows for part in daily.values()), DAILY)))
         with clock("compute weekly"):
             sql = engine.queries(thresholds)
             for name in WEEKLY_STAGES:
@@ -241,7 +240,7 @@ def materialize_weekly(
             rows = by_date(with_time(found, computed_at), WEEKLY, chosen)
         with clock("write weekly"):
             for week in chosen:
-                seen = [raw_of(day) for one in looked_at([week]) for day in days_of(one)]
+                seen = [raw[day] for one in looked_at([week]) for day in days_of(one)]
                 notes = {
                     "raw": _week_fingerprint(seen),
                     "metrics_version": METRICS_VERSION,
@@ -267,15 +266,17 @@ def materialize_status(
 
     To be called after the daily and weekly partitions are up to date: they are what it is made from.
     """
-    import pyarrow as pa  # noqa: PLC0415
-
     clock = _Clock()
     chosen = mondays(weeks)
     with lake.lock():
         with clock("read daily"):
-            daily = {week: read_rows(lake, "daily", days_of(week), READ_BY_STATUS) for week in looked_at(chosen)}
-            nothing = arrow_schema(READ_BY_STATUS).empty_table()
-            engine.load_table("daily_metrics", times_as_int(pa.concat_tables([nothing, *daily.values()])))
+            seen = looked_at(chosen)
+            parts = read_partitions(lake, "daily", [day for week in seen for day in days_of(week)], READ_BY_STATUS)
+            daily = {
+                week: together((parts[day].rows for day in days_of(week) if day in parts), READ_BY_STATUS)
+                for week in seen
+            }
+            engine.load_table("daily_metrics", times_as_int(together(daily.values(), READ_BY_STATUS)))
         with clock("read earlier weeks"):
             silent = _silent(set(identities.active.values()), chosen, daily)
             engine.load_table("earlier_weeks", times_as_int(_earlier_weeks(lake, chosen, silent)))

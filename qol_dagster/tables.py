@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
+
+from qol_dagster.resources.storage import at_once, notes_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from qol_dagster.metrics.dictionary import Metric
     from qol_dagster.resources.storage import Lake, TableName
+
+
+@dataclass(frozen=True)
+class Partition:
+    """A partition's rows, and what its writer noted."""
+
+    rows: pa.Table
+    notes: Mapping[str, Any]
 
 
 def arrow_schema(metrics: Sequence[Metric]) -> pa.Schema:
@@ -49,11 +60,27 @@ def with_time(rows: pa.Table, computed_at: datetime) -> pa.Table:
 
 def read_rows(lake: Lake, table: TableName, days: Iterable[date], metrics: Sequence[Metric]) -> pa.Table:
     """These columns of the partitions that are there."""
+    return together([part.rows for part in read_partitions(lake, table, days, metrics).values()], metrics)
+
+
+def read_partitions(
+    lake: Lake, table: TableName, days: Iterable[date], metrics: Sequence[Metric]
+) -> dict[date, Partition]:
+    """These columns of the partitions that are there, by date in the order of `days`."""
+    schema = arrow_schema(metrics)
+
+    def read(day: date) -> Partition | None:
+        rows = lake.read_table(table, day, schema.names)
+        return None if rows is None else Partition(_conform(rows, schema), notes_of(rows.schema) or {})
+
+    return {day: found for day, found in at_once(read, days).items() if found is not None}
+
+
+def together(rows: Iterable[pa.Table], metrics: Sequence[Metric]) -> pa.Table:
+    """One table of rows that have these columns."""
     import pyarrow as pa  # noqa: PLC0415
 
-    schema = arrow_schema(metrics)
-    found = (lake.read_table(table, day, schema.names) for day in days)
-    return pa.concat_tables([schema.empty_table(), *(_conform(rows, schema) for rows in found if rows is not None)])
+    return pa.concat_tables([arrow_schema(metrics).empty_table(), *rows])
 
 
 def _conform(rows: pa.Table, schema: pa.Schema) -> pa.Table:

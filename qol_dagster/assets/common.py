@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import dagster as dg
@@ -13,6 +14,7 @@ import dagster as dg
 from qol_dagster.etl import Identities, WeekReport
 from qol_dagster.metrics.dictionary import METRICS_VERSION
 from qol_dagster.profiles import Profile
+from qol_dagster.resources.storage import at_once
 from qol_dagster.tables import arrow_schema
 
 if TYPE_CHECKING:
@@ -79,7 +81,7 @@ def rows_of(lake: Lake, table: TableName, days: Iterable[date], metrics: Sequenc
     """The rows of these partitions as they lie in the lake."""
     import pyarrow as pa  # noqa: PLC0415
 
-    found = (lake.read_table(table, day) for day in days)
+    found = at_once(partial(lake.read_table, table), days).values()
     tables = [rows.select([metric.name for metric in metrics]) for rows in found if rows is not None]
     return pa.concat_tables([arrow_schema(metrics).empty_table(), *tables], promote_options="permissive")
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import date
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -14,7 +15,7 @@ from qol_dagster.lineage import table_metadata
 from qol_dagster.metrics.dictionary import WEEKLY
 from qol_dagster.profiles import Profile
 from qol_dagster.resources.platform import Platform
-from qol_dagster.resources.storage import Lake
+from qol_dagster.resources.storage import Lake, at_once
 
 PREVIEW = (
     "date",
@@ -62,8 +63,8 @@ def weekly_result(run: Computation, reports: Sequence[WeekReport]) -> dg.Materia
 
 
 def _daily_rows(lake: Lake, weeks: list[date]) -> int:
-    notes = (lake.partition_metadata("daily", day) for week in weeks for day in days_of(week))
-    return sum(int(found.get("rows", 0)) for found in notes if found)
+    notes = at_once(partial(lake.partition_metadata, "daily"), (day for week in weeks for day in days_of(week)))
+    return sum(int(found.get("rows", 0)) for found in notes.values() if found)
 
 
 def weekly_table_asset(profile: Profile, options: dict[str, Any]) -> dg.AssetsDefinition:

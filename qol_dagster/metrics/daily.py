@@ -113,9 +113,8 @@ def daily_rows(records: ir.Table, thresholds: Thresholds) -> ir.Table:
 
     Reads `records` and the tables of `stages`.
     """
-    current, dailies, sleeps, quarters, nights = (
-        _of(stages(records), name) for name in ("current_records", "main_dailies", "main_sleeps", "heart_quarters", "nights")
-    )
+    names = ("current_records", "main_dailies", "main_sleeps", "heart_quarters", "nights")
+    current, dailies, sleeps, quarters, nights = (_of(stages(records), name) for name in names)
     pieces = (
         _counts(current),
         _from_dailies(dailies),

@@ -10,7 +10,6 @@ look back over the three weeks before it: give those too.
 from __future__ import annotations
 
 import math
-from itertools import pairwise
 
 import ibis
 import ibis.expr.types as ir
@@ -277,21 +276,20 @@ def _rhythm_sums(days: ir.Table) -> ir.Table:
     and so exact.
     """
     before = ibis.window(group_by="participant_id", order_by="number")
-    d = days.select(*WEEK, "number", "day", "asleep_by_hour", **{f"x{h}": days.steps_by_hour[h] for h in HOURS})
+    d = days.select(*WEEK, "number", "day", steps="steps_by_hour", asleep="asleep_by_hour")
     d = d.mutate(
         follows=d.number.lag().over(before) == d.number - 1,
-        last_x=d.x23.lag().over(before),
-        last_asleep=d.asleep_by_hour.lag().over(before),
+        last_x=d.steps[23].lag().over(before),
+        last_asleep=d.asleep.lag().over(before),
+        within=ibis.range(1, len(HOURS)).map(lambda h: d.steps[h] - d.steps[h - 1]),
     )
-    steps = [d[f"x{h}"] for h in HOURS]
-    within = [now - last for last, now in pairwise(steps)]
-    over_midnight = d.follows.ifelse(d.x0 - d.last_x, ibis.null("float64"))
-    pair = d.follows & d.asleep_by_hour.notnull() & d.last_asleep.notnull()
-    differing = _total([bit_count(d.asleep_by_hour[h] ^ d.last_asleep[h]).cast("int64") for h in HOURS])
+    over_midnight = d.follows.ifelse(d.steps[0] - d.last_x, ibis.null("float64"))
+    pair = d.follows & d.asleep.notnull() & d.last_asleep.notnull()
+    differing = ibis.range(0, len(HOURS)).map(lambda h: bit_count(d.asleep[h] ^ d.last_asleep[h]).cast("int64")).sums()
     d = d.mutate(
-        squares=_total([x * x for x in steps]),
-        jumps=_total([step * step for step in within]),
-        n_jumps=_number(within),
+        squares=d.steps.map(lambda x: x * x).sums(),
+        jumps=d.within.map(lambda step: step * step).sums().fill_null(0.0),
+        n_jumps=d.within.filter(lambda step: step.notnull()).length(),
         jump=_total([over_midnight * over_midnight]),
         n_jump=_number([over_midnight]),
         pair=pair,
@@ -299,9 +297,9 @@ def _rhythm_sums(days: ir.Table) -> ir.Table:
     )
     later, first = d.day > 0, d.day == 0
     return d.group_by(WEEK).agg(
-        **{f"s{h}": d[f"x{h}"].sum().fill_null(0.0) for h in HOURS},
-        **{f"n{h}": d[f"x{h}"].count() for h in HOURS},
-        squares=d.squares.sum(),
+        **{f"s{h}": d.steps[h].sum().fill_null(0.0) for h in HOURS},
+        **{f"n{h}": d.steps[h].count() for h in HOURS},
+        squares=d.squares.sum().fill_null(0.0),
         jumps=(d.jumps + later.ifelse(d.jump, 0.0)).sum(),
         n_jumps=(d.n_jumps + later.ifelse(d.n_jump, 0)).sum(),
         agreeing_min=later.ifelse(d.agreeing, 0).sum(),
@@ -351,10 +349,10 @@ def _measures(sums: ir.Table, thresholds: Thresholds) -> ir.Table:
     w = w.mutate(m10=_both(w, "m8", 0, "m2", 8))
     w = w.mutate(
         spread=_spread(w),
-        between=_total([(w.m1[h] - w.mean) * (w.m1[h] - w.mean) for h in HOURS]),
+        between=w.m1.map(lambda hour: (hour - w.mean) * (hour - w.mean)).sums(),
         most=w.m10.maxs() / 10,
         least=w.m5.mins() / 5,
-        all_seen=_number([w.m1[h] for h in HOURS]) == len(HOURS),
+        all_seen=w.m1.filter(lambda hour: hour.notnull()).length() == len(HOURS),
         enough=w.n >= thresholds.rhythm_step_hours,
     )
     nothing = ibis.null("float64")
@@ -381,7 +379,8 @@ def _spread(w: ir.Table) -> ir.Value:
 
 def _both(table: ir.Table, one: str, first: int, other: str, second: int) -> ir.Value:
     """Element by element around the clock: `one` from hour `first` on plus `other` from hour `second` on."""
-    return ibis.array([table[one][(h + first) % 24] + table[other][(h + second) % 24] for h in HOURS])
+    hours = ibis.range(0, len(HOURS))
+    return hours.map(lambda h: table[one][(h + first) % len(HOURS)] + table[other][(h + second) % len(HOURS)])
 
 
 def _total(values: list[ir.Value]) -> ir.Value:

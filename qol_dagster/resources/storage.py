@@ -11,18 +11,20 @@ import fcntl
 import io
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from qol_dagster.resources.shared import Lease, SharedObject, reason
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+T = TypeVar("T")
 TableName = Literal["daily", "weekly", "status"]
 
 RAW = "raw/daily"
@@ -34,6 +36,7 @@ WORK = "tmp"
 """Where the machines of a cluster keep what they are working on; each run has a folder, and takes it away again."""
 WRITER = "locks/writer"
 """The lease of who writes to a lake on S3."""
+ASKED_AT_ONCE = 8
 WRITES = 3
 """How often S3 is sent the same object when no answer comes."""
 
@@ -172,16 +175,14 @@ class Lake:
             return None
         footer = self._footer(*files)
         try:
-            schema = pq.read_schema(pa.BufferReader(footer))
-            noted = json.loads((schema.metadata or {}).get(METADATA_KEY, b"null"))
-        except (OSError, ValueError, pa.ArrowException):
+            return notes_of(pq.read_schema(pa.BufferReader(footer)))
+        except (OSError, pa.ArrowException):
             return None
-        return noted if isinstance(noted, dict) else None
 
     def read_table(self, table: TableName, day: date, columns: Sequence[str] | None = None) -> pa.Table | None:
         """The rows of one partition, with `date` (text) put back as the last column, or None without one.
 
-        With `columns`, only those of them that its file has are read.
+        With `columns`, only those of them that its file has are read. `notes_of` its schema is what the writer noted.
         """
         import pyarrow as pa  # noqa: PLC0415
         import pyarrow.parquet as pq  # noqa: PLC0415
@@ -189,11 +190,9 @@ class Lake:
         files = self._partition_files(table, day)
         if not files:
             return None
-        rows = pa.concat_tables(
-            # read_table would import pandas
-            [pq.ParquetFile(pa.BufferReader(self._get(key))).read(columns) for key in files],
-            promote_options="default",
-        )
+        # pq.read_table would import pandas
+        parts = [pq.ParquetFile(pa.BufferReader(self._get(key))).read(columns, use_threads=False) for key in files]
+        rows = parts[0] if len(parts) == 1 else pa.concat_tables(parts, promote_options="default")
         return rows.append_column("date", pa.array([day.isoformat()] * rows.num_rows, pa.string()))
 
     def write_table(self, table: TableName, day: date, rows: pa.Table, notes: Mapping[str, Any]) -> str:
@@ -203,6 +202,7 @@ class Lake:
         The partition's one object keeps its name, so a single atomic rename (one PUT on S3) is the whole change:
         a reader, or a process killed at any moment, sees the old rows or the new ones and never both or neither.
         """
+        import pyarrow as pa  # noqa: PLC0415
         import pyarrow.parquet as pq  # noqa: PLC0415
 
         old = list(self._partition_files(table, day))
@@ -210,7 +210,8 @@ class Lake:
         metadata = {METADATA_KEY: json.dumps(notes, sort_keys=True).encode()}
         buffer = io.BytesIO()
         rows = rows.drop_columns(["date"]) if "date" in rows.column_names else rows
-        pq.write_table(rows.replace_schema_metadata(metadata), buffer, compression="zstd")
+        words = [field.name for field in rows.schema if pa.types.is_string(field.type)]  # numbers hardly ever repeat
+        pq.write_table(rows.replace_schema_metadata(metadata), buffer, compression="zstd", use_dictionary=words)
         try:
             self._put(key, buffer.getvalue(), store=self.table_store)
         except Exception as error:
@@ -280,6 +281,22 @@ class Lake:
             return self.store.list_with_delimiter(prefix)
         except Exception as error:
             raise LakeError(f"{self.root}/{prefix} cannot be listed: {reason(error)}") from error
+
+
+def at_once(ask: Callable[[date], T], days: Iterable[date]) -> dict[date, T]:
+    """The answers by date, in the order of `days`, some asked for at a time: on S3, asking is mostly waiting."""
+    days = list(days)
+    with ThreadPoolExecutor(ASKED_AT_ONCE) as pool:
+        return dict(zip(days, pool.map(ask, days), strict=True))
+
+
+def notes_of(schema: pa.Schema) -> dict[str, Any] | None:
+    """What the writer of a partition noted in its file; None if that is not ours."""
+    try:
+        noted = json.loads((schema.metadata or {}).get(METADATA_KEY, b"null"))
+    except ValueError:
+        return None
+    return noted if isinstance(noted, dict) else None
 
 
 @contextmanager
