@@ -118,7 +118,8 @@ class DuckDBEngine:
         rows = self.connection.execute("SELECT count(*) FROM raw_records").fetchone()[0]
         bounds = [rows * number // parts for number in range(parts)] + [rows]
         within = (f"WHERE rowid >= {start} AND rowid < {end}" for start, end in pairwise(bounds))
-        return " UNION ALL ".join(f"SELECT rowid AS rec, date, {columns} FROM raw_records {part}" for part in within)
+        lines = " UNION ALL ".join(f"SELECT rowid AS rec, * FROM raw_records {part}" for part in within)
+        return f"SELECT rec, date, {columns} FROM ({lines})"
 
     def load_table(self, name: str, rows: pa.Table) -> None:
         """Register `rows` under `name`."""

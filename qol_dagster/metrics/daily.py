@@ -10,7 +10,7 @@ Input tables
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
@@ -42,7 +42,6 @@ FIRST_OF_FOUR = 0x111111111111111  # of 60 bits
 EXACT = "decimal(28, 9)"  # what is pooled is summed in decimals, so the order of the records cannot show
 
 ROW = ["participant_id", "date"]
-LISTS = [field.name for field in FIELDS if field.kind in NESTED]
 SCALARS = [field.name for field in FIELDS if field.kind not in NESTED]
 NEWEST = ("received_ms", "duration_s", "ingest_id")
 # Only for records alike in all of the above: any fixed order, so that files in another order give the same rows.
@@ -56,7 +55,24 @@ TIE_BREAKERS = (
     "awake_s",
     "deep_s",
 )
-# What is asked of many records, and so kept with them; the rest is fetched for the few of which it is asked.
+# What is asked of every line, and what of it is kept; the rest is fetched for the few records of which it is asked.
+ASKED_OF_ALL = (
+    "user_id",
+    "summary_type",
+    "received_ms",
+    "summary_id",
+    "calendar_date",
+    "activity_type",
+    "start_s",
+    "measured_s",
+    "change_s",
+    "nested_start_s",
+    "offset_s",
+    "duration_s",
+    "steps",
+    "on_demand",
+    "is_parent",
+)
 CARRIED = ("received_ms", "duration_s", "start_s", "offset_s", "steps", "on_demand", "is_parent")
 
 
@@ -121,8 +137,10 @@ def daily_rows(records: ir.Table, thresholds: Thresholds) -> ir.Table:
         _heart_rate(quarters, dailies, thresholds),
         *_stress(records, current),
         _sleep(records, sleeps, nights),
-        _pulse_ox(records, current),
-        _day_respiration(records, current),
+        _spo2(records, sleeps, "sleep_spo2", "sleep"),
+        _spo2(records, current.filter(current.type == "pulseox", ~current.on_demand), "spo2", "day"),
+        _respiration(records, sleeps, "sleep_respiration", "resp_sleep_brpm"),
+        _respiration(records, current.filter(current.type == "allDayRespiration"), "respiration", "resp_day_brpm"),
         _latest(records, current, "hrv", hrv_rmssd_ms="last_night_avg"),
         _latest(records, current, "userMetrics", vo2max="vo2_max", fitness_age="fitness_age"),
         _exercise(current),
@@ -140,7 +158,7 @@ def classified(records: ir.Table) -> ir.Table:
     state: unreadable (no JSON object, or no user), misfiled (its own date is not its folder's), unmapped, revoked,
     or usable.
     """
-    lines = records.filter(records.summary_type.fill_null("") != TEST_TYPE).drop(*LISTS)
+    lines = records.filter(records.summary_type.fill_null("") != TEST_TYPE).select("rec", "date", *ASKED_OF_ALL)
     lines = lines.mutate(type=lines.summary_type.substitute(TYPE_ALIASES))
     lines = lines.mutate(own_day=_own_day(lines), **_key(lines))
     people = participants_table()
@@ -336,16 +354,26 @@ def _bit(index: ir.Value) -> ir.Value:
 
 
 def _stress(records: ir.Table, current: ir.Table) -> tuple[ir.Table, ir.Table]:
-    details = current.filter(current.type == "stressDetails").select("rec", *ROW)
-    s = samples_of(records, details, "stress")
-    stress = s.group_by(ROW).agg(
-        stress_samples=s.v.count(),
-        worn_samples=s.v.count(where=s.v != -1),
-        stress_sum=_exact_sum(s.v, s.v >= 0),
-        stress_n=s.v.count(where=s.v >= 0),
+    details = current.filter(current.type == "stressDetails")
+    s = _of_samples(
+        records,
+        details,
+        "stress",
+        samples=lambda v: v.count(),
+        worn=lambda v: v.count(where=v != -1),
+        total=lambda v: v.cast(EXACT).sum(where=v >= 0),
+        n=lambda v: v.count(where=v >= 0),
     )
-    b = samples_of(records, details, "body_battery")
-    battery = b.group_by(ROW).agg(body_battery_max=b.v.max(where=b.v >= 0), body_battery_min=b.v.min(where=b.v >= 0))
+    stress = s.group_by(ROW).agg(
+        stress_samples=s.samples.sum(),
+        worn_samples=s.worn.sum(),
+        stress_sum=s.total.sum().cast("float64"),
+        stress_n=s.n.sum(),
+    )
+    b = _of_samples(
+        records, details, "body_battery", most=lambda v: v.max(where=v >= 0), least=lambda v: v.min(where=v >= 0)
+    )
+    battery = b.group_by(ROW).agg(body_battery_max=b.most.max(), body_battery_min=b.least.min())
     return stress, battery
 
 
@@ -375,9 +403,7 @@ def _nights(records: ir.Table, sleeps: ir.Table) -> ir.Table:
 
 
 def _sleep(records: ir.Table, sleeps: ir.Table, nights: ir.Table) -> ir.Table:
-    spo2, breaths = _spo2(records, nights, ["rec"], "sleep_spo2", "sleep"), _respiration(records, nights, ["rec"])
-    pieces = (nights.drop(*ROW), spo2, breaths, _asleep_by_hour(records, sleeps, nights))
-    return nights.select("rec", *ROW).inner_join(combined(pieces, ["rec"]), "rec").drop("rec")
+    return attach(nights, _asleep_by_hour(records, sleeps, nights), ["rec"]).drop("rec")
 
 
 def _asleep_by_hour(records: ir.Table, sleeps: ir.Table, night: ir.Table) -> ir.Table:
@@ -414,37 +440,40 @@ def _minute_bits(spans: ir.Table, name: str) -> ir.Table:
     return part.group_by("rec", hour=clock.cast("int64")).agg(**{name: bit_or(bits)})
 
 
-def _pulse_ox(records: ir.Table, current: ir.Table) -> ir.Table:
-    all_day = current.filter(current.type == "pulseox", ~current.on_demand)
-    return _spo2(records, all_day, ROW, "spo2", "day")
-
-
-def _spo2(records: ir.Table, chosen: ir.Table, group: list[str], field: str, prefix: str) -> ir.Table:
-    s = samples_of(records, chosen.select(*{"rec", *group}), field)
-    s = s.filter(s.v > 0)
-    return s.group_by(group).agg(
-        **{
-            f"{prefix}_spo2_mean": _exact_sum(s.v) / s.v.count(),
-            f"{prefix}_spo2_lt90": 100 * s.v.count(where=s.v < 90) / s.v.count(),
-        }
+def _spo2(records: ir.Table, chosen: ir.Table, field: str, prefix: str) -> ir.Table:
+    s = _of_samples(
+        records,
+        chosen,
+        field,
+        total=lambda v: v.cast(EXACT).sum(where=v > 0),
+        n=lambda v: v.count(where=v > 0),
+        low=lambda v: v.count(where=(v > 0) & (v < 90)),
+    )
+    n = s.n.sum().nullif(0)
+    return s.group_by(ROW).agg(
+        **{f"{prefix}_spo2_mean": s.total.sum().cast("float64") / n, f"{prefix}_spo2_lt90": 100 * s.low.sum() / n}
     )
 
 
-def _respiration(records: ir.Table, sleeps: ir.Table, group: list[str]) -> ir.Table:
-    s = samples_of(records, sleeps.select("rec"), "sleep_respiration")
-    s = s.filter(s.v > 0)
-    return s.group_by(group).agg(resp_sleep_brpm=_exact_sum(s.v) / s.v.count())
+def _respiration(records: ir.Table, chosen: ir.Table, field: str, name: str) -> ir.Table:
+    s = _of_samples(
+        records, chosen, field, total=lambda v: v.cast(EXACT).sum(where=v > 0), n=lambda v: v.count(where=v > 0)
+    )
+    return s.group_by(ROW).agg(**{name: s.total.sum().cast("float64") / s.n.sum().nullif(0)})
 
 
-def _day_respiration(records: ir.Table, current: ir.Table) -> ir.Table:
-    day = current.filter(current.type == "allDayRespiration").select("rec", *ROW)
-    s = samples_of(records, day, "respiration")
-    s = s.filter(s.v > 0)
-    return s.group_by(ROW).agg(resp_day_brpm=_exact_sum(s.v) / s.v.count())
+def _of_samples(records: ir.Table, chosen: ir.Table, field: str, **found: Callable[[ir.Value], ir.Value]) -> ir.Table:
+    """For each chosen record the participant, the date, and what is found in the values of its samples.
+
+    One number is grouped faster than a participant and a date, of which there is seldom more than one record.
+    """
+    samples = samples_of(records, chosen.select("rec"), field)
+    each = samples.group_by("rec").agg(**{name: find(samples.v) for name, find in found.items()})
+    return chosen.select("rec", *ROW).inner_join(each, "rec").drop("rec")
 
 
-def _exact_sum(value: ir.Value, where: ir.Value | None = None) -> ir.Value:
-    return value.cast(EXACT).sum(where=where).cast("float64")
+def _exact_sum(value: ir.Value) -> ir.Value:
+    return value.cast(EXACT).sum().cast("float64")
 
 
 def _latest(records: ir.Table, current: ir.Table, type_: str, **columns: str) -> ir.Table:
