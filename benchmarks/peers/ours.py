@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute  # before the clock starts, as what the peers import
 import pyarrow.parquet as pq
 
 from benchmarks.peers.program import Work, run_peer, work_of_command_line
