@@ -51,8 +51,6 @@ def duckdb_engine(*, memory_mb: int, work: Path) -> Iterator[DuckDBEngine]:
             # All it needs is built in; it must never reach for the network.
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",
-            # No query relies on the order in which rows were put in, and without it they are put in side by side.
-            "preserve_insertion_order": "false",
             **DUCKDB_SETTINGS,
         }
     )
@@ -104,6 +102,7 @@ class DuckDBEngine:
         self.connection.register("raw_files", _files_table(paths))
         longest_mb, threads = _reading(max(item.size for item, _ in files), self.memory_mb)
         self._execute(f"SET threads = {threads}")
+        self._keep_order(False)
         made = f"CREATE TEMP TABLE raw_records AS {_records_sql(longest_mb * MB, chosen)}"
         self._execute(made, {"paths": list(paths), **(parameters or {})})
         parts = (os.cpu_count() or 1) if sum(item.size for item, _ in files) > WHOLE_BYTES else 1
@@ -129,17 +128,25 @@ class DuckDBEngine:
 
     def keep(self, name: str, sql: str, *, in_order: bool = False) -> None:
         """Work a query out once and register its rows under `name`."""
-        self._execute("SET threads = 1" if in_order else "RESET threads")
-        self._execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {sql}")
+        self._make(name, sql, one_thread=in_order, ordered=in_order)
 
     def run(self, sql: str, *, in_order: bool = False) -> pa.Table:
         """Rows of a query over the registered tables."""
         # A relation of the query itself would be bound twice, which for 40 KB of SQL is half of its time.
-        self.keep("answer", sql, in_order=in_order)
+        self._make("answer", sql, one_thread=in_order, ordered=True)
         with _clear_errors():
             rows = self.connection.table("answer").to_arrow_table()
         self._execute("DROP TABLE answer")
         return rows
+
+    def _make(self, table: str, sql: str, *, one_thread: bool, ordered: bool) -> None:
+        self._execute("SET threads = 1" if one_thread else "RESET threads")
+        self._keep_order(ordered)
+        self._execute(f"CREATE OR REPLACE TEMP TABLE {table} AS {sql}")
+
+    def _keep_order(self, ordered: bool) -> None:
+        """Whether rows lie in a table as a query gives them, or are put in by several threads side by side."""
+        self._execute(f"SET preserve_insertion_order = {ordered}")
 
     def _execute(self, sql: str, parameters: Mapping[str, Any] | None = None) -> None:
         with _clear_errors():

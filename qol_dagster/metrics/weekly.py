@@ -214,16 +214,19 @@ def _midsleep(days: ir.Table) -> ir.Table:
     week = days.group_by(WEEK).agg(
         n_midsleep_nights=angle.count(), **{f"a{day}": angle.max(where=days.day == day) for day in range(WEEK_DAYS)}
     )
-    angles = [week[f"a{day}"] for day in range(WEEK_DAYS)]
-    spans = {"mean": angles, "free": angles[FIRST_WEEKEND_DAY:], "working": angles[:FIRST_WEEKEND_DAY]}
+    spans = {"mean": range(WEEK_DAYS), "free": range(FIRST_WEEKEND_DAY, WEEK_DAYS), "working": range(FIRST_WEEKEND_DAY)}
+    week = week.select(
+        *WEEK,
+        "n_midsleep_nights",
+        **{f"{name}_angles": _known(ibis.array([week[f"a{day}"] for day in span])) for name, span in spans.items()},
+    )
     week = week.mutate(
-        **{f"{name}_sin": _total([one.sin() for one in span]) for name, span in spans.items()},
-        **{f"{name}_cos": _total([one.cos() for one in span]) for name, span in spans.items()},
-        **{f"{name}_n": _number(span) for name, span in spans.items()},
+        **{f"{name}_sin": week[f"{name}_angles"].map(lambda angle: angle.sin()).sums() for name in spans},
+        **{f"{name}_cos": week[f"{name}_angles"].map(lambda angle: angle.cos()).sums() for name in spans},
     )
     week = week.mutate(**{name: _mean_angle(week, name) for name in spans})
-    halves = [((week[f"a{day}"] - week.mean) / 2).sin() for day in range(WEEK_DAYS)]
-    q = 2 * _total([half * half for half in halves]) / week.n_midsleep_nights
+    halves = week.mean_angles.map(lambda angle: ((angle - week.mean) / 2).sin())
+    q = 2 * halves.map(lambda half: half * half).sums() / week.n_midsleep_nights
     week = week.mutate(q=week.mean.notnull().ifelse(q, ibis.null("float64")))
     # R = 1 - q, and -2 ln(1 - q) = 2 (q + q²/2 + q³/3 + …)
     small = 2 * week.q * (1 + week.q * (0.5 + week.q * (1 / 3 + week.q / 4)))
@@ -232,45 +235,37 @@ def _midsleep(days: ir.Table) -> ir.Table:
     return week.select(
         *WEEK,
         "n_midsleep_nights",
-        midsleep_mean_min=_minutes(week.mean),
+        midsleep_mean_min=_wrapped(week.mean),
         midsleep_sd_min=(week.n_midsleep_nights >= 2).ifelse(
             dispersion.sqrt() * (DAY_MIN / (2 * math.pi)), ibis.null("float64")
         ),
-        social_jetlag_min=_wrapped(_minutes(week.free) - _minutes(week.working)),
+        social_jetlag_min=_wrapped(week.free - week.working),
     )
 
 
 def _mean_angle(week: ir.Table, span: str) -> ir.Value:
     """The mean direction; none when the angles cancel each other out, which leaves nothing but rounding."""
     north, east = week[f"{span}_sin"], week[f"{span}_cos"]
-    points = (north * north + east * east).sqrt() > NO_DIRECTION * week[f"{span}_n"]
+    points = (north * north + east * east).sqrt() > NO_DIRECTION * week[f"{span}_angles"].length()
     return points.ifelse(north.atan2(east), ibis.null("float64"))
 
 
-def _minutes(angle: ir.Value) -> ir.Value:
-    return _wrapped(angle * (DAY_MIN / (2 * math.pi)))
-
-
-def _wrapped(minutes: ir.Value) -> ir.Value:
-    """Minutes in (-720, 720]; the input lies within (-1440, 1440]."""
-    return ibis.cases(
-        (minutes <= -HALF_DAY_MIN, minutes + DAY_MIN),
-        (minutes > HALF_DAY_MIN, minutes - DAY_MIN),
-        else_=minutes,
-    )
+def _wrapped(angle: ir.Value) -> ir.Value:
+    """Minutes in (-720, 720]."""
+    minutes = angle * (DAY_MIN / (2 * math.pi))
+    return minutes - DAY_MIN * ((minutes - HALF_DAY_MIN) / DAY_MIN).ceil()
 
 
 # -- regularity and rhythm
 
 
 _PAIR_SUMS = ("jumps", "n_jumps", "agreeing_min", "n_pairs")
-_SUMS = (*(f"s{h}" for h in HOURS), *(f"n{h}" for h in HOURS), "squares", *_PAIR_SUMS)
 
 
 def _rhythm_sums(days: ir.Table) -> ir.Table:
     """What the measures are made of, per participant and week; sums of it over weeks are those of longer spans.
 
-    `s<h>` and `n<h>`: sum and number of the steps of clock hour h; `squares`: sum of their squares; `jumps` and
+    `totals` and `counts`: sum and number of the steps by clock hour; `squares`: sum of their squares; `jumps` and
     `n_jumps`: of the squared differences of adjacent hours; `agreeing_min` and `n_pairs`: of consecutive nights.
     What links Monday to the Sunday before is apart, as `first_...`. All are sums of whole numbers in nearly all data,
     and so exact.
@@ -281,22 +276,22 @@ def _rhythm_sums(days: ir.Table) -> ir.Table:
         follows=d.number.lag().over(before) == d.number - 1,
         last_x=d.steps[23].lag().over(before),
         last_asleep=d.asleep.lag().over(before),
-        within=ibis.range(1, len(HOURS)).map(lambda h: d.steps[h] - d.steps[h - 1]),
+        within=_known(ibis.range(1, len(HOURS)).map(lambda h: d.steps[h] - d.steps[h - 1])),
     )
     over_midnight = d.follows.ifelse(d.steps[0] - d.last_x, ibis.null("float64"))
     pair = d.follows & d.asleep.notnull() & d.last_asleep.notnull()
     differing = ibis.range(0, len(HOURS)).map(lambda h: bit_count(d.asleep[h] ^ d.last_asleep[h]).cast("int64")).sums()
     d = d.mutate(
-        squares=d.steps.map(lambda x: x * x).sums(),
+        squares=_known(d.steps).map(lambda x: x * x).sums(),
         jumps=d.within.map(lambda step: step * step).sums().fill_null(0.0),
-        n_jumps=d.within.filter(lambda step: step.notnull()).length(),
-        jump=_total([over_midnight * over_midnight]),
-        n_jump=_number([over_midnight]),
+        n_jumps=d.within.length(),
+        jump=(over_midnight * over_midnight).fill_null(0.0),
+        n_jump=over_midnight.notnull().cast("int64"),
         pair=pair,
         agreeing=pair.ifelse(DAY_MIN - differing, 0),
     )
     later, first = d.day > 0, d.day == 0
-    return d.group_by(WEEK).agg(
+    sums = d.group_by(WEEK).agg(
         **{f"s{h}": d.steps[h].sum().fill_null(0.0) for h in HOURS},
         **{f"n{h}": d.steps[h].count() for h in HOURS},
         squares=d.squares.sum().fill_null(0.0),
@@ -309,6 +304,14 @@ def _rhythm_sums(days: ir.Table) -> ir.Table:
         first_agreeing_min=first.ifelse(d.agreeing, 0).sum(),
         first_n_pairs=(first & d.pair).cast("int64").sum(),
     )
+    return _with_arrays(sums)
+
+
+def _with_arrays(sums: ir.Table) -> ir.Table:
+    """`totals` and `counts` in the place of `s<h>` and `n<h>` of the hours h."""
+    each = {"totals": [f"s{h}" for h in HOURS], "counts": [f"n{h}" for h in HOURS]}
+    arrays = {name: ibis.array([sums[one] for one in hours]) for name, hours in each.items()}
+    return sums.mutate(**arrays).drop(*each["totals"], *each["counts"])
 
 
 def _over_spans(sums: ir.Table) -> ir.Table:
@@ -321,7 +324,12 @@ def _over_spans(sums: ir.Table) -> ir.Table:
         suffix=(each.part > 0).ifelse("_28d", ""),
         **{name: each[name] + linked.ifelse(each[f"first_{name}"], 0) for name in _PAIR_SUMS},
     )
-    return each.group_by(*WEEK, "suffix").agg(**{name: each[name].sum() for name in _SUMS})
+    found = each.group_by(*WEEK, "suffix").agg(
+        **{f"s{h}": each.totals[h].sum() for h in HOURS},
+        **{f"n{h}": each.counts[h].sum() for h in HOURS},
+        **{name: each[name].sum() for name in ("squares", *_PAIR_SUMS)},
+    )
+    return _with_arrays(found)
 
 
 def _rhythm(sums: ir.Table, thresholds: Thresholds) -> ir.Table:
@@ -333,14 +341,11 @@ def _rhythm(sums: ir.Table, thresholds: Thresholds) -> ir.Table:
 
 
 def _measures(sums: ir.Table, thresholds: Thresholds) -> ir.Table:
-    w = sums.select(
-        *WEEK,
-        "suffix",
-        "squares",
-        *_PAIR_SUMS,
-        n=_total([sums[f"n{h}"] for h in HOURS]),
-        total=_total([sums[f"s{h}"] for h in HOURS]),
-        m1=ibis.array([sums[f"s{h}"] / sums[f"n{h}"].nullif(0) for h in HOURS]),
+    hours = ibis.range(0, len(HOURS))
+    w = sums.mutate(
+        n=sums.counts.sums(),
+        total=sums.totals.sums(),
+        m1=hours.map(lambda h: sums.totals[h] / sums.counts[h].nullif(0)),
     )
     # Sums of 2, 4, 5, 8 and 10 hours from each hour of the clock on, each out of shorter ones.
     w = w.mutate(m2=_both(w, "m1", 0, "m1", 1), mean=w.total / w.n.nullif(0))
@@ -349,10 +354,10 @@ def _measures(sums: ir.Table, thresholds: Thresholds) -> ir.Table:
     w = w.mutate(m10=_both(w, "m8", 0, "m2", 8))
     w = w.mutate(
         spread=_spread(w),
-        between=w.m1.map(lambda hour: (hour - w.mean) * (hour - w.mean)).sums(),
+        between=_known(w.m1).map(lambda hour: (hour - w.mean) * (hour - w.mean)).sums(),
         most=w.m10.maxs() / 10,
         least=w.m5.mins() / 5,
-        all_seen=w.m1.filter(lambda hour: hour.notnull()).length() == len(HOURS),
+        all_seen=_known(w.m1).length() == len(HOURS),
         enough=w.n >= thresholds.rhythm_step_hours,
     )
     nothing = ibis.null("float64")
@@ -383,14 +388,14 @@ def _both(table: ir.Table, one: str, first: int, other: str, second: int) -> ir.
     return hours.map(lambda h: table[one][(h + first) % len(HOURS)] + table[other][(h + second) % len(HOURS)])
 
 
+def _known(array: ir.Value) -> ir.Value:
+    """What is there of an array. Without that, Ibis adds up wrongly in Spark."""
+    return array.filter(lambda value: value.notnull())
+
+
 def _total(values: list[ir.Value]) -> ir.Value:
     """The sum, where a missing value counts 0."""
     return sum(value.fill_null(0) for value in values)
-
-
-def _number(values: list[ir.Value]) -> ir.Value:
-    """How many are there."""
-    return sum(value.notnull().cast("int64") for value in values)
 
 
 def _as_text(number: ir.Value) -> ir.Value:

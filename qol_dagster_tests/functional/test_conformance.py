@@ -14,6 +14,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from qol_dagster.engines import Engine, open_engine
@@ -93,6 +94,10 @@ def rows(lake: Lake, table: Any, day: date) -> Rows:
     return found.to_pylist()
 
 
+MANY = 600_000
+"""Rows, several times what one thread of DuckDB takes at once."""
+
+
 @pytest.fixture(scope="module", params=["duckdb", pytest.param("spark", marks=pytest.mark.spark)])
 def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     root = tmp_path_factory.mktemp("lake")
@@ -133,6 +138,13 @@ def test_records_of_one_hash_are_told_apart_by_their_keys(tmp_path: Path, monkey
         monkeypatch.setattr(type(engine), "queries", lambda *_: alike)
         run_etl(engine, lake, [TRAP_MONDAY], Identities(people), force=True)
     assert differences([row for day in days_of(TRAP_MONDAY) for row in rows(lake, "daily", day)], right) == []
+
+
+def test_rows_come_in_the_order_that_a_query_asks_for_however_many_they_are(world: World) -> None:
+    numbers = [7919 * number % MANY for number in range(MANY)]
+    world.engine.load_table("numbers", pa.table({"n": numbers, "words": [f"n {number}" for number in numbers]}))
+    found = world.engine.run("SELECT n, words FROM numbers ORDER BY n")
+    assert found["n"].to_pylist() == list(range(MANY))
 
 
 def superseded(lake: Path, monday: date) -> None:

@@ -19,7 +19,6 @@ import pytest
 from qol_dagster.engines import Engine, open_engine
 from qol_dagster.etl import (
     Identities,
-    arrow_schema,
     days_of,
     looked_at,
     materialize_status,
@@ -31,6 +30,7 @@ from qol_dagster.metrics.dictionary import DAILY, DEFAULT_THRESHOLDS, STATUS, Th
 from qol_dagster.resources.catalogue import query
 from qol_dagster.resources.id_map import IdMap
 from qol_dagster.resources.storage import Lake
+from qol_dagster.tables import arrow_schema
 from qol_dagster_tests.lakes import MONDAY, differences, record, worn, write_raw
 
 Row = dict[str, Any]
