@@ -19,7 +19,7 @@ from qol_dagster import cli
 from qol_dagster.lineage import column_schema
 from qol_dagster.metric_commands import metrics as metric_commands
 from qol_dagster.metrics import ddl, weekly
-from qol_dagster.metrics.daily import daily_rows
+from qol_dagster.metrics.daily import daily_rows, records_table
 from qol_dagster.metrics.describe import UnknownMetricError, find
 from qol_dagster.metrics.dictionary import (
     DAILY,
@@ -55,9 +55,14 @@ def entry(metric: Metric) -> str:
 
 
 def test_the_expressions_and_the_dictionary_have_the_same_columns_and_types() -> None:
-    for expression, metrics in ((daily_rows, DAILY), (weekly_rows, WEEKLY), (status_rows, STATUS)):
-        schema = expression(DEFAULT_THRESHOLDS).schema()
-        computed = {name: str(type_).replace("!", "") for name, type_ in schema.items()}
+    records = [records_table(side_by_side=side_by_side) for side_by_side in (True, False)]
+    expressions = [
+        *((daily_rows(one, DEFAULT_THRESHOLDS), DAILY) for one in records),
+        (weekly_rows(DEFAULT_THRESHOLDS), WEEKLY),
+        (status_rows(DEFAULT_THRESHOLDS), STATUS),
+    ]
+    for expression, metrics in expressions:
+        computed = {name: str(type_).replace("!", "") for name, type_ in expression.schema().items()}
         assert computed == {metric.name: metric.ibis_type for metric in metrics}
 
 
