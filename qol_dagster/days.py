@@ -16,7 +16,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 from qol_dagster.engines import Engine, SelectiveEngine
-from qol_dagster.engines.queries import DAILY_STAGES, LINE_STAGES
+from qol_dagster.engines.queries import DAILY_STAGES, DEFINED, LINE_STAGES
 from qol_dagster.metrics.dictionary import DAILY
 from qol_dagster.tables import arrow_schema, by_date, read_rows
 
@@ -132,7 +132,8 @@ class DayComputer:
 
     def _keep(self, stages: Sequence[str]) -> None:
         for name in stages:
-            self.engine.keep(name, self._sql[name])
+            register = self.engine.define if name in DEFINED else self.engine.keep
+            register(name, self._sql[name])
 
     def _rows(self, days: Sequence[date]) -> dict[date, pa.Table]:
         with self.clock("select records"):

@@ -53,6 +53,9 @@ class Engine(Protocol):
     def load_table(self, name: str, rows: pa.Table) -> None:
         """Register `rows` under `name`."""
 
+    def define(self, name: str, sql: str) -> None:
+        """Register a query under `name`, to be worked out as far as whatever reads from it needs it."""
+
     def keep(self, name: str, sql: str, *, in_order: bool = False) -> None:
         """Work a query out once and register its rows under `name`; `in_order` as in `run`."""
 

@@ -126,6 +126,10 @@ class DuckDBEngine:
         """Register `rows` under `name`."""
         self.connection.register(name, rows)
 
+    def define(self, name: str, sql: str) -> None:
+        """Register a query under `name`."""
+        self._execute(f"CREATE OR REPLACE TEMP VIEW {name} AS {sql}")
+
     def keep(self, name: str, sql: str, *, in_order: bool = False) -> None:
         """Work a query out once and register its rows under `name`."""
         self._make(name, sql, one_thread=in_order, ordered=in_order)

@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from qol_dagster.metrics.dictionary import Thresholds
 
 Dialect = Literal["duckdb", "pyspark"]
-LINE_STAGES = ("lines", "current_records")
+LINE_STAGES = ("lines", "superseded", "current_records")
 """What is worked out once and kept under these names, in this order, before `day_counts` and `day_users` run."""
+DEFINED = frozenset({"current_records"})
+"""Those of the stages that are not kept: nearly all lines are in it, and hardly anything asks for more than a few."""
 DAILY_STAGES = (*LINE_STAGES, "main_dailies", "main_sleeps", "heart_quarters", "nights")
 """The same before `daily_rows`."""
 WEEKLY_STAGES = ("rhythm_sums", "rhythm")

@@ -173,6 +173,10 @@ class SparkEngine:
         files = sorted(str(file) for file in (self.work / folder).glob("part-*.parquet"))
         return ds.dataset(files, format="parquet").to_table()
 
+    def define(self, name: str, sql: str) -> None:
+        """Register a query under `name`."""
+        self.session.sql(sql).createOrReplaceTempView(name)
+
     def keep(self, name: str, sql: str, *, in_order: bool = False) -> None:  # noqa: ARG002  # see the port
         """Work a query out once and register its rows under `name`."""
         # By way of Parquet: a table that Spark caches brings its whole plan into the plan of whatever reads it.

@@ -105,7 +105,8 @@ def participants_table() -> ir.Table:
 def stages(records: ir.Table) -> dict[str, ir.Table]:
     """What is worked out once and kept under a name, in this order, before `daily_rows` and `day_counts` run."""
     found = {"lines": classified(records)}
-    found["current_records"] = current_records(records, _of(found, "lines"))
+    found["superseded"] = superseded(records, _of(found, "lines"))
+    found["current_records"] = current_records(_of(found, "lines"), _of(found, "superseded"))
     current = _of(found, "current_records")
     found["main_dailies"] = main_dailies(records, current)
     found["main_sleeps"] = main_sleeps(records, current)
@@ -141,9 +142,13 @@ def daily_rows(records: ir.Table, thresholds: Thresholds) -> ir.Table:
         _spo2(records, current.filter(current.type == "pulseox", ~current.on_demand), "spo2", "day"),
         _respiration(records, sleeps, "sleep_respiration", "resp_sleep_brpm"),
         _respiration(records, current.filter(current.type == "allDayRespiration"), "respiration", "resp_day_brpm"),
-        _latest(records, current, "hrv", hrv_rmssd_ms="last_night_avg"),
-        _latest(records, current, "userMetrics", vo2max="vo2_max", fitness_age="fitness_age"),
-        _exercise(current),
+        _latest(
+            records,
+            current,
+            hrv_rmssd_ms=("hrv", "last_night_avg"),
+            vo2max=("userMetrics", "vo2_max"),
+            fitness_age=("userMetrics", "fitness_age"),
+        ),
         _steps_by_hour(current),
     )
     return _finish(combined(pieces, ROW), thresholds)
@@ -176,8 +181,8 @@ def classified(records: ir.Table) -> ir.Table:
     return joined.select("rec", *KEY, "participant_id", *CARRIED, "state", "key_hash")
 
 
-def current_records(records: ir.Table, lines: ir.Table) -> ir.Table:
-    """The usable records that no later one supersedes: latest received, then longest, then greatest ingest id.
+def superseded(records: ir.Table, lines: ir.Table) -> ir.Table:
+    """The usable records that a later one supersedes: one received later, else longer, else of a greater ingest id.
 
     Hardly a record has another version, so only those are ranked whose keys may be another's, by a hash.
     """
@@ -186,8 +191,12 @@ def current_records(records: ir.Table, lines: ir.Table) -> ir.Table:
     versions = lines.group_by("key_hash").agg(n=lines.count(where=usable))
     contested = lines.filter(usable, lines.key_hash.isin(versions.filter(versions.n > 1).key_hash))
     ranked = _ranked(_with(records, contested.select("rec", *KEY), *NEWEST, *TIE_BREAKERS), KEY, *NEWEST)
-    current = lines.anti_join(ranked.filter(ranked.rank > 0), "rec")
-    current = current.filter(current.state == "usable")
+    return ranked.filter(ranked.rank > 0).select("rec", "date")
+
+
+def current_records(lines: ir.Table, superseded: ir.Table) -> ir.Table:
+    """The usable records that no later one supersedes."""
+    current = lines.filter(lines.state == "usable").anti_join(superseded, "rec")
     return current.select("rec", *ROW, "type", *CARRIED)
 
 
@@ -284,12 +293,22 @@ def _ranked(table: ir.Table, group: Sequence[str], *order: str) -> ir.Table:
 
 
 def _counts(current: ir.Table) -> ir.Table:
+    """Records by type, and exercise: none at all, on a date with a dailies record, is 0 and not unknown."""
     types = {"n_dailies": "dailies", "n_sleeps": "sleeps", "n_stress": "stressDetails", "n_hrv": "hrv"}
-    return current.group_by(ROW).agg(
+    session = (current.type == "activities") & ~current.is_parent
+    found = current.group_by(ROW).agg(
         n_records=current.count(),
         last_received_ms=current.received_ms.max(),
+        sessions=current.count(where=session),
+        session_s=_exact_sum(session.ifelse(current.duration_s, ibis.null("float64"))),
         **{name: current.count(where=current.type == type_) for name, type_ in types.items()},
     )
+    none = found.sessions == 0
+    unknown = none & (found.n_dailies == 0)
+    return found.mutate(
+        exercise_sessions=unknown.ifelse(ibis.null("int64"), found.sessions),
+        exercise_min=unknown.ifelse(ibis.null("float64"), none.ifelse(0.0, found.session_s / 60)),
+    ).drop("sessions", "session_s")
 
 
 def _from_dailies(dailies: ir.Table) -> ir.Table:
@@ -476,21 +495,13 @@ def _exact_sum(value: ir.Value) -> ir.Value:
     return value.cast(EXACT).sum().cast("float64")
 
 
-def _latest(records: ir.Table, current: ir.Table, type_: str, **columns: str) -> ir.Table:
-    chosen = current.filter(current.type == type_).select("rec", *ROW)
-    newest = _first(_with(records, chosen, *NEWEST, *TIE_BREAKERS, *columns.values()), ROW, *NEWEST)
-    return newest.select(*ROW, **{name: newest[source] for name, source in columns.items()})
-
-
-def _exercise(current: ir.Table) -> ir.Table:
-    """Sessions and minutes; none at all, on a date with a dailies record, is 0 and not unknown."""
-    activity = (current.type == "activities") & ~current.is_parent
-    found = current.filter(activity | (current.type == "dailies"))
-    session = (found.type == "activities").cast("int64")
-    seconds = (found.type == "activities").ifelse(found.duration_s, ibis.null("float64"))
-    by_day = found.group_by(ROW).agg(exercise_sessions=session.sum(), exercise_s=_exact_sum(seconds))
-    none = by_day.exercise_sessions == 0
-    return by_day.select(*ROW, "exercise_sessions", exercise_min=none.ifelse(0.0, by_day.exercise_s / 60))
+def _latest(records: ir.Table, current: ir.Table, **columns: tuple[str, str]) -> ir.Table:
+    """What the newest record of a type says, by the name of the column: (type, field)."""
+    types, fields = zip(*columns.values(), strict=True)
+    chosen = current.filter(current.type.isin(sorted(set(types)))).select("rec", *ROW, "type")
+    newest = _first(_with(records, chosen, *NEWEST, *TIE_BREAKERS, *fields), [*ROW, "type"], *NEWEST)
+    of_type = {name: newest[field].max(where=newest.type == type_) for name, (type_, field) in columns.items()}
+    return newest.group_by(ROW).agg(**of_type)
 
 
 def _steps_by_hour(current: ir.Table) -> ir.Table:
@@ -572,8 +583,8 @@ def in_shape(table: ir.Table, metrics: Sequence[Any]) -> ir.Table:
 @cache
 def day_counts(records: ir.Table) -> ir.Table:
     """Per date: lines read and what became of them, as counts. No id is in it. Reads the tables of `stages`."""
-    lines, chosen = (_of(stages(records), name) for name in ("lines", "current_records"))
-    current = chosen.group_by("date").agg(records=ibis._.count())
+    lines, older = (_of(stages(records), name) for name in ("lines", "superseded"))
+    versions = older.group_by("date").agg(superseded=ibis._.count())
     states = {
         "unreadable": "unreadable",
         "misfiled": "misfiled",
@@ -587,9 +598,9 @@ def day_counts(records: ir.Table) -> ir.Table:
         unknown_type_records=lines.count(where=lines.user_id.notnull() & ~lines.type.isin(KNOWN_TYPES)),
         **{name: lines.count(where=lines.state == state) for name, state in states.items()},
     )
-    counts = attach(counted, current, ["date"])
-    counts = counts.mutate(records=counts.records.fill_null(0))
-    return counts.mutate(superseded=counts.usable - counts.records).drop("usable").order_by("date")
+    counts = attach(counted, versions, ["date"])
+    counts = counts.mutate(superseded=counts.superseded.fill_null(0))
+    return counts.mutate(records=counts.usable - counts.superseded).drop("usable").order_by("date")
 
 
 @cache
