@@ -1,6 +1,6 @@
 """Running a program to be measured: in a process of its own, one after the other, whose time and memory are its own.
 
-Belongs here: starting, timing, and the median of several rounds.
+Belongs here: starting, timing, and what several rounds come to.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ ROOT = Path(__file__).parents[1]
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one program: wall and CPU seconds (median of its runs) and peak memory (MB)."""
+    """Of one run, or the median of several: wall and CPU seconds, and peak memory (MB)."""
 
     wall_s: float
     cpu_s: float
     peak_mb: float
 
 
-def rounds(programs: Mapping[str, Callable[[], Cost]], times: int) -> dict[str, Cost]:
+def rounds(programs: Mapping[str, Callable[[], Cost]], times: int) -> dict[str, list[Cost]]:
     """Each program so many times, in turn, so that what else the machine does falls on all of them."""
     found: dict[str, list[Cost]] = {name: [] for name in programs}
     for number in range(times):
         for name, run in programs.items():
             note(f"{name}, {number + 1} of {times}")
             found[name].append(run())
-    return {name: median(costs) for name, costs in found.items()}
+    return found
 
 
 def median(costs: Sequence[Cost]) -> Cost:
@@ -46,6 +46,16 @@ def median(costs: Sequence[Cost]) -> Cost:
         statistics.median(cost.cpu_s for cost in costs),
         max(cost.peak_mb for cost in costs),
     )
+
+
+def times_as_long(one: Sequence[Cost], other: Sequence[Cost]) -> float:
+    """The ratio of wall times: the median of the rounds' ratios, or where one was run less often, of the medians.
+
+    Within a round the machine is the same, while from one to the next it may be a third slower.
+    """
+    if len(one) != len(other):
+        one, other = [median(one)], [median(other)]
+    return statistics.median(mine.wall_s / theirs.wall_s for mine, theirs in zip(one, other, strict=True))
 
 
 def peer(module: str, lake: Path, people: Path, out: Path, *, apart: bool = False, **variables: str) -> Cost:
