@@ -22,7 +22,7 @@ import pyarrow as pa
 from qol_dagster.engines import DUCKDB_SETTINGS, EngineError, EngineName
 from qol_dagster.engines.queries import queries
 from qol_dagster.engines.sql import as_flag, as_text, first_of, number_within
-from qol_dagster.metrics.fields import FIELDS, LARGEST_NUMBER, NESTED, Field, Kind
+from qol_dagster.metrics.fields import FIELDS, LARGEST_NUMBER, NESTED, SCALARS, Field, Kind
 
 if TYPE_CHECKING:
     from qol_dagster.metrics.dictionary import Thresholds
@@ -34,7 +34,6 @@ LONGEST_LINE_MB = 128
 COMMON_LINE_MB = 16
 WHOLE_BYTES = 64 * MB
 """So few are not worth being taken in parts."""
-SCALARS = tuple(field for field in FIELDS if field.kind not in NESTED)
 _OTHER_SPELLINGS = {name for field in FIELDS for name in field.garmin[1:] if name.lower() == field.garmin[0].lower()}
 """They differ from the documented name by case only, which two fields of a struct cannot."""
 NESTED_HINTS = ("timeOffset", "sleepLevelsMap")

@@ -21,13 +21,12 @@ import ibis.expr.types as ir
 from qol_dagster.metrics.dictionary import DAILY, Thresholds, by_name
 from qol_dagster.metrics.fields import (
     DATE_KEYED_TYPES,
-    FIELDS,
     ID_KEYED_TYPES,
     KEY_FIELDS,
     KNOWN_TYPES,
     LARGEST_NUMBER,
     MEASURED_TYPES,
-    NESTED,
+    SCALARS,
     TEST_TYPE,
     TYPE_ALIASES,
     records_schema,
@@ -42,7 +41,6 @@ FIRST_OF_FOUR = 0x111111111111111  # of 60 bits
 EXACT = "decimal(28, 9)"  # what is pooled is summed in decimals, so the order of the records cannot show
 
 ROW = ["participant_id", "date"]
-SCALARS = [field.name for field in FIELDS if field.kind not in NESTED]
 NEWEST = ("received_ms", "duration_s", "ingest_id")
 # Only for records alike in all of the above: any fixed order, so that files in another order give the same rows.
 TIE_BREAKERS = (
@@ -207,7 +205,7 @@ def _with(records: ir.Table, chosen: ir.Table, *names: str) -> ir.Table:
 
 def _whole(records: ir.Table, chosen: ir.Table) -> ir.Table:
     """The chosen records with all their fields but the lists."""
-    return _with(records, chosen.select("rec", *ROW), *SCALARS)
+    return _with(records, chosen.select("rec", *ROW), *(field.name for field in SCALARS))
 
 
 def main_dailies(records: ir.Table, current: ir.Table) -> ir.Table:

@@ -167,6 +167,9 @@ KNOWN_TYPES: tuple[str, ...] = (
 NESTED: tuple[Kind, ...] = ("samples", "intervals", "spans")
 """The kinds of which a field holds many values."""
 
+SCALARS: tuple[Field, ...] = tuple(field for field in FIELDS if field.kind not in NESTED)
+"""The fields that hold one value."""
+
 TEST_TYPE = "qolTest"
 """The summary type of `qol doctor --webhook`'s test push: such a line is nobody's data and is counted nowhere."""
 

@@ -37,6 +37,7 @@ WORK = "tmp"
 WRITER = "locks/writer"
 """The lease of who writes to a lake on S3."""
 ASKED_AT_ONCE = 8
+"""Dates."""
 WRITES = 3
 """How often S3 is sent the same object when no answer comes."""
 
