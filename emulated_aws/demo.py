@@ -15,9 +15,9 @@ import garmin_sim
 from emulated_aws.comparison import WHOLE_TABLE, compare, local_answer
 from emulated_aws.daemon import Daemon
 from qol_dagster.demo import STANDARD_QUERY, DemoError
+from qol_dagster.instance import dagster_instance
 from qol_dagster.resources.platform import Platform
 from qol_dagster.results import rendered
-from qol_dagster.runs import dagster_instance
 from qol_ingest import aws
 
 if TYPE_CHECKING:

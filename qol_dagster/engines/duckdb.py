@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ import duckdb
 import pyarrow as pa
 
 from qol_dagster.engines import DUCKDB_SETTINGS, EngineError, EngineName
+from qol_dagster.engines.lines import copy_lines
 from qol_dagster.engines.queries import queries
 from qol_dagster.engines.sql import as_flag, as_text, first_of, number_within
 from qol_dagster.metrics.fields import FIELDS, LARGEST_NUMBER, NESTED, SCALARS, Field, Kind
@@ -79,32 +81,28 @@ class DuckDBEngine:
 
     def load_records(self, lake: Lake, days: Mapping[date, Sequence[RawObject]]) -> None:
         """Register `records`: all lines of these days' files, typed."""
-        self._load(lake, days)
+        self._load(_files(lake, days))
 
     def load_records_of(self, users: Sequence[str], lake: Lake, days: Mapping[date, Sequence[RawObject]]) -> None:
         """The same of these users' lines alone."""
         self.connection.register("wanted_users", pa.table({"user_id": pa.array(users, pa.string())}))
-        seen, names = _seen_in_text(users)
-        self._load(lake, days, f"WHERE {seen} AND {_USER} IN (SELECT user_id FROM wanted_users)", names)
+        files, chosen = _files(lake, days), f"WHERE {_USER} IN (SELECT user_id FROM wanted_users)"
+        if texts := _in_every_line_of(users):
+            with _picked(files, texts, self.work) as files:
+                self._load(files, chosen)
+        else:
+            self._load(files, chosen)
 
-    def _load(
-        self,
-        lake: Lake,
-        days: Mapping[date, Sequence[RawObject]],
-        chosen: str = "",
-        parameters: Mapping[str, str] | None = None,
-    ) -> None:
+    def _load(self, files: Sequence[_File], chosen: str = "") -> None:
         self._execute("DROP VIEW IF EXISTS records")
         self._execute("DROP TABLE IF EXISTS raw_records")
-        files = [(item, day) for day, items in days.items() for item in items]
-        paths = {lake.local_path(item.key): day.isoformat() for item, day in files}
-        self.connection.register("raw_files", _files_table(paths))
-        longest_mb, threads = _reading(max(item.size for item, _ in files), self.memory_mb)
+        self.connection.register("raw_files", _files_table(files))
+        longest_mb, threads = _reading(max(file.size for file in files), self.memory_mb)
         self._execute(f"SET threads = {threads}")
         self._keep_order(False)
         made = f"CREATE TEMP TABLE raw_records AS {_records_sql(longest_mb * MB, chosen)}"
-        self._execute(made, {"paths": list(paths), **(parameters or {})})
-        parts = (os.cpu_count() or 1) if sum(item.size for item, _ in files) > WHOLE_BYTES else 1
+        self._execute(made, {"paths": [file.path for file in files]})
+        parts = (os.cpu_count() or 1) if sum(file.size for file in files) > WHOLE_BYTES else 1
         self._execute(f"CREATE TEMP VIEW records AS {self._in_parts(parts)}")
 
     def _in_parts(self, parts: int) -> str:
@@ -174,9 +172,24 @@ def _first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {str(error).splitlines()[0][:300]}"
 
 
-def _files_table(paths: Mapping[str, str]) -> pa.Table:
+@dataclass(frozen=True)
+class _File:
+    """A file to read, whose lines lie under a date. `size` is in bytes."""
+
+    path: str
+    size: int
+    date: str
+
+
+def _files(lake: Lake, days: Mapping[date, Sequence[RawObject]]) -> list[_File]:
+    return [
+        _File(lake.local_path(item.key), item.size, day.isoformat()) for day, items in days.items() for item in items
+    ]
+
+
+def _files_table(files: Sequence[_File]) -> pa.Table:
     return pa.table(
-        {"filename": list(paths), "date": list(paths.values())},
+        {"filename": [file.path for file in files], "date": [file.date for file in files]},
         schema=pa.schema({"filename": pa.string(), "date": pa.string()}),
     )
 
@@ -194,24 +207,33 @@ def _reading(largest_file: int, memory_mb: int) -> tuple[int, int]:
 
 _USER = """json_transform(json, '{"userId": "VARCHAR"}').userId"""
 """Of a line the user alone, which is read as `_records_sql` reads it."""
-FEW_USERS = 8
+FEW_USERS = 4
 """So few are looked for in the text, before any of it is parsed."""
+PLAIN = re.compile(r"[A-Za-z0-9_-]+")
 
 
-def _seen_in_text(users: Sequence[str]) -> tuple[str, dict[str, str]]:
-    """What is true of every line of these users, with its parameters.
+def _in_every_line_of(users: Sequence[str]) -> list[bytes]:
+    """Texts of which one stands in every line of these users; none if that cannot be told, or they are many.
 
-    A name stands in a line as it is but for what a backslash spells; a number may be spelled otherwise.
+    A name stands in a line as it is but for what a backslash spells; a number, and an object, may be spelled otherwise.
     """
-    if len(users) > FEW_USERS or any(map(_is_number, users)):
-        return "true", {}
-    names = {f"user_{number}": user for number, user in enumerate(users)}
-    return f"({_may_have(*(f'${name}' for name in names))})", names
+    plain = all(PLAIN.fullmatch(user) and not _is_number(user) for user in users)
+    return [b"\\", *(user.encode() for user in users)] if plain and len(users) <= FEW_USERS else []
 
 
-def _may_have(*texts: str) -> str:
-    """Whether one of these SQL texts is in a line. A backslash may spell any of them."""
-    return " OR ".join(f"contains(json, {text})" for text in (r"'\'", *texts))
+@contextmanager
+def _picked(files: Sequence[_File], texts: Sequence[bytes], work: Path) -> Iterator[list[_File]]:
+    """The lines in which one of these texts stands, in files of their own for a while: one for each date."""
+    places = {day: work / f"lines-of-{day}.jsonl" for day in sorted({file.date for file in files})}
+    try:
+        for day, place in places.items():
+            copy_lines((Path(file.path) for file in files if file.date == day), texts, place)
+        yield [_File(str(place), place.stat().st_size, day) for day, place in places.items()]
+    except OSError as error:
+        raise EngineError(f"lines could not be taken out of raw/: {error.strerror} ({error.filename})") from error
+    finally:
+        for place in places.values():
+            place.unlink(missing_ok=True)
 
 
 def _is_number(text: str) -> bool:
@@ -245,7 +267,7 @@ def _records_sql(longest_line: int, chosen: str = "") -> str:
 def _kept_text() -> str:
     """The line, if anything nested may be in it; without underscores, which DuckDB alone lets stand in a number."""
     unescaped = r"CASE WHEN contains(json, '\') THEN json(json) ELSE json END"
-    hinted = _may_have(*(f"'{hint}'" for hint in NESTED_HINTS))
+    hinted = " OR ".join(f"contains(json, '{hint}')" for hint in ("\\", *NESTED_HINTS))  # a backslash may spell them
     return f"CASE WHEN {hinted} THEN replace({unescaped}, '_', '?') END"
 
 

@@ -15,9 +15,10 @@ from aiosmtpd.controller import Controller
 
 from qol_dagster.alerts import Alert, failure_sensor, scrubbed, tell_once
 from qol_dagster.definitions import build_defs
+from qol_dagster.instance import dagster_instance
 from qol_dagster.resources.id_map import IdMap
 from qol_dagster.resources.platform import Platform
-from qol_dagster.runs import dagster_instance, materialize_weeks
+from qol_dagster.runs import materialize_weeks
 from qol_dagster.settings import Settings
 from qol_dagster_tests.lakes import MONDAY, record, write_raw
 

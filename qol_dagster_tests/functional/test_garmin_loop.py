@@ -18,9 +18,9 @@ from qol_dagster.cli import run
 from qol_dagster.definitions import build_defs
 from qol_dagster.demo import local_webhook
 from qol_dagster.garmin import Garmin
+from qol_dagster.instance import dagster_instance
 from qol_dagster.resources.id_map import IdMap
 from qol_dagster.resources.storage import Lake
-from qol_dagster.runs import dagster_instance
 from qol_dagster.settings import Settings
 from qol_ingest.server import LocalWebhook
 

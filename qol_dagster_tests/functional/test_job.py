@@ -18,13 +18,14 @@ import pytest
 
 from qol_dagster.definitions import build_defs
 from qol_dagster.etl import days_of
+from qol_dagster.instance import HistoryError, dagster_instance
 from qol_dagster.metrics.dictionary import WEEKLY
 from qol_dagster.profiles import PROFILES
 from qol_dagster.resources.catalogue import query
 from qol_dagster.resources.id_map import IdMap
 from qol_dagster.resources.platform import Platform
 from qol_dagster.resources.storage import Lake
-from qol_dagster.runs import HistoryError, WeekError, dagster_instance, materialize_weeks
+from qol_dagster.runs import WeekError, materialize_weeks
 from qol_dagster.settings import Settings
 from qol_dagster_tests.lakes import MONDAY, differences, record, worn, write_raw
 from qol_dagster_tests.paper_week import EXPECTED, write_paper_week
@@ -300,7 +301,7 @@ def test_two_runs_of_one_week_at_once_both_succeed_and_give_the_right_rows(setti
 
 def test_dagster_s_home_can_be_made_by_several_processes_at_once(settings: Settings) -> None:
     code = """
-from qol_dagster.runs import dagster_instance
+from qol_dagster.instance import dagster_instance
 from qol_dagster.settings import load_settings
 with dagster_instance(load_settings()) as instance:
     print(instance.get_runs_count())

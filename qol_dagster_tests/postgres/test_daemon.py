@@ -19,8 +19,8 @@ from dagster._core.execution.backfill import PartitionBackfill
 from infra.hosting import DAEMON
 from qol_dagster.definitions import build_defs
 from qol_dagster.etl import days_of
+from qol_dagster.instance import dagster_instance
 from qol_dagster.resources.id_map import IdMap
-from qol_dagster.runs import dagster_instance
 from qol_dagster.settings import Settings
 from qol_dagster_tests.lakes import MONDAY, record, worn, write_raw
 from qol_dagster_tests.postgres.server import SECRET

@@ -28,9 +28,10 @@ from dagster_postgres.utils import DagsterPostgresException, pg_alembic_config
 
 from infra import hosting
 from qol_dagster.etl import days_of
+from qol_dagster.instance import dagster_instance
 from qol_dagster.resources.catalogue import query
 from qol_dagster.resources.id_map import IdMap
-from qol_dagster.runs import dagster_instance, materialize_weeks
+from qol_dagster.runs import materialize_weeks
 from qol_dagster.settings import Settings
 from qol_dagster_tests.lakes import MONDAY, differences, record, worn, write_raw
 from qol_dagster_tests.paper_week import EXPECTED, write_paper_week

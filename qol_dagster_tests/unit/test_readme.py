@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from qol_dagster.instance import DAGSTER_YAML, WORKSPACE_YAML
 from qol_dagster.metrics.dictionary import STATUS, WEEKLY, by_name
-from qol_dagster.runs import DAGSTER_YAML, WORKSPACE_YAML
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
