@@ -11,16 +11,15 @@ from qol_dagster.metrics.describe import limits
 from qol_dagster.metrics.dictionary import Metric
 
 
-def table_metadata(
-    metrics: Sequence[Metric], upstream: str, table_name: str | None = None, uri: str | None = None
-) -> dict[str, Any]:
-    """`dagster/column_schema`, `dagster/column_lineage`, and the table's name and URI where it has them."""
-    return {
-        "dagster/column_schema": column_schema(metrics),
-        "dagster/column_lineage": column_lineage(metrics, upstream),
-        **({"dagster/table_name": table_name} if table_name else {}),
-        **({"dagster/uri": uri} if uri else {}),
-    }
+def table_metadata(metrics: Sequence[Metric], table_name: str) -> dict[str, Any]:
+    """What is known of a table before there are rows: its columns and its name."""
+    return {"dagster/column_schema": column_schema(metrics), "dagster/table_name": table_name}
+
+
+def written_metadata(metrics: Sequence[Metric], upstream: str, uri: str) -> dict[str, Any]:
+    """What is told of rows that were written: from which columns theirs come, which Dagster takes from a run, and where
+    they lie."""
+    return {"dagster/column_lineage": column_lineage(metrics, upstream), "dagster/uri": uri}
 
 
 def column_schema(metrics: Sequence[Metric]) -> dg.TableSchema:

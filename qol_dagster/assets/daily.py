@@ -9,7 +9,7 @@ import dagster as dg
 from qol_dagster.assets.common import Computation, preview, rows_of, seconds
 from qol_dagster.checks import check_rows
 from qol_dagster.etl import DailyReport, DayReport, days_of
-from qol_dagster.lineage import table_metadata
+from qol_dagster.lineage import table_metadata, written_metadata
 from qol_dagster.metrics.dictionary import DAILY
 from qol_dagster.profiles import Profile
 
@@ -27,7 +27,7 @@ def daily_spec(profile: Profile) -> dg.AssetSpec:
             dg.AssetDep("garmin_raw_daily", partition_mapping=dg.TimeWindowPartitionMapping()),
             "user_id_map",
         ],
-        metadata=table_metadata(DAILY, "garmin_raw_daily", f"db_qol.{name}"),
+        metadata=table_metadata(DAILY, f"db_qol.{name}"),
     )
 
 
@@ -40,7 +40,7 @@ def daily_result(run: Computation, report: DailyReport) -> dg.MaterializeResult:
         asset_key=name,
         metadata={
             **_metadata(report, report.of(run.weeks), rows),
-            **table_metadata(DAILY, "garmin_raw_daily", f"db_qol.{name}", f"{lake.root}/{profile.folder}/daily"),
+            **written_metadata(DAILY, "garmin_raw_daily", f"{lake.root}/{profile.folder}/daily"),
             **run.made_with(),
             "preview": preview(rows, PREVIEW),
         },

@@ -8,7 +8,7 @@ import dagster as dg
 from qol_dagster.assets.common import Computation, preview, rows_of, seconds, week_metadata
 from qol_dagster.checks import check_rows
 from qol_dagster.etl import WeekReport
-from qol_dagster.lineage import table_metadata
+from qol_dagster.lineage import table_metadata, written_metadata
 from qol_dagster.metrics.dictionary import STATUS
 from qol_dagster.profiles import Profile
 
@@ -23,7 +23,7 @@ def status_spec(profile: Profile) -> dg.AssetSpec:
         description="Who wore the device and who fell silent: a row for every enrolled participant and ISO week, also "
         f"when nothing came, as Parquet under `{profile.folder}/status/date=MONDAY/`. {profile.why}",
         deps=[daily, f"weekly_metrics{profile.suffix}", "user_id_map"],
-        metadata=table_metadata(STATUS, daily, f"db_qol.{name}"),
+        metadata=table_metadata(STATUS, f"db_qol.{name}"),
     )
 
 
@@ -38,7 +38,7 @@ def status_result(run: Computation, reports: Sequence[WeekReport]) -> dg.Materia
     return dg.MaterializeResult(
         asset_key=name,
         metadata={
-            **table_metadata(STATUS, daily, f"db_qol.{name}", f"{lake.root}/{profile.folder}/status"),
+            **written_metadata(STATUS, daily, f"{lake.root}/{profile.folder}/status"),
             "dagster/row_count": rows.num_rows,
             "participants": participants,
             **{f"last_week/{status}": n for status, n in sorted(Counter(last["status"].to_pylist()).items())},

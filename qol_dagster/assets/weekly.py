@@ -11,7 +11,7 @@ from qol_dagster.alerts import tell_of_failed_step
 from qol_dagster.assets.common import Computation, preview, rows_of, seconds, week_metadata, weeks_of
 from qol_dagster.checks import check_rows
 from qol_dagster.etl import WeekReport, days_of
-from qol_dagster.lineage import table_metadata
+from qol_dagster.lineage import table_metadata, written_metadata
 from qol_dagster.metrics.dictionary import WEEKLY
 from qol_dagster.profiles import Profile
 from qol_dagster.resources.platform import Platform
@@ -36,7 +36,7 @@ def weekly_spec(profile: Profile) -> dg.AssetSpec:
         description="The metrics of a participant's ISO week with their denominators, as Parquet under "
         f"`{profile.folder}/weekly/date=MONDAY/`. Each run replaces its weeks whole. {profile.why}",
         deps=[daily],
-        metadata=table_metadata(WEEKLY, daily, f"db_qol.{name}"),
+        metadata=table_metadata(WEEKLY, f"db_qol.{name}"),
     )
 
 
@@ -49,7 +49,7 @@ def weekly_result(run: Computation, reports: Sequence[WeekReport]) -> dg.Materia
     return dg.MaterializeResult(
         asset_key=name,
         metadata={
-            **table_metadata(WEEKLY, daily, f"db_qol.{name}", f"{lake.root}/{profile.folder}/weekly"),
+            **written_metadata(WEEKLY, daily, f"{lake.root}/{profile.folder}/weekly"),
             "dagster/row_count": rows.num_rows,
             "participants": len(rows["participant_id"].unique()),
             "participant_days": sum(rows["n_days"].to_pylist()),
@@ -78,10 +78,7 @@ def weekly_table_asset(profile: Profile, options: dict[str, Any]) -> dg.AssetsDe
         "week is visible with as many rows as were written.",
         deps=[weekly],
         hooks={tell_of_failed_step},
-        metadata={
-            "dagster/column_schema": table_metadata(WEEKLY, weekly)["dagster/column_schema"],
-            "dagster/table_name": table,
-        },
+        metadata=table_metadata(WEEKLY, table),
         **options,
     )
     def weekly_metrics_table(

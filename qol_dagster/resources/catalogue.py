@@ -30,6 +30,8 @@ TABLES: dict[str, tuple[str, tuple[Metric, ...]]] = {
     for name, metrics in dictionary.TABLES.items()
 }
 """Each table with its folder in the lake and its columns."""
+LISTS_OF_TABLES = ("information_schema", "duckdb_", "pg_", "sqlite_")
+"""In which DuckDB itself says what tables and columns there are."""
 
 _TYPES = {
     "string": "VARCHAR",
@@ -87,7 +89,7 @@ def query(lake_dir: Path, sql: str) -> QueryResult:
 
     try:
         with duckdb.connect(":memory:", config=DUCKDB_SETTINGS) as database:
-            _make_views(database, lake_dir.absolute())
+            _make_views(database, lake_dir.absolute(), _may_read(sql))
             _shut_in(database, [lake_dir.absolute() / profile.folder for profile in PROFILES.values()])
             return QueryResult(database.sql(_reading_statement(database, sql)).to_arrow_table())
     except duckdb.Error as error:
@@ -101,9 +103,18 @@ def count_rows(catalogue: Catalogue, table: str, partitions: Sequence[str]) -> d
     return dict.fromkeys(partitions, 0) | dict(catalogue.query(counts).rows if wanted else ())
 
 
-def _make_views(database: duckdb.DuckDBPyConnection, lake_dir: Path) -> None:
+def _may_read(sql: str) -> list[str]:
+    """The tables that a statement names, or all, if it names none or asks which there are."""
+    text = sql.lower()
+    named = [table for table in TABLES if table in text]
+    return named if named and not any(word in text for word in LISTS_OF_TABLES) else list(TABLES)
+
+
+def _make_views(database: duckdb.DuckDBPyConnection, lake_dir: Path, tables: Sequence[str]) -> None:
+    """For each view, DuckDB looks into all files of its table."""
     database.execute(f"CREATE SCHEMA {SCHEMA}")
-    for table, (folder, metrics) in TABLES.items():
+    for table in tables:
+        folder, metrics = TABLES[table]
         declared = ", ".join(f'"{one.name}" {_TYPES[one.type]}' for one in metrics)
         database.execute(f"CREATE TABLE {SCHEMA}.no_{table} ({declared})")
         # A column that older files lack is null, and a table without files is empty.

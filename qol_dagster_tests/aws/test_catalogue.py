@@ -186,6 +186,27 @@ def test_the_tables_of_a_folder_have_their_columns_in_the_dictionary_s_order(tmp
         assert found.columns == [metric.name for metric in TABLES[table]]
 
 
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT table_name FROM information_schema.tables WHERE table_name <> 'weekly_metrics'",
+        "SELECT view_name FROM duckdb_views() WHERE schema_name = 'db_qol' AND view_name <> 'weekly_metrics'",
+        "SELECT name FROM (SHOW ALL TABLES)",
+    ],
+)
+def test_who_asks_which_tables_there_are_is_told_of_all(local: Place, sql: str) -> None:
+    names = {name for (name,) in local.catalogue.query(sql).rows} | {"weekly_metrics"}
+    assert names >= {f"{layout.name}{suffix}" for layout in LAYOUTS.values() for suffix in ("", "_strict")}
+
+
+def test_a_question_on_one_table_opens_no_file_of_another(local: Place) -> None:
+    key = local.lake.write_table("daily", MONDAY, rows("daily", {"participant_id": "P1"}), {})
+    Path(local.lake.local_path(key)).write_bytes(b"no Parquet")
+    assert local.asked('SELECT count(*) AS n FROM db_qol."WEEKLY_METRICS"') == [{"n": 2}]
+    with pytest.raises(CatalogueError, match=r"part-0\.parquet"):
+        local.catalogue.query("SELECT * FROM db_qol.weekly_metrics JOIN db_qol.daily_metrics USING (participant_id)")
+
+
 @pytest.fixture
 def local(tmp_path: Path) -> Place:
     place = in_folder(tmp_path / "lake")

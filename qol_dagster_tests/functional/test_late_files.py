@@ -3,8 +3,10 @@ participants whom they tell of are computed again."""
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
+import os
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,8 +17,9 @@ from typing import Any
 import pytest
 
 from qol_dagster import days as days_module
-from qol_dagster.engines import open_engine
-from qol_dagster.engines.duckdb import DuckDBEngine
+from qol_dagster.engines import EngineError, open_engine
+from qol_dagster.engines import duckdb as duckdb_module
+from qol_dagster.engines.duckdb import FEW_USERS, DuckDBEngine
 from qol_dagster.etl import DailyReport, Identities, days_of, materialize_daily
 from qol_dagster.resources.storage import Lake, RawObject
 from qol_dagster_tests.lakes import MONDAY, record, worn, write_raw
@@ -158,6 +161,49 @@ def test_a_user_is_known_however_the_line_spells_it(tmp_path: Path, watched: Wat
     watched.run(lake, identities)
     assert watched.chosen == [[user]]
     assert (row(lake, MONDAY, "P3")["steps"], row(lake, MONDAY, "P3")["hrv_rmssd_ms"]) == (9000, 50)
+
+
+def test_an_object_in_the_place_of_a_user_is_a_stranger_however_it_is_spelled(tmp_path: Path, watched: Watched) -> None:
+    lake, found = fill(tmp_path), []
+    line = json.dumps(record("hrv", "somebody", MONDAY)).encode()
+    for number, user in enumerate([b'{"a": [1,  2]}', b'{"a":[1,2]}', b"[1]"]):
+        watched.run(lake)
+        write_raw(tmp_path, MONDAY, [line.replace(b'"somebody"', user)], f"late-{number}")
+        counts = watched.run(lake).days[0].counts
+        found.append((counts["unmapped_users"], counts["unmapped_records"]))
+    assert found == [(1, 1), (1, 2), (2, 3)]
+
+
+def test_many_users_in_a_late_file_are_found_as_a_few_are(tmp_path: Path, watched: Watched) -> None:
+    users = [f"{number:032x}" for number in range(10, 10 + 2 * FEW_USERS)]
+    lake, identities = fill(tmp_path, users), Identities({user: f"P{user[-2:]}" for user in users})
+    watched.run(lake, identities)
+    for number in (FEW_USERS, FEW_USERS + 1):
+        late = [later(user, MONDAY, steps=number) for user in users[:number]]
+        write_raw(tmp_path, MONDAY, late, f"late-{number}")
+        watched.run(lake, identities)
+        rows = [row(lake, MONDAY, f"P{user[-2:]}") for user in users]
+        assert [one["steps"] for one in rows] == [number] * number + [4000] * (len(users) - number)
+        assert {one["hrv_rmssd_ms"] for one in rows} == {40}
+    assert [len(asked) for asked in watched.chosen] == [FEW_USERS + 1]
+
+
+def test_lines_that_cannot_be_taken_out_are_told_of_without_what_they_say(
+    tmp_path: Path, watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake = fill(tmp_path)
+    watched.run(lake)
+    write_raw(tmp_path, MONDAY, [later(ADA, MONDAY)], "late")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "lines")
+
+    monkeypatch.setattr(duckdb_module, "copy_lines", full)
+    before = in_bits(lake)
+    with pytest.raises(EngineError, match=r"^lines could not be taken out of raw/: No space left on device \(lines\)$"):
+        watched.run(lake)
+    assert in_bits(lake) == before
+    assert list(watched.engine.work.iterdir()) == []
 
 
 def test_somebody_new_to_the_day_gets_a_row_in_its_place(tmp_path: Path, watched: Watched) -> None:
