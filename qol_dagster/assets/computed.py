@@ -5,10 +5,13 @@ engine costs more to start than a small week to compute, and because on AWS it i
 written before the first is checked.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
+from itertools import zip_longest
 from typing import Any
 
 import dagster as dg
@@ -25,8 +28,17 @@ from qol_dagster.profiles import Profile
 from qol_dagster.resources.glue import GlueJob
 from qol_dagster.resources.platform import Platform
 
-Results = tuple[Callable[[], dg.MaterializeResult], ...]
-"""What makes the result of each table, in their order."""
+
+@dataclass(frozen=True)
+class Table:
+    """How a table is written, which knows no Dagster, and what is told of it, by the report of the first."""
+
+    write: Callable[[], Any]
+    tell: Callable[[Any], dg.MaterializeResult]
+
+
+Tables = tuple[Table, ...]
+"""In their order: each is made from those before."""
 
 
 def computed_assets(profile: Profile, shown: dict[str, Any], options: dict[str, Any]) -> dg.AssetsDefinition:
@@ -51,53 +63,62 @@ def computed_assets(profile: Profile, shown: dict[str, Any], options: dict[str, 
         run = Computation(context, lake, weeks_of(context), profile, people.identities(), ids)
         job = platform.glue_job()
         how = _on_glue(run, config, platform, job) if job else _here(run, config, platform)
-        with cancelled_for_good(), how as results:
-            for spec, make in zip(specs, results, strict=True):
-                if spec.key in context.selected_asset_keys:
-                    result = make()
-                    yield result
-                    if not all(check.passed for check in result.check_results or ()):
-                        return  # Dagster fails the step, and names the check
+        with cancelled_for_good(), how as tables:
+            selected = context.selected_asset_keys
+            yield from _told([table for spec, table in zip(specs, tables, strict=True) if spec.key in selected])
 
     return weekly_etl
 
 
+def _told(tables: Sequence[Table]) -> Iterator[dg.MaterializeResult]:
+    """What is told of each table, up to the first that fails a check: then Dagster fails the step, and names the check.
+
+    While Dagster stores what was told, which takes as long as a small table does, the next table is written.
+    """
+    with ThreadPoolExecutor(1) as beside:
+        report = tables[0].write() if tables else None  # which may take long, and here it can be interrupted
+        for table, following in zip_longest(tables, tables[1:]):
+            result = table.tell(report)
+            go_on = following and all(check.passed for check in result.check_results or ())
+            coming = beside.submit(following.write) if go_on else None
+            yield result
+            if not coming:
+                return
+            report = coming.result()
+
+
 @contextmanager
-def _here(run: Computation, config: EtlConfig, platform: Platform) -> Iterator[Results]:
-    """With an engine in this process; each table is computed when its result is asked for."""
+def _here(run: Computation, config: EtlConfig, platform: Platform) -> Iterator[Tables]:
+    """With an engine in this process."""
     now, thresholds = datetime.now(UTC), run.profile.thresholds
     with platform.engine(None if config.engine == "default" else config.engine) as engine:
         run = replace(run, made_by={"engine": engine.name})
         inputs = (engine, run.lake, run.weeks)
-        yield (
-            lambda: daily_result(
-                run,
-                materialize_daily(
-                    *inputs,
-                    run.identities,
-                    since=platform.settings.start_date,
-                    thresholds=thresholds,
-                    force=config.force,
-                    log=run.context.log.info,
-                ),
-            ),
-            lambda: weekly_result(run, materialize_weekly(*inputs, computed_at=now, thresholds=thresholds)),
-            lambda: status_result(
-                run, materialize_status(*inputs, run.identities, computed_at=now, thresholds=thresholds)
-            ),
+        daily = partial(
+            materialize_daily,
+            *inputs,
+            run.identities,
+            since=platform.settings.start_date,
+            thresholds=thresholds,
+            force=config.force,
+            log=run.context.log.info,
         )
+        weekly = partial(materialize_weekly, *inputs, computed_at=now, thresholds=thresholds)
+        status = partial(materialize_status, *inputs, run.identities, computed_at=now, thresholds=thresholds)
+        yield _tables(run, daily, weekly, status)
 
 
 @contextmanager
-def _on_glue(run: Computation, config: EtlConfig, platform: Platform, job: GlueJob) -> Iterator[Results]:
+def _on_glue(run: Computation, config: EtlConfig, platform: Platform, job: GlueJob) -> Iterator[Tables]:
     """All tables at once, also if only some were selected: the others take no harm from being up to date."""
     if config.engine != "default":
         raise dg.Failure("on AWS the Glue job computes weeks, with Spark; leave the engine out", allow_retries=False)
     order = Order(run.weeks, run.profile, platform.settings.start_date, config.force)
     report, made_by = computed_on_glue(run.context, job, run.lake, order)
     run = replace(run, made_by=made_by)
-    yield (
-        lambda: daily_result(run, report.daily),
-        lambda: weekly_result(run, report.weekly),
-        lambda: status_result(run, report.status),
-    )
+    yield _tables(run, lambda: report.daily, lambda: report.weekly, lambda: report.status)
+
+
+def _tables(run: Computation, *writers: Callable[[], Any]) -> Tables:
+    tellers: tuple[Callable[..., dg.MaterializeResult], ...] = (daily_result, weekly_result, status_result)
+    return tuple(Table(write, partial(tell, run)) for write, tell in zip(writers, tellers, strict=True))
