@@ -6,6 +6,7 @@ is taken out of it, nothing is inferred, and what does not fit its kind is null.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -69,6 +70,7 @@ class DuckDBEngine:
     memory_mb: int
     work: Path
     name: EngineName = "duckdb"
+    _now: dict[str, int | None] = dataclasses.field(default_factory=dict)
 
     @property
     def batch_bytes(self) -> int:
@@ -98,8 +100,7 @@ class DuckDBEngine:
         self._execute("DROP TABLE IF EXISTS raw_records")
         self.connection.register("raw_files", _files_table(files))
         longest_mb, threads = _reading(max(file.size for file in files), self.memory_mb)
-        self._execute(f"SET threads = {threads}")
-        self._keep_order(False)
+        self._set(threads=threads, preserve_insertion_order=False)
         made = f"CREATE TEMP TABLE raw_records AS {_records_sql(longest_mb * MB, chosen)}"
         self._execute(made, {"paths": [file.path for file in files]})
         parts = (os.cpu_count() or 1) if sum(file.size for file in files) > WHOLE_BYTES else 1
@@ -141,13 +142,16 @@ class DuckDBEngine:
         return rows
 
     def _make(self, table: str, sql: str, *, one_thread: bool, ordered: bool) -> None:
-        self._execute("SET threads = 1" if one_thread else "RESET threads")
-        self._keep_order(ordered)
+        # In no order, rows are put into a table by several threads side by side.
+        self._set(threads=1 if one_thread else None, preserve_insertion_order=ordered)
         self._execute(f"CREATE OR REPLACE TEMP TABLE {table} AS {sql}")
 
-    def _keep_order(self, ordered: bool) -> None:
-        """Whether rows lie in a table as a query gives them, or are put in by several threads side by side."""
-        self._execute(f"SET preserve_insertion_order = {ordered}")
+    def _set(self, **options: int | None) -> None:
+        """Settings, as far as they are others now: even the same again costs DuckDB half a millisecond."""
+        for name, value in options.items():
+            if self._now.get(name) != value:
+                self._execute(f"RESET {name}" if value is None else f"SET {name} = {value}")
+                self._now[name] = value
 
     def _execute(self, sql: str, parameters: Mapping[str, Any] | None = None) -> None:
         with _clear_errors():
