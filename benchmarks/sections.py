@@ -39,6 +39,11 @@ class Setting:
     times: int = 3
     divide: int = 1
 
+    @property
+    def many(self) -> int:
+        """How often, where the rounds' ratios lie far apart."""
+        return 2 * self.times + 1
+
     def size(self, number: int) -> int:
         """A size of this run."""
         return max(1, number // self.divide)
@@ -82,7 +87,7 @@ def _compared(setting: Setting, sample: Sample, names: Iterable[str]) -> dict[st
     for name, run in runs.items():
         costs[name] = [run()]
         note(f"{name}: {check(_out(setting, ours), _out(setting, name)):,} values agree")
-    return costs | rounds({name: run for name, run in runs.items() if name in QUICK}, setting.times)
+    return costs | rounds({name: run for name, run in runs.items() if name in QUICK}, setting.many)
 
 
 def _beside_ours(costs: Mapping[str, list[Cost]], name: str) -> Row:
@@ -143,7 +148,7 @@ def job(setting: Setting) -> Table:
     }
     for run in programs.values():
         run()
-    costs = rounds(programs, setting.times + 2)
+    costs = rounds(programs, setting.many)
     base, whole = costs["no-op asset"], costs["qol materialize --week"]
     return Table(
         "The command: 20 participants, 1 week",
@@ -216,7 +221,7 @@ def late(setting: Setting) -> Table:
     """One late file in a week that was computed before."""
     sample = enrolled(simulated(setting.work, setting.size(1000), 1))
     full, again = [], []
-    for number in range(setting.times):
+    for number in range(setting.many):
         full.append(_computed(sample))
         arrived = _late_file(sample, number)
         again.append(_materialize(sample))

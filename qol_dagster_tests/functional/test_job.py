@@ -15,10 +15,11 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from sqlalchemy import create_engine
 
 from qol_dagster.definitions import build_defs
 from qol_dagster.etl import days_of
-from qol_dagster.instance import HistoryError, dagster_instance
+from qol_dagster.instance import HistoryError, dagster_instance, new_run
 from qol_dagster.metrics.dictionary import WEEKLY
 from qol_dagster.profiles import PROFILES
 from qol_dagster.resources.catalogue import query
@@ -212,6 +213,38 @@ def test_dagster_s_databases_are_written_out_once_at_the_end_of_a_command(settin
         assert instance.get_runs_count() == 0
         assert all(log.exists() for log in logs)
     assert not any(log.exists() for log in logs)
+
+
+def test_the_database_of_a_run_is_too_and_the_disk_is_waited_for_only_then(settings: Settings) -> None:
+    def how_durable() -> int:
+        with create_engine(f"sqlite:///{settings.home}/any.db").connect() as connection:
+            return int(connection.exec_driver_sql("PRAGMA synchronous").scalar_one())
+
+    fill(settings)
+    full, normal = 2, 1
+    with dagster_instance(settings) as instance, new_run(instance, settings) as run_id:
+        log = settings.dagster_home / f"history/runs/{run_id}.db-wal"
+        instance.all_logs(run_id)
+        assert log.exists()
+        assert how_durable() == normal
+    assert not log.exists()
+    assert how_durable() == full
+    done = run(settings)
+    assert list(settings.dagster_home.glob("history/**/*-wal")) == []
+    with dagster_instance(settings) as instance:
+        assert len(instance.all_logs(done.run_id)) > 50
+
+
+def test_what_a_command_prints_is_captured_only_where_dagster_s_configuration_says_so(settings: Settings) -> None:
+    fill(settings)
+    captured = settings.dagster_home / "captured"
+    run(settings)
+    assert list((settings.dagster_home / "storage").rglob("*.err")) == []
+    with (settings.dagster_home / "dagster.yaml").open("a") as more:
+        more.write("compute_logs:\n  module: dagster._core.storage.local_compute_log_manager\n")
+        more.write(f"  class: LocalComputeLogManager\n  config: {{base_dir: {captured}}}\n")
+    run(settings)
+    assert len(list(captured.rglob("*.err"))) == 1
 
 
 def test_a_spoiled_database_of_dagster_s_is_named_and_moving_it_away_is_enough(settings: Settings) -> None:
