@@ -1,6 +1,6 @@
 """Dagster's instance in QOL_HOME: its configuration, and how a command stores a run in it.
 
-Belongs here: what makes storing quick. Dagster stores fifty events a run one by one, connects anew for each, and would
+Belongs here: what makes storing quick. Dagster stores sixty events a run one by one, connects anew for each, and would
 wait for the disk each time.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -89,16 +89,17 @@ def _kept_open(file: Path) -> Iterator[None]:
     SQLite writes a database out whenever its last connection closes. With one left open it does so once, at the end.
     Raises HistoryError.
     """
-    with ExitStack() as held:
-        if file.exists():
-            connection = held.enter_context(closing(sqlite3.connect(file)))
-            try:
-                connection.execute("SELECT count(*) FROM sqlite_master")  # it opens the file when it is first asked
-            except sqlite3.DatabaseError as error:
-                raise HistoryError(
-                    f"{file} cannot be read ({error}); move it away and run again. It has Dagster's history of "
-                    "runs, and none of the data"
-                ) from error
+    if not file.exists():
+        yield
+        return
+    with closing(sqlite3.connect(file)) as connection:
+        try:
+            connection.execute("SELECT count(*) FROM sqlite_master")  # it opens the file when it is first asked
+        except sqlite3.DatabaseError as error:
+            raise HistoryError(
+                f"{file} cannot be read ({error}); move it away and run again. It has Dagster's history of runs, and "
+                "none of the data"
+            ) from error
         yield
 
 

@@ -19,7 +19,7 @@ from typing import NoReturn
 
 def run_and_exit(work: Callable[[], int]) -> NoReturn:
     """Do the work of this process and end it with the exit code that comes of it."""
-    gc.set_threshold(1_000_000, 30, 30)  # a look at so many takes a third of a second, and a week's run makes 400,000
+    gc.set_threshold(1_000_000, 30, 30)  # a run makes 400,000, and a look at 300,000 took 0.12 s
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     code = work()
     if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):

@@ -11,7 +11,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import date
 from itertools import pairwise
@@ -88,12 +88,9 @@ class DuckDBEngine:
     def load_records_of(self, users: Sequence[str], lake: Lake, days: Mapping[date, Sequence[RawObject]]) -> None:
         """The same of these users' lines alone."""
         self.connection.register("wanted_users", pa.table({"user_id": pa.array(users, pa.string())}))
-        files, chosen = _files(lake, days), f"WHERE {_USER} IN (SELECT user_id FROM wanted_users)"
-        if texts := _in_every_line_of(users):
-            with _picked(files, texts, self.work) as files:
-                self._load(files, chosen)
-        else:
-            self._load(files, chosen)
+        files, texts = _files(lake, days), _in_every_line_of(users)
+        with _picked(files, texts, self.work) if texts else nullcontext(files) as fewer:
+            self._load(fewer, f"WHERE {_USER} IN (SELECT user_id FROM wanted_users)")
 
     def _load(self, files: Sequence[_File], chosen: str = "") -> None:
         self._execute("DROP VIEW IF EXISTS records")
@@ -230,11 +227,12 @@ def _picked(files: Sequence[_File], texts: Sequence[bytes], work: Path) -> Itera
     """The lines in which one of these texts stands, in files of their own for a while: one for each date."""
     places = {day: work / f"lines-of-{day}.jsonl" for day in sorted({file.date for file in files})}
     try:
-        for day, place in places.items():
-            copy_lines((Path(file.path) for file in files if file.date == day), texts, place)
+        try:
+            for day, place in places.items():
+                copy_lines((Path(file.path) for file in files if file.date == day), texts, place)
+        except OSError as error:
+            raise EngineError(f"lines could not be taken out of raw/: {error.strerror} ({error.filename})") from error
         yield [_File(str(place), place.stat().st_size, day) for day, place in places.items()]
-    except OSError as error:
-        raise EngineError(f"lines could not be taken out of raw/: {error.strerror} ({error.filename})") from error
     finally:
         for place in places.values():
             place.unlink(missing_ok=True)
