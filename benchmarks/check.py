@@ -14,11 +14,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from benchmarks.columns import DAILY, KEYS, WEEKLY
+from qol_dagster.errors import QolError
 
 RELATIVE = 1e-9
 
 
-class DifferenceError(RuntimeError):
+class DifferenceError(QolError):
     """A peer's table differs from ours; the message says where."""
 
 

@@ -11,6 +11,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from qol_dagster.errors import QolError
 from qol_dagster.resources.storage import Lake
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ WHEN = "computed_at"
 Row = dict[str, Any]
 
 
-class ComparisonError(RuntimeError):
+class ComparisonError(QolError):
     """Two tables differ that should not; the message says where, and names no value."""
 
 

@@ -18,7 +18,7 @@ from qol_dagster.demo import STANDARD_QUERY, DemoError
 from qol_dagster.instance import dagster_instance
 from qol_dagster.resources.platform import Platform
 from qol_dagster.results import rendered
-from qol_ingest import aws
+from qol_ingest.shared import aws
 
 if TYPE_CHECKING:
     from emulated_aws.deployment import Deployment

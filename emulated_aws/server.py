@@ -19,7 +19,8 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 
-from qol_ingest import aws
+from qol_dagster.errors import QolError
+from qol_ingest.shared import aws
 
 HOST = "127.0.0.1"
 REGION = "ap-northeast-1"
@@ -29,7 +30,7 @@ START_S, STOP_S = 60.0, 10.0
 TRIES = 5
 
 
-class EmulatorError(RuntimeError):
+class EmulatorError(QolError):
     """The emulated AWS cannot be used; the message says why and what to do."""
 
 

@@ -15,6 +15,7 @@ from aws_cdk import Acknowledgment, Stack, Validations
 from aws_cdk import aws_iam as iam
 
 from infra.names import REGION
+from qol_dagster.errors import QolInputError
 
 if TYPE_CHECKING:
     from constructs import Construct
@@ -27,7 +28,7 @@ USES_OF_A_KEY = (
 """What a service needs of a key to write under it; AWS writes this with wildcards."""
 
 
-class AccessError(ValueError):
+class AccessError(QolInputError):
     """A statement is wider than it needs to be, and nobody says why."""
 
 

@@ -32,7 +32,7 @@ KEEP = RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE
 LONGEST_WAIT = Duration.days(14)
 """The longest that SQS keeps a message."""
 PULL_S = 300
-"""How long the puller takes at most: `qol_ingest.puller.CLAIM_S`."""
+"""How long the puller takes at most: `qol_ingest.pulling.puller.CLAIM_S`."""
 DRAIN_S = 180
 """How long a drain takes at most: `qol_ingest.webhook.DRAIN_S` and what it has begun by then."""
 RECEIVES = 8

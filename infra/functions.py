@@ -73,7 +73,7 @@ class QolFunction(Construct):
 
 def code() -> lambda_.Code:
     """`qol_ingest` and nothing else: the standard library, and the boto3 that Lambda brings."""
-    mine = ["*", "!qol_ingest/", "!qol_ingest/*.py"]
+    mine = ["*", "!qol_ingest/", "!qol_ingest/**/", "!qol_ingest/**/*.py"]
     return lambda_.Code.from_asset(str(ROOT), exclude=mine, ignore_mode=IgnoreMode.GIT)
 
 

@@ -106,7 +106,7 @@ class IngestStack(Stack):
         return QolFunction(
             self,
             names.OAUTH,
-            "oauth.handler",
+            "consent.oauth.handler",
             does="Lets participants connect their Garmin account",
             may=[
                 *_uses_tokens(data, "CreateSecret", "GetSecretValue", "PutSecretValue"),
@@ -132,7 +132,7 @@ class IngestStack(Stack):
         puller = QolFunction(
             self,
             names.PULLER,
-            "puller.handler",
+            "pulling.puller.handler",
             does="Fetches what pings announce, and heeds what Garmin tells of its users",
             may=[
                 *_reads_and_writes_raw(names.PULLED, names.FILES),

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from qol_dagster.errors import QolInputError
 from qol_dagster.settings import Settings
 
 
-class DeploySettingsError(ValueError):
+class DeploySettingsError(QolInputError):
     """One or more settings are wrong; the message names each of them."""
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from qol_dagster.engines import EngineName
+from qol_dagster.errors import QolError, QolInputError
 from qol_dagster.metric_commands import metrics
 from qol_dagster.process import run_and_exit
 from qol_dagster.profiles import PROFILES, ProfileName
@@ -41,11 +42,11 @@ app.add_typer(metrics, name="metrics")
 app.add_typer(raw, name="raw")
 
 
-class AskedWronglyError(ValueError):
+class AskedWronglyError(QolInputError):
     """Options that do not go together."""
 
 
-class NotDoneError(RuntimeError):
+class NotDoneError(QolError):
     """Could not be done."""
 
 

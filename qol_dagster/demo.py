@@ -12,14 +12,15 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import garmin_sim
+from qol_dagster.errors import QolError
 from qol_dagster.resources.catalogue import query
 from qol_dagster.resources.id_map import IdMap
 from qol_dagster.results import rendered
 from qol_dagster.runs import materialize_weeks
-from qol_ingest.id_map import SqliteIdMap
-from qol_ingest.queues import DirectoryQueue
 from qol_ingest.server import LocalWebhook
-from qol_ingest.stores import DirectoryStore, NotifyingStore
+from qol_ingest.shared.id_map import SqliteIdMap
+from qol_ingest.shared.queues import DirectoryQueue
+from qol_ingest.shared.stores import DirectoryStore, NotifyingStore
 from qol_ingest.webhook import Receiver
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ STANDARD_QUERY = "SELECT * FROM db_qol.weekly_metrics ORDER BY date DESC LIMIT 1
 Progress = Callable[[str], Callable[[int, int], None] | None]
 
 
-class DemoError(RuntimeError):
+class DemoError(QolError):
     """The demo will not run here; the message says why."""
 
 

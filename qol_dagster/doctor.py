@@ -24,8 +24,8 @@ from urllib.parse import SplitResult, urlsplit
 from qol_dagster.metrics.fields import TEST_TYPE
 from qol_dagster.resources.platform import Platform
 from qol_dagster.settings import Settings, SettingsError, Target, load_settings
-from qol_ingest import aws
-from qol_ingest.records import receipt_date
+from qol_ingest.shared import aws
+from qol_ingest.shared.calendar import receipt_date
 
 State = Literal["ok", "note", "FAIL"]
 

@@ -15,24 +15,25 @@ from datetime import UTC, date, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
+from qol_dagster.errors import QolInputError
 from qol_dagster.resources.platform import Platform
-from qol_ingest import backfill
-from qol_ingest.enrolment import DynamoState, Invitations, SqliteState
-from qol_ingest.garmin_api import Endpoints, GarminApi, GarminApiError
-from qol_ingest.id_map import Enrolment, IdMap
-from qol_ingest.oauth import Enrolments, start_url
-from qol_ingest.pages import Language, Programme
-from qol_ingest.puller import CLAIM_S, Puller, Worked, participant_names, work_off
-from qol_ingest.queues import DirectoryQueue
-from qol_ingest.records import receipt_date
-from qol_ingest.stores import DirectoryStore, S3Store
-from qol_ingest.tokens import (
+from qol_ingest.consent.enrolment import DynamoState, Invitations, SqliteState
+from qol_ingest.consent.oauth import Enrolments, start_url
+from qol_ingest.consent.pages import Language, Programme
+from qol_ingest.garmin.api import Endpoints, GarminApi, GarminApiError
+from qol_ingest.garmin.tokens import (
     ConsentNeededError,
     FileTokenStore,
     SecretsManagerTokenStore,
     TokenStore,
     TokenStoreError,
 )
+from qol_ingest.pulling import backfill
+from qol_ingest.pulling.puller import CLAIM_S, Puller, Worked, participant_names, work_off
+from qol_ingest.shared.calendar import receipt_date
+from qol_ingest.shared.id_map import Enrolment, IdMap
+from qol_ingest.shared.queues import DirectoryQueue
+from qol_ingest.shared.stores import DirectoryStore, S3Store
 
 if TYPE_CHECKING:
     from qol_dagster.settings import Settings
@@ -42,11 +43,11 @@ RECEIVES = 8
 """How often a ping is tried over half a day before it is a dead letter; Garmin keeps it for a day."""
 
 
-class GarminSetupError(ValueError):
+class GarminSetupError(QolInputError):
     """Garmin cannot be asked with these settings; the message says which is missing."""
 
 
-class InviteError(ValueError):
+class InviteError(QolInputError):
     """Nobody can be invited under this id; the message says why."""
 
 

@@ -25,6 +25,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any, NoReturn
 
+from qol_dagster.errors import QolInputError
 from qol_dagster.etl import EtlReport, run_etl
 from qol_dagster.profiles import DEFAULT, PROFILES, Profile
 from qol_dagster.resources.platform import Platform
@@ -37,7 +38,7 @@ REPORT_S = 5.0
 log = logging.getLogger("qol")
 
 
-class GlueArgumentsError(ValueError):
+class GlueArgumentsError(QolInputError):
     """The job was started with arguments that say nothing clear; the message names the first of them."""
 
 
@@ -130,7 +131,7 @@ def listening(arguments: Sequence[str]) -> Iterator[Listener]:
         open_dagster_pipes,
     )
 
-    from qol_ingest import aws  # noqa: PLC0415
+    from qol_ingest.shared import aws  # noqa: PLC0415
 
     s3 = aws.client("s3")
     with open_dagster_pipes(

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from qol_dagster.errors import QolError
 from qol_dagster.resources.storage import locked
 from qol_dagster.settings import Settings
 
@@ -54,7 +55,7 @@ NO_CAPTURE = {
 """What a command prints stands in its terminal. To capture it as well, Dagster would start four processes."""
 
 
-class HistoryError(RuntimeError):
+class HistoryError(QolError):
     """A database in which Dagster keeps runs cannot be read; the message says which and what to do."""
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
-from qol_ingest.records import record_date
+from qol_ingest.shared.record_dates import record_date
 
 if TYPE_CHECKING:
     from qol_dagster.resources.storage import Lake, RawObject

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
+from qol_dagster.errors import QolInputError
 from qol_dagster.etl import mondays
 from qol_dagster.instance import dagster_instance, new_run
 from qol_dagster.profiles import DEFAULT, Profile
 from qol_dagster.settings import Settings
 
 
-class WeekError(ValueError):
+class WeekError(QolInputError):
     """A week cannot be computed; the message says which and why."""
 
 

@@ -16,11 +16,13 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
+from qol_dagster.errors import QolInputError
+
 Target = Literal["local", "aws"]
 EngineName = Literal["duckdb", "spark"]
 
 
-class SettingsError(ValueError):
+class SettingsError(QolInputError):
     """One or more settings are wrong; the message names each of them."""
 
 

@@ -36,16 +36,16 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
-from datetime import time as clock_time
+from datetime import UTC, date, datetime
 from functools import partial
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
-from qol_ingest import aws
-from qol_ingest.deadline import TooSlowError, within
-from qol_ingest.records import JST, receipt_date
+from qol_ingest.shared import aws
+from qol_ingest.shared.calendar import end_of, last_complete_week, weekly_run_of
+from qol_ingest.shared.deadline import TooSlowError, within
+from qol_ingest.shared.errors import QolError
 
 T = TypeVar("T")
 
@@ -82,11 +82,11 @@ mutation Launch($run: ExecutionParams!) { launchRun(executionParams: $run) { __t
 Outcome = Literal["there already", "launched", "on Glue already", "started on Glue"]
 
 
-class KickError(RuntimeError):
+class KickError(QolError):
     """A week was not started, nobody could be told of something, or the Lambda is not set up."""
 
 
-class DagsterError(RuntimeError):
+class DagsterError(QolError):
     """Dagster could not be asked, or did not answer as hoped; the message says why."""
 
 
@@ -133,25 +133,9 @@ def scheduled_at(event: object, now: datetime) -> datetime:
     return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
-def last_complete_week(at: datetime) -> date:
-    """The Monday of the last ISO week that was over at this time in Japan."""
-    today = receipt_date(at)
-    return today - timedelta(days=today.weekday() + 7)
-
-
-def end_of(week: date) -> datetime:
-    """When a week was over in Japan."""
-    return datetime.combine(week + timedelta(days=7), clock_time(), JST)
-
-
-def tick_of(week: date) -> datetime:
-    """When Dagster's schedule asks for a week: on Wednesday, 09:05."""
-    return datetime.combine(week + timedelta(days=9), clock_time(9, 5), JST)
-
-
 def head_start_left_s(week: date, now: datetime, head_start_s: float) -> float:
     """How long the schedule may still go first."""
-    since_tick_s = (now - tick_of(week)).total_seconds()
+    since_tick_s = (now - weekly_run_of(week)).total_seconds()
     return head_start_s - since_tick_s if 0 <= since_tick_s < head_start_s else 0.0
 
 
@@ -174,7 +158,7 @@ def _is_about(run: Run, week: date) -> bool:
 
 def run_tags(week: date, at: datetime) -> dict[str, str]:
     """The tags of a week's run asked for at a time. Before the schedule's tick it is not the run of that tick."""
-    tick = tick_of(week)
+    tick = weekly_run_of(week)
     of_tick = {OF_SCHEDULE: SCHEDULE, OF_TICK: tick.astimezone(UTC).isoformat()} if at >= tick else {}
     return {PARTITION: week.isoformat(), STARTED_BY: NAME, **of_tick}
 
@@ -327,7 +311,7 @@ class Kick:
             what = f"The week of {week} was not started. {reason}, and Glue does not start it: {aws.why(error)}."
             self._told(
                 f"[qol] the week of {week} was not started",
-                f"{what}\n\n{WHEN_NOT_STARTED % (NAME, tick_of(week).isoformat())}",
+                f"{what}\n\n{WHEN_NOT_STARTED % (NAME, weekly_run_of(week).isoformat())}",
             )
             raise KickError(what) from None
         outcome: Outcome = "started on Glue" if started else "on Glue already"

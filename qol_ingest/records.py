@@ -14,36 +14,19 @@ import json
 import math
 import re
 from collections import defaultdict
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import UTC, datetime
 from json import JSONDecodeError, JSONDecoder
 from typing import Any, NamedTuple
+
+from qol_ingest.shared.calendar import aware, receipt_date
+from qol_ingest.shared.record_dates import own_date
 
 LIFECYCLE_TYPES = ("deregistrations", "userPermissionsChange")
 OUR_KEYS = ("_summary_type", "_received_at", "_ingest_id")
 TOKEN_KEY = "userAccessToken"  # noqa: S105 - the name of the secret, not the secret
 
-JST = timezone(timedelta(hours=9))
-DAY_S = 86_400
-EPOCH = date(1970, 1, 1)
-FIRST_SECOND, LAST_SECOND = -2_208_988_800, 253_402_300_799
-"""The years 1900 to 9999, local: a start outside of them is no start. The weekly job draws the same line."""
-LARGEST_NUMBER = 1e15
-"""A larger number is no time; the weekly job draws the same line."""
-
-MEASURED_TYPES = ("bodyComps", "bloodPressures")
-_STARTED = ("startTimeInSeconds", "measurementTimeInSeconds")
-_MEASURED = ("measurementTimeInSeconds", "startTimeInSeconds")
-_OFFSETS = (
-    "startTimeOffsetInSeconds",
-    "measurementTimeOffsetInSeconds",
-    "offsetStartTimeInSeconds",
-    "offsetInSeconds",
-)
-
-_PLAIN_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-_PLAIN_NUMBER = re.compile(r" *[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)? *")
 _SPACE = re.compile(r"[ \t\r\n]*")
 _LINE_BREAKS = re.compile(r"[\r\n][ \t\r\n]*")
 _UTF8_BOM = b"\xef\xbb\xbf"
@@ -92,7 +75,7 @@ def parse_body(body: bytes, received_at: datetime) -> Parsed:
     ingest_id = hashlib.sha256(body).hexdigest()
     try:
         text = body.removeprefix(_UTF8_BOM).decode("utf-8")
-        return _sorted(_Scanner(text), ingest_id, _aware(received_at))
+        return _sorted(_Scanner(text), ingest_id, aware(received_at))
     except UnicodeDecodeError:
         reason = "the body is not UTF-8 text"
     except _NotAnObjectError:
@@ -102,75 +85,6 @@ def parse_body(body: bytes, received_at: datetime) -> Parsed:
     except RecursionError:
         reason = "the body is nested too deeply"
     return Parsed(ingest_id, whole_body_reason=reason)
-
-
-def receipt_date(received_at: datetime) -> date:
-    """`proc_date`: the date in Japan at the time of receipt."""
-    try:
-        return _aware(received_at).astimezone(JST).date()
-    except OverflowError:
-        return received_at.date()
-
-
-def record_date(record: Mapping[str, Any], received_at: datetime) -> date:
-    """The date a record is filed under: `calendarDate`, else the local date of its start, else `receipt_date`.
-
-    Reads `_summary_type` too: body compositions and blood pressures are dated by their measurement first.
-    """
-    return _own_date(record, record.get("_summary_type")) or receipt_date(received_at)
-
-
-# -- dates
-
-
-def _own_date(record: Mapping[str, Any], summary_type: object) -> date | None:
-    return _stated_date(record) or _start_date(record, summary_type)
-
-
-def _aware(moment: datetime) -> datetime:
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-def _stated_date(record: Mapping[str, Any]) -> date | None:
-    stated = record.get("calendarDate")
-    if not isinstance(stated, str) or not _PLAIN_DATE.fullmatch(stated):
-        return None
-    try:
-        return date.fromisoformat(stated)
-    except ValueError:
-        return None
-
-
-def _start_date(record: Mapping[str, Any], summary_type: object) -> date | None:
-    start_s = _first_number(record, _MEASURED if summary_type in MEASURED_TYPES else _STARTED)
-    offset_s = _first_number(record, _OFFSETS)
-    summary = record.get("summary")
-    if isinstance(summary, dict):  # activityDetails keep their times one level down
-        start_s = _first_number(summary, _STARTED[:1]) if start_s is None else start_s
-        offset_s = _first_number(summary, _OFFSETS[:1]) if offset_s is None else offset_s
-    if start_s is None:
-        return None
-    local_s = math.floor(start_s + (offset_s or 0.0))
-    if not FIRST_SECOND <= local_s <= LAST_SECOND:
-        return None
-    return EPOCH + timedelta(days=local_s // DAY_S)
-
-
-def _first_number(record: Mapping[str, Any], names: tuple[str, ...]) -> float | None:
-    for name in names:
-        number = _number(record.get(name))
-        if number is not None:
-            return number
-    return None
-
-
-def _number(value: object) -> float | None:
-    """A JSON number, or text that is one; anything else, NaN, or beyond 1e15 is None."""
-    if isinstance(value, str):
-        value = float(value) if _PLAIN_NUMBER.fullmatch(value) else None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return float(value) if abs(value) <= LARGEST_NUMBER else None
 
 
 # -- walking the body
@@ -317,7 +231,7 @@ def _sorted(scanner: _Scanner, ingest_id: str, received_at: datetime) -> Parsed:
         elif "callbackURL" in entry.value:
             pings.append(line)
         else:
-            own = _own_date(entry.value, entry.summary_type) or today
+            own = own_date(entry.value, entry.summary_type) or today
             daily[own.isoformat()].append(line)
     by_date = {day: tuple(lines) for day, lines in daily.items()}
     return Parsed(ingest_id, by_date, tuple(lifecycle), tuple(pings), tuple(rejects), frozenset(users))

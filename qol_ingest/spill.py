@@ -18,8 +18,8 @@ import zlib
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from qol_ingest.queues import LARGEST_MESSAGE_BYTES, Message, Queue, QueueError
-from qol_ingest.stores import Store, StoreError
+from qol_ingest.shared.queues import LARGEST_MESSAGE_BYTES, Message, Queue, QueueError
+from qol_ingest.shared.stores import Store, StoreError
 
 log = logging.getLogger(__name__)
 

@@ -44,15 +44,17 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qol_ingest import aws
-from qol_ingest.deadline import TooSlowError, within
-from qol_ingest.queues import Queue, QueueError, SqsQueue
-from qol_ingest.records import Parsed, parse_body, receipt_date
+from qol_ingest.records import Parsed, parse_body
+from qol_ingest.shared import aws
+from qol_ingest.shared.calendar import receipt_date
+from qol_ingest.shared.deadline import TooSlowError, within
+from qol_ingest.shared.errors import QolInputError
+from qol_ingest.shared.queues import Queue, QueueError, SqsQueue
+from qol_ingest.shared.stores import DirectoryStore, S3Store, Store, StoreError
 from qol_ingest.spill import drain, spill
-from qol_ingest.stores import DirectoryStore, S3Store, Store, StoreError
 
 if TYPE_CHECKING:
-    from qol_ingest.id_map import IdMap
+    from qol_ingest.shared.id_map import IdMap
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +72,7 @@ Event = Mapping[str, Any]
 Answer = dict[str, Any]
 
 
-class ReceiverError(ValueError):
+class ReceiverError(QolInputError):
     """The receiver is not set up; the message says what is missing."""
 
 
@@ -233,7 +235,7 @@ def _id_map_of_environment() -> IdMap | None:
     table = os.environ.get("QOL_ID_MAP_TABLE", "")
     if not table:
         return None
-    from qol_ingest.id_map_dynamo import DynamoIdMap  # noqa: PLC0415
+    from qol_ingest.shared.id_map_dynamo import DynamoIdMap  # noqa: PLC0415
 
     return DynamoIdMap(table)
 

@@ -11,6 +11,8 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
+from qol_dagster.errors import QolError
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -29,7 +31,7 @@ DUCKDB_SETTINGS: dict[str, Any] = {"enable_caching_operators": "false"}
 """For every connection. DuckDB 2.0.0 fails now and then when it gathers the small chunks of a join."""
 
 
-class EngineError(RuntimeError):
+class EngineError(QolError):
     """An engine cannot start or failed on its input; the message says what to do."""
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 
+from qol_dagster.errors import QolInputError
 from qol_dagster.metrics.dictionary import TABLES, Metric, TableName
 
 DATABASE = "db_qol"
@@ -28,7 +29,7 @@ _TYPES = {
 _HIVE = "org.apache.hadoop.hive.ql.io.parquet"
 
 
-class TableError(ValueError):
+class TableError(QolInputError):
     """A table cannot be described with these values."""
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Literal
 
+from qol_dagster.errors import QolInputError
 from qol_dagster.metrics.ddl import DATABASE, LAYOUTS
 from qol_dagster.metrics.dictionary import DEFAULT_THRESHOLDS, TABLES, Metric, TableName
 
@@ -46,7 +47,7 @@ _LABELS: dict[Language, dict[str, str]] = {
 }
 
 
-class UnknownMetricError(ValueError):
+class UnknownMetricError(QolInputError):
     """No column has this name."""
 
 

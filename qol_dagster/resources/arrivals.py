@@ -14,13 +14,14 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING, Protocol
 
+from qol_dagster.errors import QolError
 from qol_dagster.etl import raw_fingerprint
 from qol_dagster.resources.shared import SharedObject, Version
 from qol_dagster.resources.storage import RAW, Lake
-from qol_ingest.queues import announced
+from qol_ingest.shared.queues import announced
 
 if TYPE_CHECKING:
-    from qol_ingest.queues import Message, Queue
+    from qol_ingest.shared.queues import Message, Queue
 
 NOTEBOOK = "arrivals/days"
 """Where it stands which days are to be looked at."""
@@ -31,7 +32,7 @@ DAYS_A_TICK = 28
 _KEY = re.compile(rf"{RAW}/date=(\d{{4}}-\d\d-\d\d)/[^/]+")
 
 
-class ArrivalsError(RuntimeError):
+class ArrivalsError(QolError):
     """Two look for arrivals at once; the message says so."""
 
 

@@ -37,7 +37,7 @@ class AthenaCatalogue:
         from pyathena import connect  # noqa: PLC0415
         from pyathena.error import Error  # noqa: PLC0415
 
-        from qol_ingest import aws  # noqa: PLC0415
+        from qol_ingest.shared import aws  # noqa: PLC0415
 
         statement = reading_statement(sql)
         logging.getLogger("pyathena").setLevel(logging.CRITICAL)  # what it logs is in the errors it raises

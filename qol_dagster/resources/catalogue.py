@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from qol_dagster.engines import DUCKDB_SETTINGS
+from qol_dagster.errors import QolError
 from qol_dagster.metrics import dictionary
 from qol_dagster.metrics.ddl import LAYOUTS
 from qol_dagster.profiles import PROFILES
@@ -44,7 +45,7 @@ _TYPES = {
 }
 
 
-class CatalogueError(RuntimeError):
+class CatalogueError(QolError):
     """A statement cannot be run; the message is the engine's reason in one line."""
 
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
-from qol_ingest import aws
+from qol_dagster.errors import QolError
+from qol_ingest.shared import aws
 
 ENDED = frozenset({"SUCCEEDED", "FAILED", "ERROR", "TIMEOUT", "STOPPED", "EXPIRED"})
 """In no other state a run stays."""
@@ -29,7 +30,7 @@ _ADVICE = {
 }
 
 
-class GlueError(RuntimeError):
+class GlueError(QolError):
     """A run on Glue did not start, or did not end well; the message says which run, and where its log is."""
 
 

@@ -13,10 +13,10 @@ from typing import Protocol
 from zoneinfo import ZoneInfo
 
 from qol_dagster.etl import Identities
-from qol_ingest import id_map as port
-from qol_ingest.id_map import CHANCE_LENGTH, Enrolment, IdMapError, SqliteIdMap, tells_user
-from qol_ingest.id_map_dynamo import DynamoIdMap
-from qol_ingest.lifecycle import apply, events
+from qol_ingest.shared import id_map as port
+from qol_ingest.shared.id_map import CHANCE_LENGTH, Enrolment, IdMapError, SqliteIdMap, tells_user
+from qol_ingest.shared.id_map_dynamo import DynamoIdMap
+from qol_ingest.shared.lifecycle import apply, events
 
 __all__ = ["CHANCE_LENGTH", "AwsIdMap", "Enrolment", "IdMap", "IdMapError", "People", "read_csv", "tells_user"]
 

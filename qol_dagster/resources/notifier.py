@@ -76,7 +76,7 @@ class SnsNotifier:
         return _sent_or_logged(lambda: self._publish(subject, body), subject, body)
 
     def _publish(self, subject: str, body: str) -> None:
-        from qol_ingest import aws  # noqa: PLC0415
+        from qol_ingest.shared import aws  # noqa: PLC0415
 
         plain = _one_line(subject).encode("ascii", "replace").decode()[:LONGEST_SUBJECT]
         aws.client("sns").publish(TopicArn=self.topic_arn, Subject=plain, Message=body)

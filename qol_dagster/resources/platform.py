@@ -20,7 +20,7 @@ from qol_dagster.resources.id_map import AwsIdMap, IdMap, People
 from qol_dagster.resources.notifier import LogNotifier, Notifier, SmtpNotifier, SnsNotifier
 from qol_dagster.resources.shared import SharedObject
 from qol_dagster.resources.storage import WORK, Lake
-from qol_ingest.queues import SqsQueue
+from qol_ingest.shared.queues import SqsQueue
 
 if TYPE_CHECKING:
     from qol_dagster.resources.catalogue import Catalogue

@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from qol_dagster.errors import QolError
+
 logger = logging.getLogger(__name__)
 
 STALE_S = 180.0
@@ -31,7 +33,7 @@ FREE = b"free"
 """What a lease that nobody has begins with."""
 
 
-class SharedObjectError(RuntimeError):
+class SharedObjectError(QolError):
     """A shared object cannot be read or written, or a lease was lost; the message says which."""
 
 

@@ -19,6 +19,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from qol_dagster.errors import QolError
 from qol_dagster.resources.shared import Lease, SharedObject, reason
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ WRITES = 3
 """How often S3 is sent the same object when no answer comes."""
 
 
-class LakeError(RuntimeError):
+class LakeError(QolError):
     """A folder or object of the lake cannot be read or written; the message says which and what to do."""
 
 
@@ -315,7 +316,7 @@ def _s3_store(bucket: str, kms_key: str = "") -> Any:
     from obstore.auth.boto3 import Boto3CredentialProvider  # noqa: PLC0415
     from obstore.store import S3Store  # noqa: PLC0415
 
-    from qol_ingest import aws  # noqa: PLC0415
+    from qol_ingest.shared import aws  # noqa: PLC0415
 
     plain = any(os.environ.get(name, "").startswith("http:") for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"))
     return S3Store(

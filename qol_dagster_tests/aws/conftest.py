@@ -18,8 +18,8 @@ from emulated_aws.server import REGION, Emulator, emulator
 from qol_dagster.metrics.ddl import DATABASE, LAYOUTS, Column, ExternalTable, external_table
 from qol_dagster.profiles import PROFILES
 from qol_dagster.settings import Settings, load_settings
-from qol_ingest import aws
-from qol_ingest.queues import SqsQueue
+from qol_ingest.shared import aws
+from qol_ingest.shared.queues import SqsQueue
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from qol_dagster.resources.shared import SharedObject
 from qol_dagster.resources.storage import Lake, LakeError
 from qol_dagster_tests.aws.conftest import Cloud, Deployment
 from qol_dagster_tests.lakes import MONDAY, record
-from qol_ingest.queues import QueueError, SqsQueue, announcement
+from qol_ingest.shared.queues import QueueError, SqsQueue, announcement
 
 USER = "a1b2c3d4e5f60718293a4b5c6d7e8f90"
 SINCE, TUESDAY, WEDNESDAY = date(2026, 1, 5), MONDAY + timedelta(days=1), MONDAY + timedelta(days=2)

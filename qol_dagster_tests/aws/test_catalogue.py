@@ -20,7 +20,7 @@ from qol_dagster.resources.storage import Lake
 from qol_dagster.tables import arrow_schema
 from qol_dagster_tests.aws.conftest import Cloud
 from qol_dagster_tests.lakes import MONDAY
-from qol_ingest import aws
+from qol_ingest.shared import aws
 
 STANDARD = "SELECT * FROM db_qol.weekly_metrics ORDER BY date DESC LIMIT 10;"
 COMPUTED = datetime(2026, 11, 25, 0, 5, 0, 123_000, tzinfo=UTC)

@@ -18,9 +18,9 @@ from qol_dagster.resources.storage import Lake
 from qol_dagster_tests.aws.conftest import Deployment
 from qol_dagster_tests.aws.test_catalogue import STANDARD, rows
 from qol_dagster_tests.lakes import MONDAY, record
-from qol_ingest import aws
 from qol_ingest.server import LocalWebhook
-from qol_ingest.stores import S3Store
+from qol_ingest.shared import aws
+from qol_ingest.shared.stores import S3Store
 from qol_ingest.webhook import Receiver
 
 pytestmark = pytest.mark.aws

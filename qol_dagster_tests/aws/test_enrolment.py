@@ -10,8 +10,8 @@ import pytest
 from qol_dagster_tests.aws.conftest import Cloud
 from qol_dagster_tests.unit import test_enrolment as contract
 from qol_dagster_tests.unit.test_enrolment import NOW, Clock
-from qol_ingest import aws
-from qol_ingest.enrolment import DynamoState, EnrolmentState, EnrolmentStateError, Entry, Invitations, SignIns
+from qol_ingest.consent.enrolment import DynamoState, EnrolmentState, EnrolmentStateError, Entry, Invitations, SignIns
+from qol_ingest.shared import aws
 
 pytestmark = pytest.mark.aws
 

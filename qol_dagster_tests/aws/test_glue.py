@@ -32,7 +32,7 @@ from qol_dagster_tests.aws.conftest import Cloud, Deployment
 from qol_dagster_tests.lakes import MONDAY, differences
 from qol_dagster_tests.log_privacy import told
 from qol_dagster_tests.scripted_glue import Run, ScriptedGlue, refusal, says
-from qol_ingest import aws
+from qol_ingest.shared import aws
 
 pytestmark = pytest.mark.aws
 

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from qol_dagster_tests.aws.conftest import Cloud
-from qol_ingest import aws
-from qol_ingest.id_map import IdMap, IdMapError, SqliteIdMap
-from qol_ingest.id_map_dynamo import DynamoIdMap
+from qol_ingest.shared import aws
+from qol_ingest.shared.id_map import IdMap, IdMapError, SqliteIdMap
+from qol_ingest.shared.id_map_dynamo import DynamoIdMap
 
 USER, OTHER = "a1b2c3d4e5f60718293a4b5c6d7e8f90", "ffeeddccbbaa99887766554433221100"
 LATER = datetime.now(UTC) + timedelta(hours=1)
@@ -355,7 +355,7 @@ def test_a_claim_is_nobody_and_cannot_be_had_as_a_user(cloud: Cloud) -> None:
 
 @pytest.mark.aws
 def test_a_history_ends_before_the_item_grows_too_large(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("qol_ingest.id_map_dynamo.MOST_LINES", 3)
+    monkeypatch.setattr("qol_ingest.shared.id_map_dynamo.MOST_LINES", 3)
     people = DynamoIdMap(cloud.table())
     people.add(USER, "P1")
     for number in range(4):

@@ -16,9 +16,10 @@ from typing import Any
 import pytest
 
 from qol_dagster_tests.aws.conftest import Cloud
-from qol_ingest import aws, kick
+from qol_ingest import kick
 from qol_ingest.kick import KickError
-from qol_ingest.queues import SqsQueue
+from qol_ingest.shared import aws
+from qol_ingest.shared.queues import SqsQueue
 
 pytestmark = pytest.mark.aws
 

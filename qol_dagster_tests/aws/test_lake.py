@@ -18,7 +18,7 @@ import pytest
 from qol_dagster.resources.storage import Lake, LakeError
 from qol_dagster_tests.aws.conftest import Cloud
 from qol_dagster_tests.lakes import MONDAY
-from qol_ingest import aws
+from qol_ingest.shared import aws
 
 ROWS = pa.table({"participant_id": ["P1", "P2"], "steps": [1.0, None], "date": ["2026-11-16"] * 2})
 DAY = f"raw/daily/date={MONDAY}"

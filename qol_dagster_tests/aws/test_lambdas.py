@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import pytest
 
 from qol_dagster_tests.aws.conftest import Cloud
-from qol_ingest import aws, spill, webhook
-from qol_ingest.id_map_dynamo import DynamoIdMap
-from qol_ingest.queues import SqsQueue
+from qol_ingest import spill, webhook
+from qol_ingest.shared import aws
+from qol_ingest.shared.id_map_dynamo import DynamoIdMap
+from qol_ingest.shared.queues import SqsQueue
 
 pytestmark = pytest.mark.aws
 

@@ -16,7 +16,7 @@ from qol_dagster.runs import materialize_weeks
 from qol_dagster_tests.aws.conftest import Deployment
 from qol_dagster_tests.aws.test_catalogue import rows
 from qol_dagster_tests.lakes import MONDAY, record
-from qol_ingest import aws
+from qol_ingest.shared import aws
 
 pytestmark = pytest.mark.aws
 

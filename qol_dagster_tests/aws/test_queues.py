@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from qol_dagster_tests.aws.conftest import Cloud
-from qol_ingest.queues import LARGEST_MESSAGE_BYTES, DirectoryQueue, Message, Queue, QueueError, SqsQueue
+from qol_ingest.shared.queues import LARGEST_MESSAGE_BYTES, DirectoryQueue, Message, Queue, QueueError, SqsQueue
+from qol_ingest.shared.stores import DirectoryStore
 from qol_ingest.spill import Drained, drain, spill
-from qol_ingest.stores import DirectoryStore
 
 HIDDEN_S, RECEIVES = 2, 3
 

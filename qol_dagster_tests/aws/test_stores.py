@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from qol_dagster_tests.aws.conftest import Cloud
-from qol_ingest.queues import DirectoryQueue, SqsQueue, announced
-from qol_ingest.stores import DirectoryStore, NotifyingStore, S3Store, Store, StoreError
+from qol_ingest.shared.queues import DirectoryQueue, SqsQueue, announced
+from qol_ingest.shared.stores import DirectoryStore, NotifyingStore, S3Store, Store, StoreError
 
 KEY = "raw/pings/date=2026-11-16/0a-1b.jsonl"
 

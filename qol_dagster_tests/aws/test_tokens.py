@@ -13,8 +13,8 @@ import pytest
 from qol_dagster_tests.aws.conftest import Cloud
 from qol_dagster_tests.unit import test_tokens as contract
 from qol_dagster_tests.unit.test_tokens import OTHER, USER, tokens
-from qol_ingest import aws
-from qol_ingest.tokens import SecretsManagerTokenStore, TokenStore, TokenStoreError, read_secret
+from qol_ingest.garmin.tokens import SecretsManagerTokenStore, TokenStore, TokenStoreError, read_secret
+from qol_ingest.shared import aws
 
 pytestmark = pytest.mark.aws
 

@@ -41,7 +41,7 @@ from qol_dagster_tests.aws.conftest import Cloud, alerts_of, lead_to
 from qol_dagster_tests.aws.test_glue import installed
 from qol_dagster_tests.lakes import differences
 from qol_dagster_tests.reference import reference_daily, reference_weekly
-from qol_ingest import aws
+from qol_ingest.shared import aws
 
 pytestmark = [pytest.mark.aws, pytest.mark.spark]
 

@@ -18,14 +18,14 @@ from typing import Any
 import pytest
 
 from garmin_sim import Faults, GarminCloud, Simulation
-from qol_ingest.backfill import TYPES, Account, Piece, Report, Step, accounts, plan, run
-from qol_ingest.garmin_api import Endpoints, GarminApi
-from qol_ingest.id_map import SqliteIdMap
-from qol_ingest.puller import Puller, Worked, participant_names, work_off
-from qol_ingest.queues import DirectoryQueue, announcement
+from qol_ingest.garmin.api import Endpoints, GarminApi
+from qol_ingest.garmin.tokens import FileTokenStore, Tokens
+from qol_ingest.pulling.backfill import TYPES, Account, Piece, Report, Step, accounts, plan, run
+from qol_ingest.pulling.puller import Puller, Worked, participant_names, work_off
 from qol_ingest.server import LocalWebhook
-from qol_ingest.stores import DirectoryStore, NotifyingStore
-from qol_ingest.tokens import FileTokenStore, Tokens
+from qol_ingest.shared.id_map import SqliteIdMap
+from qol_ingest.shared.queues import DirectoryQueue, announcement
+from qol_ingest.shared.stores import DirectoryStore, NotifyingStore
 from qol_ingest.webhook import Receiver
 
 SUNDAY = date(2026, 3, 1)

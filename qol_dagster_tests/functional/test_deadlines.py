@@ -17,12 +17,12 @@ from typing import Any
 import pytest
 
 from qol_ingest import webhook
-from qol_ingest.deadline import TooSlowError, within
-from qol_ingest.id_map import SqliteIdMap
-from qol_ingest.id_map_dynamo import DynamoIdMap
-from qol_ingest.queues import DirectoryQueue, SqsQueue
+from qol_ingest.shared.deadline import TooSlowError, within
+from qol_ingest.shared.id_map import SqliteIdMap
+from qol_ingest.shared.id_map_dynamo import DynamoIdMap
+from qol_ingest.shared.queues import DirectoryQueue, SqsQueue
+from qol_ingest.shared.stores import SLOWEST_BYTES_PER_S, WRITE_S, DirectoryStore, S3Store
 from qol_ingest.spill import drain
-from qol_ingest.stores import SLOWEST_BYTES_PER_S, WRITE_S, DirectoryStore, S3Store
 from qol_ingest.webhook import Limits, Receiver
 
 SECRET = "s3cret-s3cret-s3cret"

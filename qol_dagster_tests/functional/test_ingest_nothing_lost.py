@@ -31,7 +31,7 @@ from qol_dagster.results import rendered
 from qol_dagster_tests.bodies import Body, bodies
 from qol_ingest.records import parse_body
 from qol_ingest.server import LocalWebhook
-from qol_ingest.stores import DirectoryStore, StoreError
+from qol_ingest.shared.stores import DirectoryStore, StoreError
 from qol_ingest.webhook import Receiver
 
 SECRET = "s3cret-s3cret-s3cret"

@@ -27,7 +27,8 @@ from qol_dagster.instance import dagster_instance
 from qol_dagster.runs import materialize_weeks
 from qol_dagster.settings import Settings
 from qol_ingest import kick
-from qol_ingest.kick import Dagster, Kick, tick_of
+from qol_ingest.kick import Dagster, Kick
+from qol_ingest.shared.calendar import weekly_run_of as tick_of
 
 START_S = 90.0
 WEEK = date(2025, 12, 29)

@@ -24,8 +24,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from garmin_sim import GarminCloud, Simulation
-from qol_ingest import oauth, tokens
-from qol_ingest.enrolment import (
+from qol_ingest.consent import oauth
+from qol_ingest.consent.enrolment import (
     CLAIM_S,
     WRONG_CODES,
     DynamoState,
@@ -33,13 +33,14 @@ from qol_ingest.enrolment import (
     Invitations,
     SqliteState,
 )
-from qol_ingest.garmin_api import Endpoints, GarminApi
-from qol_ingest.id_map import IdMapError, SqliteIdMap
-from qol_ingest.oauth import COOKIE, Enrolments, EnrolmentSetupError
-from qol_ingest.pages import TEXTS, PageName, Programme
+from qol_ingest.consent.oauth import COOKIE, Enrolments, EnrolmentSetupError
+from qol_ingest.consent.pages import TEXTS, PageName, Programme
+from qol_ingest.garmin import tokens
+from qol_ingest.garmin.api import Endpoints, GarminApi
+from qol_ingest.garmin.tokens import FileTokenStore, SecretsManagerTokenStore, TokenStoreError
 from qol_ingest.server import LocalWebhook
-from qol_ingest.stores import DirectoryStore
-from qol_ingest.tokens import FileTokenStore, SecretsManagerTokenStore, TokenStoreError
+from qol_ingest.shared.id_map import IdMapError, SqliteIdMap
+from qol_ingest.shared.stores import DirectoryStore
 from qol_ingest.webhook import Receiver
 
 SIM = Simulation(4, 1, date(2026, 3, 1), seed=4)
@@ -849,7 +850,7 @@ class SecretsManager:
 def test_on_aws_everything_is_kept_there_and_the_client_secret_read_from_there(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from qol_ingest.id_map_dynamo import DynamoIdMap
+    from qol_ingest.shared.id_map_dynamo import DynamoIdMap
 
     monkeypatch.setattr(tokens, "_secrets_manager", SecretsManager)
     for name, value in {

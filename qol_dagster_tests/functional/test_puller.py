@@ -21,14 +21,14 @@ from typing import Any
 
 import pytest
 
-from qol_ingest import puller as module
-from qol_ingest.garmin_api import Endpoints, GarminApi
-from qol_ingest.id_map import SqliteIdMap
-from qol_ingest.puller import Puller, PullerSetupError, Worked, handler, participant_names, settle, work_off
-from qol_ingest.queues import DirectoryQueue, Message, QueueError, announced, announcement
+from qol_ingest.garmin.api import Endpoints, GarminApi
+from qol_ingest.garmin.tokens import FileTokenStore, Tokens, TokenStoreError
+from qol_ingest.pulling import puller as module
+from qol_ingest.pulling.puller import Puller, PullerSetupError, Worked, handler, participant_names, settle, work_off
 from qol_ingest.records import parse_body
-from qol_ingest.stores import DirectoryStore, NotifyingStore, StoreError
-from qol_ingest.tokens import FileTokenStore, Tokens, TokenStoreError
+from qol_ingest.shared.id_map import SqliteIdMap
+from qol_ingest.shared.queues import DirectoryQueue, Message, QueueError, announced, announcement
+from qol_ingest.shared.stores import DirectoryStore, NotifyingStore, StoreError
 from qol_ingest.webhook import Receiver
 
 USER = "4aacafe82427c251df9c9592d0c06768"

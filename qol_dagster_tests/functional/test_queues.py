@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from qol_ingest.queues import DirectoryQueue, QueueError, announced, announcement
+from qol_ingest.shared.queues import DirectoryQueue, QueueError, announced, announcement
 
 TAKER = """
 import sys

@@ -25,9 +25,10 @@ from qol_dagster.etl import Identities, run_etl
 from qol_dagster.resources.storage import Lake
 from qol_ingest import server as server_module
 from qol_ingest import webhook
-from qol_ingest.records import parse_body, receipt_date
+from qol_ingest.records import parse_body
 from qol_ingest.server import LocalWebhook
-from qol_ingest.stores import DirectoryStore, S3Store, StoreError
+from qol_ingest.shared.calendar import receipt_date
+from qol_ingest.shared.stores import DirectoryStore, S3Store, StoreError
 from qol_ingest.webhook import Receiver
 
 SECRET = "an unguessable/secret%41"

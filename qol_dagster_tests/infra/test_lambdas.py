@@ -17,7 +17,10 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from qol_dagster_tests.infra.templates import System, arn
-from qol_ingest import aws, kick, oauth, puller, webhook
+from qol_ingest import kick, webhook
+from qol_ingest.consent import oauth
+from qol_ingest.pulling import puller
+from qol_ingest.shared import aws
 
 SETTINGS_OF_HANDLERS = {
     "garmin_webhook_receiver": webhook._receiver_of_environment,
@@ -57,7 +60,7 @@ class Secrets:
 @pytest.fixture
 def _as_on_aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(aws, "client", lambda _service: Secrets())
-    monkeypatch.setattr("qol_ingest.tokens._secrets_manager", Secrets)
+    monkeypatch.setattr("qol_ingest.garmin.tokens._secrets_manager", Secrets)
     readers = [reader for reader in SETTINGS_OF_HANDLERS.values() if hasattr(reader, "cache_clear")]
     for reader in readers:
         reader.cache_clear()
@@ -114,7 +117,7 @@ def test_the_code_is_the_receiver_s_room_and_nothing_else(system: System) -> Non
     folder = code_of(system)
     room = Path(webhook.__file__).parent
     assert {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} == {
-        f"qol_ingest/{path.name}" for path in room.glob("*.py")
+        f"qol_ingest/{path.relative_to(room)}" for path in room.rglob("*.py")
     }
 
 

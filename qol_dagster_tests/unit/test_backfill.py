@@ -16,7 +16,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from qol_ingest.backfill import (
+from qol_ingest.garmin.api import BackfillAnswer, GarminApiError
+from qol_ingest.garmin.tokens import ConsentNeededError
+from qol_ingest.pulling.backfill import (
     TYPES,
     Account,
     BackfillError,
@@ -29,10 +31,8 @@ from qol_ingest.backfill import (
     run,
     without,
 )
-from qol_ingest.garmin_api import BackfillAnswer, GarminApiError
-from qol_ingest.id_map import SqliteIdMap
-from qol_ingest.stores import DirectoryStore, StoreError
-from qol_ingest.tokens import ConsentNeededError
+from qol_ingest.shared.id_map import SqliteIdMap
+from qol_ingest.shared.stores import DirectoryStore, StoreError
 
 TODAY = date(2026, 11, 24)
 NOON_S = datetime(2026, 11, 24, 3, tzinfo=UTC).timestamp()

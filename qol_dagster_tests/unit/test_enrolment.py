@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from qol_ingest import enrolment
-from qol_ingest.enrolment import (
+from qol_ingest.consent import enrolment
+from qol_ingest.consent.enrolment import (
     CLAIM_S,
     SIGN_IN_S,
     WRONG_CODES,

@@ -14,7 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from qol_dagster_tests.reference import Record
-from qol_ingest.records import OUR_KEYS, Parsed, parse_body, receipt_date, record_date
+from qol_ingest.records import OUR_KEYS, Parsed, parse_body
+from qol_ingest.shared.calendar import receipt_date
+from qol_ingest.shared.record_dates import record_date
 
 RECEIVED = datetime(2026, 11, 16, 0, 5, 0, 123_456, tzinfo=UTC)
 TODAY = "2026-11-16"

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 
-from qol_ingest import aws, kick
+from qol_ingest import kick
 from qol_ingest.kick import DagsterError, Found, Kick, KickError, Limits, Run
+from qol_ingest.shared import aws
+from qol_ingest.shared.calendar import last_complete_week, weekly_run_of
 
 WEEK = date(2026, 11, 16)
 TICK = datetime(2026, 11, 25, 0, 5, tzinfo=UTC)
@@ -34,14 +36,14 @@ TICK = datetime(2026, 11, 25, 0, 5, tzinfo=UTC)
     ],
 )
 def test_the_week_is_the_last_one_that_was_over_in_japan(at: str, week: str) -> None:
-    assert kick.last_complete_week(datetime.fromisoformat(at)).isoformat() == week
+    assert last_complete_week(datetime.fromisoformat(at)).isoformat() == week
 
 
 def test_a_delivery_that_is_late_by_a_day_is_about_the_same_week() -> None:
     event = {"time": "2026-11-25T00:05:00Z"}
     for late in (timedelta(0), timedelta(hours=24), timedelta(days=9)):
         at = kick.scheduled_at(event, TICK + late)
-        assert (at, kick.last_complete_week(at)) == (TICK, WEEK)
+        assert (at, last_complete_week(at)) == (TICK, WEEK)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +107,7 @@ def test_without_a_daemon_a_run_that_waits_does_not_count(status: str, counts: b
 
 def test_a_run_asked_for_from_the_schedule_s_tick_on_is_the_run_of_that_tick() -> None:
     own = {"dagster/partition": "2026-11-16", "qol/started_by": "qol-weekly-survey-kick"}
-    assert kick.tick_of(WEEK) == TICK
+    assert weekly_run_of(WEEK) == TICK
     assert kick.run_tags(WEEK, TICK - timedelta(seconds=1)) == own
     assert kick.run_tags(WEEK, TICK) == {
         **own,

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from qol_dagster.resources.id_map import IdMap
-from qol_ingest.lifecycle import apply, events
+from qol_ingest.shared.lifecycle import apply, events
 
 USER = "4aacafe82427c251df9c9592d0c06768"
 OTHER = "ffeeddccbbaa99887766554433221100"

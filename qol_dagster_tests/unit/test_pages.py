@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from qol_ingest.pages import HEADERS, LANGUAGES, TEXTS, Language, PageName, Programme, page
+from qol_ingest.consent.pages import HEADERS, LANGUAGES, TEXTS, Language, PageName, Programme, page
 
 BOTH = [(name, language) for name in TEXTS for language in LANGUAGES]
 FORMS = ("enter", "unknown")

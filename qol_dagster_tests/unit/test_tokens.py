@@ -19,8 +19,8 @@ import pytest
 from botocore.exceptions import ClientError
 from cryptography.fernet import Fernet
 
-from qol_ingest import tokens as tokens_module
-from qol_ingest.tokens import (
+from qol_ingest.garmin import tokens as tokens_module
+from qol_ingest.garmin.tokens import (
     AccessTokens,
     ConsentNeededError,
     FileTokenStore,

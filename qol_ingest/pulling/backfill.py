@@ -22,11 +22,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 
-from qol_ingest.garmin_api import GarminApi, GarminApiError
-from qol_ingest.id_map import IdMap
-from qol_ingest.records import EPOCH, JST
-from qol_ingest.stores import Store
-from qol_ingest.tokens import ConsentNeededError
+from qol_ingest.garmin.api import GarminApi, GarminApiError
+from qol_ingest.garmin.tokens import ConsentNeededError
+from qol_ingest.shared.calendar import EPOCH, JST
+from qol_ingest.shared.errors import QolInputError
+from qol_ingest.shared.id_map import IdMap
+from qol_ingest.shared.stores import Store
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +57,7 @@ NO_TYPE = "this type is not allowed by the participant"
 NOT_GIVEN = "too old for Garmin, or not switched on for the programme"
 
 
-class BackfillError(ValueError):
+class BackfillError(QolInputError):
     """A backfill cannot be asked for like this; the message says why and what to do."""
 
 

@@ -11,10 +11,12 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from qol_ingest.shared.errors import QolError
+
 T = TypeVar("T")
 
 
-class TooSlowError(RuntimeError):
+class TooSlowError(QolError):
     """A call had not returned by its time."""
 
 

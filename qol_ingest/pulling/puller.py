@@ -35,14 +35,8 @@ from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from typing import Any, Literal, cast
 
-from qol_ingest import lifecycle
-from qol_ingest.backfill import PATHS
-from qol_ingest.garmin_api import DOWNLOAD_S, Endpoints, GarminApi, GarminApiError
-from qol_ingest.id_map import IdMap, IdMapError, SqliteIdMap
-from qol_ingest.queues import Message, Queue, QueueError, SqsQueue, announced
-from qol_ingest.records import Parsed, parse_body, receipt_date
-from qol_ingest.stores import DirectoryStore, S3Store, Store, StoreError
-from qol_ingest.tokens import (
+from qol_ingest.garmin.api import DOWNLOAD_S, Endpoints, GarminApi, GarminApiError
+from qol_ingest.garmin.tokens import (
     ConsentNeededError,
     FileTokenStore,
     SecretsManagerTokenStore,
@@ -50,6 +44,14 @@ from qol_ingest.tokens import (
     TokenStoreError,
     read_secret,
 )
+from qol_ingest.pulling.backfill import PATHS
+from qol_ingest.records import Parsed, parse_body
+from qol_ingest.shared import lifecycle
+from qol_ingest.shared.calendar import receipt_date
+from qol_ingest.shared.errors import QolInputError
+from qol_ingest.shared.id_map import IdMap, IdMapError, SqliteIdMap
+from qol_ingest.shared.queues import Message, Queue, QueueError, SqsQueue, announced
+from qol_ingest.shared.stores import DirectoryStore, S3Store, Store, StoreError
 from qol_ingest.webhook import objects
 
 log = logging.getLogger(__name__)
@@ -81,7 +83,7 @@ _NAME = re.compile(r"[A-Za-z]{1,32}")
 Outcome = Literal["stored", "quarantined", "lost", "refused", "consent", "gone"]
 
 
-class PullerSetupError(ValueError):
+class PullerSetupError(QolInputError):
     """The puller is not set up; the message says what is missing."""
 
 
@@ -495,7 +497,7 @@ def _kept_where() -> tuple[Store, IdMap, TokenStore]:
     on_aws = given("QOL_BUCKET", ""), given("QOL_ID_MAP_TABLE", "")
     here = given("QOL_RAW_DIR", ""), given("QOL_HOME", "")
     if all(on_aws) and not any(here):
-        from qol_ingest.id_map_dynamo import DynamoIdMap  # noqa: PLC0415 - only on AWS
+        from qol_ingest.shared.id_map_dynamo import DynamoIdMap  # noqa: PLC0415 - only on AWS
 
         tokens = SecretsManagerTokenStore(given("QOL_TOKEN_PREFIX") or "qol/garmin/", given("QOL_TOKEN_KMS_KEY", ""))
         return S3Store(on_aws[0]), DynamoIdMap(on_aws[1]), tokens

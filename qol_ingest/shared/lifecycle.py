@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from qol_ingest.id_map import IdMap, is_user
+from qol_ingest.shared.id_map import IdMap, is_user
 
 log = logging.getLogger(__name__)
 

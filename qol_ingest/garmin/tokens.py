@@ -24,6 +24,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
+from qol_ingest.shared.errors import QolError
+
 REFRESH_EARLY_S = 600.0
 """Garmin asks to refresh a token this long before it ends."""
 LEASE_S = 60.0
@@ -33,15 +35,15 @@ WRITE_WAITS_S = (0.2, 0.4, 0.8, 1.6, 3.2)
 _SWAP_TRIES = 50
 
 
-class TokenStoreError(RuntimeError):
+class TokenStoreError(QolError):
     """Tokens could not be read or kept; the message says why and holds none."""
 
 
-class RefreshRefusedError(RuntimeError):
+class RefreshRefusedError(QolError):
     """Garmin does not take this refresh token any more."""
 
 
-class ConsentNeededError(RuntimeError):
+class ConsentNeededError(QolError):
     """A participant has not connected to Garmin, or has to do so again."""
 
 

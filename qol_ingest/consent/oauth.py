@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import cast
 from urllib.parse import parse_qs, urlencode, urlsplit
 
-from qol_ingest.enrolment import (
+from qol_ingest.consent.enrolment import (
     SIGN_IN_S,
     DynamoState,
     EnrolmentState,
@@ -45,10 +45,9 @@ from qol_ingest.enrolment import (
     SqliteState,
     read_code,
 )
-from qol_ingest.garmin_api import Endpoints, GarminApi, GarminApiError
-from qol_ingest.id_map import IdMap, IdMapError, SqliteIdMap
-from qol_ingest.pages import HEADERS, LANGUAGES, Language, PageName, Programme, page
-from qol_ingest.tokens import (
+from qol_ingest.consent.pages import HEADERS, LANGUAGES, Language, PageName, Programme, page
+from qol_ingest.garmin.api import Endpoints, GarminApi, GarminApiError
+from qol_ingest.garmin.tokens import (
     FileTokenStore,
     SecretsManagerTokenStore,
     Tokens,
@@ -56,6 +55,8 @@ from qol_ingest.tokens import (
     TokenStoreError,
     read_secret,
 )
+from qol_ingest.shared.errors import QolInputError
+from qol_ingest.shared.id_map import IdMap, IdMapError, SqliteIdMap
 from qol_ingest.webhook import Answer, Event
 
 log = logging.getLogger(__name__)
@@ -85,7 +86,7 @@ _PUBLIC_URL = re.compile(r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(:[0-9]{1,
 _BROWSER = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
-class EnrolmentSetupError(ValueError):
+class EnrolmentSetupError(QolInputError):
     """Enrolment is not set up; the message says what is missing."""
 
 
@@ -369,7 +370,7 @@ def _kept_where() -> tuple[EnrolmentState, IdMap, TokenStore]:
     if bool(given("QOL_HOME")) == any(tables) or any(tables) != all(tables):
         raise EnrolmentSetupError("set either QOL_ENROLMENT_TABLE and QOL_ID_MAP_TABLE, or QOL_HOME")
     if all(tables):
-        from qol_ingest.id_map_dynamo import DynamoIdMap  # noqa: PLC0415 - only on AWS
+        from qol_ingest.shared.id_map_dynamo import DynamoIdMap  # noqa: PLC0415 - only on AWS
 
         tokens = SecretsManagerTokenStore(given("QOL_TOKEN_PREFIX") or "qol/garmin/", given("QOL_TOKEN_KMS_KEY", ""))
         return DynamoState(tables[0]), DynamoIdMap(tables[1]), tokens

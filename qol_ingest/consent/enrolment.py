@@ -25,6 +25,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from qol_ingest.shared.errors import QolError, QolInputError
+
 VALID_FOR = timedelta(days=14)
 SIGN_IN_S = 600.0
 """How long a participant may take on Garmin's pages."""
@@ -45,11 +47,11 @@ _TRIES = 20
 Refusal = Literal["unknown", "expired", "used", "too many"]
 
 
-class EnrolmentStateError(RuntimeError):
+class EnrolmentStateError(QolError):
     """The state could not be read or written; the message says why, and holds nothing of it."""
 
 
-class InvitationError(ValueError):
+class InvitationError(QolInputError):
     """An entry code cannot be used, and `refusal` says why; or an invitation cannot be made."""
 
     def __init__(self, message: str, refusal: Refusal = "unknown", retry_after_s: float = 0.0) -> None:

@@ -20,6 +20,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, Protocol
 
+from qol_ingest.shared.errors import QolInputError
+
 list_ = list  # the maps have a method of that name
 Status = Literal["pending", "active", "revoked", "deregistered"]
 
@@ -54,7 +56,7 @@ PATIENCE_S = 30.0
 """How long another process is waited for that is writing."""
 
 
-class IdMapError(ValueError):
+class IdMapError(QolInputError):
     """An enrolment cannot be made or changed; the message says why and what to do."""
 
 

@@ -17,7 +17,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-from qol_ingest import aws
+from qol_ingest.shared import aws
+from qol_ingest.shared.errors import QolError
 
 LARGEST_MESSAGE_BYTES = 256 * 1024
 """What every sender keeps to: SQS takes no more everywhere."""
@@ -27,7 +28,7 @@ _GONE = ("ReceiptHandleIsInvalid", "MessageNotInflight", "InvalidParameterValue"
 _DUE = "{:020d}-{}-{}"  # when it may be handed out (µs since 1970), its name, how often it was
 
 
-class QueueError(RuntimeError):
+class QueueError(QolError):
     """A message could not be sent or received; the message says why, and holds nothing of the content."""
 
 

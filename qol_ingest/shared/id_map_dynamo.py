@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
-from qol_ingest import aws
-from qol_ingest.id_map import (
+from qol_ingest.shared import aws
+from qol_ingest.shared.id_map import (
     Change,
     Enrolment,
     IdMapError,

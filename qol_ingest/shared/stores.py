@@ -16,16 +16,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-from qol_ingest import aws
-from qol_ingest.deadline import TooSlowError, within
-from qol_ingest.queues import Queue, QueueError, announcement
+from qol_ingest.shared import aws
+from qol_ingest.shared.deadline import TooSlowError, within
+from qol_ingest.shared.errors import QolError
+from qol_ingest.shared.queues import Queue, QueueError, announcement
 
 WRITE_S, SLOWEST_BYTES_PER_S = 4.0, 2_000_000
 """How long a write to S3 may take: so many seconds, and as long as the content needs at this rate."""
 _KEY = re.compile(r"[A-Za-z0-9_=-][A-Za-z0-9_=.-]*(?:/[A-Za-z0-9_=-][A-Za-z0-9_=.-]*)*")
 
 
-class StoreError(RuntimeError):
+class StoreError(QolError):
     """Content could not be stored; the message says in one line why, and holds nothing of the content."""
 
 

@@ -23,7 +23,8 @@ from functools import cached_property
 from typing import Any, Literal, Self
 from urllib.parse import SplitResult, urlencode, urlsplit
 
-from qol_ingest.tokens import AccessTokens, ConsentNeededError, RefreshRefusedError, Tokens, TokenStore
+from qol_ingest.garmin.tokens import AccessTokens, ConsentNeededError, RefreshRefusedError, Tokens, TokenStore
+from qol_ingest.shared.errors import QolError
 
 REST = "/wellness-api/rest/"
 TIMEOUT_S = 10.0
@@ -40,7 +41,7 @@ _DEAD_TOKEN = ("invalid_grant", "invalid_token")
 Outcome = Literal["accepted", "already", "forbidden", "off", "wait"]
 
 
-class GarminApiError(RuntimeError):
+class GarminApiError(QolError):
     """Garmin could not be asked, or did not answer as hoped. `status` is its HTTP status, None without an answer."""
 
     def __init__(self, message: str, status: int | None = None, retry_after_s: float | None = None) -> None:
