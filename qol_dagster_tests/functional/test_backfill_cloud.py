@@ -286,10 +286,10 @@ KILLED = """
 import os, random, sys, time
 from datetime import date
 from pathlib import Path
-from qol_ingest.backfill import Account, plan, run
-from qol_ingest.garmin_api import Endpoints, GarminApi
-from qol_ingest.stores import DirectoryStore
-from qol_ingest.tokens import FileTokenStore
+from qol_ingest.pulling.backfill import Account, plan, run
+from qol_ingest.garmin.api import Endpoints, GarminApi
+from qol_ingest.shared.stores import DirectoryStore
+from qol_ingest.garmin.tokens import FileTokenStore
 
 class Deadly(DirectoryStore):
     def put_new(self, key, content):

@@ -157,7 +157,7 @@ KILLED = """
 import os, random, sys
 from pathlib import Path
 from qol_ingest.server import LocalWebhook
-from qol_ingest.stores import DirectoryStore
+from qol_ingest.shared.stores import DirectoryStore
 from qol_ingest.webhook import Receiver
 
 class Deadly(DirectoryStore):

@@ -926,12 +926,12 @@ def test_a_lambda_that_is_not_set_up_says_what_is_missing_and_takes_no_message(
 MEASURED = """
 import re, sys, time
 from pathlib import Path
-from qol_ingest.garmin_api import Endpoints, GarminApi
-from qol_ingest.id_map import SqliteIdMap
-from qol_ingest.puller import Puller
-from qol_ingest.queues import Message, announcement
-from qol_ingest.stores import DirectoryStore
-from qol_ingest.tokens import FileTokenStore, Tokens, TokenStoreError
+from qol_ingest.garmin.api import Endpoints, GarminApi
+from qol_ingest.shared.id_map import SqliteIdMap
+from qol_ingest.pulling.puller import Puller
+from qol_ingest.shared.queues import Message, announcement
+from qol_ingest.shared.stores import DirectoryStore
+from qol_ingest.garmin.tokens import FileTokenStore, Tokens, TokenStoreError
 
 home, url = Path(sys.argv[1]), sys.argv[2]
 tokens = FileTokenStore(home / "tokens.sqlite", home / "tokens.key")

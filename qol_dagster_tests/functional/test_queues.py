@@ -15,7 +15,7 @@ from qol_ingest.shared.queues import DirectoryQueue, QueueError, announced, anno
 TAKER = """
 import sys
 from pathlib import Path
-from qol_ingest.queues import DirectoryQueue
+from qol_ingest.shared.queues import DirectoryQueue
 
 queue = DirectoryQueue(Path(sys.argv[1]))
 while found := queue.receive(5):

@@ -29,7 +29,7 @@ FORBIDDEN = {
 
 INNER = {
     "qol_dagster/metrics": ("qol_dagster.metrics", "qol_dagster.errors"),
-    "qol_dagster/engines": ("qol_dagster.engines", "qol_dagster.metrics", "qol_dagster.resources.storage", "qol_dagster.errors"),
+    "qol_dagster/engines": ("qol_dagster.engines", "qol_dagster.metrics", "qol_dagster.resources.storage"),
     "infra": (
         *("qol_dagster.metrics", "qol_dagster.profiles", "qol_dagster.settings", "qol_dagster.errors"),
         *("qol_dagster.engines.queries", "qol_dagster.glue"),  # what the weekly job's bundle carries, and calls

@@ -491,7 +491,7 @@ def test_a_sign_in_shows_its_verifier_to_nobody(sign_ins: SignIns) -> None:
 PROCESS = """
 import sys
 from pathlib import Path
-from qol_ingest.enrolment import Invitations, SignIn, SqliteState
+from qol_ingest.consent.enrolment import Invitations, SignIn, SqliteState
 
 invitations = Invitations(SqliteState(Path(sys.argv[1])))
 sign_in = SignIn("P1", sys.argv[2], "", False, "x")

@@ -251,7 +251,7 @@ def test_twenty_threads_with_an_expired_token_refresh_it_once(new_store: Callabl
 PROCESS = """
 import os, sys, time
 from pathlib import Path
-from qol_ingest.tokens import AccessTokens, FileTokenStore, Tokens
+from qol_ingest.garmin.tokens import AccessTokens, FileTokenStore, Tokens
 
 folder = Path(sys.argv[1])
 
