@@ -12,9 +12,11 @@ import pyarrow as pa
 from benchmarks.check import RELATIVE
 from benchmarks.lakes import Sample
 from qol_dagster.engines import ENGINES, EngineName, open_engine
-from qol_dagster.etl import Identities, run_etl
+from qol_dagster.identities import Identities
+from qol_dagster.lake.lake import Lake
 from qol_dagster.metrics.dictionary import TABLES
-from qol_dagster.resources.storage import Lake, TableName
+from qol_dagster.metrics.types import TableName
+from qol_dagster.pipeline.etl import run_etl
 
 NOT_COMPARED = ("computed_at", "days_since_last_sync")
 """The run's own time, and what counts from it."""

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from garmin_sim.lake import write_lake
 from garmin_sim.simulation import Simulation
-from qol_dagster.etl import days_of
+from qol_dagster.weeks import dates_of
 
 UNTIL = date(2026, 11, 22)
 """The last simulated date, a Sunday."""
@@ -72,7 +72,7 @@ def week_with_traps(work: Path, participants: int) -> Sample:
     """One week with every oddity that real data is known for, but without the records of other weeks among them."""
     sample = simulated(work, participants, 1, traps=True)
     (monday,) = sample.mondays
-    wanted = {f"date={day}" for day in days_of(monday)}
+    wanted = {f"date={day}" for day in dates_of(monday)}
     for folder in (sample.lake / "raw/daily").iterdir():
         if folder.name not in wanted:
             shutil.rmtree(folder)

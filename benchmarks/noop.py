@@ -11,9 +11,9 @@ import sys
 import dagster as dg
 
 from benchmarks.lakes import UNTIL
-from qol_dagster.instance import dagster_instance
-from qol_dagster.partitions import partitions_from
-from qol_dagster.process import run_and_exit
+from qol_dagster.cli.fast_exit import run_and_exit
+from qol_dagster.defs.instance import dagster_instance
+from qol_dagster.defs.partitions import partitions_from
 from qol_dagster.settings import load_settings
 
 

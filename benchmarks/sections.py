@@ -238,7 +238,7 @@ def late(setting: Setting) -> Table:
 
 def agree(setting: Setting) -> Table:
     """Whether DuckDB and Spark give the same rows, where all traps of Garmin's data are on."""
-    from benchmarks.agreement import compared  # noqa: PLC0415
+    from benchmarks.agreement import compared
 
     sample = simulated(setting.work, setting.size(200), 4, traps=True)
     found = compared(sample)

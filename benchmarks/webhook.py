@@ -97,7 +97,7 @@ def import_seconds(module: str, times: int = 9) -> float:
 
 def peak_mb(body: bytes) -> float:
     """Memory one request needs on top of the loaded process, MB."""
-    import tempfile  # noqa: PLC0415
+    import tempfile
 
     with tempfile.NamedTemporaryFile() as file:
         file.write(body)

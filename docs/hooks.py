@@ -13,7 +13,8 @@ from functools import partial
 
 from qol_dagster.metrics import dictionary
 from qol_dagster.metrics.describe import limits, unit
-from qol_dagster.metrics.dictionary import DEFAULT_THRESHOLDS, Metric
+from qol_dagster.metrics.dictionary import Metric
+from qol_dagster.metrics.dictionary.sources import Source
 from qol_dagster.metrics.fields import (
     DATE_KEYED_TYPES,
     FIELDS,
@@ -24,7 +25,7 @@ from qol_dagster.metrics.fields import (
     TYPE_ALIASES,
     Field,
 )
-from qol_dagster.metrics.sources import Source
+from qol_dagster.metrics.thresholds import DEFAULT_THRESHOLDS
 
 MARKER = re.compile(r"^<!-- ([a-z]+: [a-z]+) -->$", re.M)
 

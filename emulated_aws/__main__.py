@@ -88,7 +88,7 @@ def _demo(home: Path) -> int:
     with _deployed(home, 0) as (deployment, folder):
         environment = _environment(deployment, folder / "home")
         _enter(environment)
-        from emulated_aws.demo import run_demo  # noqa: PLC0415 - Dagster takes seconds, and settings are read
+        from emulated_aws.demo import run_demo
 
         width = shutil.get_terminal_size((120, 24)).columns
         print(run_demo(deployment, load_settings(environment), folder, _note, width), end="", flush=True)

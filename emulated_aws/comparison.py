@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qol_dagster.errors import QolError
-from qol_dagster.resources.storage import Lake
+from qol_dagster.lake.lake import Lake
 
 if TYPE_CHECKING:
     from qol_dagster.resources.catalogue import QueryResult
@@ -32,9 +32,9 @@ class ComparisonError(QolError):
 
 def local_answer(platform: Platform, folder: Path, weeks: Sequence[date]) -> QueryResult:
     """`db_qol.weekly_metrics` as the local engine computes it from the raw files in the bucket, in `folder`/lake."""
-    from qol_dagster.engines import open_engine  # noqa: PLC0415
-    from qol_dagster.etl import run_etl  # noqa: PLC0415
-    from qol_dagster.resources.catalogue import LocalCatalogue  # noqa: PLC0415
+    from qol_dagster.engines import open_engine
+    from qol_dagster.pipeline.etl import run_etl
+    from qol_dagster.resources.catalogue.duckdb import LocalCatalogue
 
     lake = Lake.local(folder / "lake")
     _copy_raw(platform.lake(), lake)

@@ -10,9 +10,9 @@ from typing import Any
 
 import dagster as dg
 
-from qol_dagster.alerts import reason_of, scrubbed, unspeakable
 from qol_dagster.definitions import build_defs
-from qol_dagster.resources.glue import GlueJob
+from qol_dagster.defs.alerts import reason_of, scrubbed, unspeakable
+from qol_dagster.resources.glue_run import GlueJob
 from qol_dagster.resources.platform import Platform
 from qol_dagster.settings import Settings
 

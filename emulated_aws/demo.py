@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 import garmin_sim
 from emulated_aws.comparison import WHOLE_TABLE, compare, local_answer
 from emulated_aws.daemon import Daemon
-from qol_dagster.demo import STANDARD_QUERY, DemoError
-from qol_dagster.instance import dagster_instance
+from qol_dagster.cli.demo import STANDARD_QUERY, DemoError
+from qol_dagster.cli.output import rendered
+from qol_dagster.defs.instance import dagster_instance
 from qol_dagster.resources.platform import Platform
-from qol_dagster.results import rendered
 from qol_ingest.shared import aws
 
 if TYPE_CHECKING:

@@ -49,7 +49,7 @@ class Emulator:
 
     def client(self, service: str) -> Any:
         """A client of this AWS, whatever the environment says."""
-        from boto3.session import Session  # noqa: PLC0415
+        from boto3.session import Session
 
         session = Session(CREDENTIALS["AWS_ACCESS_KEY_ID"], CREDENTIALS["AWS_SECRET_ACCESS_KEY"], region_name=REGION)
         return session.client(service, endpoint_url=self.url, config=aws.patience())

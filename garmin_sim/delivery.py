@@ -26,7 +26,7 @@ from garmin_sim.traps import plant
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-    from garmin_sim.simulation import Simulation
+    from garmin_sim.parameters import Parameters
 
 MAX_BODY = 1_000_000
 PUSH_DELAY_S = 60
@@ -104,14 +104,14 @@ def summaries(
     return records
 
 
-def lives(sim: Simulation) -> Iterator[Life]:
+def lives(sim: Parameters) -> Iterator[Life]:
     """The lives of all participants, in order."""
     dates = sim.dates()
     for index in range(sim.participants):
         yield live(make_participant(sim.seed, index), sim.seed, dates[0], len(dates))
 
 
-def requests(sim: Simulation) -> Iterator[Request]:
+def requests(sim: Parameters) -> Iterator[Request]:
     """All requests in the order of sending, repeated ones among them."""
     repeats: list[tuple[float, int, Request]] = []
     for number, request in enumerate(_first_requests(sim)):
@@ -127,7 +127,7 @@ def requests(sim: Simulation) -> Iterator[Request]:
         yield heapq.heappop(repeats)[2]
 
 
-def _first_requests(sim: Simulation) -> Iterator[Request]:
+def _first_requests(sim: Parameters) -> Iterator[Request]:
     everyone = list(lives(sim))
     next_sync = [0] * len(everyone)
     for day in range(len(sim.dates()) + 1):
@@ -142,7 +142,7 @@ def _first_requests(sim: Simulation) -> Iterator[Request]:
             yield from _bodies_of_hour(sim, everyone, hour, group)
 
 
-def _bodies_of_hour(sim: Simulation, everyone: list[Life], hour: int, brought: Iterator[Upload]) -> Iterator[Request]:
+def _bodies_of_hour(sim: Parameters, everyone: list[Life], hour: int, brought: Iterator[Upload]) -> Iterator[Request]:
     apart = zlib.crc32(b"%d %d" % (sim.seed, hour)) % ALONE == 0
     open_bodies: dict[str, _Body] = {}
     at = 0.0

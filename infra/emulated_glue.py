@@ -105,7 +105,7 @@ def _fetched(environ: Mapping[str, str], url: str, folder: Path) -> Path:
 
 
 def _store(environ: Mapping[str, str], bucket: str) -> Any:
-    from obstore.store import S3Store  # noqa: PLC0415
+    from obstore.store import S3Store
 
     return S3Store(bucket, endpoint=_address(environ), client_options={"allow_http": True})
 

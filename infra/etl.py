@@ -33,8 +33,7 @@ from infra.data import DataStack
 from infra.functions import ROOT, log_group_of
 from infra.names import arn, objects
 from infra.settings import DeploySettings
-from qol_dagster.metrics.ddl import DATABASE, LAYOUTS, Column, ExternalTable, external_table
-from qol_dagster.profiles import PROFILES
+from qol_dagster.metrics.tables import DATABASE, Column, ExternalTable, all_tables, external_table
 
 SCRIPT, ARCHIVE = f"{names.ETL_JOB}.py", f"{names.ETL_JOB}.zip"
 NOT_BUNDLED, EMULATED = (Path(__file__).with_name(f"{name}.py") for name in ("not_bundled", "emulated_glue"))
@@ -66,16 +65,15 @@ class EtlStack(Stack):
                 name=DATABASE, description="Quality-of-life metrics by pseudonymous participant"
             ),
         )
-        for profile in PROFILES.values():
-            for name in LAYOUTS:
-                table = external_table(name, f"s3://{names.lake()}", settings.start_date, profile.suffix)
-                glue.CfnTable(
-                    self,
-                    table.name,
-                    catalog_id=self.account,
-                    database_name=DATABASE,
-                    table_input=_table_input(table),
-                ).add_resource_dependency(database)
+        for one in all_tables():
+            table = external_table(one.table, f"s3://{names.lake()}", settings.start_date, one.profile.suffix)
+            glue.CfnTable(
+                self,
+                table.name,
+                catalog_id=self.account,
+                database_name=DATABASE,
+                table_input=_table_input(table),
+            ).add_resource_dependency(database)
 
     def _job(self, settings: DeploySettings, data: DataStack) -> None:
         place = Construct(self, names.ETL_JOB)
@@ -177,11 +175,7 @@ def queries(data: DataStack) -> list[Statement]:
     """What it takes to ask the tables of `db_qol` in the workgroup `qol`."""
     lake_arn = f"arn:aws:s3:::{names.lake()}"
     listed = [f"{prefix}*" for prefix in (*names.PROCESSED, names.QUERY_RESULTS)]
-    tables = [
-        arn("glue", f"table/{DATABASE}/{layout.name}{profile.suffix}")
-        for layout in LAYOUTS.values()
-        for profile in PROFILES.values()
-    ]
+    tables = [arn("glue", f"table/{DATABASE}/{table.name}") for table in all_tables()]
     return [
         allow(
             *("athena:GetQueryExecution", "athena:GetQueryResults", "athena:GetWorkGroup"),

@@ -23,7 +23,7 @@ from infra.etl import ARCHIVE, SCRIPT
 from infra.functions import ROOT
 from infra.settings import DeploySettings
 from qol_dagster.engines.queries import packed, packed_name
-from qol_dagster.profiles import PROFILES
+from qol_dagster.metrics.profiles import PROFILES
 
 OURS = ("qol_dagster", "qol_ingest")
 MISSING_IN_GLUE = ("dagster-pipes", "obstore")

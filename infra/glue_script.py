@@ -18,7 +18,7 @@ if archive := getattr(found.loader, "archive", None):
         bundle.extractall(folder)
     sys.path.insert(0, folder)
 
-from qol_dagster.glue import main  # noqa: E402
+from qol_dagster.pipeline.glue_job import main  # noqa: E402
 
 if failed := main(sys.argv[1:]):
     sys.exit(failed)  # and nothing if all is well: Glue takes any exit for a failure

@@ -6,7 +6,8 @@ exact. Names that nobody refers to are left to CloudFormation.
 
 from __future__ import annotations
 
-from qol_dagster.profiles import PROFILES
+from qol_dagster.metrics.profiles import PROFILES
+from qol_dagster.weeks import WEEKLY_RUN_TIME, aws_cron
 
 REGION = "ap-northeast-1"
 """Japan: the data of participants does not leave the country."""
@@ -17,7 +18,7 @@ KICK = "qol-weekly-survey-kick"
 ETL_JOB = "qol-weekly-etl"
 ID_MAP_TABLE = "user_id_map"
 ALERT_TOPIC = "job_failure_alert"
-WEEKLY_CRON = "cron(5 0 ? * WED *)"
+WEEKLY_CRON = aws_cron(WEEKLY_RUN_TIME)
 """UTC: Wednesday, 09:05 in Japan."""
 
 # -- ours
@@ -79,6 +80,6 @@ def arn(service: str, resource: str) -> str:
 
 def _account() -> str:
     """This account, as CloudFormation fills it in."""
-    from aws_cdk import Aws  # noqa: PLC0415 - it starts a Node.js, and who only looks up a name needs none
+    from aws_cdk import Aws
 
     return Aws.ACCOUNT_ID

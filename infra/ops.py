@@ -11,6 +11,7 @@ was to compute the week and whatever kept that from happening; a run that fails 
 from __future__ import annotations
 
 import json
+from datetime import time
 from typing import Any
 
 from aws_cdk import Aws, CfnOutput, Duration, Stack
@@ -31,11 +32,12 @@ from infra.functions import QolFunction, log_group_of, schedule
 from infra.ingest import IngestStack
 from infra.names import arn, objects
 from infra.settings import DeploySettings
+from qol_dagster.weeks import aws_cron
 
 KICK_S = 90
 """`qol_ingest.kick.Limits` together, and half a minute for the start of a cold Lambda."""
 AT_ITS_TIME = {"time": "<aws.scheduler.scheduled-time>"}
-NOON_CRON = "cron(0 3 ? * WED *)"
+NOON_CRON = aws_cron(time(12))
 """UTC: Wednesday, 12:00 in Japan."""
 LAST_MONDAY = "$fromMillis($toMillis($states.input.time) - 9 * 86400000, '[Y0001]-[M01]-[D01]')"
 """JSONata: on a Wednesday, the Monday of the last complete week."""

@@ -1,41 +1,5 @@
-"""The code location: everything Dagster loads, built from the settings."""
+"""The only entry for Dagster: `workspace.yaml`, `dagster dev` and `dg dev` load this module."""
 
-from __future__ import annotations
+from qol_dagster.defs.code_location import build_defs, defs
 
-from collections.abc import Mapping
-from typing import Any
-
-import dagster as dg
-
-from qol_dagster.alerts import failure_sensor
-from qol_dagster.assets import all_assets
-from qol_dagster.jobs import garmin_backfill_job, weekly_job
-from qol_dagster.partitions import partitions_from
-from qol_dagster.profiles import DEFAULT, PROFILES
-from qol_dagster.resources.platform import Platform
-from qol_dagster.schedules import weekly_schedule
-from qol_dagster.sensors import arrivals_sensor
-from qol_dagster.settings import Settings, load_settings
-
-
-def build_defs(settings: Settings, *, resource_overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
-    """The definitions of a deployment; tests swap resources through `resource_overrides`."""
-    resources = {"platform": Platform(settings), **(resource_overrides or {})}
-    platform = resources["platform"]
-    partitions = partitions_from(settings.start_date)
-    job = weekly_job()
-    other_jobs = [weekly_job(profile) for profile in PROFILES.values() if profile is not DEFAULT]
-    return dg.Definitions(
-        assets=all_assets(partitions, settings),
-        jobs=[job, *other_jobs, garmin_backfill_job()],
-        schedules=[weekly_schedule(job, settings.start_date)],
-        sensors=[arrivals_sensor(platform, job, settings.start_date), failure_sensor(platform)],
-        resources=resources,
-        executor=dg.in_process_executor,
-    )
-
-
-@dg.definitions
-def defs() -> dg.Definitions:
-    """What Dagster loads: the definitions of this process's `QOL_*` variables."""
-    return build_defs(load_settings())
+__all__ = ["build_defs", "defs"]

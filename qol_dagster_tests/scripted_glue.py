@@ -11,7 +11,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 from dagster_pipes import decode_param
 
-from qol_dagster.resources.storage import Lake
+from qol_dagster.lake.lake import Lake
 
 Act = Callable[[Mapping[str, str]], None]
 

@@ -235,7 +235,7 @@ def _id_map_of_environment() -> IdMap | None:
     table = os.environ.get("QOL_ID_MAP_TABLE", "")
     if not table:
         return None
-    from qol_ingest.shared.id_map_dynamo import DynamoIdMap  # noqa: PLC0415
+    from qol_ingest.shared.id_map_dynamo import DynamoIdMap
 
     return DynamoIdMap(table)
 

@@ -18,9 +18,12 @@ import pyarrow.parquet as pq
 
 from benchmarks.peers.program import Work, run_peer, work_of_command_line
 from qol_dagster.engines import ENGINES, Engine, open_engine
-from qol_dagster.etl import Identities, materialize_daily, materialize_weekly, mondays
-from qol_dagster.metrics.dictionary import DEFAULT_THRESHOLDS
-from qol_dagster.resources.storage import Lake, TableName
+from qol_dagster.identities import Identities
+from qol_dagster.lake.lake import Lake
+from qol_dagster.metrics.thresholds import DEFAULT_THRESHOLDS
+from qol_dagster.metrics.types import TableName
+from qol_dagster.pipeline.etl import materialize_daily, materialize_weekly
+from qol_dagster.weeks import mondays
 
 ENGINE = next(name for name in ENGINES if name == os.environ.get("BENCH_ENGINE", "duckdb"))
 MEMORY_MB = int(os.environ.get("BENCH_MEMORY_MB", "1536"))

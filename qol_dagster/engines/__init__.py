@@ -1,4 +1,8 @@
-"""The engines that read raw lines and run the metrics' expressions. Nothing heavy is imported before one is opened."""
+"""The engines that read raw lines and run the metrics' expressions: DuckDB and Spark behind one port.
+
+Belongs here: reading lines as `metrics.fields` says, and running SQL. Not here: where files are stored, and which are
+read. Nothing heavy is imported before an engine is opened.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
@@ -16,8 +21,7 @@ from qol_dagster.errors import QolError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from qol_dagster.metrics.dictionary import Thresholds
-    from qol_dagster.resources.storage import Lake, RawObject
+    from qol_dagster.metrics.thresholds import Thresholds
 
 EngineName = Literal["duckdb", "spark"]
 ENGINES: tuple[EngineName, ...] = ("duckdb", "spark")
@@ -35,8 +39,16 @@ class EngineError(QolError):
     """An engine cannot start or failed on its input; the message says what to do."""
 
 
+@dataclass(frozen=True)
+class RawFile:
+    """A file of raw lines: its absolute path or URI, and its size in bytes."""
+
+    uri: str
+    size: int
+
+
 class Engine(Protocol):
-    """What `etl.py` asks of an engine. Tables are registered by name, then queries are run over them."""
+    """What the weekly job asks of an engine. Tables are registered by name, then queries are run over them."""
 
     @property
     def name(self) -> EngineName:
@@ -49,7 +61,7 @@ class Engine(Protocol):
     def queries(self, thresholds: Thresholds) -> Mapping[str, str]:
         """The metrics in the engine's SQL; see `engines.queries`."""
 
-    def load_records(self, lake: Lake, days: Mapping[date, Sequence[RawObject]]) -> None:
+    def load_records(self, days: Mapping[date, Sequence[RawFile]]) -> None:
         """Register `records`: all lines of these days, typed as `metrics.fields` says."""
 
     def load_table(self, name: str, rows: pa.Table) -> None:
@@ -73,7 +85,7 @@ class Engine(Protocol):
 class SelectiveEngine(Engine, Protocol):
     """An engine for which a few users' records cost much less than all of a day. For Spark, starting is what costs."""
 
-    def load_records_of(self, users: Sequence[str], lake: Lake, days: Mapping[date, Sequence[RawObject]]) -> None:
+    def load_records_of(self, users: Sequence[str], days: Mapping[date, Sequence[RawFile]]) -> None:
         """Register `records` as `load_records` does, but of these users' lines alone."""
 
 
@@ -99,12 +111,12 @@ def open_engine(name: EngineName, *, memory_mb: int, temp_dir: Path, shared: str
     """
     with work_folder(temp_dir, name) as work:
         if name == "spark":
-            from qol_dagster.engines.spark import spark_engine  # noqa: PLC0415
+            from qol_dagster.engines.spark import spark_engine
 
             with spark_engine(memory_mb=memory_mb, work=work, shared=shared) as engine:
                 yield engine
         else:
-            from qol_dagster.engines.duckdb import duckdb_engine  # noqa: PLC0415
+            from qol_dagster.engines.duckdb import duckdb_engine
 
             with duckdb_engine(memory_mb=memory_mb, work=work) as engine:
                 yield engine

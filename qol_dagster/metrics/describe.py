@@ -10,8 +10,10 @@ from difflib import get_close_matches
 from typing import Literal
 
 from qol_dagster.errors import QolInputError
-from qol_dagster.metrics.ddl import DATABASE, LAYOUTS
-from qol_dagster.metrics.dictionary import DEFAULT_THRESHOLDS, TABLES, Metric, TableName
+from qol_dagster.metrics.dictionary import TABLES, Metric
+from qol_dagster.metrics.tables import TableId
+from qol_dagster.metrics.thresholds import DEFAULT_THRESHOLDS
+from qol_dagster.metrics.types import TableName
 
 Language = Literal["en", "ja"]
 
@@ -71,7 +73,7 @@ def _near(name: str) -> list[str]:
 
 def table_name(table: TableName) -> str:
     """The table as a query names it."""
-    return f"{DATABASE}.{LAYOUTS[table].name}"
+    return TableId(table).qualified_name
 
 
 def unit(metric: Metric, language: Language = "en") -> str:

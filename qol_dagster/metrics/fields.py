@@ -49,9 +49,6 @@ def _positive(name: str, *garmin: str) -> Field:
     return _number(name, *garmin, exclusive=True)
 
 
-LARGEST_NUMBER = 1e15
-"""Above this a number cannot be a measurement and sums would lose whole units: it is read as null."""
-
 FIELDS: tuple[Field, ...] = (
     # Who, what, when: our own keys first, then Garmin's.
     Field("user_id", "text", ("userId",)),
@@ -127,9 +124,6 @@ TYPE_ALIASES: dict[str, str] = {
     "manuallyUpdatedActivities": "activities",
 }
 """Names under which a summary type also arrives (Garmin's URL paths, and the manual edits of activities)."""
-
-MEASURED_TYPES: tuple[str, ...] = ("bodyComps", "bloodPressures")
-"""Types that are timed by `measurementTimeInSeconds` first."""
 
 KEY_FIELDS: dict[str, tuple[str, ...]] = {
     "epochs": ("activity_type",),

@@ -15,7 +15,8 @@ import ibis
 import ibis.expr.types as ir
 
 from qol_dagster.metrics.daily import attach, bit_count, combined, in_shape, kept
-from qol_dagster.metrics.dictionary import DAILY, METRICS_VERSION, TRAILING_WEEKS, WEEKLY, Thresholds
+from qol_dagster.metrics.dictionary import DAILY, METRICS_VERSION, WEEKLY
+from qol_dagster.metrics.thresholds import TRAILING_WEEKS, Thresholds
 
 WEEK = ["participant_id", "week"]
 DAY_MIN = 1440

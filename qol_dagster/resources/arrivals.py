@@ -15,9 +15,9 @@ from datetime import date
 from typing import TYPE_CHECKING, Protocol
 
 from qol_dagster.errors import QolError
-from qol_dagster.etl import raw_fingerprint
-from qol_dagster.resources.shared import SharedObject, Version
-from qol_dagster.resources.storage import RAW, Lake
+from qol_dagster.lake.fingerprints import raw_fingerprint
+from qol_dagster.lake.lake import RAW, Lake
+from qol_dagster.lake.shared_object import SharedObject, Version
 from qol_ingest.shared.queues import announced
 
 if TYPE_CHECKING:

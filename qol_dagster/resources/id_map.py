@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from datetime import date, datetime
 from pathlib import Path
 from typing import Protocol
-from zoneinfo import ZoneInfo
 
-from qol_dagster.etl import Identities
+from qol_dagster.identities import Identities
+from qol_dagster.weeks import receipt_date
 from qol_ingest.shared import id_map as port
 from qol_ingest.shared.id_map import CHANCE_LENGTH, Enrolment, IdMapError, SqliteIdMap, tells_user
 from qol_ingest.shared.id_map_dynamo import DynamoIdMap
@@ -48,7 +48,7 @@ class AwsIdMap(DynamoIdMap, People):
 
 
 def _date_in_japan(moment: str) -> date:
-    return datetime.fromisoformat(moment).astimezone(ZoneInfo("Asia/Tokyo")).date()
+    return receipt_date(datetime.fromisoformat(moment))
 
 
 def read_csv(file: Path) -> list[tuple[str, str]]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from qol_dagster.settings import Settings
 
-logger = logging.getLogger("qol_dagster.alerts")
+logger = logging.getLogger("qol_dagster.defs.alerts")
 
 SMTP_TIMEOUT_S = 20
 LONGEST_SUBJECT = 100
@@ -76,7 +76,7 @@ class SnsNotifier:
         return _sent_or_logged(lambda: self._publish(subject, body), subject, body)
 
     def _publish(self, subject: str, body: str) -> None:
-        from qol_ingest.shared import aws  # noqa: PLC0415
+        from qol_ingest.shared import aws
 
         plain = _one_line(subject).encode("ascii", "replace").decode()[:LONGEST_SUBJECT]
         aws.client("sns").publish(TopicArn=self.topic_arn, Subject=plain, Message=body)

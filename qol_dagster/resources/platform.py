@@ -13,13 +13,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from qol_dagster.engines import Engine, EngineName, open_engine
-from qol_dagster.profiles import DEFAULT, Profile
+from qol_dagster.lake.lake import WORK, Lake
+from qol_dagster.lake.shared_object import SharedObject
+from qol_dagster.metrics.profiles import DEFAULT, Profile
 from qol_dagster.resources.arrivals import Arrivals, ListedArrivals, QueuedArrivals
-from qol_dagster.resources.glue import GlueJob
+from qol_dagster.resources.glue_run import GlueJob
 from qol_dagster.resources.id_map import AwsIdMap, IdMap, People
 from qol_dagster.resources.notifier import LogNotifier, Notifier, SmtpNotifier, SnsNotifier
-from qol_dagster.resources.shared import SharedObject
-from qol_dagster.resources.storage import WORK, Lake
 from qol_ingest.shared.queues import SqsQueue
 
 if TYPE_CHECKING:
@@ -69,16 +69,16 @@ class Platform:
     def catalogue(self) -> Catalogue:
         """The tables people query."""
         if self._is_aws:
-            from qol_dagster.resources.athena import AthenaCatalogue  # noqa: PLC0415
+            from qol_dagster.resources.catalogue.athena import AthenaCatalogue
 
             return AthenaCatalogue(self.settings.athena_workgroup)
-        from qol_dagster.resources.catalogue import LocalCatalogue  # noqa: PLC0415
+        from qol_dagster.resources.catalogue.duckdb import LocalCatalogue
 
         return LocalCatalogue(self.settings.lake_dir)
 
     def count_rows(self, table: str, partitions: Sequence[str]) -> dict[str, int]:
         """Rows the catalogue shows for each of these partitions of `db_qol.<table>`."""
-        from qol_dagster.resources.catalogue import count_rows  # noqa: PLC0415
+        from qol_dagster.resources.catalogue import count_rows
 
         return count_rows(self.catalogue(), table, partitions)
 

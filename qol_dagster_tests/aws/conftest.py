@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from emulated_aws.server import REGION, Emulator, emulator
-from qol_dagster.metrics.ddl import DATABASE, LAYOUTS, Column, ExternalTable, external_table
-from qol_dagster.profiles import PROFILES
+from qol_dagster.metrics.profiles import PROFILES
+from qol_dagster.metrics.tables import DATABASE, LAYOUTS, Column, ExternalTable, external_table
 from qol_dagster.settings import Settings, load_settings
 from qol_ingest.shared import aws
 from qol_ingest.shared.queues import SqsQueue

@@ -14,6 +14,8 @@ import dagster as dg
 import pytest
 
 from qol_dagster.definitions import build_defs
+from qol_dagster.lake.lake import Lake, LakeError
+from qol_dagster.lake.shared_object import SharedObject
 from qol_dagster.resources.arrivals import (
     NOTEBOOK,
     Arrivals,
@@ -23,8 +25,6 @@ from qol_dagster.resources.arrivals import (
     QueuedArrivals,
     days_told,
 )
-from qol_dagster.resources.shared import SharedObject
-from qol_dagster.resources.storage import Lake, LakeError
 from qol_dagster_tests.aws.conftest import Cloud, Deployment
 from qol_dagster_tests.lakes import MONDAY, record
 from qol_ingest.shared.queues import QueueError, SqsQueue, announcement
@@ -315,7 +315,7 @@ def test_a_queue_that_is_not_there_is_a_clear_error(told: Place, cloud: Cloud) -
 def test_the_sensor_reports_and_asks_for_each_arrival_once_even_if_a_tick_was_not_kept(
     deployed: Deployment, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("qol_dagster.sensors.today", lambda: NEXT_MONDAY)
+    monkeypatch.setattr("qol_dagster.defs.sensors.today", lambda: NEXT_MONDAY)
     lake = Lake.s3(deployed.settings.bucket)
     sensor = build_defs(deployed.settings).resolve_sensor_def("raw_arrivals_sensor")
 

@@ -12,12 +12,14 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from qol_dagster.metrics.ddl import LAYOUTS
-from qol_dagster.metrics.dictionary import TABLES, WEEKLY, TableName
-from qol_dagster.resources.athena import AthenaCatalogue, _table, reading_statement
-from qol_dagster.resources.catalogue import Catalogue, CatalogueError, LocalCatalogue, count_rows
-from qol_dagster.resources.storage import Lake
-from qol_dagster.tables import arrow_schema
+from qol_dagster.lake.lake import Lake
+from qol_dagster.lake.tables import arrow_schema
+from qol_dagster.metrics.dictionary import TABLES, WEEKLY
+from qol_dagster.metrics.tables import LAYOUTS
+from qol_dagster.metrics.types import TableName
+from qol_dagster.resources.catalogue import Catalogue, CatalogueError, count_rows
+from qol_dagster.resources.catalogue.athena import AthenaCatalogue, _table, reading_statement
+from qol_dagster.resources.catalogue.duckdb import LocalCatalogue
 from qol_dagster_tests.aws.conftest import Cloud
 from qol_dagster_tests.lakes import MONDAY
 from qol_ingest.shared import aws

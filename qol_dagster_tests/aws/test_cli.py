@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from qol_dagster.cli import run
+from qol_dagster.cli.app import run
+from qol_dagster.lake.lake import Lake
 from qol_dagster.resources.id_map import AwsIdMap
-from qol_dagster.resources.storage import Lake
 from qol_dagster_tests.aws.conftest import Deployment
 from qol_dagster_tests.aws.test_catalogue import STANDARD, rows
 from qol_dagster_tests.lakes import MONDAY, record

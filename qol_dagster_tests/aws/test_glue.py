@@ -23,11 +23,15 @@ from infra import emulated_glue, glue_bundle
 from infra.etl import ARCHIVE, SCRIPT
 from qol_dagster.definitions import build_defs
 from qol_dagster.engines import open_engine
-from qol_dagster.etl import EtlReport, Identities, days_of, run_etl
-from qol_dagster.resources.glue import GlueJob
+from qol_dagster.identities import Identities
+from qol_dagster.lake.lake import Lake
+from qol_dagster.metrics.types import TableName
+from qol_dagster.pipeline.etl import run_etl
+from qol_dagster.pipeline.reports import EtlReport
+from qol_dagster.resources.glue_run import GlueJob
 from qol_dagster.resources.id_map import AwsIdMap
 from qol_dagster.resources.platform import Platform
-from qol_dagster.resources.storage import Lake, TableName
+from qol_dagster.weeks import dates_of
 from qol_dagster_tests.aws.conftest import Cloud, Deployment
 from qol_dagster_tests.lakes import MONDAY, differences
 from qol_dagster_tests.log_privacy import told
@@ -37,7 +41,7 @@ from qol_ingest.shared import aws
 pytestmark = pytest.mark.aws
 
 ASSETS = {"daily_metrics", "weekly_metrics", "participant_status"}
-PARTITIONS: dict[TableName, list[date]] = {"daily": days_of(MONDAY), "weekly": [MONDAY], "status": [MONDAY]}
+PARTITIONS: dict[TableName, list[date]] = {"daily": dates_of(MONDAY), "weekly": [MONDAY], "status": [MONDAY]}
 OF_ENROLMENT = {"enrolled_date", "weeks_enrolled"}
 """The sample's participants were enrolled on a day of their own."""
 
@@ -212,7 +216,7 @@ def test_the_kick_starts_the_same_script_without_dagster(on_glue: Deployment, sa
 
 COMPUTES = f"""
 from datetime import date
-from qol_dagster.runs import materialize_weeks
+from qol_dagster.cli.runs import materialize_weeks
 from qol_dagster.settings import load_settings
 materialize_weeks(load_settings(), [date.fromisoformat("{MONDAY}")])
 """

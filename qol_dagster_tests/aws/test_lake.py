@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from qol_dagster.resources.storage import Lake, LakeError
+from qol_dagster.lake.lake import Lake, LakeError
 from qol_dagster_tests.aws.conftest import Cloud
 from qol_dagster_tests.lakes import MONDAY
 from qol_ingest.shared import aws
@@ -174,7 +174,7 @@ def test_lifecycle_lines_come_in_the_order_of_their_receipt(lake: Lake) -> None:
 HOLD = """
 import sys
 from pathlib import Path
-from qol_dagster.resources.storage import Lake
+from qol_dagster.lake.lake import Lake
 place = sys.argv[1].removeprefix("s3://")
 lake = Lake.local(Path(place)) if place == sys.argv[1] else Lake.s3(place)
 with lake.lock():
@@ -218,7 +218,7 @@ import resource, sys
 from pathlib import Path
 import pyarrow as pa
 from datetime import date
-from qol_dagster.resources.storage import Lake, LakeError
+from qol_dagster.lake.lake import Lake, LakeError
 resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
 rows = pa.table({"participant_id": [str(hash(str(n))) for n in range(10000)]})
 try:

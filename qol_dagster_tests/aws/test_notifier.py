@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from qol_dagster.alerts import Alert, tell_once
+from qol_dagster.defs.alerts import Alert, tell_once
 from qol_dagster.resources.id_map import AwsIdMap
 from qol_dagster.resources.notifier import Notifier, SmtpNotifier, SnsNotifier
 from qol_dagster.resources.platform import Platform

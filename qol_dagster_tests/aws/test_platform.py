@@ -8,11 +8,11 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from qol_dagster.cli.runs import materialize_weeks
 from qol_dagster.definitions import build_defs
-from qol_dagster.profiles import PROFILES
+from qol_dagster.metrics.profiles import PROFILES
 from qol_dagster.resources.id_map import AwsIdMap
 from qol_dagster.resources.platform import Platform
-from qol_dagster.runs import materialize_weeks
 from qol_dagster_tests.aws.conftest import Deployment
 from qol_dagster_tests.aws.test_catalogue import rows
 from qol_dagster_tests.lakes import MONDAY, record

@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 from obstore.exceptions import GenericError
 
-from qol_dagster.resources.shared import FREE, RENEWALS, Lease, SharedObject, SharedObjectError, Version
-from qol_dagster.resources.storage import Lake
+from qol_dagster.lake.lake import Lake
+from qol_dagster.lake.lease import FREE, RENEWALS, Lease
+from qol_dagster.lake.shared_object import SharedObject, SharedObjectError, Version
 from qol_dagster_tests.aws.conftest import Cloud
 
 STALE_S = 1.5
@@ -159,8 +160,8 @@ def enter(lease: Lease) -> float:
 
 HOLD = f"""
 import sys
-from qol_dagster.resources.shared import Lease, SharedObject, SharedObjectError
-from qol_dagster.resources.storage import Lake
+from qol_dagster.lake.shared_object import Lease, SharedObject, SharedObjectError
+from qol_dagster.lake.lake import Lake
 try:
     with Lease(SharedObject(Lake.s3(sys.argv[1]).store, "locks/writer"), {STALE_S}, 0.1).held():
         print("in", flush=True)

@@ -34,7 +34,7 @@ from garmin_sim import Delivery
 from garmin_sim.pusher import CLIENT_ID_HEADER, Sender
 from infra import names
 from infra.glue_bundle import build
-from qol_dagster.demo import STANDARD_QUERY
+from qol_dagster.cli.demo import STANDARD_QUERY
 from qol_dagster.resources.platform import Platform
 from qol_dagster.settings import Settings, load_settings
 from qol_dagster_tests.aws.conftest import Cloud, alerts_of, lead_to

@@ -13,12 +13,12 @@ import dagster as dg
 import pytest
 from aiosmtpd.controller import Controller
 
-from qol_dagster.alerts import Alert, failure_sensor, scrubbed, tell_once
+from qol_dagster.cli.runs import materialize_weeks
 from qol_dagster.definitions import build_defs
-from qol_dagster.instance import dagster_instance
+from qol_dagster.defs.alerts import Alert, failure_sensor, scrubbed, tell_once
+from qol_dagster.defs.instance import dagster_instance
 from qol_dagster.resources.id_map import IdMap
 from qol_dagster.resources.platform import Platform
-from qol_dagster.runs import materialize_weeks
 from qol_dagster.settings import Settings
 from qol_dagster_tests.lakes import MONDAY, record, write_raw
 

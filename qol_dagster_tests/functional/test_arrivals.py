@@ -8,14 +8,17 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from qol_dagster.cli.runs import materialize_weeks
 from qol_dagster.definitions import build_defs
+from qol_dagster.defs.sensors import WEEKS_A_TICK, decide
 from qol_dagster.engines import open_engine
-from qol_dagster.etl import Identities, days_of, materialize_daily, monday_of, stale_weeks
+from qol_dagster.identities import Identities
+from qol_dagster.lake.lake import Lake
+from qol_dagster.pipeline.etl import materialize_daily
+from qol_dagster.pipeline.staleness import stale_weeks
 from qol_dagster.resources.id_map import IdMap
-from qol_dagster.resources.storage import Lake
-from qol_dagster.runs import materialize_weeks
-from qol_dagster.sensors import WEEKS_A_TICK, decide
 from qol_dagster.settings import Settings
+from qol_dagster.weeks import dates_of, monday_of
 from qol_dagster_tests.lakes import MONDAY, record, write_raw
 
 SUNDAY = MONDAY + timedelta(days=6)
@@ -64,7 +67,7 @@ def test_a_long_backlog_is_worked_off_over_several_ticks() -> None:
 
 @pytest.fixture
 def sensor(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr("qol_dagster.sensors.today", lambda: SUNDAY + timedelta(days=1))
+    monkeypatch.setattr("qol_dagster.defs.sensors.today", lambda: SUNDAY + timedelta(days=1))
     return build_defs(settings).resolve_sensor_def("raw_arrivals_sensor")
 
 
@@ -172,4 +175,4 @@ def test_the_weeks_are_iso_weeks_and_each_depends_on_its_seven_days(settings: Se
         upstream_partitions_def=daily,
     )
     days = list(mapped.partitions_subset.get_partition_keys())
-    assert days == [day.isoformat() for day in days_of(MONDAY)]
+    assert days == [day.isoformat() for day in dates_of(MONDAY)]

@@ -16,17 +16,17 @@ from pathlib import Path
 
 import pytest
 
-from qol_dagster.cli import run
-from qol_dagster.demo import local_webhook
-from qol_dagster.doctor import follow_push
+from qol_dagster.cli.app import run
+from qol_dagster.cli.demo import local_webhook
+from qol_dagster.cli.doctor import follow_push
+from qol_dagster.lake.lake import Lake
 from qol_dagster.resources.id_map import IdMap
-from qol_dagster.resources.storage import Lake
 from qol_dagster.settings import Settings
 from qol_dagster_tests.lakes import MONDAY, record, worn, write_raw
 
 USER = "a1b2c3d4e5f60718293a4b5c6d7e8f90"
 STANDARD = "SELECT * FROM db_qol.weekly_metrics ORDER BY date DESC LIMIT 10;"
-QOL = [sys.executable, "-W", "error", "-c", "from qol_dagster.cli import main; main()"]
+QOL = [sys.executable, "-W", "error", "-c", "from qol_dagster.cli.app import main; main()"]
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,13 @@ import pyarrow as pa
 import pytest
 
 from qol_dagster.engines import Engine, open_engine
-from qol_dagster.etl import DayReport, EtlReport, Identities, days_of, run_etl
-from qol_dagster.metrics.dictionary import DAILY, DEFAULT_THRESHOLDS, WEEKLY
-from qol_dagster.resources.storage import Lake
+from qol_dagster.identities import Identities
+from qol_dagster.lake.lake import Lake
+from qol_dagster.metrics.dictionary import DAILY, WEEKLY
+from qol_dagster.metrics.thresholds import DEFAULT_THRESHOLDS
+from qol_dagster.pipeline.etl import run_etl
+from qol_dagster.pipeline.reports import DayReport, EtlReport
+from qol_dagster.weeks import dates_of
 from qol_dagster_tests.lakes import MONDAY, UNCOMPARED, differences, local_s, record, worn, write_raw
 from qol_dagster_tests.paper_week import EXPECTED, write_paper_week
 from qol_dagster_tests.reference import reference_daily, reference_weekly
@@ -76,10 +80,10 @@ class World:
         return self.of(SCENARIOS[scenario])
 
     def of(self, monday: date, report: EtlReport | None = None) -> Week:
-        lake, days = Lake.local(self.root), set(days_of(monday))
+        lake, days = Lake.local(self.root), set(dates_of(monday))
         return Week(
             monday,
-            [row for day in days_of(monday) for row in rows(lake, "daily", day)],
+            [row for day in dates_of(monday) for row in rows(lake, "daily", day)],
             rows(lake, "weekly", monday),
             tuple(day for day in (report or self.report).daily.days if day.date in days),
         )
@@ -120,7 +124,7 @@ def test_every_weekly_column_of_a_week_worked_out_on_paper_is_right(world: World
 
 def test_a_lake_full_of_traps_gives_the_rows_of_the_plain_python_reference(world: World, tmp_path: Path) -> None:
     people, found = write_trap_lake(tmp_path, TRAP_MONDAY), world.of(TRAP_MONDAY)
-    expected_daily = reference_daily(tmp_path, people, days_of(TRAP_MONDAY))
+    expected_daily = reference_daily(tmp_path, people, dates_of(TRAP_MONDAY))
     expected_weekly = reference_weekly(expected_daily, TRAP_MONDAY)
     assert (len(expected_daily), len(expected_weekly)) > (300, 50)
     assert differences(found.daily, expected_daily) == []
@@ -131,13 +135,13 @@ def test_records_of_one_hash_are_told_apart_by_their_keys(tmp_path: Path, monkey
     people, lake = write_trap_lake(tmp_path / "lake", TRAP_MONDAY), Lake.local(tmp_path / "lake")
     with open_engine("duckdb", memory_mb=1024, temp_dir=tmp_path) as engine:
         run_etl(engine, lake, [TRAP_MONDAY], Identities(people))
-        right = [row for day in days_of(TRAP_MONDAY) for row in rows(lake, "daily", day)]
+        right = [row for day in dates_of(TRAP_MONDAY) for row in rows(lake, "daily", day)]
         made = engine.queries(DEFAULT_THRESHOLDS)
         alike = {**made, "lines": made["lines"].replace("HASH(", "0 * HASH(")}
         assert alike["lines"] != made["lines"]
         monkeypatch.setattr(type(engine), "queries", lambda *_: alike)
         run_etl(engine, lake, [TRAP_MONDAY], Identities(people), force=True)
-    assert differences([row for day in days_of(TRAP_MONDAY) for row in rows(lake, "daily", day)], right) == []
+    assert differences([row for day in dates_of(TRAP_MONDAY) for row in rows(lake, "daily", day)], right) == []
 
 
 def test_rows_come_in_the_order_that_a_query_asks_for_however_many_they_are(world: World) -> None:
@@ -249,7 +253,7 @@ def misfiled(lake: Path, monday: date) -> None:
 
 def test_a_record_under_another_date_than_its_own_is_left_out_and_counted(world: World) -> None:
     found = world.week(misfiled)
-    days = [day.isoformat() for day in days_of(found.monday)]
+    days = [day.isoformat() for day in dates_of(found.monday)]
     assert [(row["participant_id"], row["date"]) for row in found.daily] == [("P1", days[0]), ("P2", days[1])]
     assert found.daily[0]["steps_by_hour"][23] == 9
     assert [day.counts["misfiled"] for day in found.days] == [3, 0, 0, 0, 0, 0, 0]
@@ -306,7 +310,7 @@ def test_regularity_and_rhythm_of_a_week_and_of_28_days_are_those_of_the_referen
 
 
 def same_nights(lake: Path, monday: date) -> None:
-    for day in days_of(monday):
+    for day in dates_of(monday):
         night = {"startTimeInSeconds": local_s(day, 7), "durationInSeconds": 25_200}
         write_raw(lake, day, [record("sleeps", "user-1", day, **night)])
 
@@ -334,7 +338,7 @@ def test_a_day_with_a_gap_counts_the_hours_that_have_forty_minutes(world: World)
 
 
 def worn_days(lake: Path, monday: date) -> None:
-    for day in days_of(monday):
+    for day in dates_of(monday):
         write_raw(lake, day, [record("dailies", "user-1", day, timeOffsetHeartRateSamples=worn(12))])
 
 

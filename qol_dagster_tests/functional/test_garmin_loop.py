@@ -14,13 +14,13 @@ import dagster as dg
 import pytest
 
 import garmin_sim
-from qol_dagster.cli import run
+from qol_dagster.cli.app import run
+from qol_dagster.cli.demo import local_webhook
 from qol_dagster.definitions import build_defs
-from qol_dagster.demo import local_webhook
-from qol_dagster.garmin import Garmin
-from qol_dagster.instance import dagster_instance
+from qol_dagster.defs.instance import dagster_instance
+from qol_dagster.lake.lake import Lake
+from qol_dagster.resources.garmin_cloud import Garmin
 from qol_dagster.resources.id_map import IdMap
-from qol_dagster.resources.storage import Lake
 from qol_dagster.settings import Settings
 from qol_ingest.server import LocalWebhook
 

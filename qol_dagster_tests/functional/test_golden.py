@@ -16,9 +16,11 @@ from typing import Any
 import pytest
 
 from qol_dagster.engines import open_engine
-from qol_dagster.etl import Identities, days_of, mondays, run_etl
+from qol_dagster.identities import Identities
+from qol_dagster.lake.lake import Lake
 from qol_dagster.metrics.dictionary import DAILY, WEEKLY
-from qol_dagster.resources.storage import Lake
+from qol_dagster.pipeline.etl import run_etl
+from qol_dagster.weeks import dates_of, mondays
 from qol_dagster_tests.golden.cases import FOLDER, TABLES, Case, CaseError, TableName, Value, read_case, read_cases
 from qol_dagster_tests.lakes import UNCOMPARED, differences
 
@@ -42,7 +44,7 @@ def rows(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     lake = Lake.local(root)
     with open_engine(request.param, memory_mb=1024, temp_dir=tmp_path_factory.mktemp("engine")) as engine:
         run_etl(engine, lake, weeks, identities)
-    days = [day for week in weeks for day in days_of(week)]
+    days = [day for week in weeks for day in dates_of(week)]
     return dict([*rows_of(lake, "daily", days), *rows_of(lake, "weekly", weeks)])
 
 

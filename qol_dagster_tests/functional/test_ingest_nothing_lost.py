@@ -23,11 +23,12 @@ from typing import Any
 import pytest
 
 import garmin_sim
+from qol_dagster.cli.output import rendered
 from qol_dagster.engines import open_engine
-from qol_dagster.etl import Identities, run_etl
-from qol_dagster.resources.catalogue import query
-from qol_dagster.resources.storage import Lake
-from qol_dagster.results import rendered
+from qol_dagster.identities import Identities
+from qol_dagster.lake.lake import Lake
+from qol_dagster.pipeline.etl import run_etl
+from qol_dagster.resources.catalogue.duckdb import query
 from qol_dagster_tests.bodies import Body, bodies
 from qol_ingest.records import parse_body
 from qol_ingest.server import LocalWebhook

@@ -17,17 +17,17 @@ import dagster as dg
 import pytest
 from sqlalchemy import create_engine
 
+from qol_dagster.cli.runs import WeekError, materialize_weeks
 from qol_dagster.definitions import build_defs
-from qol_dagster.etl import days_of
-from qol_dagster.instance import HistoryError, dagster_instance, new_run
+from qol_dagster.defs.instance import HistoryError, dagster_instance, new_run
+from qol_dagster.lake.lake import Lake
 from qol_dagster.metrics.dictionary import WEEKLY
-from qol_dagster.profiles import PROFILES
-from qol_dagster.resources.catalogue import query
+from qol_dagster.metrics.profiles import PROFILES
+from qol_dagster.resources.catalogue.duckdb import query
 from qol_dagster.resources.id_map import IdMap
 from qol_dagster.resources.platform import Platform
-from qol_dagster.resources.storage import Lake
-from qol_dagster.runs import WeekError, materialize_weeks
 from qol_dagster.settings import Settings
+from qol_dagster.weeks import dates_of
 from qol_dagster_tests.lakes import MONDAY, differences, record, worn, write_raw
 from qol_dagster_tests.paper_week import EXPECTED, write_paper_week
 
@@ -38,7 +38,7 @@ LAST_WEEK = MONDAY - timedelta(weeks=1)
 def fill(settings: Settings, weeks: int = 1, users: dict[str, str] = USERS) -> None:
     """Worn days for everybody over the weeks that end with that of MONDAY; steps are 1000 + the day's number."""
     for week in range(weeks):
-        for day in days_of(MONDAY - timedelta(weeks=week)):
+        for day in dates_of(MONDAY - timedelta(weeks=week)):
             lines = [
                 record("dailies", user, day, steps=1000 + day.toordinal() % 100, timeOffsetHeartRateSamples=worn(12))
                 for user in users
@@ -87,7 +87,7 @@ def test_a_second_run_reads_no_raw_byte_and_changes_no_number(settings: Settings
 def test_one_late_file_makes_its_day_and_the_week_anew_and_reads_nothing_else(settings: Settings) -> None:
     fill(settings)
     run(settings)
-    late = days_of(MONDAY)[3]
+    late = dates_of(MONDAY)[3]
     file = write_raw(settings.lake_dir, late, [record("hrv", next(iter(USERS)), late, lastNightAvg=44)], name="late")
     done = run(settings)
     assert (done.days_recomputed, done.days_reused) == (1, 6)
@@ -140,7 +140,7 @@ def test_one_of_the_tables_can_be_made_alone(settings: Settings) -> None:
 
 def test_nothing_is_made_from_rows_that_fail_a_check(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(settings)
-    monkeypatch.setattr("qol_dagster.checks._double_keys", lambda rows: "P1 stands there twice")
+    monkeypatch.setattr("qol_dagster.defs.checks._double_keys", lambda rows: "P1 stands there twice")
     done = materialized(settings, "daily_metrics", "weekly_metrics", "weekly_metrics_table")
     assert not done.success
     assert [one.asset_key.path for one in done.asset_materializations_for_node("weekly_etl")] == [["daily_metrics"]]
@@ -282,7 +282,7 @@ def test_no_garmin_id_is_in_anything_but_raw_files_and_the_id_map(settings: Sett
     run(settings)
     lake = Lake.local(settings.lake_dir)
     words = [*USERS, "0badc0de" * 4]
-    texts = [str(lake.read_table("daily", day)) for day in days_of(MONDAY)] + [str(lake.read_table("weekly", MONDAY))]
+    texts = [str(lake.read_table("daily", day)) for day in dates_of(MONDAY)] + [str(lake.read_table("weekly", MONDAY))]
     files = [path for path in settings.home.rglob("*") if path.is_file()]
     texts += [path.read_bytes().decode(errors="replace") for path in files if is_told(settings, path)]
     assert len(texts) > 20
@@ -312,7 +312,7 @@ def test_a_failed_run_leaves_the_old_week_whole_and_the_next_one_heals(settings:
     assert table(settings)[0]["hrv_rmssd_mean"] == 44
 
 
-QOL = [sys.executable, "-W", "error", "-c", "from qol_dagster.cli import main; main()"]
+QOL = [sys.executable, "-W", "error", "-c", "from qol_dagster.cli.app import main; main()"]
 MATERIALIZE = [*QOL, "materialize", "--week", MONDAY.isoformat()]
 
 
@@ -326,7 +326,7 @@ def test_two_runs_of_one_week_at_once_both_succeed_and_give_the_right_rows(setti
         out, err = one.communicate(timeout=120)
         assert (one.returncode, out) == (0, "2026-11-16  participants: 2\n"), err
     assert [row["steps_sum"] for row in table(settings)] == [
-        sum(1000 + d.toordinal() % 100 for d in days_of(MONDAY))
+        sum(1000 + d.toordinal() % 100 for d in dates_of(MONDAY))
     ] * 2
     files = Counter(file.parts[-3] for file in settings.lake_dir.glob("processed/*/date=*/*"))
     assert files == {"daily": 7, "weekly": 1, "status": 1}
@@ -334,7 +334,7 @@ def test_two_runs_of_one_week_at_once_both_succeed_and_give_the_right_rows(setti
 
 def test_dagster_s_home_can_be_made_by_several_processes_at_once(settings: Settings) -> None:
     code = """
-from qol_dagster.instance import dagster_instance
+from qol_dagster.defs.instance import dagster_instance
 from qol_dagster.settings import load_settings
 with dagster_instance(load_settings()) as instance:
     print(instance.get_runs_count())
@@ -353,7 +353,7 @@ def test_a_run_killed_at_any_moment_leaves_whole_partitions_and_the_next_one_hea
     fill(settings)
     run(settings)
     before = {row["participant_id"]: row["steps_sum"] for row in table(settings)}
-    for day in days_of(MONDAY):
+    for day in dates_of(MONDAY):
         lines = [record("dailies", user, day, steps=50, timeOffsetHeartRateSamples=worn(12)) for user in USERS]
         write_raw(settings.lake_dir, day, lines)
     lake, reached = Lake.local(settings.lake_dir), set()
@@ -367,7 +367,7 @@ def test_a_run_killed_at_any_moment_leaves_whole_partitions_and_the_next_one_hea
         killed.send_signal(signal.SIGKILL)
         killed.wait()
         reached.add(killed.returncode)
-        for day in days_of(MONDAY):
+        for day in dates_of(MONDAY):
             found = lake.read_table("daily", day)
             assert found is not None
             assert found["steps"].to_pylist() in ([1000 + day.toordinal() % 100] * 2, [50, 50])
@@ -386,7 +386,7 @@ def is_reached(settings: Settings, stage: str, before: dict[str, int]) -> bool:
     if stage == "start":
         return True
     changed = [path for path, mark in stamps(settings).items() if before.get(path) != mark]
-    wanted = {"first day": f"daily/date={MONDAY}", "last day": f"daily/date={days_of(MONDAY)[6]}", "week": "weekly/"}
+    wanted = {"first day": f"daily/date={MONDAY}", "last day": f"daily/date={dates_of(MONDAY)[6]}", "week": "weekly/"}
     return any(wanted[stage] in path for path in changed)
 
 

@@ -23,8 +23,8 @@ from dagster._core.workspace.load_target import WorkspaceFileTarget
 from dagster._daemon.types import DaemonHeartbeat
 from dagster._scheduler.scheduler import launch_scheduled_runs
 
-from qol_dagster.instance import dagster_instance
-from qol_dagster.runs import materialize_weeks
+from qol_dagster.cli.runs import materialize_weeks
+from qol_dagster.defs.instance import dagster_instance
 from qol_dagster.settings import Settings
 from qol_ingest import kick
 from qol_ingest.kick import Dagster, Kick

@@ -16,12 +16,15 @@ from typing import Any
 
 import pytest
 
-from qol_dagster import days as days_module
-from qol_dagster.engines import EngineError, open_engine
+from qol_dagster.engines import EngineError, RawFile, open_engine
 from qol_dagster.engines import duckdb as duckdb_module
 from qol_dagster.engines.duckdb import FEW_USERS, DuckDBEngine
-from qol_dagster.etl import DailyReport, Identities, days_of, materialize_daily
-from qol_dagster.resources.storage import Lake, RawObject
+from qol_dagster.identities import Identities
+from qol_dagster.lake.lake import Lake
+from qol_dagster.pipeline import days as days_module
+from qol_dagster.pipeline.etl import materialize_daily
+from qol_dagster.pipeline.reports import DailyReport
+from qol_dagster.weeks import dates_of
 from qol_dagster_tests.lakes import MONDAY, record, worn, write_raw
 from qol_dagster_tests.trap_records import write_trap_lake
 
@@ -52,15 +55,13 @@ def watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched
         assert isinstance(engine, DuckDBEngine)
         found = Watched(engine)
 
-        def loaded(self: DuckDBEngine, lake: Lake, days: Mapping[date, Sequence[RawObject]]) -> None:
-            found.read.extend(Path(item.key).stem for items in days.values() for item in items)
-            load(self, lake, days)
+        def loaded(self: DuckDBEngine, days: Mapping[date, Sequence[RawFile]]) -> None:
+            found.read.extend(Path(item.uri).stem for items in days.values() for item in items)
+            load(self, days)
 
-        def loaded_of(
-            self: DuckDBEngine, users: Sequence[str], lake: Lake, days: Mapping[date, Sequence[RawObject]]
-        ) -> None:
+        def loaded_of(self: DuckDBEngine, users: Sequence[str], days: Mapping[date, Sequence[RawFile]]) -> None:
             found.chosen.append(list(users))
-            load_of(self, users, lake, days)
+            load_of(self, users, days)
 
         monkeypatch.setattr(DuckDBEngine, "load_records", loaded)
         monkeypatch.setattr(DuckDBEngine, "load_records_of", loaded_of)
@@ -70,13 +71,13 @@ def watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched
 def lines_by_day(lake: Path) -> dict[date, list[bytes]]:
     return {
         day: [line for file in sorted(folder.iterdir()) for line in file.read_bytes().split(b"\n") if line.strip()]
-        for day in days_of(MONDAY)
+        for day in dates_of(MONDAY)
         if (folder := lake / f"raw/daily/date={day}").exists()
     }
 
 
 def in_bits(lake: Lake) -> list[str]:
-    tables = [lake.read_table("daily", day) for day in days_of(MONDAY)]
+    tables = [lake.read_table("daily", day) for day in dates_of(MONDAY)]
     return [repr(row) for rows in tables if rows is not None for row in rows.to_pylist()]
 
 
@@ -100,7 +101,7 @@ def test_files_that_come_in_waves_give_what_they_give_at_once(tmp_path: Path, wa
         added = watched.run(grown, identities)
         assert bool(watched.chosen) == (number > 0)
         whole = Lake.local(tmp_path / f"whole-{number}")
-        for day in days_of(MONDAY):
+        for day in dates_of(MONDAY):
             for item in grown.raw_objects(day):
                 whole.write_raw(day, Path(item.key).stem, grown.read_raw(item))
         at_once = watched.run(whole, identities)

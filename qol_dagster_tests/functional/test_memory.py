@@ -8,8 +8,9 @@ import pytest
 
 from qol_dagster.engines import EngineError, open_engine
 from qol_dagster.engines.duckdb import MB, _reading
-from qol_dagster.etl import Identities, run_etl
-from qol_dagster.resources.storage import Lake
+from qol_dagster.identities import Identities
+from qol_dagster.lake.lake import Lake
+from qol_dagster.pipeline.etl import run_etl
 from qol_dagster_tests.lakes import MONDAY, record, write_raw
 
 

@@ -17,9 +17,12 @@ from typing import Any
 import pytest
 
 from qol_dagster.engines import Engine, open_engine
-from qol_dagster.etl import Identities, days_of, run_etl
+from qol_dagster.identities import Identities
+from qol_dagster.lake.lake import Lake
 from qol_dagster.metrics.dictionary import DAILY, WEEKLY
-from qol_dagster.resources.storage import Lake, TableName
+from qol_dagster.metrics.types import TableName
+from qol_dagster.pipeline.etl import run_etl
+from qol_dagster.weeks import dates_of
 from qol_dagster_tests.lakes import JST_S, MONDAY, UNCOMPARED, differences, local_s, write_raw
 from qol_ingest.records import parse_body
 
@@ -105,7 +108,7 @@ def world(request: pytest.FixtureRequest, engine: Engine, tmp_path_factory: pyte
                 write_raw(root, day, lines, f"{number:03d}")
         lake = Lake.local(root)
         run_etl(engine, lake, weeks, Identities(people))
-        days = [day for week in weeks for day in days_of(week)]
+        days = [day for week in weeks for day in dates_of(week)]
         return Rows(read(lake, "daily", days), read(lake, "weekly", weeks))
 
     return World(tuple(made_up_bodies(random.Random(request.param))), compute, request.param)
@@ -154,7 +157,7 @@ def unlike(some: Rows, others: Rows, but_for: Collection[str] = ()) -> list[str]
 
 def made_up_bodies(chance: random.Random) -> Iterator[Body]:
     """A few requests a day, each with some people's records; a part of a day comes before the whole of it."""
-    for day in [day for week in WEEKS for day in days_of(week)]:
+    for day in [day for week in WEEKS for day in dates_of(week)]:
         sent: dict[int, list[tuple[str, Record]]] = defaultdict(list)
         for user in PEOPLE:
             shard = chance.randrange(2)

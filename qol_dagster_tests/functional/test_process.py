@@ -7,7 +7,7 @@ import sys
 
 BEGIN = """
 import atexit, sys, threading, time
-from qol_dagster.process import run_and_exit
+from qol_dagster.cli.fast_exit import run_and_exit
 """
 
 

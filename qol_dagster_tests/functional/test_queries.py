@@ -10,8 +10,8 @@ import pytest
 
 from qol_dagster.engines.duckdb import NESTED_HINTS
 from qol_dagster.engines.queries import DAILY_STAGES, WEEKLY_STAGES, queries
-from qol_dagster.metrics.dictionary import Thresholds
 from qol_dagster.metrics.fields import FIELDS, NESTED
+from qol_dagster.metrics.thresholds import Thresholds
 
 DEFAULT, STRICT = Thresholds(), Thresholds(valid_day_wear_min=780)
 FINAL = {"daily_rows", "day_counts", "day_users", "weekly_rows", "status_rows"}

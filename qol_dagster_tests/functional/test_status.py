@@ -17,20 +17,16 @@ import pyarrow as pa
 import pytest
 
 from qol_dagster.engines import Engine, open_engine
-from qol_dagster.etl import (
-    Identities,
-    days_of,
-    looked_at,
-    materialize_status,
-    materialize_weekly,
-    monday_of,
-    run_etl,
-)
-from qol_dagster.metrics.dictionary import DAILY, DEFAULT_THRESHOLDS, STATUS, Thresholds
-from qol_dagster.resources.catalogue import query
+from qol_dagster.identities import Identities
+from qol_dagster.lake.lake import Lake
+from qol_dagster.lake.tables import arrow_schema
+from qol_dagster.metrics.dictionary import DAILY, STATUS
+from qol_dagster.metrics.thresholds import DEFAULT_THRESHOLDS, Thresholds
+from qol_dagster.pipeline.etl import materialize_weekly, run_etl
+from qol_dagster.pipeline.status import materialize_status
+from qol_dagster.resources.catalogue.duckdb import query
 from qol_dagster.resources.id_map import IdMap
-from qol_dagster.resources.storage import Lake
-from qol_dagster.tables import arrow_schema
+from qol_dagster.weeks import contributing_weeks, dates_of, monday_of
 from qol_dagster_tests.lakes import MONDAY, differences, record, worn, write_raw
 
 Row = dict[str, Any]
@@ -290,7 +286,7 @@ def a_study(seed: int) -> tuple[Identities, list[Row], list[date]]:
     """People who come, go, fall silent and synchronise late; everything that lies in the lake of them."""
     chance = random.Random(seed)
     people = [f"P{number:02d}" for number in range(80)]
-    days = [day for week in looked_at(RANDOM_WEEKS) for day in days_of(week)]
+    days = [day for week in contributing_weeks(RANDOM_WEEKS) for day in dates_of(week)]
     rows = []
     for person in people:
         diligence = chance.choice((0, 0.1, 0.6, 1))
@@ -315,7 +311,7 @@ def expected(identities: Identities, rows: Sequence[Row], week: date) -> dict[st
         receipts = [row["last_received_at"] for row in recent if row["last_received_at"]]
         receipts = receipts or [row["last_received_at"] for row in mine.values() if row["last_received_at"]]
         synced = max(receipts, default=None)
-        states = [state_of(day, mine.get(str(day)), identities.enrolled.get(person), synced) for day in days_of(week)]
+        states = [state_of(day, mine.get(str(day)), identities.enrolled.get(person), synced) for day in dates_of(week)]
         weekend = states[5:].count("valid")
         if person not in identities.active.values():
             status, states, synced, recent = "revoked", [], None, []
@@ -360,7 +356,7 @@ def test_a_study_at_random_comes_out_as_the_definition_says_day_by_day(
     identities, rows, days = a_study(1)
     lake = Lake.local(tmp_path)
     write_daily(lake, rows, days)
-    materialize_weekly(duckdb, lake, looked_at(RANDOM_WEEKS), computed_at=NOW)
+    materialize_weekly(duckdb, lake, contributing_weeks(RANDOM_WEEKS), computed_at=NOW)
     materialize_status(engine, lake, RANDOM_WEEKS, identities, computed_at=NOW)
     found = status_of(lake, sorted(RANDOM_WEEKS))
     wanted = [row for week in RANDOM_WEEKS for row in expected(identities, rows, week).values()]
@@ -451,7 +447,7 @@ def test_from_raw_files_and_the_id_map_to_the_table_that_staff_ask(
     duckdb: Engine, tmp_path: Path, people: IdMap
 ) -> None:
     root = tmp_path / "lake"
-    for day in days_of(MONDAY)[2:]:
+    for day in dates_of(MONDAY)[2:]:
         for user in ("user-old", "user-new", "user-leaver"):
             hours = 12 if user == "user-old" else 11
             write_raw(root, day, [record("dailies", user, day, timeOffsetHeartRateSamples=worn(hours))], user)

@@ -21,8 +21,9 @@ from typing import Any
 import pytest
 
 from qol_dagster.engines import open_engine
-from qol_dagster.etl import Identities, run_etl
-from qol_dagster.resources.storage import Lake
+from qol_dagster.identities import Identities
+from qol_dagster.lake.lake import Lake
+from qol_dagster.pipeline.etl import run_etl
 from qol_ingest import server as server_module
 from qol_ingest import webhook
 from qol_ingest.records import parse_body

@@ -12,9 +12,10 @@ import pytest
 
 import infra.app
 from infra.etl import EMULATED, NOT_BUNDLED
-from qol_dagster.metrics.ddl import LAYOUTS
-from qol_dagster.metrics.dictionary import TABLES, TableName
-from qol_dagster.profiles import PROFILES
+from qol_dagster.metrics.dictionary import TABLES
+from qol_dagster.metrics.profiles import PROFILES
+from qol_dagster.metrics.tables import LAYOUTS
+from qol_dagster.metrics.types import TableName
 from qol_dagster_tests.infra.conftest import NEEDED
 from qol_dagster_tests.infra.templates import ACCOUNT, LAKE, Resource, System
 

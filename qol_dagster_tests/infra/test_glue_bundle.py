@@ -12,7 +12,7 @@ import pytest
 from infra import glue_bundle
 from infra.etl import ARCHIVE, SCRIPT
 from qol_dagster.engines.queries import DAILY_STAGES, WEEKLY_STAGES, packed
-from qol_dagster.profiles import PROFILES
+from qol_dagster.metrics.profiles import PROFILES
 
 
 def nothing(_folder: Path) -> None:
@@ -31,7 +31,7 @@ def test_it_is_a_script_of_a_few_lines_and_an_archive_of_our_packages(bundle: Pa
     assert len((bundle / SCRIPT).read_text().splitlines()) < 30
     names = zipfile.ZipFile(bundle / ARCHIVE).namelist()
     assert {name.partition("/")[0] for name in names} == {"qol_dagster", "qol_ingest"}
-    assert "qol_dagster/glue.py" in names
+    assert "qol_dagster/pipeline/glue_job.py" in names
     assert not [name for name in names if "__pycache__" in name]
 
 
@@ -49,7 +49,7 @@ import json, sys
 sys.modules["ibis"] = sys.modules["sqlglot"] = None
 from pathlib import Path
 from qol_dagster.engines.queries import queries
-from qol_dagster.profiles import PROFILES
+from qol_dagster.metrics.profiles import PROFILES
 for profile in PROFILES.values():
     found = queries("pyspark", profile.thresholds, Path("/nowhere"))
     assert found.keys() >= {NAMES!r}

@@ -18,10 +18,10 @@ from dagster._core.execution.backfill import PartitionBackfill
 
 from infra.hosting import DAEMON
 from qol_dagster.definitions import build_defs
-from qol_dagster.etl import days_of
-from qol_dagster.instance import dagster_instance
+from qol_dagster.defs.instance import dagster_instance
 from qol_dagster.resources.id_map import IdMap
 from qol_dagster.settings import Settings
+from qol_dagster.weeks import dates_of
 from qol_dagster_tests.lakes import MONDAY, record, worn, write_raw
 from qol_dagster_tests.postgres.server import SECRET
 
@@ -39,7 +39,7 @@ OLD_WEEKS = [(MONDAY - timedelta(weeks=back)).isoformat() for back in (12, 11, 1
 def test_the_daemon_runs_a_backfill_as_one_run_and_the_next_one_knows_what_it_saw(
     hosted: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for day in days_of(MONDAY):
+    for day in dates_of(MONDAY):
         write_raw(hosted.lake_dir, day, [record("dailies", USER, day, timeOffsetHeartRateSamples=worn(12))])
     IdMap(hosted.id_map_path).add(USER, "P1")
     defs = build_defs(hosted)

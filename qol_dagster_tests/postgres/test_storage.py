@@ -27,12 +27,12 @@ from dagster._serdes import serialize_value
 from dagster_postgres.utils import DagsterPostgresException, pg_alembic_config
 
 from infra import hosting
-from qol_dagster.etl import days_of
-from qol_dagster.instance import dagster_instance
-from qol_dagster.resources.catalogue import query
+from qol_dagster.cli.runs import materialize_weeks
+from qol_dagster.defs.instance import dagster_instance
+from qol_dagster.resources.catalogue.duckdb import query
 from qol_dagster.resources.id_map import IdMap
-from qol_dagster.runs import materialize_weeks
 from qol_dagster.settings import Settings
+from qol_dagster.weeks import dates_of
 from qol_dagster_tests.lakes import MONDAY, differences, record, worn, write_raw
 from qol_dagster_tests.paper_week import EXPECTED, write_paper_week
 from qol_dagster_tests.postgres.server import SECRET, Server
@@ -40,7 +40,7 @@ from qol_dagster_tests.postgres.server import SECRET, Server
 LAST_WEEK = MONDAY - timedelta(weeks=1)
 USERS = {"a1b2c3d4e5f60718293a4b5c6d7e8f90": "P1", "ffeeddccbbaa99887766554433221100": "P2"}
 TABLES = ("daily_metrics", "weekly_metrics", "weekly_metrics_table", "participant_status")
-QOL = [sys.executable, "-W", "error", "-c", "from qol_dagster.cli import main; main()"]
+QOL = [sys.executable, "-W", "error", "-c", "from qol_dagster.cli.app import main; main()"]
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def fill(settings: Settings, *weeks: date, steps: int = 1000) -> None:
     """Worn days of two participants over these weeks."""
-    for day in [day for week in weeks for day in days_of(week)]:
+    for day in [day for week in weeks for day in dates_of(week)]:
         fields = {"steps": steps, "timeOffsetHeartRateSamples": worn(12)}
         write_raw(settings.lake_dir, day, [record("dailies", user, day, **fields) for user in USERS])
     IdMap(settings.id_map_path).import_rows(USERS.items())
@@ -156,7 +156,7 @@ def test_a_database_that_is_restarted_in_the_middle_of_a_run_is_waited_for(
             comes_back.start()
         return ""
 
-    monkeypatch.setattr("qol_dagster.checks._double_keys", restart)
+    monkeypatch.setattr("qol_dagster.defs.checks._double_keys", restart)
     assert materialize_weeks(hosted, [MONDAY]).success
     comes_back.join()
     with dagster_instance(hosted) as instance:
@@ -171,7 +171,7 @@ def test_a_database_that_stays_away_ends_the_run_with_the_reason_and_leaves_the_
     before = table(hosted)
     fill(hosted, MONDAY, steps=50)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("qol_dagster.checks._double_keys", lambda _: postgres.stop(signal.SIGQUIT))
+        patch.setattr("qol_dagster.defs.checks._double_keys", lambda _: postgres.stop(signal.SIGQUIT))
         with pytest.raises(DagsterPostgresException, match="too many retries for DB connection"):
             materialize_weeks(hosted, [MONDAY])
     assert f'connection to server at "127.0.0.1", port {postgres.port} failed' in caplog.text
@@ -192,11 +192,11 @@ def test_a_run_whose_process_was_killed_is_failed_once_two_hours_of_glue_and_som
         killed.communicate()
         (record,) = instance.get_run_records()
         assert record.start_time
-        assert looked_at(instance, record.start_time + 2 * 3600) == dg.DagsterRunStatus.STARTED
-        assert looked_at(instance, record.start_time + 9001) == dg.DagsterRunStatus.FAILURE
+        assert contributing_weeks(instance, record.start_time + 2 * 3600) == dg.DagsterRunStatus.STARTED
+        assert contributing_weeks(instance, record.start_time + 9001) == dg.DagsterRunStatus.FAILURE
 
 
-def looked_at(instance: dg.DagsterInstance, at: float) -> dg.DagsterRunStatus:
+def contributing_weeks(instance: dg.DagsterInstance, at: float) -> dg.DagsterRunStatus:
     """The status of the one run after the monitoring came by at a time."""
     with freeze_time(at), WorkspaceProcessContext(instance, EmptyWorkspaceTarget()) as workspace:
         assert list(execute_run_monitoring_iteration(workspace, logging.getLogger("monitoring"))) == [None]

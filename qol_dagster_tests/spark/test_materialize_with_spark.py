@@ -13,7 +13,7 @@ import pytest
 from qol_dagster.settings import Settings
 from qol_dagster_tests.lakes import differences
 
-QOL = [sys.executable, "-c", "from qol_dagster.cli import main; main()"]
+QOL = [sys.executable, "-c", "from qol_dagster.cli.app import main; main()"]
 TABLES = ("weekly_metrics", "daily_metrics")
 
 pytestmark = pytest.mark.spark

@@ -1,4 +1,7 @@
-"""The arrows of the architecture, and what may be loaded when."""
+"""The arrows of the architecture, and what may be loaded when.
+
+Nothing here names a file: a module belongs to the package it is in, and is held to that package's arrows.
+"""
 
 from __future__ import annotations
 
@@ -6,103 +9,147 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("dagster", "pyspark", "boto3", "ibis", "duckdb", "pyarrow", "numpy", "pandas", "obstore")
+PACKAGES = ("qol_dagster", "qol_ingest", "garmin_sim", "infra", "emulated_aws")
+
+FLOORS = (
+    ("errors",),
+    ("metrics",),
+    ("weeks",),
+    ("identities", "engines", "lake"),
+    ("settings",),
+    ("resources",),
+    ("pipeline",),
+    ("defs",),
+    ("definitions",),
+    ("cli",),
+)
+"""The rooms of `qol_dagster`: each imports those before it, and none beside it."""
 
 FORBIDDEN = {
-    "qol_ingest": ("qol_dagster", "garmin_sim", "dagster", "pyspark", "duckdb", "ibis", "pyarrow", "typer"),
-    "garmin_sim": ("qol_dagster", "qol_ingest", "dagster", "pyspark", "boto3"),
-    "qol_dagster/metrics": ("dagster", "boto3", "pyspark", "qol_ingest", "garmin_sim", "obstore", "duckdb"),
-    "qol_dagster/engines": ("dagster", "boto3", "qol_ingest", "garmin_sim"),
-    "qol_dagster/resources": ("dagster", "pyspark", "garmin_sim"),
-    "qol_dagster/etl.py": ("dagster", "boto3", "pyspark", "duckdb", "qol_ingest", "garmin_sim"),
-    "qol_dagster/days.py": ("dagster", "boto3", "pyspark", "duckdb", "ibis", "qol_ingest", "garmin_sim"),
-    "qol_dagster/glue.py": ("dagster", "boto3", "pyspark", "duckdb", "ibis", "garmin_sim"),
-    "infra": ("dagster", "boto3", "pyspark", "duckdb", "ibis", "qol_ingest", "garmin_sim"),
-    "qol_dagster/assets": ("pyspark", "boto3", "duckdb", "ibis", "qol_ingest", "garmin_sim"),
+    "qol_dagster": ("emulated_aws", "infra", "benchmarks", "qol_dagster_tests"),
+    "qol_dagster/metrics": ("obstore", "duckdb", "pyathena"),
+    "qol_dagster/lake": ("duckdb", "ibis"),
+    "qol_dagster/pipeline": ("duckdb", "ibis"),
+    "qol_ingest": ("qol_dagster", "garmin_sim", "infra", "duckdb", "ibis", "pyarrow", "typer", "emulated_aws"),
+    "garmin_sim": ("qol_dagster", "qol_ingest", "infra", "boto3", "emulated_aws"),
+    "infra": ("qol_ingest", "garmin_sim", "boto3", "duckdb", "ibis", "emulated_aws"),
 }
-"""What a room may not import, at any depth of its files."""
+"""What a package may not import, at any depth."""
 
-INNER = {
-    "qol_dagster/metrics": ("qol_dagster.metrics", "qol_dagster.errors"),
-    "qol_dagster/engines": ("qol_dagster.engines", "qol_dagster.metrics", "qol_dagster.resources.storage"),
-    "infra": (
-        *("qol_dagster.metrics", "qol_dagster.profiles", "qol_dagster.settings", "qol_dagster.errors"),
-        *("qol_dagster.engines.queries", "qol_dagster.glue"),  # what the weekly job's bundle carries, and calls
-    ),
+ONLY_IN = {
+    "dagster": ("qol_dagster.defs",),
+    "pyspark": ("qol_dagster.engines",),
+    "boto3": ("qol_ingest",),
+    "garmin_sim": ("qol_dagster.cli", "garmin_sim"),
+    "qol_ingest": ("qol_dagster.cli", "qol_dagster.resources", "qol_ingest"),
 }
-"""All that a room may import of its own package."""
+"""Where something may be imported, but for `qol_ingest.shared`, which is there to be shared."""
+SHARED = "qol_ingest.shared"
 
 
-def imports(room: str) -> Iterator[tuple[str, str]]:
-    """(file, imported module) of all imports of a room."""
-    path = ROOT / room
-    for file in [path] if path.is_file() else sorted(path.rglob("*.py")):
-        for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, ast.Import):
-                yield from ((str(file.relative_to(ROOT)), name.name) for name in node.names)
-            elif isinstance(node, ast.ImportFrom) and node.module == "qol_ingest":
-                yield from ((str(file.relative_to(ROOT)), f"qol_ingest.{name.name}") for name in node.names)
-            elif isinstance(node, ast.ImportFrom) and node.module:
-                yield str(file.relative_to(ROOT)), node.module
+@cache
+def modules(package: str) -> dict[str, Path]:
+    """Every module of a package by its dotted name."""
+    files = sorted((ROOT / package).rglob("*.py"))
+    return {".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): file for file in files}
+
+
+def imports(file: Path) -> Iterator[str]:
+    """The modules that a file imports, wherever in it; `from package import module` is the module, if it is one."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            known = modules(node.module.partition(".")[0])
+            names = [f"{node.module}.{name.name}" for name in node.names]
+            inner = [name for name in names if name in known]
+            yield from inner
+            if len(inner) < len(names):
+                yield node.module
+
+
+def arrows(package: str) -> Iterator[tuple[str, str]]:
+    """(module, what it imports) of all modules of a package, at any depth."""
+    yield from ((name, target) for name, file in modules(package).items() for target in imports(file))
 
 
 def within(module: str, package: str) -> bool:
     return module == package or module.startswith(f"{package}.")
 
 
-@pytest.mark.parametrize("room", FORBIDDEN)
-def test_the_arrows_point_one_way(room: str) -> None:
-    found = list(imports(room))
+def room(module: str) -> str:
+    """The part of `qol_dagster` that a module of it belongs to."""
+    return [*module.split("."), ""][1]
+
+
+def test_the_arrows_point_one_way() -> None:
+    floor = {name: number for number, names in enumerate(FLOORS) for name in names}
+    own = [(name, target) for name, target in arrows("qol_dagster") if within(target, "qol_dagster")]
+    between = [(name, target) for name, target in own if room(name) != room(target)]
+    assert len(between) > 100
+    assert [one for one in between if floor[room(one[0])] <= floor[room(one[1])]] == []
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_module_imports_itself_by_way_of_others(package: str) -> None:
+    graph: dict[str, set[str]] = {name: set() for name in modules(package)}
+    for name, target in arrows(package):
+        if target in graph and not name.startswith(f"{target}."):  # a package's port is below its forms
+            graph[name].add(target)
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(f"a circle: {' <- '.join(error.args[1])}")
+
+
+@pytest.mark.parametrize("place", FORBIDDEN)
+def test_a_package_does_not_import_what_is_none_of_its_business(place: str) -> None:
+    found = list(arrows(place))
     assert found
-    exempt = ("pyspark",) if room == "qol_dagster/engines" else ()
-    wrong = [(file, name) for file, name in found for one in FORBIDDEN[room] if one not in exempt and within(name, one)]
-    own = [
-        (file, name)
-        for file, name in found
-        if room in INNER and within(name, "qol_dagster") and not any(within(name, one) for one in INNER[room])
-    ]
-    assert wrong + own == []
+    assert [(name, target) for name, target in found for one in FORBIDDEN[place] if within(target, one)] == []
 
 
-def test_only_the_spark_engine_imports_pyspark_and_only_the_aws_forms_import_boto3() -> None:
-    rooms = ("qol_dagster", "qol_ingest", "garmin_sim")
-    users = {one: {file for room in rooms for file, name in imports(room) if within(name, one)} for one in HEAVY}
-    assert users["pyspark"] == {"qol_dagster/engines/spark.py"}
-    assert users["boto3"] == {
-        f"qol_ingest/{name}.py" for name in ("consent/enrolment", "garmin/tokens", "shared/aws", "shared/id_map_dynamo")
+@pytest.mark.parametrize("target", ONLY_IN)
+def test_what_is_for_a_few_is_imported_by_nobody_else(target: str) -> None:
+    users = {
+        name
+        for package in ("qol_dagster", "qol_ingest", "garmin_sim", "infra")
+        for name, found in arrows(package)
+        if within(found, target) and not within(found, SHARED)
     }
+    assert users
+    assert [name for name in sorted(users) if not any(within(name, place) for place in ONLY_IN[target])] == []
 
 
-def test_only_tests_import_the_emulated_aws() -> None:
-    rooms = ("qol_dagster", "qol_ingest", "garmin_sim", "infra")
-    assert [one for room in rooms for one in imports(room) if within(one[1], "emulated_aws")] == []
+def test_every_module_says_what_it_is_for_and_every_package_what_belongs_in_it() -> None:
+    for package in ("qol_dagster", "qol_ingest", "garmin_sim"):
+        for name, file in modules(package).items():
+            said = ast.get_docstring(ast.parse(file.read_text())) or ""
+            assert said, f"{name} does not say what it is for"
+            is_package = file.name == "__init__.py" and name.count(".") == 1
+            assert "Belongs here" in said or not is_package, f"{name} does not say what belongs there"
 
 
-SHARED = "qol_ingest.shared"
-"""What the receiver's rooms and the job's have in common: the id map, the queues and the way to AWS."""
-
-
-def test_of_the_receiver_s_rooms_the_job_sees_what_they_share_and_only_its_resources_do() -> None:
-    inside = ("assets", "engines", "metrics", "days.py", "etl.py", "sensors.py", "alerts.py", "checks.py")
-    assert [one for room in inside for one in imports(f"qol_dagster/{room}") if within(one[1], "qol_ingest")] == []
-    found = {name for _, name in imports("qol_dagster/resources") if within(name, "qol_ingest")}
-    assert found
-    assert all(within(name, SHARED) for name in found)
+def test_few_modules_stand_at_the_root() -> None:
+    assert len(list((ROOT / "qol_dagster").glob("*.py"))) <= 8
 
 
 @pytest.mark.parametrize(
     ("module", "unwanted"),
     [
-        ("qol_dagster.cli", HEAVY),
+        ("qol_dagster.cli.app", HEAVY),
         ("qol_ingest.webhook", HEAVY),
         ("qol_dagster.metrics.dictionary", HEAVY),
-        ("qol_dagster.etl", HEAVY),
-        ("qol_dagster.glue", HEAVY),
+        ("qol_dagster.pipeline.etl", HEAVY),
+        ("qol_dagster.pipeline.glue_job", HEAVY),
         ("qol_dagster.definitions", ("pyspark", "boto3", "ibis", "duckdb", "pandas", "obstore")),
     ],
 )

@@ -9,10 +9,10 @@ import dagster as dg
 import pyarrow as pa
 import pytest
 
-from qol_dagster.checks import check_rows, check_specs
-from qol_dagster.lineage import column_lineage, column_schema
+from qol_dagster.defs.checks import check_rows, check_specs
+from qol_dagster.defs.table_metadata import column_lineage, column_schema
+from qol_dagster.lake.tables import arrow_schema
 from qol_dagster.metrics.dictionary import DAILY, WEEKLY, by_name
-from qol_dagster.tables import arrow_schema
 
 USER = "a1b2c3d4e5f60718293a4b5c6d7e8f90"
 GOOD: dict[str, Any] = {

@@ -15,27 +15,20 @@ import typer
 from rich.cells import cell_len
 from sqlglot import exp
 
-from qol_dagster import cli
-from qol_dagster.lineage import column_schema
-from qol_dagster.metric_commands import metrics as metric_commands
-from qol_dagster.metrics import ddl, weekly
+from qol_dagster.cli import app as cli
+from qol_dagster.cli.metrics import metrics as metric_commands
+from qol_dagster.defs.table_metadata import column_schema
+from qol_dagster.lake.tables import arrow_schema
+from qol_dagster.metrics import tables as ddl
+from qol_dagster.metrics import weekly
 from qol_dagster.metrics.daily import daily_rows, records_table
 from qol_dagster.metrics.describe import UnknownMetricError, find
-from qol_dagster.metrics.dictionary import (
-    DAILY,
-    DEFAULT_THRESHOLDS,
-    LONGEST_COMMENT,
-    STATUS,
-    TABLES,
-    WEEKLY,
-    Metric,
-    by_name,
-)
+from qol_dagster.metrics.dictionary import DAILY, LONGEST_COMMENT, STATUS, TABLES, WEEKLY, Metric, by_name
+from qol_dagster.metrics.dictionary.japanese import TEXTS
 from qol_dagster.metrics.fields import FIELDS, KNOWN_TYPES
-from qol_dagster.metrics.japanese import TEXTS
 from qol_dagster.metrics.status import status_rows
+from qol_dagster.metrics.thresholds import DEFAULT_THRESHOLDS
 from qol_dagster.metrics.weekly import weekly_rows
-from qol_dagster.tables import arrow_schema
 
 EVERY = [metric for metrics in TABLES.values() for metric in metrics]
 JAPANESE_LETTERS = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]")

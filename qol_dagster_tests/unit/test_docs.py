@@ -14,9 +14,10 @@ from types import ModuleType
 import pytest
 import typer
 
-from qol_dagster.cli import app
-from qol_dagster.metrics.dictionary import DEFAULT_THRESHOLDS, TABLES, Metric
+from qol_dagster.cli.app import app
+from qol_dagster.metrics.dictionary import TABLES, Metric
 from qol_dagster.metrics.fields import FIELDS, KNOWN_TYPES
+from qol_dagster.metrics.thresholds import DEFAULT_THRESHOLDS
 from qol_dagster.settings import VARIABLES, Settings, load_settings
 
 ROOT = Path(__file__).parents[2]

@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 from dagster._core.errors import DagsterExecutionInterruptedError
 
-from qol_dagster import glue
-from qol_dagster.assets.glue import Order, reported
+from qol_dagster.defs.assets.glue import Order, reported
 from qol_dagster.engines import EngineError
-from qol_dagster.etl import COUNTS, DailyReport, DayReport, EtlReport, WeekReport
-from qol_dagster.glue import GlueArgumentsError
-from qol_dagster.profiles import PROFILES
-from qol_dagster.resources.glue import GlueError, GlueJob, GlueRun
+from qol_dagster.metrics.profiles import PROFILES
+from qol_dagster.pipeline import glue_job as glue
+from qol_dagster.pipeline.etl import COUNTS
+from qol_dagster.pipeline.glue_job import GlueArgumentsError
+from qol_dagster.pipeline.reports import DailyReport, DayReport, EtlReport, WeekReport
+from qol_dagster.resources.glue_run import GlueError, GlueJob, GlueRun
 from qol_dagster_tests.lakes import MONDAY
 from qol_dagster_tests.scripted_glue import Run, ScriptedGlue, refusal
 

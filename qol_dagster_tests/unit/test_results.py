@@ -8,7 +8,7 @@ import json
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from qol_dagster.results import rendered
+from qol_dagster.cli.output import rendered
 
 WHEN = datetime(2026, 11, 25, 0, 5, tzinfo=UTC)
 COLUMNS = ("date", "participant_id", "steps_mean", "is_valid_week", "computed_at", "by_hour")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import date
 
-from qol_dagster.etl import days_of, mondays
+from qol_dagster.weeks import dates_of, mondays
 from qol_dagster_tests.lakes import MONDAY
 
 
 def test_the_week_of_any_date_is_the_iso_week() -> None:
     assert mondays([date(2027, 1, 3), date(2026, 12, 28), date(2027, 1, 4)]) == [date(2026, 12, 28), date(2027, 1, 4)]
-    assert days_of(MONDAY)[6] == date(2026, 11, 22)
+    assert dates_of(MONDAY)[6] == date(2026, 11, 22)

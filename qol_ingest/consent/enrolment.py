@@ -189,7 +189,7 @@ class DynamoState:
 
     def _ask(self, call: str, *expected: str, **arguments: Any) -> Any:
         """The answer, or None for an error that is expected."""
-        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+        from botocore.exceptions import BotoCoreError, ClientError
 
         try:
             return getattr(self._client, call)(TableName=self.table, **arguments)
@@ -207,8 +207,8 @@ class DynamoState:
     def _client(self) -> Any:
         if self.client is not None:
             return self.client
-        import boto3  # noqa: PLC0415
-        from botocore.config import Config  # noqa: PLC0415
+        import boto3
+        from botocore.config import Config
 
         patience = Config(connect_timeout=2, read_timeout=3, retries={"total_max_attempts": 3, "mode": "standard"})
         return boto3.session.Session().client("dynamodb", config=patience)

@@ -370,7 +370,7 @@ def _kept_where() -> tuple[EnrolmentState, IdMap, TokenStore]:
     if bool(given("QOL_HOME")) == any(tables) or any(tables) != all(tables):
         raise EnrolmentSetupError("set either QOL_ENROLMENT_TABLE and QOL_ID_MAP_TABLE, or QOL_HOME")
     if all(tables):
-        from qol_ingest.shared.id_map_dynamo import DynamoIdMap  # noqa: PLC0415 - only on AWS
+        from qol_ingest.shared.id_map_dynamo import DynamoIdMap
 
         tokens = SecretsManagerTokenStore(given("QOL_TOKEN_PREFIX") or "qol/garmin/", given("QOL_TOKEN_KMS_KEY", ""))
         return DynamoState(tables[0]), DynamoIdMap(tables[1]), tokens

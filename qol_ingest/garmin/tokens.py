@@ -216,7 +216,7 @@ class FileTokenStore:
         self._seal(database, self._name(user), vars(tokens))
 
     def _open(self, database: sqlite3.Connection, name: str) -> dict[str, Any] | None:
-        from cryptography.fernet import InvalidToken  # noqa: PLC0415 - only this store needs it
+        from cryptography.fernet import InvalidToken
 
         row = database.execute("SELECT value FROM tokens WHERE name = ?", (name,)).fetchone()
         if row is None:
@@ -255,7 +255,7 @@ class FileTokenStore:
 
     @cached_property
     def _cipher(self) -> Any:
-        from cryptography.fernet import Fernet  # noqa: PLC0415
+        from cryptography.fernet import Fernet
 
         try:
             return Fernet(self._key)
@@ -279,7 +279,7 @@ class FileTokenStore:
 
     def _new_key(self) -> bytes:
         """Make the key file whole or not at all; if another process was first, its key counts."""
-        from cryptography.fernet import Fernet  # noqa: PLC0415
+        from cryptography.fernet import Fernet
 
         self.key_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         temporary = self.key_path.with_name(f".{secrets.token_hex(8)}.tmp")
@@ -404,7 +404,7 @@ def read_secret(arn: str, client: Any = None) -> str:
 
 def _ask(client: Any, call: str, *expected: str, **arguments: Any) -> Any:
     """The answer, or None for an error that is expected."""
-    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+    from botocore.exceptions import BotoCoreError, ClientError
 
     try:
         return getattr(client, call)(**arguments)
@@ -418,8 +418,8 @@ def _ask(client: Any, call: str, *expected: str, **arguments: Any) -> Any:
 
 
 def _secrets_manager() -> Any:
-    import boto3  # noqa: PLC0415
-    from botocore.config import Config  # noqa: PLC0415
+    import boto3
+    from botocore.config import Config
 
     patience = Config(connect_timeout=2, read_timeout=5, retries={"total_max_attempts": 3, "mode": "standard"})
     return boto3.session.Session().client("secretsmanager", config=patience)

@@ -497,7 +497,7 @@ def _kept_where() -> tuple[Store, IdMap, TokenStore]:
     on_aws = given("QOL_BUCKET", ""), given("QOL_ID_MAP_TABLE", "")
     here = given("QOL_RAW_DIR", ""), given("QOL_HOME", "")
     if all(on_aws) and not any(here):
-        from qol_ingest.shared.id_map_dynamo import DynamoIdMap  # noqa: PLC0415 - only on AWS
+        from qol_ingest.shared.id_map_dynamo import DynamoIdMap
 
         tokens = SecretsManagerTokenStore(given("QOL_TOKEN_PREFIX") or "qol/garmin/", given("QOL_TOKEN_KMS_KEY", ""))
         return S3Store(on_aws[0]), DynamoIdMap(on_aws[1]), tokens

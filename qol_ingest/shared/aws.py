@@ -19,14 +19,14 @@ def client(service: str) -> Any:
 
 def session() -> Any:
     """A session in the region of AWS_REGION, which boto3 alone does not read, or else of boto3's own sources."""
-    import boto3  # noqa: PLC0415
+    import boto3
 
     return boto3.session.Session(region_name=os.environ.get("AWS_REGION") or None)
 
 
 def patience(read_s: float = READ_S) -> Any:
     """How long clients wait, and how often they try."""
-    from botocore.config import Config  # noqa: PLC0415
+    from botocore.config import Config
 
     retries = {"total_max_attempts": ATTEMPTS, "mode": "standard"}
     return Config(connect_timeout=CONNECT_S, read_timeout=read_s, retries=retries)
@@ -34,8 +34,8 @@ def patience(read_s: float = READ_S) -> Any:
 
 def faults() -> tuple[type[Exception], ...]:
     """What a call may raise: a refusal, no answer, or one that nobody can read."""
-    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
-    from botocore.parsers import ResponseParserError  # noqa: PLC0415
+    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.parsers import ResponseParserError
 
     return BotoCoreError, ClientError, ResponseParserError
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, time, timedelta, timezone
 
 TIMEZONE = "Asia/Tokyo"
-JST = timezone(timedelta(hours=9))
+JST_S = 9 * 3600
+JST_MS = 1000 * JST_S
+JST = timezone(timedelta(seconds=JST_S))
 """Japan has no daylight saving time."""
 DAY_S = 86_400
 EPOCH = date(1970, 1, 1)

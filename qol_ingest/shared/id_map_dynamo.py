@@ -356,7 +356,7 @@ def _enrolment(item: Item) -> Enrolment:
 
 
 def _packed(item: Item) -> Item:
-    from boto3.dynamodb.types import TypeSerializer  # noqa: PLC0415
+    from boto3.dynamodb.types import TypeSerializer
 
     packed: Item = TypeSerializer().serialize(item)["M"]
     return packed
@@ -364,7 +364,7 @@ def _packed(item: Item) -> Item:
 
 def _unpacked(item: Item) -> Item:
     """An item with all attributes. One that something else wrote has a participant id and is in use."""
-    from boto3.dynamodb.types import TypeDeserializer  # noqa: PLC0415
+    from boto3.dynamodb.types import TypeDeserializer
 
     read: Item = TypeDeserializer().deserialize({"M": item})
     usual = _new(read[KEY], "")

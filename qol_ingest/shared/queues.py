@@ -182,7 +182,7 @@ class SqsQueue:
 
 def announcement(key: str) -> str:
     """The message in which S3 tells a queue of a new object; the local store sends the same."""
-    from urllib.parse import quote_plus  # noqa: PLC0415
+    from urllib.parse import quote_plus
 
     record = {"eventName": "ObjectCreated:Put", "s3": {"bucket": {"name": "local"}, "object": {"key": quote_plus(key)}}}
     return json.dumps({"Records": [record]})
@@ -190,7 +190,7 @@ def announcement(key: str) -> str:
 
 def announced(body: str) -> list[str]:
     """The keys that such a message tells of; none if it is something else (S3's test message, say)."""
-    from urllib.parse import unquote_plus  # noqa: PLC0415
+    from urllib.parse import unquote_plus
 
     try:
         records = json.loads(body)["Records"]

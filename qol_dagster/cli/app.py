@@ -1,0 +1,418 @@
+"""The `qol` command.
+
+Belongs here: options, messages, exit codes. Results go to stdout, everything else to stderr; 0 is success, 1 what
+could not be done, 2 what was asked wrongly. What a command does is imported when it runs, so `--help` is quick.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from qol_dagster.cli.fast_exit import run_and_exit
+from qol_dagster.cli.metrics import metrics
+from qol_dagster.cli.output import Format
+from qol_dagster.engines import EngineName
+from qol_dagster.errors import QolError, QolInputError
+from qol_dagster.metrics.profiles import PROFILES, ProfileName
+
+if TYPE_CHECKING:
+    from qol_dagster.resources.id_map import People
+    from qol_dagster.settings import Settings
+
+OPTIONS: dict[str, Any] = {"add_completion": False, "rich_markup_mode": None}
+
+app = typer.Typer(help="From Garmin's webhook to weekly quality-of-life metrics.", **OPTIONS)
+participants = typer.Typer(help="Who is enrolled: Garmin user id -> participant id.", **OPTIONS)
+webhook = typer.Typer(help="The receiver of Garmin's pushes.", **OPTIONS)
+raw = typer.Typer(help="The raw files.", **OPTIONS)
+garmin = typer.Typer(help="What is asked of Garmin's cloud.", **OPTIONS)
+app.add_typer(participants, name="participants")
+app.add_typer(webhook, name="webhook")
+app.add_typer(garmin, name="garmin")
+app.add_typer(metrics, name="metrics")
+app.add_typer(raw, name="raw")
+
+
+class AskedWronglyError(QolInputError):
+    """Options that do not go together."""
+
+
+class NotDoneError(QolError):
+    """Could not be done."""
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no date like 2026-11-16") from None
+
+
+DATE: dict[str, Any] = {"parser": _day, "metavar": "YYYY-MM-DD"}
+
+
+@app.command()
+def demo(
+    number: Annotated[int, typer.Option("--participants", min=1, help="How many participants.")] = 20,
+    weeks: Annotated[int, typer.Option(min=1, help="How many weeks.")] = 8,
+) -> None:
+    """Everything once: a simulated Garmin cloud pushes over HTTP, the weekly job runs, the table is shown."""
+    from qol_dagster.cli.demo import run_demo
+
+    settings = _local_settings()
+    with _progress() as progress:
+        shown = run_demo(settings, number, weeks, note=_note, progress=progress, width=_width())
+    typer.echo(shown, nl=False)
+
+
+@app.command()
+def doctor(
+    webhook_url: Annotated[
+        str, typer.Option("--webhook", metavar="URL", help="Send a test push to this URL and follow it to raw/.")
+    ] = "",
+) -> None:
+    """Look over this installation and say what is missing and what to do."""
+    from qol_dagster.cli.doctor import examine, follow_push
+
+    failed = False
+    for one in follow_push(_settings(existing=True), webhook_url) if webhook_url else examine():
+        typer.echo(f"{one.state:<5} {one.what}: {one.found}" + (f". {one.advice}" if one.advice else ""))
+        failed |= one.state == "FAIL"
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def dev(
+    arguments: Annotated[list[str] | None, typer.Argument(help="Handed on to `dagster dev`, after --.")] = None,
+) -> None:
+    """Start Dagster's UI, schedule and sensors on this QOL_HOME."""
+    from qol_dagster.defs.instance import prepare_dagster_home
+
+    home = prepare_dagster_home(_settings())
+    quiet = "ignore:Function `dev_command` is superseded"  # `dg dev` is the same, with its development tools
+    program = [sys.executable, "-W", quiet, "-m", "dagster", "dev", "-w", f"{home}/workspace.yaml", *(arguments or [])]
+    environment = {**os.environ, "DAGSTER_HOME": home}
+    os.execve(program[0], program, environment)  # noqa: S606  # becomes Dagster, so Ctrl+C reaches it
+
+
+@app.command()
+def simulate(
+    *,
+    number: Annotated[int, typer.Option("--participants", min=1, help="How many participants.")] = 20,
+    weeks: Annotated[int, typer.Option(min=1, help="How many weeks.")] = 8,
+    until: Annotated[
+        date | None, typer.Option(**DATE, help="Last date; by default the Sunday of the last complete week.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same data.")] = 0,
+    to: Annotated[str, typer.Option(help="Push to this URL, as `qol webhook serve` printed it.")] = "",
+    lake: Annotated[bool, typer.Option("--lake", help="Write straight into the lake of QOL_HOME.")] = False,
+    enrol: Annotated[bool, typer.Option("--enrol", help="Enrol the simulated participants as well.")] = False,
+) -> None:
+    """Simulated participants' data, pushed over HTTP or written straight into the lake."""
+    import garmin_sim
+
+    if bool(to) == lake:
+        raise AskedWronglyError("say where the data goes: --to URL or --lake")
+    settings = _local_settings() if lake else _settings()
+    with _progress() as progress:
+        try:
+            sim = garmin_sim.Simulation(number, weeks, until, seed)
+            if to:
+                pushed = garmin_sim.push(sim, to, client_id=settings.garmin_client_id, on_progress=progress("pushing"))
+                size, what = pushed.bytes, f"{pushed.bodies} bodies in {pushed.seconds:.1f} s"
+            else:
+                written = garmin_sim.write_lake(sim, settings.lake_dir, on_progress=progress("writing"))
+                size, what = written.bytes, f"{written.lines} lines in {written.files} files"
+        except ValueError as error:
+            raise AskedWronglyError(str(error)) from error
+    if enrol:
+        _id_map(settings).enrol(sim.user_ids())
+    typer.echo(f"{sim.dates()[0]} to {sim.dates()[-1]}: {what}, {size / 1e6:.1f} MB")
+
+
+@webhook.command()
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8321,
+) -> None:
+    """Take pushes and store them under raw/; prints the URL that Garmin (or `qol simulate`) is given.
+
+    With Garmin's client id and secret it also fetches what pings announce, and answers participants who consent.
+    """
+    from qol_dagster.cli.demo import local_webhook
+    from qol_dagster.resources.garmin_cloud import Garmin
+
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
+    logging.getLogger("qol_ingest").setLevel(logging.INFO)
+    settings = _local_settings()
+    cloud = Garmin(settings)
+    server = local_webhook(settings, host, port)
+    typer.echo(server.url)
+    _note("stop with Ctrl+C; the URL holds a secret, so share it with Garmin only")
+    sys.stdout.flush()
+    with cloud.at_work(server) if cloud.is_set_up else nullcontext():
+        server.serve_forever()
+
+
+@app.command()
+def materialize(
+    week: Annotated[date, typer.Option(**DATE, help="Any date of the week.")],
+    until: Annotated[date | None, typer.Option(**DATE, help="Any date of the last week, for several.")] = None,
+    engine: Annotated[EngineName | None, typer.Option(help="What computes; by default QOL_ENGINE.")] = None,
+    profile: Annotated[
+        ProfileName, typer.Option(help="Thresholds; strict has tables of its own (db_qol.weekly_metrics_strict).")
+    ] = "default",
+    force: Annotated[bool, typer.Option("--force", help="Compute days anew though nothing changed.")] = False,
+) -> None:
+    """Run the weekly job for a week, or for all weeks until another; Dagster's UI shows the run."""
+    from qol_dagster.cli.runs import materialize_weeks
+
+    last = until or week
+    if last < week:
+        raise AskedWronglyError("--until lies before --week")
+    done = materialize_weeks(_settings(), [week, last], engine or "default", force=force, profile=PROFILES[profile])
+    if not done.success:
+        raise NotDoneError(f"{done.message} (run {done.run_id})")
+    for monday, rows in done.weekly_rows.items():
+        typer.echo(f"{monday}  participants: {rows}")
+    days = f"days computed: {done.days_recomputed}, reused: {done.days_reused}"
+    _note(f"{days}, {done.seconds:.1f} s, run {done.run_id}")
+
+
+@app.command()
+def query(
+    sql: Annotated[str, typer.Argument(help="One SELECT on db_qol.weekly_metrics or db_qol.daily_metrics.")],
+    form: Annotated[Format, typer.Option("--format", help="How the rows are printed.")] = "table",
+) -> None:
+    """Ask the tables of `db_qol` a question in SQL."""
+    from qol_dagster.cli.output import rendered
+    from qol_dagster.resources.platform import Platform
+
+    found = Platform(_settings(existing=True)).catalogue().query(sql)
+    typer.echo(rendered(found.columns, found.rows, form, _width()), nl=False)
+
+
+@participants.command()
+def add(
+    garmin_user_id: Annotated[str, typer.Argument(help="Garmin's userId.")],
+    participant_id: Annotated[str | None, typer.Option("--participant-id", help="By default the next free.")] = None,
+) -> None:
+    """Enrol a Garmin user; prints the participant id."""
+    typer.echo(_id_map(_settings()).add(garmin_user_id, participant_id))
+
+
+@participants.command(name="import")
+def import_(
+    file: Annotated[Path, typer.Argument(help="CSV with the columns garmin_user_id and participant_id.")],
+) -> None:
+    """Enrol everybody of a CSV file, or nobody when a line of it is wrong."""
+    from qol_dagster.resources.id_map import read_csv
+
+    typer.echo(f"{_id_map(_settings()).import_rows(read_csv(file))} enrolled")
+
+
+@participants.command(name="list")
+def list_(form: Annotated[Format, typer.Option("--format", help="How the rows are printed.")] = "table") -> None:
+    """Show who is enrolled, without Garmin's ids."""
+    from qol_dagster.cli.output import rendered
+
+    everyone = _id_map(_settings(existing=True)).list()
+    rows = [(one.participant_id, one.status, one.updated_at) for one in everyone if one.status != "pending"]
+    typer.echo(rendered(("participant_id", "status", "updated_at"), rows, form, _width()), nl=False)
+    if pending := len(everyone) - len(rows):
+        _note(f"{pending} Garmin users push data and are not enrolled; it is kept and counts for nobody")
+
+
+@participants.command()
+def invite(participant_id: Annotated[str, typer.Argument(help="The id the participant has, or is to have.")]) -> None:
+    """Make a link by which a participant connects a Garmin account. It works once, for two weeks."""
+    from qol_dagster.resources.garmin_cloud import Garmin
+
+    code, url = Garmin(_settings()).invite(participant_id)
+    typer.echo(url)
+    _note(f"entry code {code}; an older link of {participant_id} is void. It is shown this once and kept nowhere")
+
+
+@participants.command()
+def show(participant_id: Annotated[str, typer.Argument(help="The participant's id.")]) -> None:
+    """What is known of a participant, without Garmin's ids: accounts, permissions, connection, history."""
+    from qol_dagster.resources.garmin_cloud import Garmin
+
+    cloud = Garmin(_settings(existing=True))
+    accounts = [one for one in cloud.id_map.list() if one.participant_id == participant_id]
+    waiting = [one for one in cloud.invitations.open() if one.participant_id == participant_id]
+    if not accounts and not waiting:
+        raise AskedWronglyError(f"there is no participant {participant_id}; `qol participants list` shows who there is")
+    for number, one in enumerate(accounts, start=1):
+        allowed = "not told" if one.permissions is None else ", ".join(one.permissions) or "nothing"
+        typer.echo(f"account {number}: {one.status}, {cloud.connection(one)} to Garmin; permissions: {allowed}")
+    for invitation in waiting:
+        typer.echo(f"invited until {invitation.expires_at:%Y-%m-%d %H:%M} UTC")
+    for change in cloud.id_map.history(participant_id):
+        typer.echo(f"{change.at[:16].replace('T', ' ')} UTC  {change.what}")
+
+
+@participants.command()
+def revoke(
+    participant_id: Annotated[str, typer.Argument(help="The participant's id.")],
+    *,
+    at_garmin: Annotated[
+        bool, typer.Option("--at-garmin", help="End the registration at Garmin too: no more data is sent.")
+    ] = False,
+) -> None:
+    """Stop using a participant's data from the next run on. Raw files stay."""
+    from qol_dagster.resources.garmin_cloud import Garmin
+
+    cloud = Garmin(_settings(existing=True))
+    cloud.id_map.revoke(participant_id)
+    cloud.invitations.withdraw(participant_id)
+    typer.echo(f"{participant_id} revoked; run the weeks again to take the data out of the tables")
+    if at_garmin and (problems := cloud.leave(participant_id)):
+        raise NotDoneError(f"the registration at Garmin goes on: {'; '.join(problems)}")
+
+
+@garmin.command()
+def pull() -> None:
+    """Fetch what pings announced, and apply what Garmin told of its users; `qol webhook serve` does so all along."""
+    from qol_dagster.resources.garmin_cloud import Garmin
+
+    worked = Garmin(_local_settings(existing=True)).pull()
+    counts = ", ".join(f"{number} {outcome}" for outcome, number in sorted(worked.outcomes.items()))
+    typer.echo(f"{counts or 'nothing to do'}; {worked.waiting} wait" if worked.waiting else counts or "nothing to do")
+
+
+@garmin.command(name="backfill")
+def backfill_(
+    participant: Annotated[str, typer.Option(help="The participant's id.")],
+    since: Annotated[date, typer.Option(**DATE, help="First date.")],
+    until: Annotated[date, typer.Option(**DATE, help="Last date.")],
+    types: Annotated[str, typer.Option(help="Garmin's summary types, with commas; by default all.")] = "",
+) -> None:
+    """Ask Garmin for old data of a participant; it comes by the webhook. The same command again goes on."""
+    from qol_dagster.resources.garmin_cloud import Garmin
+
+    chosen = [one for one in types.split(",") if one.strip()]
+    with _progress() as progress:
+        bar = progress(f"asking for {participant}")
+        report = Garmin(_settings(existing=True)).backfill(
+            participant, since, until, chosen, on_progress=lambda step: bar(step.done, step.total) if bar else None
+        )
+    typer.echo(f"requests accepted: {report.asked}, accepted before: {report.already}")
+    for one in report.refused:
+        _note(f"{one.type} up to {one.until}: {one.reason}")
+    if not report.complete:
+        raise NotDoneError(f"{report.waiting} requests wait: {report.why_waiting}; give the same command again later")
+
+
+@raw.command()
+def refile(
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count only; change nothing.")] = False,
+) -> None:
+    """Move records that lie under another date than their own to where they belong."""
+    from qol_dagster.lake.refile import refile as move
+    from qol_dagster.resources.platform import Platform
+
+    platform = Platform(_settings(existing=True))
+    with _progress() as progress:
+        report = move(platform.lake(), dry_run=dry_run, on_progress=progress("looking"))
+    typer.echo(f"{report.misfiled} of {report.lines} records {'lie under another date' if dry_run else 'moved'}")
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """The entry point: runs a command and ends the process."""
+    run_and_exit(lambda: run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and give its exit code. Errors of this project are for people; others are bugs and stay loud."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        code = app(args=arguments or ["--help"], standalone_mode=False)
+        sys.stdout.flush()
+    except typer.TyperException as error:
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context else "qol"
+        return _complain(f"{error.format_message()} (see {command} --help)", error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    except OSError as error:
+        return _complain(f"{error.strerror or error}" + (f": {error.filename}" if error.filename else ""), 1)
+    except Exception as error:
+        if not type(error).__module__.startswith(("qol_", "garmin_sim")):
+            raise
+        return _complain(str(error), 2 if isinstance(error, ValueError) else 1)
+    return code if isinstance(code, int) else 0
+
+
+def _complain(message: str, code: int) -> int:
+    typer.echo(f"qol: {' '.join(message.split())}", err=True)
+    return code
+
+
+def _note(message: str) -> None:
+    typer.echo(message, err=True)
+
+
+def _settings(*, existing: bool = False) -> Settings:
+    """The settings. QOL_HOME is made when it is missing, for its owner alone: locally it holds health data."""
+    from qol_dagster.settings import load_settings
+
+    settings = load_settings()
+    if existing and settings.target == "local" and not settings.home.is_dir():
+        raise NotDoneError(f"there is no {settings.home}; set QOL_HOME, or begin with `qol demo`")
+    settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return settings
+
+
+def _local_settings(*, existing: bool = False) -> Settings:
+    """The settings, for what is done on one machine only."""
+    settings = _settings(existing=existing)
+    if settings.target != "local":
+        raise AskedWronglyError(
+            "this works on one machine only; unset QOL_TARGET. On AWS the Lambdas take and fetch data"
+        )
+    return settings
+
+
+def _id_map(settings: Settings) -> People:
+    from qol_dagster.resources.platform import Platform
+
+    return Platform(settings).id_map()
+
+
+def _width() -> int:
+    import shutil
+
+    return shutil.get_terminal_size((120, 24)).columns
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str], Callable[[int, int], None] | None]]:
+    """Bars on stderr when a person watches: gives, for a label, what is called with (done, total)."""
+    if not sys.stderr.isatty():
+        yield lambda _label: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bars:
+
+        def bar(label: str) -> Callable[[int, int], None]:
+            task = bars.add_task(label, total=None)
+            return lambda done, total: bars.update(task, completed=done, total=total)
+
+        yield bar

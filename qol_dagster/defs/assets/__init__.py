@@ -1,0 +1,62 @@
+"""The assets, as Dagster shows them: raw days, daily metrics, weekly metrics, the weekly table, the status, the id map.
+
+Belongs here: keys, dependencies, partitions, policies. What is computed is `etl.py`'s.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import dagster as dg
+
+from qol_dagster.defs.assets.computed import computed_assets
+from qol_dagster.defs.assets.weekly import weekly_table_asset
+from qol_dagster.defs.partitions import Partitions
+from qol_dagster.metrics.profiles import PROFILES
+from qol_dagster.settings import Settings
+
+GROUP = "weekly_metrics"
+
+
+def all_assets(partitions: Partitions, settings: Settings) -> list[Any]:
+    """Every asset of the code location."""
+    on_aws, owners = settings.target == "aws", settings.owners
+    engine, catalogue, people = ("glue", "athena", "dynamodb") if on_aws else (settings.engine, "duckdb", "sqlite")
+    options = {
+        "partitions_def": partitions.weekly,
+        "backfill_policy": dg.BackfillPolicy.single_run(),
+        "retry_policy": dg.RetryPolicy(max_retries=1, delay=2),
+    }
+    computed = []
+    with warnings.catch_warnings():
+        # One run for a whole backfill is what we want; the tests show that it still works after an upgrade.
+        warnings.filterwarnings("ignore", r"Parameter `backfill_policy`", category=dg.BetaWarning)
+        for profile in PROFILES.values():
+            shown = {"owners": list(owners), "group_name": f"{GROUP}{profile.suffix}"}
+            computed += [
+                computed_assets(profile, {**shown, "kinds": {engine, "parquet"}}, options),
+                weekly_table_asset(profile, {**shown, **options, "kinds": {catalogue, "table"}}),
+            ]
+    return [*_external(partitions, owners, people), *computed]
+
+
+def _external(partitions: Partitions, owners: tuple[str, ...], people: str) -> list[dg.AssetSpec]:
+    return [
+        dg.AssetSpec(
+            "garmin_raw_daily",
+            description="Garmin's summaries exactly as received, one JSON object a line, under "
+            "`raw/daily/date=D/`. Written by the webhook; arrivals are reported by raw_arrivals_sensor.",
+            group_name=GROUP,
+            kinds={"json", "garmin"},
+            owners=list(owners),
+            partitions_def=partitions.daily,
+        ),
+        dg.AssetSpec(
+            "user_id_map",
+            description="Who is enrolled: Garmin user id -> participant id. The one place where both stand.",
+            group_name=GROUP,
+            kinds={people},
+            owners=list(owners),
+        ),
+    ]

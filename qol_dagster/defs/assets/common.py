@@ -1,0 +1,112 @@
+"""What the assets share: the run's config, what they are made with, and how rows are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
+
+import dagster as dg
+
+from qol_dagster.identities import Identities
+from qol_dagster.lake.lake import map_concurrently
+from qol_dagster.lake.tables import arrow_schema
+from qol_dagster.metrics.dictionary import METRICS_VERSION
+from qol_dagster.metrics.profiles import Profile
+from qol_dagster.pipeline.reports import WeekReport
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from qol_dagster.lake.lake import Lake
+    from qol_dagster.metrics.dictionary import Metric
+    from qol_dagster.metrics.types import TableName
+
+PREVIEW_ROWS = 5
+
+
+class EtlConfig(dg.Config):
+    """How a run computes: `engine` duckdb, spark or default (that of the settings); `force` reuses nothing."""
+
+    engine: Literal["default", "duckdb", "spark"] = "default"
+    force: bool = False
+
+
+@dataclass(frozen=True)
+class Computation:
+    """What a run computes with. `garmin_ids` is what may be in no row, `made_by` what is told of who computed."""
+
+    context: dg.AssetExecutionContext
+    lake: Lake
+    weeks: list[date]
+    profile: Profile
+    identities: Identities
+    garmin_ids: list[str]
+    made_by: Mapping[str, Any] = field(default_factory=dict)
+
+    def tell_of_weeks(self, asset: str, metadata: Mapping[date, Mapping[str, Any]]) -> None:
+        """Metadata of single weeks of an asset."""
+        for week, told in metadata.items():
+            self.context.add_asset_metadata(dict(told), asset_key=asset, partition_key=week.isoformat())
+
+    def made_with(self) -> dict[str, Any]:
+        """What made the rows."""
+        return {
+            **self.made_by,
+            "metrics_version": METRICS_VERSION,
+            "thresholds": self.profile.thresholds.as_dict(),
+        }
+
+
+class CancelledError(dg.DagsterError, dg.DagsterExecutionInterruptedError):
+    """Somebody cancelled the run."""
+
+
+@contextmanager
+def cancelled_for_good() -> Iterator[None]:
+    """Dagster's retry policy begins a cancelled step anew, unless it ends with one of Dagster's own errors."""
+    try:
+        yield
+    except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError) as interrupt:
+        raise CancelledError("the run was cancelled") from interrupt
+
+
+def weeks_of(context: dg.AssetExecutionContext) -> list[date]:
+    """The Mondays a run is about."""
+    return [date.fromisoformat(key) for key in context.partition_keys]
+
+
+def rows_of(lake: Lake, table: TableName, days: Iterable[date], metrics: Sequence[Metric]) -> pa.Table:
+    """The rows of these partitions as they lie in the lake."""
+    import pyarrow as pa
+
+    found = map_concurrently(partial(lake.read_table, table), days).values()
+    tables = [rows.select([metric.name for metric in metrics]) for rows in found if rows is not None]
+    return pa.concat_tables([arrow_schema(metrics).empty_table(), *tables], promote_options="permissive")
+
+
+def preview(rows: pa.Table, columns: Sequence[str]) -> dg.MetadataValue:
+    """The first rows as a Markdown table. Participants are pseudonymous already."""
+    head = rows.select(list(columns)).slice(0, PREVIEW_ROWS).to_pylist()
+    lines = ["| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
+    lines += ["| " + " | ".join(_shown(row[name]) for name in columns) + " |" for row in head]
+    return dg.MetadataValue.md("\n".join(lines))
+
+
+def seconds(stages: Mapping[str, float]) -> dict[str, Any]:
+    """Seconds by stage as metadata."""
+    return {f"seconds/{stage.replace(' ', '_')}": round(value, 3) for stage, value in stages.items()}
+
+
+def week_metadata(report: WeekReport) -> dict[str, Any]:
+    """What is told of one week of a table."""
+    return {"dagster/partition_row_count": report.rows, "partition_uri": report.uri}
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return ""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

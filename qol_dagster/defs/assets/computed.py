@@ -1,0 +1,125 @@
+"""The step that computes: daily, weekly and status tables of some weeks in one go, with one engine or on Glue.
+
+Belongs here: the order of the tables, and that nothing is made from rows that failed a check. One step, because an
+engine costs more to start than a small week to compute, and because on AWS it is one Glue run: there all tables are
+written before the first is checked.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from itertools import zip_longest
+from typing import Any
+
+import dagster as dg
+
+from qol_dagster.defs.alerts import tell_of_failed_step
+from qol_dagster.defs.assets.common import Computation, EtlConfig, cancelled_for_good, weeks_of
+from qol_dagster.defs.assets.daily import daily_result, daily_spec
+from qol_dagster.defs.assets.glue import Order, computed_on_glue
+from qol_dagster.defs.assets.status import status_result, status_spec
+from qol_dagster.defs.assets.weekly import weekly_result, weekly_spec
+from qol_dagster.defs.checks import check_specs
+from qol_dagster.metrics.profiles import Profile
+from qol_dagster.pipeline.etl import materialize_daily, materialize_weekly
+from qol_dagster.pipeline.status import materialize_status
+from qol_dagster.resources.glue_run import GlueJob
+from qol_dagster.resources.platform import Platform
+
+
+@dataclass(frozen=True)
+class Table:
+    """How a table is written, which knows no Dagster, and what is told of it, by the report of the first."""
+
+    write: Callable[[], Any]
+    tell: Callable[[Any], dg.MaterializeResult]
+
+
+Tables = tuple[Table, ...]
+"""In their order: each is made from those before."""
+
+
+def computed_assets(profile: Profile, shown: dict[str, Any], options: dict[str, Any]) -> dg.AssetsDefinition:
+    """The three tables; `shown` is what the specs of all assets share, `options` what the steps do."""
+    specs = [make(profile) for make in (daily_spec, weekly_spec, status_spec)]
+
+    @dg.multi_asset(
+        name=profile.step,
+        specs=[spec.replace_attributes(**shown) for spec in specs],
+        check_specs=[check for spec in specs for check in check_specs(spec.key.to_user_string())],
+        hooks={tell_of_failed_step},
+        can_subset=True,
+        **options,
+    )
+    def weekly_etl(
+        context: dg.AssetExecutionContext, config: EtlConfig, platform: dg.ResourceParam[Platform]
+    ) -> Iterator[dg.MaterializeResult]:
+        lake, people = platform.lake(profile), platform.id_map()
+        if changed := people.replay(lake.lifecycle_lines()):
+            context.log.info("deregistrations and changes of permissions that were not applied before: %d", changed)
+        ids = [one.garmin_user_id for one in people.list()]
+        run = Computation(context, lake, weeks_of(context), profile, people.identities(), ids)
+        job = platform.glue_job()
+        how = _on_glue(run, config, platform, job) if job else _here(run, config, platform)
+        with cancelled_for_good(), how as tables:
+            selected = context.selected_asset_keys
+            yield from _told([table for spec, table in zip(specs, tables, strict=True) if spec.key in selected])
+
+    return weekly_etl
+
+
+def _told(tables: Sequence[Table]) -> Iterator[dg.MaterializeResult]:
+    """What is told of each table, up to the first that fails a check: then Dagster fails the step, and names the check.
+
+    While Dagster stores what was told, which takes as long as a small table does, the next table is written.
+    """
+    with ThreadPoolExecutor(1) as beside:
+        report = tables[0].write() if tables else None  # which may take long, and here it can be interrupted
+        for table, following in zip_longest(tables, tables[1:]):
+            result = table.tell(report)
+            go_on = following and all(check.passed for check in result.check_results or ())
+            coming = beside.submit(following.write) if go_on else None
+            yield result
+            if not coming:
+                return
+            report = coming.result()
+
+
+@contextmanager
+def _here(run: Computation, config: EtlConfig, platform: Platform) -> Iterator[Tables]:
+    """With an engine in this process."""
+    now, thresholds = datetime.now(UTC), run.profile.thresholds
+    with platform.engine(None if config.engine == "default" else config.engine) as engine:
+        run = replace(run, made_by={"engine": engine.name})
+        inputs = (engine, run.lake, run.weeks)
+        daily = partial(
+            materialize_daily,
+            *inputs,
+            run.identities,
+            since=platform.settings.start_date,
+            thresholds=thresholds,
+            force=config.force,
+            log=run.context.log.info,
+        )
+        weekly = partial(materialize_weekly, *inputs, computed_at=now, thresholds=thresholds)
+        status = partial(materialize_status, *inputs, run.identities, computed_at=now, thresholds=thresholds)
+        yield _tables(run, daily, weekly, status)
+
+
+@contextmanager
+def _on_glue(run: Computation, config: EtlConfig, platform: Platform, job: GlueJob) -> Iterator[Tables]:
+    """All tables at once, also if only some were selected: the others take no harm from being up to date."""
+    if config.engine != "default":
+        raise dg.Failure("on AWS the Glue job computes weeks, with Spark; leave the engine out", allow_retries=False)
+    order = Order(run.weeks, run.profile, platform.settings.start_date, config.force)
+    report, made_by = computed_on_glue(run.context, job, run.lake, order)
+    run = replace(run, made_by=made_by)
+    yield _tables(run, lambda: report.daily, lambda: report.weekly, lambda: report.status)
+
+
+def _tables(run: Computation, *writers: Callable[[], Any]) -> Tables:
+    tellers: tuple[Callable[..., dg.MaterializeResult], ...] = (daily_result, weekly_result, status_result)
+    return tuple(Table(write, partial(tell, run)) for write, tell in zip(writers, tellers, strict=True))

@@ -1,0 +1,163 @@
+"""Weeks computed on AWS: Glue is asked for them through Dagster Pipes, and its report is held against the lake.
+
+Belongs here: what a run is told, what it has to say, and what has to lie in the lake then. Pipes' messages go through
+the lake's own bucket, below `pipes/`.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from qol_dagster.defs.assets.common import rows_of
+from qol_dagster.lake.shared_object import SharedObject, SharedObjectError, Version
+from qol_dagster.metrics.dictionary import STATUS, WEEKLY
+from qol_dagster.pipeline.reports import EtlReport
+from qol_dagster.resources.glue_run import GlueError, GlueJob, GlueRun
+
+if TYPE_CHECKING:
+    from qol_dagster.lake.lake import Lake
+    from qol_dagster.metrics.dictionary import Metric
+    from qol_dagster.metrics.profiles import Profile
+    from qol_dagster.metrics.types import TableName
+    from qol_dagster.pipeline.reports import WeekReport
+
+PIPES = "pipes"
+"""Where messages lie, for a few days: the bucket's rule takes them away."""
+READ_S = 5.0
+"""Between two looks for messages."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a run is to compute."""
+
+    weeks: Sequence[date]
+    profile: Profile
+    since: date
+    force: bool
+
+    @property
+    def arguments(self) -> dict[str, str]:
+        """The same as the script takes it."""
+        return {
+            "--weeks": ",".join(map(str, self.weeks)),
+            "--profile": self.profile.name,
+            "--start-date": str(self.since),
+            "--force": str(self.force).lower(),
+        }
+
+
+def computed_on_glue(
+    context: dg.AssetExecutionContext, job: GlueJob, lake: Lake, order: Order
+) -> tuple[EtlReport, dict[str, Any]]:
+    """What a run says it did, as far as the lake bears it out, and metadata of the run. Raises GlueError."""
+    place = f"{PIPES}/{context.run.run_id}-{secrets.token_hex(4)}"
+    with dg.open_pipes_session(
+        context=context.op_execution_context,  # of the other, Dagster itself asks what it has deprecated
+        context_injector=_ContextInLake(lake, place),
+        message_reader=_MessagesInLake(lake, place),
+    ) as session:
+        run = job.run({**order.arguments, **session.get_bootstrap_cli_arguments()}, context.log.info)
+    report = reported(run, session.get_custom_messages())
+    hold(run, report, lake, order.weeks)
+    return report, metadata_of(run)
+
+
+def reported(run: GlueRun, told: Sequence[Any]) -> EtlReport:
+    """The report of a run that ended well. Raises GlueError with the reason if it did not, or has none."""
+    said = {name: value for message in told if isinstance(message, dict) for name, value in message.items()}
+    if run.state != "SUCCEEDED":
+        why = f": {said['failed']}" if "failed" in said else " before it could say why"
+        raise GlueError(f"{run} ended as {run.state}{why}. Its log: {run.url}")
+    if "report" not in said:
+        raise GlueError(f"{run} ended well but said nothing of what it did, so it does not count. Its log: {run.url}")
+    try:
+        return EtlReport.of(said["report"])
+    except ValueError:
+        raise GlueError(f"{run} has code of another release: its report cannot be read. Deploy both anew") from None
+
+
+def hold(run: GlueRun, report: EtlReport, lake: Lake, weeks: Sequence[date]) -> None:
+    """See whether a report is about what was asked for and lies in the lake. Raises GlueError."""
+    days = report.daily.of(weeks)
+    if any(day.raw_bytes for day in days) and not any(day.counts["lines"] for day in days):
+        raise GlueError(f"raw files lie in {lake.root}, but {run} saw no line of them. Its log: {run.url}")
+    tables: tuple[tuple[TableName, Sequence[WeekReport], Sequence[Metric]], ...] = (
+        ("weekly", report.weekly, WEEKLY),
+        ("status", report.status, STATUS),
+    )
+    for table, told, metrics in tables:
+        rows = {one.week: one.rows for one in told}
+        for week in weeks:
+            if week not in rows:
+                raise GlueError(f"{run} said nothing of the {table} rows of {week}. Its log: {run.url}")
+            found = rows_of(lake, table, [week], metrics).num_rows
+            if found != rows[week]:
+                uri = lake.partition_uri(table, week)
+                raise GlueError(f"{run} says it wrote {rows[week]} rows to {uri}, where {found} lie. Run it again")
+
+
+def metadata_of(run: GlueRun) -> dict[str, Any]:
+    """What Dagster shows of a run."""
+    return {
+        "engine": "spark",
+        "glue/run_id": run.id,
+        "glue/run": dg.MetadataValue.url(run.url),
+        "glue/log": dg.MetadataValue.url(run.log_url),
+        "glue/execution_s": run.execution_s,
+        "glue/dpu_s": run.dpu_s,
+    }
+
+
+class _ContextInLake(dg.PipesContextInjector):
+    """Puts what Dagster tells a run into the lake's bucket."""
+
+    def __init__(self, lake: Lake, place: str) -> None:
+        self._lake, self._place = lake, place
+
+    @contextmanager
+    def inject_context(self, context: Any) -> Iterator[dict[str, str]]:
+        key = f"{self._place}/context.json"
+        SharedObject(self._lake.store, key).write(json.dumps(context).encode(), Version())
+        yield {"bucket": _bucket(self._lake), "key": key}
+
+    def no_messages_debug_text(self) -> str:
+        return f"It was to read {self._lake.root}/{self._place}/context.json."
+
+
+class _MessagesInLake(dg.PipesBlobStoreMessageReader):
+    """Reads what a run writes to the lake's bucket."""
+
+    expected_writer_count = 1  # so the base has it too, in a property that is in preview and warns
+
+    def __init__(self, lake: Lake, place: str) -> None:
+        super().__init__(interval=READ_S)
+        self._lake, self._place = lake, place
+
+    @contextmanager
+    def get_params(self) -> Iterator[dict[str, str]]:
+        yield {"bucket": _bucket(self._lake), "key_prefix": self._place}
+
+    def messages_are_readable(self, params: Any) -> bool:  # noqa: ARG002 - the port
+        return True
+
+    def download_messages_chunk(self, index: int, params: Any) -> str | None:  # noqa: ARG002 - the port
+        try:
+            return SharedObject(self._lake.store, f"{self._place}/{index}.json").read().content.decode() or None
+        except SharedObjectError:
+            return None  # it is looked again soon, while an error would end the reading
+
+    def no_messages_debug_text(self) -> str:
+        return f"It was to write to {self._lake.root}/{self._place}/."
+
+
+def _bucket(lake: Lake) -> str:
+    return lake.root.removeprefix("s3://")

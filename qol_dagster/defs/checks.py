@@ -1,0 +1,99 @@
+"""The blocking checks: what must hold of the rows of a run before anything downstream sees them.
+
+Belongs here: the checks as functions of Arrow tables, and their specs. The ranges come from the dictionary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from qol_dagster.metrics.dictionary import Metric
+from qol_dagster.resources.id_map import CHANCE_LENGTH
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_DESCRIPTIONS = {
+    "rows": "There are rows where there was something to make them from.",
+    "unique_keys": "One row per participant and date.",
+    "ranges": "Every value lies within the range of its dictionary entry; required values are there.",
+    "no_garmin_id": "No Garmin user id stands in the processed data.",
+}
+
+
+def check_specs(asset: str) -> list[dg.AssetCheckSpec]:
+    """The specs of an asset's blocking checks."""
+    return [
+        dg.AssetCheckSpec(name=name, asset=asset, description=description, blocking=True)
+        for name, description in _DESCRIPTIONS.items()
+    ]
+
+
+def check_rows(
+    asset: str, rows: pa.Table, metrics: Sequence[Metric], used: int, garmin_ids: Iterable[str]
+) -> list[dg.AssetCheckResult]:
+    """The results of an asset's checks over the rows of a run; `used` is how much they were made from."""
+    found = {
+        "rows": _missing_rows(rows, used),
+        "unique_keys": _double_keys(rows),
+        "ranges": _out_of_range(rows, metrics),
+        "no_garmin_id": _garmin_ids(rows, garmin_ids),
+    }
+    return [
+        dg.AssetCheckResult(
+            asset_key=asset,
+            check_name=name,
+            passed=not problem,
+            description=problem or _DESCRIPTIONS[name],
+            metadata={"rows": rows.num_rows},
+        )
+        for name, problem in found.items()
+    ]
+
+
+def _missing_rows(rows: pa.Table, used: int) -> str:
+    return f"{used} records or participants gave no row" if used and not rows.num_rows else ""
+
+
+def _double_keys(rows: pa.Table) -> str:
+    unique = rows.select(["participant_id", "date"]).group_by(["participant_id", "date"]).aggregate([])
+    double = rows.num_rows - unique.num_rows
+    return f"{double} rows stand for a participant and date that has one already" if double else ""
+
+
+def _out_of_range(rows: pa.Table, metrics: Sequence[Metric]) -> str:
+    import pyarrow.compute as pc
+
+    problems = []
+    for metric in metrics:
+        column = rows[metric.name]
+        if column.null_count and not metric.nullable:
+            problems.append(f"{metric.name} is missing {column.null_count} times")
+        if metric.minimum is None and metric.maximum is None:
+            continue
+        extremes = pc.min_max(column).as_py()
+        low, high = extremes["min"], extremes["max"]
+        if low is not None and metric.minimum is not None and low < metric.minimum:
+            problems.append(f"{metric.name} has {low}, below {metric.minimum}")
+        if high is not None and metric.maximum is not None and high > metric.maximum:
+            problems.append(f"{metric.name} has {high}, above {metric.maximum}")
+    return "; ".join(problems)
+
+
+def _garmin_ids(rows: pa.Table, garmin_ids: Iterable[str]) -> str:
+    import pyarrow as pa
+
+    texts = {
+        str(value).lower()
+        for name in rows.column_names
+        if pa.types.is_string(rows.schema.field(name).type)
+        for value in rows[name].unique().to_pylist()
+        if value is not None
+    }
+    everything = "\n".join(texts)
+    lowered = {one.lower() for one in garmin_ids}
+    told = sum(one in texts or (len(one) >= CHANCE_LENGTH and one in everything) for one in lowered)
+    return f"{told} Garmin user ids stand in the data" if told else ""

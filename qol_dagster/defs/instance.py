@@ -1,0 +1,132 @@
+"""Dagster's instance in QOL_HOME: its configuration, and how a command stores a run in it.
+
+Belongs here: what makes storing quick. Dagster stores sixty events a run one by one, connects anew for each, and would
+wait for the disk each time.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from qol_dagster.errors import QolError
+from qol_dagster.lake.lease import locked
+from qol_dagster.settings import Settings
+
+DAGSTER_YAML = """\
+# Written once; yours to change. Runs, schedules and events are kept beside this file.
+telemetry:
+  enabled: false
+nux:
+  enabled: false
+run_monitoring:
+  enabled: true
+  max_runtime_seconds: 3600
+run_retries:
+  enabled: true
+  max_retries: 1
+  retry_on_asset_or_op_failure: false
+concurrency:
+  runs:
+    max_concurrent_runs: 2
+"""
+
+
+WORKSPACE_YAML = """\
+# The same location as in the project's workspace.yaml, under the same name.
+load_from:
+  - python_module:
+      module_name: qol_dagster.definitions
+      location_name: qol_dagster
+"""
+
+
+NO_CAPTURE = {
+    "compute_logs": {
+        "module": "dagster._core.storage.noop_compute_log_manager",
+        "class": "NoOpComputeLogManager",
+    }
+}
+"""What a command prints stands in its terminal. To capture it as well, Dagster would start four processes."""
+
+
+class HistoryError(QolError):
+    """A database in which Dagster keeps runs cannot be read; the message says which and what to do."""
+
+
+@contextmanager
+def dagster_instance(settings: Settings) -> Iterator[Any]:
+    """The instance of QOL_HOME/dagster, made on first use. Raises HistoryError."""
+    home = prepare_dagster_home(settings)
+    import dagster as dg
+    from dagster._core.instance.ref import InstanceRef  # what `from_ref` takes
+
+    captures = "compute_logs" in Path(home, "dagster.yaml").read_text()
+    with locked(settings.dagster_home / ".lock"):  # two that make its databases at once spoil each other's
+        opened = dg.DagsterInstance.from_ref(InstanceRef.from_dir(home, overrides=None if captures else NO_CAPTURE))
+    history = settings.dagster_home / "history"
+    with opened as instance, _without_waiting(), _kept_open(history / "runs.db"), _kept_open(history / "runs/index.db"):
+        yield instance
+
+
+@contextmanager
+def new_run(instance: Any, settings: Settings) -> Iterator[str]:
+    """The id of a run to be, whose events' database is there already."""
+    run_id = str(uuid4())
+    instance.all_logs(run_id)
+    with _kept_open(settings.dagster_home / f"history/runs/{run_id}.db"):
+        yield run_id
+
+
+@contextmanager
+def _kept_open(file: Path) -> Iterator[None]:
+    """Holds a connection to one of Dagster's databases, if it is SQLite's.
+
+    SQLite writes a database out whenever its last connection closes. With one left open it does so once, at the end.
+    Raises HistoryError.
+    """
+    if not file.exists():
+        yield
+        return
+    with closing(sqlite3.connect(file)) as connection:
+        try:
+            connection.execute("SELECT count(*) FROM sqlite_master")  # it opens the file when it is first asked
+        except sqlite3.DatabaseError as error:
+            raise HistoryError(
+                f"{file} cannot be read ({error}); move it away and run again. It has Dagster's history of runs, and "
+                "none of the data"
+            ) from error
+        yield
+
+
+@contextmanager
+def _without_waiting() -> Iterator[None]:
+    """SQLite is not to wait for the disk after each event: a killed process loses none, a power cut may the last."""
+    from sqlalchemy import Engine, event
+
+    def connected(connection: Any, _record: object) -> None:
+        if isinstance(connection, sqlite3.Connection):
+            connection.execute("PRAGMA synchronous = NORMAL")
+
+    event.listen(Engine, "connect", connected)
+    try:
+        yield
+    finally:
+        event.remove(Engine, "connect", connected)
+
+
+def prepare_dagster_home(settings: Settings) -> str:
+    """Make QOL_HOME/dagster with a calm configuration, and give its path."""
+    home = settings.dagster_home.absolute()
+    home.mkdir(parents=True, exist_ok=True)
+    with locked(home / ".lock"):
+        for name, text in {"dagster.yaml": DAGSTER_YAML, "workspace.yaml": WORKSPACE_YAML}.items():
+            if not (home / name).exists():
+                (home / name).write_text(text)
+    os.environ.setdefault("DAGSTER_HOME", str(home))
+    return str(home)

@@ -1,0 +1,37 @@
+"""Who is who when a job runs: a value taken from the id map, which knows nothing of where the map is stored.
+
+Belongs here: the mapping of Garmin user ids to participant ids. Not here: enrolling and revoking.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+
+
+@dataclass(frozen=True)
+class Identities:
+    """The id map as the job needs it: Garmin user id -> participant id, and the ids of revoked users.
+
+    `enrolled`: participant id -> date in Japan of the first enrolment, of all who ever were.
+    """
+
+    active: Mapping[str, str]
+    revoked: frozenset[str] = frozenset()
+    enrolled: Mapping[str, date] = field(default_factory=dict)
+
+    def accounts_with(self, users: Iterable[str]) -> dict[str, str]:
+        """User id -> participant id, of all accounts of the participants that these users are."""
+        participants = {self.active[user] for user in users if user in self.active}
+        return {user: participant for user, participant in self.active.items() if participant in participants}
+
+    def fingerprint(self) -> str:
+        """Changes when anybody is enrolled, revoked or renamed; tells no id. A date of enrolment changes no metric."""
+        digest = hashlib.sha256()
+        for user, participant in sorted(self.active.items()):
+            digest.update(f"{user}\0{participant}\n".encode())
+        for user in sorted(self.revoked):
+            digest.update(f"{user}\0\0\n".encode())
+        return digest.hexdigest()[:16]

@@ -1,0 +1,341 @@
+"""The lake: where raw lines are read from and Parquet partitions are written to.
+
+Belongs here: keys, listing, locking and the atomic replacement of one partition. What is inside a record or a
+row belongs to `metrics/`. obstore opens a folder and a bucket alike, so there is one form of everything but
+the lock, and the paths that an engine in this process reads from.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from qol_dagster.errors import QolError
+from qol_dagster.lake.lease import Lease, locked
+from qol_dagster.lake.shared_object import SharedObject, reason
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from qol_dagster.metrics.types import TableName
+
+T = TypeVar("T")
+
+RAW = "raw/daily"
+METADATA_KEY = b"qol"
+"""Key of our JSON in a Parquet file's metadata."""
+FOOTER_BYTES = 64 * 1024
+"""What is read of a Parquet file to know its metadata; a longer footer takes another look."""
+WORK = "tmp"
+"""Where the machines of a cluster keep what they are working on; each run has a folder, and takes it away again."""
+WRITER = "locks/writer"
+"""The lease of who writes to a lake on S3."""
+ASKED_AT_ONCE = 8
+"""Dates."""
+WRITES = 3
+"""How often S3 is sent the same object when no answer comes."""
+
+
+class LakeError(QolError):
+    """A folder or object of the lake cannot be read or written; the message says which and what to do."""
+
+
+@dataclass(frozen=True, order=True)
+class RawObject:
+    """One raw file: its key in the lake, its size in bytes, and a tag that changes whenever it is written."""
+
+    key: str
+    size: int
+    etag: str
+
+
+@dataclass(frozen=True)
+class Lake:
+    """Raw files and processed partitions under one root. Make one with `Lake.local` or `Lake.s3`.
+
+    `processed` is the folder of the tables, so that several sets of them can lie side by side over one raw zone.
+    """
+
+    root: str
+    store: Any
+    processed: str = "processed"
+    table_store: Any = None
+    """Puts tables under a key of their own; without it, `store` puts them as everything else."""
+
+    @classmethod
+    def local(cls, root: Path, processed: str = "processed") -> Lake:
+        """The lake in the folder `root`, which is made if it is missing."""
+        from obstore.store import LocalStore
+
+        try:
+            return cls(str(root), LocalStore(root.absolute(), mkdir=True), processed)
+        except Exception as error:
+            raise LakeError(f"the lake folder {root} cannot be opened: {reason(error)}. Check QOL_HOME.") from error
+
+    @classmethod
+    def s3(cls, bucket: str, tables_key: str = "") -> Lake:
+        """The lake in a bucket. Nothing is asked of S3 yet. `tables_key`: of KMS, for what is below `processed`."""
+        root = f"s3://{bucket}"
+        try:
+            return cls(root, _s3_store(bucket), table_store=_s3_store(bucket, tables_key) if tables_key else None)
+        except Exception as error:
+            raise LakeError(f"{root} cannot be opened: {reason(error)}. Check AWS_REGION and credentials.") from error
+
+    @property
+    def folder(self) -> Path | None:
+        """Where a lake in a folder lies; None on S3. No folder is named so: Path makes one slash of two."""
+        return None if self.root.startswith("s3://") else Path(self.root)
+
+    # -- raw
+
+    def raw_days(self) -> list[date]:
+        """Dates that have a raw folder, in order. Folders with other names are not ours and are passed over."""
+        names = (path.rsplit("/", 1)[-1] for path in self._list(RAW)["common_prefixes"])
+        return sorted(day for name in names if (day := _partition_date(name)))
+
+    def raw_objects(self, day: date) -> tuple[RawObject, ...]:
+        """The raw files of one date, in key order: `*.jsonl` whose name starts with neither `.` nor `_`."""
+        found = (
+            RawObject(item["path"], item["size"], item["e_tag"] or item["last_modified"].isoformat())
+            for item in self._list(f"{RAW}/date={day.isoformat()}")["objects"]
+        )
+        return tuple(sorted(item for item in found if _is_raw(item.key)))
+
+    def read_raw(self, item: RawObject) -> bytes:
+        """A raw file's bytes."""
+        return self._get(item.key)
+
+    def lifecycle_lines(self) -> Iterator[str]:
+        """All lines of `raw/lifecycle/`, in the order of the dates of receipt."""
+        for key in sorted(key for key in self._keys("raw/lifecycle") if _is_raw(key)):
+            yield from self._get(key).decode("utf-8", "replace").splitlines()
+
+    def write_raw(self, day: date, name: str, content: bytes) -> None:
+        """Add a raw file to a date. Raw files are never changed: one of that name is left as it is."""
+        from obstore.exceptions import AlreadyExistsError
+
+        key = f"{RAW}/date={day.isoformat()}/{name}.jsonl"
+        try:
+            self._put(key, content, mode="create")
+        except AlreadyExistsError:
+            return
+        except Exception as error:
+            raise LakeError(f"{self.root}/{key} could not be written: {reason(error)}") from error
+
+    def replace_raw(self, item: RawObject, content: bytes) -> None:
+        """Give a raw file other content, whole or not at all; without content it goes."""
+        try:
+            if content:
+                self._put(item.key, content)
+            else:
+                self.store.delete(item.key)
+        except Exception as error:
+            raise LakeError(f"{self.root}/{item.key} could not be changed: {reason(error)}") from error
+
+    # -- processed
+
+    def table_dates(self, table: TableName) -> list[date]:
+        """Dates of the partitions of a table that hold a file, in order."""
+        prefix = f"{self.processed}/{table}/"
+        parts = (key.removeprefix(prefix).split("/") for key in self._keys(prefix) if key.endswith(".parquet"))
+        return sorted({day for folder, *names in parts if len(names) == 1 and (day := _partition_date(folder))})
+
+    def partition_key(self, table: TableName, day: date) -> str:
+        """Prefix of one partition, `processed/<table>/date=YYYY-MM-DD`."""
+        return f"{self.processed}/{table}/date={day.isoformat()}"
+
+    def partition_uri(self, table: TableName, day: date) -> str:
+        """Where a partition lies, for people."""
+        return f"{self.root}/{self.partition_key(table, day)}"
+
+    def local_path(self, key: str) -> str:
+        """Absolute path of a key of a lake in a folder. Raises LakeError on S3."""
+        if self.folder is None:
+            raise LakeError(
+                f"{self.root} has no files for an engine in this process; on AWS the Glue job computes weeks"
+            )
+        return str(self.folder.absolute() / key)
+
+    def uri(self, key: str) -> str:
+        """Where a key lies, for an engine that opens both a folder and a bucket."""
+        return self.local_path(key) if self.folder else f"{self.root}/{key}"
+
+    def partition_metadata(self, table: TableName, day: date) -> dict[str, Any] | None:
+        """What the writer noted about a partition, or None when it is missing, unreadable or not ours."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        files = self._partition_files(table, day)
+        if len(files) != 1 or 0 in files.values():  # of nothing, S3 gives no end
+            return None
+        footer = self._footer(*files)
+        try:
+            return notes_of(pq.read_schema(pa.BufferReader(footer)))
+        except (OSError, pa.ArrowException):
+            return None
+
+    def read_table(self, table: TableName, day: date, columns: Sequence[str] | None = None) -> pa.Table | None:
+        """The rows of one partition, with `date` (text) put back as the last column, or None without one.
+
+        With `columns`, only those of them that its file has are read. `notes_of` its schema is what the writer noted.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        files = self._partition_files(table, day)
+        if not files:
+            return None
+        # pq.read_table would import pandas
+        parts = [pq.ParquetFile(pa.BufferReader(self._get(key))).read(columns, use_threads=False) for key in files]
+        rows = parts[0] if len(parts) == 1 else pa.concat_tables(parts, promote_options="default")
+        return rows.append_column("date", pa.array([day.isoformat()] * rows.num_rows, pa.string()))
+
+    def write_table(self, table: TableName, day: date, rows: pa.Table, notes: Mapping[str, Any]) -> str:
+        """Replace one partition by `rows`, whole or not at all, and give its key.
+
+        As everywhere where partitions are folders, `date` is in the folder's name and not in the file.
+        The partition's one object keeps its name, so a single atomic rename (one PUT on S3) is the whole change:
+        a reader, or a process killed at any moment, sees the old rows or the new ones and never both or neither.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        old = list(self._partition_files(table, day))
+        key = old[0] if old else f"{self.partition_key(table, day)}/part-0.parquet"
+        metadata = {METADATA_KEY: json.dumps(notes, sort_keys=True).encode()}
+        buffer = io.BytesIO()
+        rows = rows.drop_columns(["date"]) if "date" in rows.column_names else rows
+        words = [field.name for field in rows.schema if pa.types.is_string(field.type)]  # numbers hardly ever repeat
+        pq.write_table(rows.replace_schema_metadata(metadata), buffer, compression="zstd", use_dictionary=words)
+        try:
+            self._put(key, buffer.getvalue(), store=self.table_store)
+        except Exception as error:
+            raise LakeError(
+                f"{self.partition_uri(table, day)} could not be written ({reason(error)}); the old partition is "
+                "untouched. Free some space or mend the permissions and run the week again."
+            ) from error
+        for leftover in old[1:]:
+            self.store.delete(leftover)
+        return key
+
+    def lock(self) -> AbstractContextManager[None]:
+        """Hold the lake for writing: a second writer waits here. The lock dies with its process, on S3 a while after.
+
+        Raises SharedObjectError on S3.
+        """
+        return locked(self.folder / ".lock") if self.folder else Lease(SharedObject(self.store, WRITER)).held()
+
+    def _partition_files(self, table: TableName, day: date) -> dict[str, int]:
+        """Sizes by key, in key order."""
+        listed = self._list(self.partition_key(table, day))["objects"]
+        return dict(sorted((item["path"], item["size"]) for item in listed if item["path"].endswith(".parquet")))
+
+    def _get(self, key: str) -> bytes:
+        try:
+            return bytes(self.store.get(key).bytes())
+        except Exception as error:
+            raise LakeError(f"{self.root}/{key} cannot be read: {reason(error)}") from error
+
+    def _footer(self, key: str) -> bytes:
+        """The end of a Parquet file, made to one without rows: what a `_metadata` file is."""
+        try:
+            end = bytes(self.store.get(key, options={"range": {"suffix": FOOTER_BYTES}}).bytes())
+        except Exception as error:
+            raise LakeError(f"{self.root}/{key} cannot be read: {reason(error)}") from error
+        length = int.from_bytes(end[-8:-4], "little") + 8
+        return b"PAR1" + (end if length <= len(end) else self._get(key))[-length:]
+
+    def _put(
+        self, key: str, content: bytes, mode: Literal["create", "overwrite"] = "overwrite", store: Any = None
+    ) -> None:
+        """One request, so that the object is there whole or not at all. Raises what obstore raises."""
+        if self.folder:
+            self.store.put(key, content, mode=mode)
+            return
+        import tenacity
+        from obstore.exceptions import GenericError
+
+        # obstore does not send again what may have arrived; here that does no harm.
+        again = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(GenericError),
+            stop=tenacity.stop_after_attempt(WRITES),
+            wait=tenacity.wait_random_exponential(max=5),
+            reraise=True,
+        )
+        again((store or self.store).put, key, content, mode=mode, use_multipart=False)
+
+    def _keys(self, prefix: str) -> list[str]:
+        """All keys below a prefix, in one listing."""
+        try:
+            return [item["path"] for batch in self.store.list(prefix) for item in batch]
+        except Exception as error:
+            raise LakeError(f"{self.root}/{prefix} cannot be listed: {reason(error)}") from error
+
+    def _list(self, prefix: str) -> Any:
+        try:
+            return self.store.list_with_delimiter(prefix)
+        except Exception as error:
+            raise LakeError(f"{self.root}/{prefix} cannot be listed: {reason(error)}") from error
+
+
+def map_concurrently(ask: Callable[[date], T], days: Iterable[date]) -> dict[date, T]:
+    """The answers by date, in the order of `days`, some asked for at a time: on S3, asking is mostly waiting."""
+    days = list(days)
+    with ThreadPoolExecutor(ASKED_AT_ONCE) as pool:
+        return dict(zip(days, pool.map(ask, days), strict=True))
+
+
+def notes_of(schema: pa.Schema) -> dict[str, Any] | None:
+    """What the writer of a partition noted in its file; None if that is not ours."""
+    try:
+        noted = json.loads((schema.metadata or {}).get(METADATA_KEY, b"null"))
+    except ValueError:
+        return None
+    return noted if isinstance(noted, dict) else None
+
+
+def _s3_store(bucket: str, kms_key: str = "") -> Any:
+    """A store with the credentials and the region that boto3 finds, at AWS_ENDPOINT_URL if that is set.
+
+    With `kms_key`, what it puts lies under that key, and otherwise under the bucket's own.
+    """
+    from obstore.auth.boto3 import Boto3CredentialProvider
+    from obstore.store import S3Store
+
+    from qol_ingest.shared import aws
+
+    plain = any(os.environ.get(name, "").startswith("http:") for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"))
+    return S3Store(
+        bucket,
+        config=_under(kms_key) if kms_key else None,
+        # boto3 hands credentials out that are good for ten minutes more at least.
+        credential_provider=Boto3CredentialProvider(aws.session(), ttl=timedelta(minutes=5)),
+        client_options={"allow_http": plain, "connect_timeout": "5s", "timeout": "60s"},
+        retry_config={"max_retries": 5, "retry_timeout": timedelta(seconds=60)},
+    )
+
+
+def _under(kms_key: str) -> Any:
+    # With a key of the bucket's, KMS is not asked for each object.
+    return {"server_side_encryption": "aws:kms", "sse_kms_key_id": kms_key, "sse_bucket_key_enabled": True}
+
+
+def _is_raw(key: str) -> bool:
+    name = key.rsplit("/", 1)[-1]
+    return name.endswith(".jsonl") and name[0] not in "._"
+
+
+def _partition_date(name: str) -> date | None:
+    label, _, value = name.partition("=")
+    try:
+        return date.fromisoformat(value) if label == "date" and len(value) == len("2026-11-16") else None
+    except ValueError:
+        return None

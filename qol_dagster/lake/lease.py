@@ -1,0 +1,129 @@
+"""Who may write to a lake: a lock of the file system for a folder, a lease that is renewed for a bucket.
+
+Belongs here: waiting, renewing and losing. What is written meanwhile is not known here.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import secrets
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from qol_dagster.lake.shared_object import SharedObject, SharedObjectError, Version, signed
+
+logger = logging.getLogger(__name__)
+
+STALE_S = 180.0
+"""A lease that was not renewed for so long is anybody's: its holder was killed or cut off."""
+RENEWALS = 9
+"""So often is it renewed in that time: one request may hang for a minute or two."""
+LOOK_S = 2.0
+"""Between two looks of who waits."""
+FREE = b"free"
+"""What a lease that nobody has begins with."""
+
+
+@contextmanager
+def locked(file: Path) -> Iterator[None]:
+    """Hold a file's lock: whoever comes second waits. It is released with the process that holds it."""
+    with file.open("a") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+@dataclass(frozen=True)
+class Lease:
+    """One holder at a time. Whoever waits watches the tag: as long as it changes, the holder lives.
+
+    A holder that stood still for `stale_s` seconds may have been replaced; it learns so at the latest at its end.
+    """
+
+    place: SharedObject
+    stale_s: float = STALE_S
+    look_s: float = LOOK_S
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Wait for the lease, renew it meanwhile, and give it back. Raises SharedObjectError if it was lost."""
+        me = secrets.token_urlsafe(12).encode()
+        keeper = _Keeper(self, self._taken(me), me)
+        keeper.start()
+        try:
+            yield
+        finally:
+            was_kept = self._given_back(keeper.stopped(), me)
+        if not was_kept:
+            raise SharedObjectError(
+                f"the lease {self.place.key} was lost: this process stood still for {self.stale_s:.0f} s or more, and "
+                "another may have written meanwhile. Run the same again"
+            )
+
+    def renewed(self, mine: Version, me: bytes, word: bytes = b"held") -> Version | None:
+        """The lease written anew, which changes its tag; None if it is somebody else's.
+
+        A write that got no answer may have been carried out: then what is there bears our name, and is ours.
+        """
+        done = self.place.write(signed(word, me), mine)
+        if done is None and me in (now := self.place.read()).content:
+            done = self.place.write(signed(word, me), now)
+        return done
+
+    def _given_back(self, mine: Version | None, me: bytes) -> bool:
+        """Whether it was ours to the end."""
+        try:
+            return mine is not None and self.renewed(mine, me, FREE) is not None
+        except SharedObjectError as error:  # whoever comes next waits until it is stale
+            logger.warning("%s", error)
+            return True
+
+    def _taken(self, me: bytes) -> Version:
+        seen, since = self.place.read(), time.monotonic()
+        waits = False
+        while True:
+            is_free = seen.tag is None or seen.content.startswith(FREE)
+            if (is_free or time.monotonic() - since >= self.stale_s) and (mine := self.renewed(seen, me)):
+                return mine
+            if not waits:
+                logger.info("waiting for %s: %s", self.place.key, seen.content.decode("utf-8", "replace"))
+                waits = True
+            time.sleep(self.look_s)
+            now = self.place.read()
+            if now.tag != seen.tag:
+                seen, since = now, time.monotonic()
+
+
+class _Keeper(threading.Thread):
+    """Renews a lease as long as it runs. What fails is tried again until the lease is stale."""
+
+    def __init__(self, lease: Lease, mine: Version, me: bytes) -> None:
+        super().__init__(daemon=True, name=f"lease of {lease.place.key}")
+        self._lease, self._mine, self._me = lease, mine, me
+        self._over = threading.Event()
+        self._lost = False
+
+    def run(self) -> None:
+        every = self._lease.stale_s / RENEWALS
+        until = time.monotonic() + self._lease.stale_s
+        while not self._over.wait(every) and not self._lost:
+            try:
+                mine = self._lease.renewed(self._mine, self._me)
+            except SharedObjectError as error:
+                logger.warning("%s", error)
+                self._lost = time.monotonic() > until
+                continue
+            if mine is None:
+                self._lost = True
+            else:
+                self._mine, until = mine, time.monotonic() + self._lease.stale_s
+
+    def stopped(self) -> Version | None:
+        """The last version, or None if the lease was lost."""
+        self._over.set()
+        self.join()
+        return None if self._lost else self._mine

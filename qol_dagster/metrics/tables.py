@@ -1,0 +1,167 @@
+"""The tables: what each is called wherever it is named, and how Athena and the Glue Data Catalog know it.
+
+Belongs here: names, folders, types, comments, partitions and the statement that creates a table.
+Nothing is sent anywhere: whoever deploys takes the statement, or the same facts as plain values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+
+from qol_dagster.errors import QolInputError
+from qol_dagster.metrics.dictionary import TABLES, Metric
+from qol_dagster.metrics.profiles import DEFAULT, PROFILES, Profile
+from qol_dagster.metrics.types import COLUMN_TYPES, TableName
+from qol_ingest.shared.calendar import JST_S
+
+DATABASE = "db_qol"
+PARTITION = "date"
+JAPAN = f"{JST_S // 3600}HOURS"  # Athena's NOW is UTC
+
+_HIVE = "org.apache.hadoop.hive.ql.io.parquet"
+
+
+class TableError(QolInputError):
+    """A table cannot be described with these values."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a table is called in `db_qol`, and how many days lie between two of its partitions."""
+
+    name: str
+    days: int
+    comment: str
+
+
+LAYOUTS: dict[TableName, Layout] = {
+    "daily": Layout("daily_metrics", 1, "Metrics of a participant and date"),
+    "weekly": Layout("weekly_metrics", 7, "Metrics of a participant and ISO week; date is the Monday"),
+    "status": Layout("participant_status", 7, "Who wore the device and who fell silent, by participant and ISO week"),
+}
+
+
+@dataclass(frozen=True)
+class TableId:
+    """One table of one profile, and every name that follows from the two."""
+
+    table: TableName
+    profile: Profile = DEFAULT
+
+    @property
+    def name(self) -> str:
+        """What it is called in `db_qol`, and the key of its asset."""
+        return f"{LAYOUTS[self.table].name}{self.profile.suffix}"
+
+    @property
+    def qualified_name(self) -> str:
+        """As a query names it."""
+        return f"{DATABASE}.{self.name}"
+
+    @property
+    def catalogue_asset(self) -> str:
+        """The key of the asset that verifies it through the catalogue."""
+        return f"{self.name}_table"
+
+    @property
+    def folder(self) -> str:
+        """Its folder in the lake."""
+        return f"{self.profile.folder}/{self.table}"
+
+    @property
+    def columns(self) -> tuple[Metric, ...]:
+        """Its columns."""
+        return TABLES[self.table]
+
+
+def all_tables() -> tuple[TableId, ...]:
+    """Every table of every profile."""
+    return tuple(TableId(table, profile) for profile in PROFILES.values() for table in LAYOUTS)
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the catalogue: its name, Hive type and comment."""
+
+    name: str
+    type: str
+    comment: str
+
+
+@dataclass(frozen=True)
+class ExternalTable:
+    """A Parquet table of the catalogue, with the values that `AWS::Glue::Table` asks for."""
+
+    name: str
+    comment: str
+    location: str
+    columns: tuple[Column, ...]
+    partition_keys: tuple[Column, ...]
+    parameters: Mapping[str, str]
+    input_format: str = f"{_HIVE}.MapredParquetInputFormat"
+    output_format: str = f"{_HIVE}.MapredParquetOutputFormat"
+    serde: str = f"{_HIVE}.serde.ParquetHiveSerDe"
+
+    @property
+    def ddl(self) -> str:
+        """The statement that creates the table in Athena."""
+        properties = ",\n".join(f"  {_quoted(name)} = {_quoted(value)}" for name, value in self.parameters.items())
+        return (
+            f"CREATE EXTERNAL TABLE IF NOT EXISTS {DATABASE}.{self.name} (\n{_declared(self.columns)}\n)\n"
+            f"COMMENT {_quoted(self.comment)}\n"
+            f"PARTITIONED BY (\n{_declared(self.partition_keys)}\n)\n"
+            "STORED AS PARQUET\n"
+            f"LOCATION {_quoted(self.location)}\n"
+            f"TBLPROPERTIES (\n{properties}\n)"
+        )
+
+
+def external_table(table: TableName, lake: str, since: date, suffix: str = "") -> ExternalTable:
+    """The catalogue's table of `s3://bucket/processed<suffix>/<table>/`; `lake` is `s3://bucket` or a prefix in it.
+
+    `since` is the Monday of the first partition: Athena counts the others from it and asks for no listing. `suffix`
+    is that of a profile, such as `_strict`. Raises TableError.
+    """
+    if since.weekday() != 0:
+        raise TableError(f"the first partition is a Monday, and {since} is none")
+    if not lake.startswith("s3://"):
+        raise TableError(f"Athena reads s3://, not {lake!r}")
+    layout = LAYOUTS[table]
+    location = f"{lake.rstrip('/')}/processed{suffix}/{table}/"
+    columns = [_column(metric) for metric in TABLES[table]]
+    return ExternalTable(
+        f"{layout.name}{suffix}",
+        layout.comment,
+        location,
+        tuple(one for one in columns if one.name != PARTITION),
+        tuple(one for one in columns if one.name == PARTITION),
+        {"classification": "parquet", **_projection(location, since, layout.days)},
+    )
+
+
+def _projection(location: str, since: date, days: int) -> dict[str, str]:
+    return {
+        "projection.enabled": "true",
+        f"projection.{PARTITION}.type": "date",
+        f"projection.{PARTITION}.format": "yyyy-MM-dd",
+        f"projection.{PARTITION}.range": f"{since},NOW+{JAPAN}",
+        f"projection.{PARTITION}.interval": str(days),
+        f"projection.{PARTITION}.interval.unit": "DAYS",
+        "storage.location.template": f"{location}{PARTITION}=${{{PARTITION}}}/",
+    }
+
+
+def _column(metric: Metric) -> Column:
+    return Column(metric.name, COLUMN_TYPES[metric.type].hive, metric.comment)
+
+
+def _declared(columns: tuple[Column, ...]) -> str:
+    """Every name in backticks: `date` is a word of Hive's."""
+    return ",\n".join(f"  `{one.name}` {one.type} COMMENT {_quoted(one.comment)}" for one in columns)
+
+
+def _quoted(text: str) -> str:
+    """A Hive string. Two quotes in a row would end one string and begin another, so they are escaped by backslash."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

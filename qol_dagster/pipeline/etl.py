@@ -1,0 +1,190 @@
+"""The weekly job itself: raw lines -> daily -> weekly and status partitions. A laptop, a test and Glue call this.
+
+Belongs here: which days are done again, in what order, and what is reported. No orchestrator is known here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime
+from functools import partial
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from qol_dagster.engines.queries import WEEKLY_STAGES
+from qol_dagster.lake.fingerprints import NO_RAW, raw_fingerprint, week_fingerprint
+from qol_dagster.lake.lake import map_concurrently
+from qol_dagster.lake.tables import by_date, concat_rows, read_partitions, times_as_int, with_time
+from qol_dagster.metrics.dictionary import DAILY, METRICS_VERSION, WEEKLY
+from qol_dagster.metrics.thresholds import DEFAULT_THRESHOLDS, Thresholds
+from qol_dagster.pipeline.clock import Clock
+from qol_dagster.pipeline.days import COUNTS, DayComputer
+from qol_dagster.pipeline.reports import DailyReport, DayReport, EtlReport, WeekReport
+from qol_dagster.pipeline.status import materialize_status
+from qol_dagster.weeks import contributing_weeks, dates_of, mondays
+
+if TYPE_CHECKING:
+    from qol_dagster.engines import Engine
+    from qol_dagster.identities import Identities
+    from qol_dagster.lake.lake import Lake, RawObject
+
+
+def run_etl(
+    engine: Engine,
+    lake: Lake,
+    weeks: Sequence[date],
+    identities: Identities,
+    *,
+    since: date = date.min,
+    thresholds: Thresholds = DEFAULT_THRESHOLDS,
+    force: bool = False,
+    log: Callable[[str], object] = lambda _message: None,
+) -> EtlReport:
+    """Bring the daily, weekly and status partitions of these weeks (any date names its week) up to date."""
+    daily = materialize_daily(engine, lake, weeks, identities, since=since, thresholds=thresholds, force=force, log=log)
+    now = datetime.now(UTC)
+    weekly = materialize_weekly(engine, lake, weeks, computed_at=now, thresholds=thresholds)
+    status = materialize_status(engine, lake, weeks, identities, computed_at=now, thresholds=thresholds)
+    return EtlReport(daily, weekly, status)
+
+
+def materialize_daily(
+    engine: Engine,
+    lake: Lake,
+    weeks: Sequence[date],
+    identities: Identities,
+    *,
+    since: date = date.min,
+    thresholds: Thresholds = DEFAULT_THRESHOLDS,
+    force: bool = False,
+    log: Callable[[str], object] = lambda _message: None,
+) -> DailyReport:
+    """Write the daily partitions that the rows of these weeks are made from, where their inputs changed.
+
+    The weeks before, from `since` on, are among them: the `..._28d` columns look back, and must come out the same
+    whichever week is run first. A day is left as it is when the fingerprint kept with it says that its raw files, the
+    code, the enrolments and the thresholds are the same; with `force`, never in the weeks that were named. Where files
+    came late and all else is the same, only the rows of those whom they tell of are made again.
+    Raises LakeError or EngineError; partitions not yet reached then keep their old rows.
+    """
+    named = {day for week in mondays(weeks) for day in dates_of(week)}
+    clock = Clock()
+    with lake.lock():
+        with clock("list raw files"):
+            days = [day for week in contributing_weeks(weeks) for day in dates_of(week) if day in named or day >= since]
+            listed = map_concurrently(lake.raw_objects, days)
+            raw = {day: found for day, found in listed.items() if found or day in named}
+        code = _code_fingerprint(engine.name, thresholds, identities)
+        wanted = {day: {"raw": raw_fingerprint(found), "code": code} for day, found in raw.items()}
+        with clock("compare fingerprints"):
+            notes = {
+                day: found or {}
+                for day, found in map_concurrently(partial(lake.partition_metadata, "daily"), raw).items()
+            }
+        stale = [day for day in raw if (force and day in named) or not _noted(notes[day], wanted[day])]
+        computer = DayComputer(engine, lake, identities, thresholds, clock)
+        late = {
+            day: new
+            for day in stale
+            if not force and notes[day].get("code") == code and (new := computer.late(raw[day], notes[day]))
+        }
+        done: dict[date, DayReport] = {}
+        for batch in _batches({day: raw[day] for day in stale}, engine.batch_bytes):
+            log(f"computing {batch[0]} to {batch[-1]} from {sum(len(raw[day]) for day in batch):,} raw files")
+            computed = computer.whole({day: raw[day] for day in batch if day not in late})
+            if some := {day: late[day] for day in batch if day in late}:
+                seen = {day: notes[day]["counts"] for day in some}
+                computed |= computer.renewed({day: raw[day] for day in some}, some, seen)
+            with clock("write daily"):
+                for day in batch:
+                    done[day] = _day_report(
+                        day, raw[day], computed[day].rows.num_rows, computed[day].counts, reused=False
+                    )
+                    noted = {**wanted[day], **computer.notes(raw[day], computed[day])}
+                    lake.write_table("daily", day, computed[day].rows, noted)
+    reports = [done[day] if day in done else _reused(day, raw[day], notes[day]) for day in sorted(raw)]
+    return DailyReport(tuple(reports), clock.seconds)
+
+
+def materialize_weekly(
+    engine: Engine,
+    lake: Lake,
+    weeks: Sequence[date],
+    *,
+    computed_at: datetime,
+    thresholds: Thresholds = DEFAULT_THRESHOLDS,
+) -> tuple[WeekReport, ...]:
+    """Write the weekly partitions of these weeks from the daily ones, each replaced whole."""
+    clock = Clock()
+    chosen = mondays(weeks)
+    with lake.lock():
+        with clock("read daily"):
+            days = [day for week in contributing_weeks(chosen) for day in dates_of(week)]
+            daily = read_partitions(lake, "daily", days, DAILY)
+            raw = {day: str(daily[day].notes.get("raw", NO_RAW)) if day in daily else NO_RAW for day in days}
+            engine.load_table("daily_metrics", times_as_int(concat_rows((part.rows for part in daily.values()), DAILY)))
+        with clock("compute weekly"):
+            sql = engine.queries(thresholds)
+            for name in WEEKLY_STAGES:
+                engine.keep(name, sql[name], in_order=True)
+            found = engine.run(sql["weekly_rows"], in_order=True)
+            rows = by_date(with_time(found, computed_at), WEEKLY, chosen)
+        with clock("write weekly"):
+            for week in chosen:
+                seen = [raw[day] for one in contributing_weeks([week]) for day in dates_of(one)]
+                notes = {
+                    "raw": week_fingerprint(seen),
+                    "metrics_version": METRICS_VERSION,
+                    "engine": engine.name,
+                    **thresholds.as_dict(),
+                }
+                lake.write_table("weekly", week, rows[week], notes)
+    return tuple(
+        WeekReport(week, rows[week].num_rows, lake.partition_uri("weekly", week), clock.seconds) for week in chosen
+    )
+
+
+def code_version() -> str:
+    """Changes with the code that makes a daily row, so that rows of older code are made again; not with its words."""
+    columns = [(metric.name, metric.type) for metric in DAILY]
+    digest = hashlib.sha256(repr((METRICS_VERSION, columns)).encode())
+    for room, names in (("metrics", ("fields", "daily")), ("engines", ("duckdb", "lines", "spark", "sql"))):
+        for name in names:
+            digest.update(resources.files(f"qol_dagster.{room}").joinpath(f"{name}.py").read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _batches(raw: Mapping[date, Sequence[RawObject]], largest: int) -> Iterator[list[date]]:
+    """The dates in runs of at most so many bytes (or one date)."""
+    batch: list[date] = []
+    size = 0
+    for day in sorted(raw):
+        day_bytes = sum(item.size for item in raw[day])
+        if batch and size + day_bytes > largest:
+            yield batch
+            batch, size = [], 0
+        batch.append(day)
+        size += day_bytes
+    if batch:
+        yield batch
+
+
+def _day_report(
+    day: date, objects: Sequence[RawObject], rows: int, counts: Mapping[str, Any], *, reused: bool
+) -> DayReport:
+    full = {name: int(counts.get(name) or 0) for name in COUNTS}
+    return DayReport(day, reused, rows, len(objects), sum(item.size for item in objects), full)
+
+
+def _code_fingerprint(engine: str, thresholds: Thresholds, identities: Identities) -> str:
+    parts = (engine, code_version(), str(thresholds.as_dict()), identities.fingerprint())
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+
+
+def _noted(notes: Mapping[str, Any], wanted: Mapping[str, str]) -> bool:
+    return all(notes.get(name) == value for name, value in wanted.items())
+
+
+def _reused(day: date, objects: Sequence[RawObject], notes: Mapping[str, Any]) -> DayReport:
+    return _day_report(day, objects, int(notes["rows"]), notes["counts"], reused=True)

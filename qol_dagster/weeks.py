@@ -1,0 +1,77 @@
+"""ISO weeks in Japan: which dates and weeks belong together, and when a week is over.
+
+Belongs here: pure functions of dates. A week is named by its Monday. Not here: Dagster's partitions of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, time, timedelta
+
+from qol_dagster.metrics.thresholds import TRAILING_WEEKS
+from qol_ingest.shared.calendar import (
+    EPOCH,
+    JST,
+    TIMEZONE,
+    WEEKLY_RUN_TIME,
+    WEEKLY_RUN_WEEKDAY,
+    monday_of,
+    receipt_date,
+    weekly_run_of,
+)
+
+__all__ = [
+    "TIMEZONE",
+    "WEEKLY_RUN_CRON",
+    "WEEKLY_RUN_TIME",
+    "affected_weeks",
+    "aws_cron",
+    "contributing_weeks",
+    "dates_of",
+    "is_closed",
+    "monday_of",
+    "mondays",
+    "receipt_date",
+    "today",
+    "weekly_run_of",
+]
+
+WEEKLY_RUN_CRON = f"{WEEKLY_RUN_TIME.minute} {WEEKLY_RUN_TIME.hour} * * {WEEKLY_RUN_WEEKDAY + 1}"
+"""When the weekly run starts, in `TIMEZONE`; cron counts weekdays from Sunday, which is 0."""
+
+
+def aws_cron(at: time) -> str:
+    """The schedule of EventBridge (UTC) for this time of day in Japan, on the day of the weekly run."""
+    moment = datetime.combine(weekly_run_of(monday_of(EPOCH)), at, JST).astimezone(UTC)
+    weekday = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")[moment.weekday()]
+    return f"cron({moment.minute} {moment.hour} ? * {weekday} *)"
+
+
+def mondays(days: Sequence[date]) -> list[date]:
+    """The Mondays of the ISO weeks of these dates, each once, in order."""
+    return sorted({monday_of(day) for day in days})
+
+
+def dates_of(week: date) -> list[date]:
+    """The seven dates of a week."""
+    return [week + timedelta(days=number) for number in range(7)]
+
+
+def contributing_weeks(weeks: Sequence[date]) -> list[date]:
+    """The Mondays of all weeks from which the rows of these weeks are computed: the `..._28d` columns look back."""
+    return mondays([week - timedelta(weeks=back) for week in weeks for back in range(TRAILING_WEEKS)])
+
+
+def affected_weeks(days: Sequence[date]) -> list[date]:
+    """The Mondays of all weeks whose rows are computed from these dates, among others."""
+    return mondays([day + timedelta(weeks=later) for day in days for later in range(TRAILING_WEEKS)])
+
+
+def today() -> date:
+    """The date in Japan."""
+    return receipt_date(datetime.now(UTC))
+
+
+def is_closed(week: date, on: date) -> bool:
+    """Whether the week that begins on this Monday is over on a date."""
+    return week + timedelta(days=7) <= on
