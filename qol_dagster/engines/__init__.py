@@ -58,6 +58,10 @@ class Engine(Protocol):
     def batch_bytes(self) -> int:
         """Raw bytes to take in at once: enough to be fast, little enough for its memory."""
 
+    @property
+    def reading(self) -> str:
+        """The SQL by which it reads lines, the same in every process."""
+
     def queries(self, thresholds: Thresholds) -> Mapping[str, str]:
         """The metrics in the engine's SQL; see `engines.queries`."""
 

@@ -77,6 +77,11 @@ class DuckDBEngine:
         """Two thirds of the memory: read lines take about as much as their text."""
         return 2 * self.memory_mb * MB // 3
 
+    @property
+    def reading(self) -> str:
+        """What is taken from a line at once, and what when it is asked for."""
+        return f"{_records_sql(0)}; {_columns()}"
+
     def queries(self, thresholds: Thresholds) -> Mapping[str, str]:
         """The metrics in DuckDB's SQL."""
         return queries("duckdb", thresholds, self.work.parent)
@@ -110,12 +115,11 @@ class DuckDBEngine:
         batch. `rec` is the row's id: a numbering window would put all reading on one thread. What is nested stays text
         until it is asked for: then it is read of the chosen records alone, and never lies in memory as a whole.
         """
-        columns = ", ".join(_nested(field) if field.kind in NESTED else field.name for field in FIELDS)
         (rows,) = self.connection.execute("SELECT count(*) FROM raw_records").fetchone()
         bounds = [rows * number // parts for number in range(parts)] + [rows]
         within = (f"WHERE rowid >= {start} AND rowid < {end}" for start, end in pairwise(bounds))
         lines = " UNION ALL ".join(f"SELECT rowid AS rec, * FROM raw_records {part}" for part in within)
-        return f"SELECT rec, date, {columns} FROM ({lines})"
+        return f"SELECT rec, date, {_columns()} FROM ({lines})"
 
     def load_table(self, name: str, rows: pa.Table) -> None:
         """Register `rows` under `name`."""
@@ -269,6 +273,10 @@ def _kept_text() -> str:
     unescaped = r"CASE WHEN contains(json, '\') THEN json(json) ELSE json END"
     hinted = " OR ".join(f"contains(json, '{hint}')" for hint in ("\\", *NESTED_HINTS))  # a backslash may spell them
     return f"CASE WHEN {hinted} THEN replace({unescaped}, '_', '?') END"
+
+
+def _columns() -> str:
+    return ", ".join(_nested(field) if field.kind in NESTED else field.name for field in FIELDS)
 
 
 def _structure() -> dict[str, Any]:

@@ -141,6 +141,11 @@ class SparkEngine:
     batch_bytes: int = 4 * 1024**3
     _written: int = 0
 
+    @property
+    def reading(self) -> str:
+        """What is taken from a line; but for the mark, which differs between processes."""
+        return _records_sql().replace(MARK, "mark")
+
     def queries(self, thresholds: Thresholds) -> Mapping[str, str]:
         """The metrics in Spark's SQL."""
         return queries("pyspark", thresholds, self.work.parent)

@@ -9,9 +9,9 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from functools import partial
-from importlib import resources
 from typing import TYPE_CHECKING, Any
 
+from qol_dagster.engines.fingerprint import daily_fingerprint
 from qol_dagster.engines.queries import WEEKLY_STAGES
 from qol_dagster.lake.fingerprints import NO_RAW, raw_fingerprint, week_fingerprint
 from qol_dagster.lake.lake import map_concurrently
@@ -75,7 +75,7 @@ def materialize_daily(
             days = [day for week in contributing_weeks(weeks) for day in dates_of(week) if day in named or day >= since]
             listed = map_concurrently(lake.raw_objects, days)
             raw = {day: found for day, found in listed.items() if found or day in named}
-        code = _code_fingerprint(engine.name, thresholds, identities)
+        code = _code_fingerprint(engine, thresholds, identities)
         wanted = {day: {"raw": raw_fingerprint(found), "code": code} for day, found in raw.items()}
         with clock("compare fingerprints"):
             notes = {
@@ -145,16 +145,6 @@ def materialize_weekly(
     )
 
 
-def code_version() -> str:
-    """Changes with the code that makes a daily row, so that rows of older code are made again; not with its words."""
-    columns = [(metric.name, metric.type) for metric in DAILY]
-    digest = hashlib.sha256(repr((METRICS_VERSION, columns)).encode())
-    for room, names in (("metrics", ("fields", "daily")), ("engines", ("duckdb", "lines", "spark", "sql"))):
-        for name in names:
-            digest.update(resources.files(f"qol_dagster.{room}").joinpath(f"{name}.py").read_bytes())
-    return digest.hexdigest()[:16]
-
-
 def _batches(raw: Mapping[date, Sequence[RawObject]], largest: int) -> Iterator[list[date]]:
     """The dates in runs of at most so many bytes (or one date)."""
     batch: list[date] = []
@@ -177,8 +167,10 @@ def _day_report(
     return DayReport(day, reused, rows, len(objects), sum(item.size for item in objects), full)
 
 
-def _code_fingerprint(engine: str, thresholds: Thresholds, identities: Identities) -> str:
-    parts = (engine, code_version(), str(thresholds.as_dict()), identities.fingerprint())
+def _code_fingerprint(engine: Engine, thresholds: Thresholds, identities: Identities) -> str:
+    """Changes with all that makes a row of a date but its raw files."""
+    code = daily_fingerprint(engine.queries(thresholds), engine.reading)
+    parts = (engine.name, code, str(thresholds.as_dict()), identities.fingerprint())
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
 
