@@ -12,8 +12,7 @@ import dagster as dg
 
 from qol_dagster.definitions import build_defs
 from qol_dagster.defs.alerts import reason_of, scrubbed, unspeakable
-from qol_dagster.resources.glue_run import GlueJob
-from qol_dagster.resources.platform import Platform
+from qol_dagster.resources.platform import Computer, open_platform
 from qol_dagster.settings import Settings
 
 LOOK_S = 0.5
@@ -22,13 +21,10 @@ QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 ARRIVALS, FAILURES = "raw_arrivals_sensor", "run_failure_sensor"
 
 
-class NearbyPlatform(Platform):
-    """The platform of an AWS that is on this machine."""
-
-    def glue_job(self) -> GlueJob | None:
-        """See `Platform`."""
-        job = super().glue_job()
-        return job and replace(job, look_s=LOOK_S)
+def nearby(computer: Computer) -> Computer:
+    """What computes weeks on an AWS that is on this machine."""
+    job = computer.glue_job
+    return replace(computer, glue_job=job and replace(job, look_s=LOOK_S))
 
 
 @dataclass
@@ -43,7 +39,8 @@ class Daemon:
 
     def __post_init__(self) -> None:
         """Load the definitions."""
-        self.definitions = build_defs(self.settings, resource_overrides={"platform": NearbyPlatform(self.settings)})
+        computer = nearby(open_platform(self.settings).computer())
+        self.definitions = build_defs(self.settings, resource_overrides={"computer": computer})
 
     def arrivals(self) -> list[dg.RunRequest]:
         """Look until nothing new is found; gives the runs that were asked for and not before, in order.
@@ -70,7 +67,7 @@ class Daemon:
         """Why a run failed, without ids of people."""
         errors = [event.step_failure_data.error for event in failed.all_events if event.is_step_failure]
         told = reason_of(errors[0]) if errors and errors[0] else "no step says why"
-        return scrubbed(told, unspeakable(Platform(self.settings)))
+        return scrubbed(told, unspeakable(open_platform(self.settings)))
 
     def look_at_failure(self, run_id: str) -> None:
         """Show a failed run to the sensor of failures."""

@@ -17,7 +17,7 @@ from emulated_aws.daemon import Daemon
 from qol_dagster.cli.demo import STANDARD_QUERY, DemoError
 from qol_dagster.cli.output import rendered
 from qol_dagster.defs.instance import dagster_instance
-from qol_dagster.resources.platform import Platform
+from qol_dagster.resources.platform import open_platform
 from qol_ingest.shared import aws
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def run_demo(
     computes other rows.
     """
     sim = garmin_sim.Simulation(PARTICIPANTS, WEEKS)
-    platform = Platform(settings)
+    platform = open_platform(settings)
     platform.id_map().enrol(sim.user_ids())
     note(f"{PARTICIPANTS} simulated participants, {WEEKS} weeks, {sim.dates()[0]} to {sim.dates()[-1]}")
     pushed = garmin_sim.push(sim, deployment.webhook_url, client_id=settings.garmin_client_id)

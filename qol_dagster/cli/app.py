@@ -196,9 +196,9 @@ def query(
 ) -> None:
     """Ask the tables of `db_qol` a question in SQL."""
     from qol_dagster.cli.output import rendered
-    from qol_dagster.resources.platform import Platform
+    from qol_dagster.resources.platform import open_platform
 
-    found = Platform(_settings(existing=True)).catalogue().query(sql)
+    found = open_platform(_settings(existing=True)).catalogue().query(sql)
     typer.echo(rendered(found.columns, found.rows, form, _width()), nl=False)
 
 
@@ -321,9 +321,9 @@ def refile(
 ) -> None:
     """Move records that lie under another date than their own to where they belong."""
     from qol_dagster.lake.refile import refile as move
-    from qol_dagster.resources.platform import Platform
+    from qol_dagster.resources.platform import open_platform
 
-    platform = Platform(_settings(existing=True))
+    platform = open_platform(_settings(existing=True))
     with _progress() as progress:
         report = move(platform.lake(), dry_run=dry_run, on_progress=progress("looking"))
     typer.echo(f"{report.misfiled} of {report.lines} records {'lie under another date' if dry_run else 'moved'}")
@@ -389,9 +389,9 @@ def _local_settings(*, existing: bool = False) -> Settings:
 
 
 def _id_map(settings: Settings) -> People:
-    from qol_dagster.resources.platform import Platform
+    from qol_dagster.resources.platform import open_platform
 
-    return Platform(settings).id_map()
+    return open_platform(settings).id_map()
 
 
 def _width() -> int:

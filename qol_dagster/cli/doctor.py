@@ -22,7 +22,7 @@ from typing import Literal
 from urllib.parse import SplitResult, urlsplit
 
 from qol_dagster.metrics.fields import TEST_TYPE
-from qol_dagster.resources.platform import Platform
+from qol_dagster.resources.platform import open_platform
 from qol_dagster.settings import Settings, SettingsError, Target, load_settings
 from qol_ingest.shared import aws
 from qol_ingest.shared.calendar import receipt_date
@@ -123,7 +123,7 @@ def _post(url: SplitResult, body: bytes, settings: Settings) -> int | str:
 
 def _key_of(settings: Settings, name: str) -> str | None:
     """Where the file of that name lies, under today's date or that of a clock that differs from ours."""
-    lake = Platform(settings).lake()
+    lake = open_platform(settings).lake()
     for day in (receipt_date(datetime.now(UTC)) + timedelta(days=number) for number in (0, -1, 1)):
         for item in lake.raw_objects(day):
             if item.key.endswith(f"/{name}"):
@@ -150,7 +150,7 @@ def _home(settings: Settings) -> Iterator[Finding]:
 
 
 def _people(settings: Settings) -> Iterator[Finding]:
-    everyone = Platform(settings).id_map().list()
+    everyone = open_platform(settings).id_map().list()
     active = len({one.participant_id for one in everyone if one.status == "active"})
     if active:
         yield Finding("ok", "enrolments", f"participants: {active}")
@@ -165,7 +165,7 @@ def _lake(settings: Settings) -> Iterator[Finding]:
             "note", "raw files", "none yet", "`qol demo` shows the whole way, `qol webhook serve` takes pushes"
         )
         return
-    lake = Platform(settings).lake()
+    lake = open_platform(settings).lake()
     days, weeks = lake.raw_days(), lake.table_dates("weekly")
     if days:
         yield Finding("ok", "raw files", f"days: {len(days)}, {days[0]} to {days[-1]}")
@@ -227,7 +227,7 @@ def _topic(settings: Settings) -> Iterator[Finding]:
 
 
 def _athena(settings: Settings) -> Iterator[Finding]:
-    Platform(settings).catalogue().query("SELECT participant_id FROM db_qol.weekly_metrics LIMIT 1")
+    open_platform(settings).catalogue().query("SELECT participant_id FROM db_qol.weekly_metrics LIMIT 1")
     yield Finding("ok", "athena", f"db_qol.weekly_metrics answers in the workgroup {settings.athena_workgroup}")
 
 

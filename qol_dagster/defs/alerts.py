@@ -9,11 +9,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import dagster as dg
 
-from qol_dagster.resources.platform import Platform
+from qol_dagster.lake.shared_object import SharedObject
+from qol_dagster.resources.id_map import People
+from qol_dagster.resources.notifier import Notifier
+from qol_dagster.settings import Settings
 
 MAX_MESSAGE = 800
 _MARKER = "alerts/{}"
@@ -43,21 +46,38 @@ class Alert:
         )
 
 
-def tell_once(platform: Platform, alert: Alert) -> bool:
+class AlertParts(Protocol):
+    """What it takes to notify somebody: of a whole platform, its resources, or single ones."""
+
+    @property
+    def settings(self) -> Settings:
+        """Of which some are confidential."""
+
+    def id_map(self) -> People:
+        """Whose Garmin ids are confidential."""
+
+    def notifier(self) -> Notifier:
+        """Who is notified."""
+
+    def marker(self, name: str) -> SharedObject:
+        """Which one process can claim once."""
+
+
+def tell_once(parts: AlertParts, alert: Alert) -> bool:
     """Send the alert unless its run was told of already; gives whether this call sent it."""
-    if not _claimed(platform, alert.run_id):
+    if not _claimed(parts, alert.run_id):
         return False
-    clean = scrubbed(alert.error, unspeakable(platform))
-    sent = platform.notifier().send(alert.subject(), Alert(**{**alert.__dict__, "error": clean}).body())
+    clean = scrubbed(alert.error, unspeakable(parts))
+    sent = parts.notifier().send(alert.subject(), Alert(**{**alert.__dict__, "error": clean}).body())
     if not sent:
         with contextlib.suppress(Exception):
-            platform.marker(_MARKER.format(alert.run_id)).remove()
+            parts.marker(_MARKER.format(alert.run_id)).remove()
     return sent
 
 
-def _claimed(platform: Platform, run_id: str) -> bool:
+def _claimed(parts: AlertParts, run_id: str) -> bool:
     try:
-        return platform.marker(_MARKER.format(run_id)).claim()
+        return parts.marker(_MARKER.format(run_id)).claim()
     except Exception:
         return True  # a disk that is full, or a bucket out of reach, must not silence the alert about it
 
@@ -72,11 +92,11 @@ def scrubbed(text: str, unspeakable: Iterable[str]) -> str:
     return (told or "no reason was given")[:MAX_MESSAGE]
 
 
-def unspeakable(platform: Platform) -> list[str]:
+def unspeakable(parts: AlertParts) -> list[str]:
     """Secrets, and the Garmin ids of everybody enrolled."""
-    secrets = [platform.settings.webhook_secret, platform.settings.smtp_password]
+    secrets = [parts.settings.webhook_secret, parts.settings.smtp_password]
     with contextlib.suppress(Exception):
-        secrets += [one.garmin_user_id for one in platform.id_map().list()]
+        secrets += [one.garmin_user_id for one in parts.id_map().list()]
     return secrets
 
 
@@ -100,19 +120,19 @@ def partition_of(tags: dict[str, str] | object) -> str:
     return tags.get("dagster/partition") or "no partition"
 
 
-@dg.failure_hook(required_resource_keys={"platform"})
+@dg.failure_hook(required_resource_keys={"parts"})
 def tell_of_failed_step(context: dg.HookContext) -> None:
     """Sends the step's failure with its reason."""
     error = context.op_exception
     reason = f"{type(error).__name__}: {error}" if error else "unknown"
     run = context.instance.get_run_by_id(context.run_id) if context.run_id else None
     tell_once(
-        context.resources.platform,
+        context.resources.parts,
         Alert(context.run_id, context.job_name, partition_of(run.tags if run else {}), context.op.name, reason),
     )
 
 
-def failure_sensor(platform: Platform) -> dg.SensorDefinition:
+def failure_sensor(parts: AlertParts) -> dg.SensorDefinition:
     """The guarantee: tells of every failed run that the hook did not tell of."""
 
     @dg.run_failure_sensor(
@@ -128,6 +148,6 @@ def failure_sensor(platform: Platform) -> dg.SensorDefinition:
         found = steps[0].step_failure_data.error if steps else None
         reason = reason_of(found) if found else context.failure_event.message or "the run ended without a reason"
         step = steps[0].step_key or "none" if steps else "none"
-        tell_once(platform, Alert(run.run_id, run.job_name, partition_of(dict(run.tags)), step, reason))
+        tell_once(parts, Alert(run.run_id, run.job_name, partition_of(dict(run.tags)), step, reason))
 
     return run_failure_sensor

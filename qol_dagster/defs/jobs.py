@@ -10,7 +10,7 @@ import dagster as dg
 
 from qol_dagster.metrics.profiles import DEFAULT, Profile
 from qol_dagster.metrics.tables import TableId
-from qol_dagster.resources.platform import Platform
+from qol_dagster.resources.garmin_cloud import Garmin
 
 
 def weekly_job(profile: Profile = DEFAULT) -> Any:
@@ -44,12 +44,8 @@ def garmin_backfill_job() -> dg.JobDefinition:
     """Old data of a participant, asked of Garmin; it comes by the webhook, and the arrivals sensor does the rest."""
 
     @dg.op(description="Asks Garmin for old data, remembering what it accepted, so that a run may simply be repeated.")
-    def ask_garmin(
-        context: dg.OpExecutionContext, config: BackfillConfig, platform: dg.ResourceParam[Platform]
-    ) -> None:
-        from qol_dagster.resources.garmin_cloud import Garmin
-
-        report = Garmin(platform.settings).backfill(
+    def ask_garmin(context: dg.OpExecutionContext, config: BackfillConfig, garmin: dg.ResourceParam[Garmin]) -> None:
+        report = garmin.backfill(
             config.participant,
             date.fromisoformat(config.since),
             date.fromisoformat(config.until),

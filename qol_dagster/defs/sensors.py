@@ -15,7 +15,7 @@ from typing import Any
 import dagster as dg
 
 from qol_dagster.pipeline.staleness import stale_weeks
-from qol_dagster.resources.platform import Platform
+from qol_dagster.resources.platform import Resources
 from qol_dagster.weeks import contributing_weeks, dates_of, is_closed, monday_of, mondays, today
 
 WEEKS_A_TICK = 8
@@ -49,8 +49,8 @@ def decide(
     return Arrivals(taken, weeks, {**seen, **{day.isoformat(): listing[day] for day in taken}})
 
 
-def arrivals_sensor(platform: Platform, job: Any, start: date) -> dg.SensorDefinition:
-    """`raw_arrivals_sensor` over a platform's lake."""
+def arrivals_sensor(parts: Resources, job: Any, start: date) -> dg.SensorDefinition:
+    """`raw_arrivals_sensor` over a lake."""
 
     @dg.sensor(
         name="raw_arrivals_sensor",
@@ -61,15 +61,15 @@ def arrivals_sensor(platform: Platform, job: Any, start: date) -> dg.SensorDefin
         "weeks whose raw files changed.",
     )
     def raw_arrivals_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
-        lake, on = platform.lake(), today()
+        lake, on = parts.lake(), today()
         seen = json.loads(context.cursor) if context.cursor else {}
         # The cursor is kept after this returned: what it holds now is all that is sure to have been dealt with.
-        listing = platform.arrivals().look(start, on, {date.fromisoformat(day): mark for day, mark in seen.items()})
+        listing = parts.arrivals().look(start, on, {date.fromisoformat(day): mark for day, mark in seen.items()})
         found = decide(listing, seen, on, lambda days: stale_weeks(lake, days, start))
         if not found.days:
             return dg.SkipReason("no raw file came or changed")
         return dg.SensorResult(
-            asset_events=[_arrival(platform, day) for day in found.days],
+            asset_events=[_arrival(parts, day) for day in found.days],
             run_requests=[_request(week, listing) for week in found.weeks],
             cursor=json.dumps(found.seen, sort_keys=True),
         )
@@ -77,8 +77,8 @@ def arrivals_sensor(platform: Platform, job: Any, start: date) -> dg.SensorDefin
     return raw_arrivals_sensor
 
 
-def _arrival(platform: Platform, day: date) -> dg.AssetMaterialization:
-    objects = platform.lake().raw_objects(day)
+def _arrival(parts: Resources, day: date) -> dg.AssetMaterialization:
+    objects = parts.lake().raw_objects(day)
     return dg.AssetMaterialization(
         "garmin_raw_daily",
         partition=day.isoformat(),

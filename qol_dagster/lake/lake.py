@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -88,6 +88,10 @@ class Lake:
             return cls(root, _s3_store(bucket), table_store=_s3_store(bucket, tables_key) if tables_key else None)
         except Exception as error:
             raise LakeError(f"{root} cannot be opened: {reason(error)}. Check AWS_REGION and credentials.") from error
+
+    def with_tables(self, processed: str) -> Lake:
+        """The same raw zone with another set of tables."""
+        return replace(self, processed=processed)
 
     @property
     def folder(self) -> Path | None:

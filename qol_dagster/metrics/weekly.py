@@ -14,7 +14,7 @@ import math
 import ibis
 import ibis.expr.types as ir
 
-from qol_dagster.metrics.daily import attach, bit_count, combined, in_shape, kept
+from qol_dagster.metrics.daily import attach, bit_count, combined, in_shape, kept, without
 from qol_dagster.metrics.dictionary import DAILY, METRICS_VERSION, WEEKLY
 from qol_dagster.metrics.thresholds import TRAILING_WEEKS, Thresholds
 
@@ -312,7 +312,7 @@ def _with_arrays(sums: ir.Table) -> ir.Table:
     """`totals` and `counts` in the place of `s<h>` and `n<h>` of the hours h."""
     each = {"totals": [f"s{h}" for h in HOURS], "counts": [f"n{h}" for h in HOURS]}
     arrays = {name: ibis.array([sums[one] for one in hours]) for name, hours in each.items()}
-    return sums.mutate(**arrays).drop(*each["totals"], *each["counts"])
+    return without(sums.mutate(**arrays), *each["totals"], *each["counts"])
 
 
 def _over_spans(sums: ir.Table) -> ir.Table:

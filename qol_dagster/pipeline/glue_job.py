@@ -29,7 +29,7 @@ from qol_dagster.errors import QolInputError
 from qol_dagster.metrics.profiles import DEFAULT, PROFILES, Profile
 from qol_dagster.pipeline.etl import run_etl
 from qol_dagster.pipeline.reports import EtlReport
-from qol_dagster.resources.platform import Platform
+from qol_dagster.resources.platform import open_platform
 from qol_dagster.settings import Settings
 
 STARTED_BY_DAGSTER = "--dagster-pipes-context"
@@ -81,7 +81,7 @@ def main(arguments: Sequence[str]) -> str:
 
 def compute(asked: Asked, progress: Callable[[str], object]) -> EtlReport:
     """Bring the weeks up to date. Raises what the lake, the map and the engine raise."""
-    platform = Platform(asked.settings, asked.tables_key)
+    platform = open_platform(asked.settings, asked.tables_key)
     lake, people = platform.lake(asked.profile), platform.id_map()
     if changed := people.replay(lake.lifecycle_lines()):
         progress(f"deregistrations and changes of permissions that were not applied before: {changed}")

@@ -12,19 +12,17 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from qol_dagster.errors import QolInputError
-from qol_dagster.resources.platform import Platform
-from qol_ingest.consent.enrolment import DynamoState, Invitations, SqliteState
+from qol_dagster.resources.platform import Platform, open_platform
+from qol_ingest.consent.enrolment import Invitations
 from qol_ingest.consent.oauth import Enrolments, start_url
 from qol_ingest.consent.pages import Language, Programme
 from qol_ingest.garmin.api import Endpoints, GarminApi, GarminApiError
 from qol_ingest.garmin.tokens import (
     ConsentNeededError,
-    FileTokenStore,
-    SecretsManagerTokenStore,
     TokenStore,
     TokenStoreError,
 )
@@ -33,7 +31,7 @@ from qol_ingest.pulling.puller import CLAIM_S, Puller, Worked, participant_names
 from qol_ingest.shared.calendar import receipt_date
 from qol_ingest.shared.id_map import Enrolment, IdMap
 from qol_ingest.shared.queues import DirectoryQueue
-from qol_ingest.shared.stores import DirectoryStore, S3Store
+from qol_ingest.shared.stores import DirectoryStore
 
 if TYPE_CHECKING:
     from qol_dagster.settings import Settings
@@ -60,30 +58,26 @@ class Garmin:
     @property
     def id_map(self) -> IdMap:
         """Who is enrolled."""
-        return Platform(self.settings).id_map()
+        return self._platform.id_map()
 
     @property
     def invitations(self) -> Invitations:
         """The entry codes."""
-        if self._is_aws:
-            return Invitations(DynamoState(self.settings.enrolment_table))
-        return Invitations(SqliteState(self.settings.home / "enrolment.sqlite"))
+        return Invitations(self._platform.enrolment_state())
 
     @property
     def tokens(self) -> TokenStore:
-        """The participants' tokens; a backup must not hold the two local files together."""
-        if self._is_aws:
-            return SecretsManagerTokenStore()
-        return FileTokenStore(self.settings.home / "tokens.sqlite", self.settings.home / "tokens.key")
+        """The participants' tokens."""
+        return self._platform.tokens()
 
     @property
     def arrivals(self) -> DirectoryQueue:
         """Pings and lifecycle events that wait to be worked off."""
         return DirectoryQueue(self.settings.arrivals_dir, visibility_s=CLAIM_S, max_receives=RECEIVES)
 
-    @property
-    def _is_aws(self) -> bool:
-        return self.settings.target == "aws"
+    @cached_property
+    def _platform(self) -> Platform:
+        return open_platform(self.settings)
 
     @property
     def is_set_up(self) -> bool:
@@ -131,7 +125,7 @@ class Garmin:
 
     def _invitation_link(self) -> Callable[[str], str]:
         """The link of an entry code. On AWS the pages are a Lambda's, which alone knows Garmin's client secret."""
-        if not self._is_aws:
+        if self.settings.target == "local":
             return self.enrolments().start_url
         if not self.settings.public_url:
             raise GarminSetupError("set QOL_PUBLIC_URL to the address under which participants reach the deployment")
@@ -174,8 +168,7 @@ class Garmin:
         """Ask for old data of a participant; it comes by the webhook. Raises BackfillError, GarminSetupError."""
         pieces = backfill.plan(types, since, until, receipt_date(datetime.now(UTC)))
         people = backfill.accounts(self.id_map, participant)
-        store = S3Store(self.settings.bucket) if self._is_aws else DirectoryStore(self.settings.lake_dir)
-        return backfill.run(self.api(), store, people, pieces, on_progress=on_progress)
+        return backfill.run(self.api(), self._platform.raw_store(), people, pieces, on_progress=on_progress)
 
     def connection(self, account: Enrolment) -> str:
         """Whether there are tokens for an account, in words."""

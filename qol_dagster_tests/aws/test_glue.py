@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from importlib import metadata
 from pathlib import Path
@@ -30,7 +30,8 @@ from qol_dagster.pipeline.etl import run_etl
 from qol_dagster.pipeline.reports import EtlReport
 from qol_dagster.resources.glue_run import GlueJob
 from qol_dagster.resources.id_map import AwsIdMap
-from qol_dagster.resources.platform import Platform
+from qol_dagster.resources.platform import Computer, Platform, open_platform
+from qol_dagster.settings import Settings
 from qol_dagster.weeks import dates_of
 from qol_dagster_tests.aws.conftest import Cloud, Deployment
 from qol_dagster_tests.lakes import MONDAY, differences
@@ -56,7 +57,7 @@ class Sample:
 
     def put(self, deployed: Deployment) -> Lake:
         """The raw files and the participants of this week in a deployment; gives its lake."""
-        lake = Platform(deployed.settings).lake()
+        lake = open_platform(deployed.settings).lake()
         AwsIdMap(deployed.settings.id_map_table).import_rows(self.people.items())
         for day in self.lake.raw_days():
             for item in self.lake.raw_objects(day):
@@ -97,9 +98,9 @@ class Done:
     log: str
 
 
-def done(platform: Platform, *assets: str, **config: Any) -> Done:
+def done(platform: Platform | Scripted, *assets: str, **config: Any) -> Done:
     """Run the step of the weekly job that computes, for MONDAY."""
-    defs = build_defs(platform.settings, resource_overrides={"platform": platform})
+    defs = build_defs(platform.settings, resource_overrides={"computer": platform.computer()})
     with dg.DagsterInstance.ephemeral() as instance:
         result = defs.resolve_job_def("weekly_metrics_job").execute_in_process(
             partition_key=MONDAY.isoformat(),
@@ -158,7 +159,7 @@ def test_a_week_goes_through_dagster_and_pipes_to_glue_and_comes_back_as_duckdb_
     cloud: Cloud, on_glue: Deployment, sample: Sample
 ) -> None:
     lake = sample.put(on_glue)
-    run = done(Platform(on_glue.settings))
+    run = done(open_platform(on_glue.settings))
     assert run.error == ""
     for table in PARTITIONS:
         mine, theirs = rows_of(lake, table), rows_of(sample.lake, table)
@@ -257,18 +258,20 @@ def in_another_process(code: str) -> Iterator[subprocess.Popen[bytes]]:
 
 
 @dataclass(frozen=True)
-class Scripted(Platform):
-    """A platform whose Glue plays a script."""
+class Scripted:
+    """A deployment whose Glue plays a script."""
 
-    client: ScriptedGlue | None = None
+    settings: Settings
+    client: ScriptedGlue
 
-    def glue_job(self) -> GlueJob:
-        return GlueJob(self.settings.glue_job, look_s=0.01, client=self.client)
+    def computer(self) -> Computer:
+        job = GlueJob(self.settings.glue_job, look_s=0.01, client=self.client)
+        return replace(open_platform(self.settings).computer(), glue_job=job)
 
 
 def scripted(deployed: Deployment, *runs: Run | BaseException) -> tuple[Scripted, ScriptedGlue]:
     client = ScriptedGlue(runs)
-    return Scripted(deployed.settings, client=client), client
+    return Scripted(deployed.settings, client), client
 
 
 def test_a_run_that_fails_is_repeated_and_the_second_counts(deployed: Deployment, sample: Sample) -> None:

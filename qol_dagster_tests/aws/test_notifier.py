@@ -12,7 +12,7 @@ import pytest
 from qol_dagster.defs.alerts import Alert, tell_once
 from qol_dagster.resources.id_map import AwsIdMap
 from qol_dagster.resources.notifier import Notifier, SmtpNotifier, SnsNotifier
-from qol_dagster.resources.platform import Platform
+from qol_dagster.resources.platform import Platform, open_platform
 from qol_dagster.settings import Settings
 from qol_dagster_tests.aws.conftest import Cloud, Deployment, alerts_of
 from qol_dagster_tests.functional import test_alerts
@@ -95,7 +95,7 @@ def test_without_credentials_or_a_way_to_aws_the_log_has_the_message(
 def host(deployed: Deployment, tmp_path: Path) -> Callable[..., Platform]:
     """A host of one deployment, by its name; it may have other settings."""
     AwsIdMap(deployed.settings.id_map_table).add(USER)
-    return lambda name, **others: Platform(replace(deployed.settings, home=tmp_path / name, **others))
+    return lambda name, **others: open_platform(replace(deployed.settings, home=tmp_path / name, **others))
 
 
 @pytest.mark.aws

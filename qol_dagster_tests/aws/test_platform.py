@@ -12,7 +12,7 @@ from qol_dagster.cli.runs import materialize_weeks
 from qol_dagster.definitions import build_defs
 from qol_dagster.metrics.profiles import PROFILES
 from qol_dagster.resources.id_map import AwsIdMap
-from qol_dagster.resources.platform import Platform
+from qol_dagster.resources.platform import open_platform
 from qol_dagster_tests.aws.conftest import Deployment
 from qol_dagster_tests.aws.test_catalogue import rows
 from qol_dagster_tests.lakes import MONDAY, record
@@ -37,7 +37,7 @@ def verify(deployed: Deployment, suffix: str = "") -> Any:
 
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
 def test_the_table_asset_sees_through_athena_what_was_written_to_the_bucket(deployed: Deployment, profile: Any) -> None:
-    lake = Platform(deployed.settings).lake(profile)
+    lake = open_platform(deployed.settings).lake(profile)
     lake.write_table("weekly", MONDAY, rows("weekly", {"participant_id": "P1"}, {"participant_id": "P2"}), {})
     done = verify(deployed, profile.suffix)
     assert done.success
@@ -47,7 +47,7 @@ def test_the_table_asset_sees_through_athena_what_was_written_to_the_bucket(depl
 
 
 def test_a_table_that_shows_other_rows_than_were_written_fails_and_is_told_of_once(deployed: Deployment) -> None:
-    lake = Platform(deployed.settings).lake()
+    lake = open_platform(deployed.settings).lake()
     key = lake.write_table("weekly", MONDAY, rows("weekly", {"participant_id": "P1"}), {})
     # Athena reads whatever lies there; the job counts Parquet files only.
     lake.store.put(key.removesuffix(".parquet"), bytes(lake.store.get(key).bytes()))
@@ -60,7 +60,7 @@ def test_a_table_that_shows_other_rows_than_were_written_fails_and_is_told_of_on
 def test_on_aws_a_week_is_computed_by_the_glue_job_and_a_run_of_it_that_says_nothing_is_a_failure(
     deployed: Deployment,
 ) -> None:
-    platform = Platform(deployed.settings)
+    platform = open_platform(deployed.settings)
     AwsIdMap(deployed.settings.id_map_table).add(USER)
     platform.lake().write_raw(MONDAY, "a", json.dumps(record("dailies", USER, MONDAY)).encode())
     done = materialize_weeks(deployed.settings, [MONDAY])

@@ -35,7 +35,7 @@ from garmin_sim.pusher import CLIENT_ID_HEADER, Sender
 from infra import names
 from infra.glue_bundle import build
 from qol_dagster.cli.demo import STANDARD_QUERY
-from qol_dagster.resources.platform import Platform
+from qol_dagster.resources.platform import Platform, open_platform
 from qol_dagster.settings import Settings, load_settings
 from qol_dagster_tests.aws.conftest import Cloud, alerts_of, lead_to
 from qol_dagster_tests.aws.test_glue import installed
@@ -69,7 +69,7 @@ class World:
 
     @property
     def platform(self) -> Platform:
-        return Platform(self.settings)
+        return open_platform(self.settings)
 
     def garmin(self) -> Sender:
         return Sender(self.deployment.webhook_url, 30, {CLIENT_ID_HEADER: self.settings.garmin_client_id})
@@ -94,7 +94,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         deployment = deploy(started, folder / "templates")
         settings = load_settings({**deployment.environment, "QOL_HOME": str(folder / "home")})
         inbox = Cloud(started.url, started.folder).inbox_of(settings.alert_topic_arn)
-        Platform(settings).id_map().enrol(SIM.user_ids())
+        open_platform(settings).id_map().enrol(SIM.user_ids())
         with dg.instance_for_test() as instance:
             yield World(deployment, settings, Daemon(settings, instance), inbox, *pushes())
 

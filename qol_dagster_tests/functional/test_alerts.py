@@ -18,7 +18,7 @@ from qol_dagster.definitions import build_defs
 from qol_dagster.defs.alerts import Alert, failure_sensor, scrubbed, tell_once
 from qol_dagster.defs.instance import dagster_instance
 from qol_dagster.resources.id_map import IdMap
-from qol_dagster.resources.platform import Platform
+from qol_dagster.resources.platform import open_platform
 from qol_dagster.settings import Settings
 from qol_dagster_tests.lakes import MONDAY, record, write_raw
 
@@ -92,7 +92,7 @@ def test_the_sensor_tells_of_a_run_that_the_hook_did_not_see_and_of_no_run_twice
     break_the_lake(mailing)
     done = materialize_weeks(mailing, [MONDAY])
     assert len(inbox[0].mails) == 1
-    sensor = failure_sensor(Platform(mailing))
+    sensor = failure_sensor(open_platform(mailing))
     with dagster_instance(mailing) as instance:
         run = instance.get_run_by_id(done.run_id)
         assert run is not None
@@ -123,16 +123,16 @@ def test_a_mail_that_is_refused_never_breaks_anything_and_is_tried_again_by_the_
     mailing: Settings, inbox: tuple[Inbox, int], caplog: pytest.LogCaptureFixture, answer: str
 ) -> None:
     inbox[0].answer = answer
-    assert tell_once(Platform(mailing), ALERT) is False
+    assert tell_once(open_platform(mailing), ALERT) is False
     assert "could not be sent" in caplog.text
     inbox[0].answer = "250 OK"
-    assert tell_once(Platform(mailing), ALERT) is True
-    assert tell_once(Platform(mailing), ALERT) is False
+    assert tell_once(open_platform(mailing), ALERT) is True
+    assert tell_once(open_platform(mailing), ALERT) is False
     assert len(inbox[0].mails) == 1
 
 
 def test_without_a_mail_server_the_log_has_the_alert(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
-    assert tell_once(Platform(settings), ALERT) is True
+    assert tell_once(open_platform(settings), ALERT) is True
     assert "weekly_metrics_job failed for 2026-11-16" in caplog.text
 
 
@@ -140,7 +140,7 @@ def test_a_server_that_is_not_there_is_logged_without_the_password(
     mailing: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
     nowhere = replace(mailing, smtp_port=1, smtp_user="me", smtp_password="hunter2-hunter2")
-    assert tell_once(Platform(nowhere), ALERT) is False
+    assert tell_once(open_platform(nowhere), ALERT) is False
     assert "ConnectionRefusedError" in caplog.text
     assert "hunter2" not in caplog.text
 
@@ -148,7 +148,7 @@ def test_a_server_that_is_not_there_is_logged_without_the_password(
 def test_ids_secrets_and_long_quotations_are_taken_out_of_an_alert(mailing: Settings, inbox: tuple[Inbox, int]) -> None:
     secret = replace(mailing, webhook_secret="s3cret-" * 4)
     leak = f"bad line of {USER} at /garmin/{'s3cret-' * 4}\nsecond line {USER}\n" + "x" * 5000
-    assert tell_once(Platform(secret), replace(ALERT, error=leak)) is True
+    assert tell_once(open_platform(secret), replace(ALERT, error=leak)) is True
     text = inbox[0].mails[0].get_content()
     assert "bad line of *** at /garmin/***" in text
     assert USER not in text
@@ -161,7 +161,7 @@ def test_what_the_first_line_announces_is_told_too() -> None:
 
 
 def test_a_lost_run_that_is_started_again_is_not_told_of(mailing: Settings, inbox: tuple[Inbox, int]) -> None:
-    sensor = failure_sensor(Platform(mailing))
+    sensor = failure_sensor(open_platform(mailing))
     with dagster_instance(mailing) as instance:
         job = build_defs(mailing).resolve_job_def("weekly_metrics_job")
         lost = instance.create_run_for_job(job, tags={"dagster/partition": "2026-11-09"})

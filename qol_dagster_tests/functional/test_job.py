@@ -25,7 +25,7 @@ from qol_dagster.metrics.dictionary import WEEKLY
 from qol_dagster.metrics.profiles import PROFILES
 from qol_dagster.resources.catalogue.duckdb import query
 from qol_dagster.resources.id_map import IdMap
-from qol_dagster.resources.platform import Platform
+from qol_dagster.resources.platform import Computer
 from qol_dagster.settings import Settings
 from qol_dagster.weeks import dates_of
 from qol_dagster_tests.lakes import MONDAY, differences, record, worn, write_raw
@@ -402,15 +402,13 @@ def daily_metadata(settings: Settings) -> dict[str, Any]:
 def test_a_step_that_was_cancelled_is_not_begun_anew(settings: Settings) -> None:
     begun = []
 
-    class Cancelled(Platform):
-        def engine(self, name: Any = None) -> Any:
-            begun.append(name)
-            raise dg.DagsterExecutionInterruptedError
+    def cancelled(name: Any = None) -> Any:
+        begun.append(name)
+        raise dg.DagsterExecutionInterruptedError
 
     fill(settings)
-    job = build_defs(settings, resource_overrides={"platform": Cancelled(settings)}).resolve_job_def(
-        "weekly_metrics_job"
-    )
+    computer = Computer(cancelled, None, settings.start_date)
+    job = build_defs(settings, resource_overrides={"computer": computer}).resolve_job_def("weekly_metrics_job")
     with dg.DagsterInstance.ephemeral() as instance, pytest.raises(dg.DagsterExecutionInterruptedError):
         job.execute_in_process(partition_key=MONDAY.isoformat(), instance=instance)
     assert len(begun) == 1

@@ -29,7 +29,7 @@ def test_what_is_kept_is_read_without_importing_what_made_it(folder: Path) -> No
 import sys
 from pathlib import Path
 from qol_dagster.engines.queries import queries
-from qol_dagster.metrics.dictionary import Thresholds
+from qol_dagster.metrics.thresholds import Thresholds
 print(len(queries("duckdb", Thresholds(), Path({str(folder)!r}))), "ibis" in sys.modules, "sqlglot" in sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

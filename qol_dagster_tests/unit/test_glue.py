@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from dagster._core.errors import DagsterExecutionInterruptedError
 
-from qol_dagster.defs.assets.glue import Order, reported
+from qol_dagster.defs.assets.glue import GlueRequest, reported
 from qol_dagster.engines import EngineError
 from qol_dagster.metrics.profiles import PROFILES
 from qol_dagster.pipeline import glue_job as glue
@@ -137,7 +137,7 @@ def test_a_report_of_another_release_is_an_error(told: Any) -> None:
 
 
 def test_what_dagster_orders_is_what_the_script_reads() -> None:
-    order = Order([MONDAY, date(2026, 11, 23)], PROFILES["strict"], date(2026, 4, 6), force=True)
+    order = GlueRequest([MONDAY, date(2026, 11, 23)], PROFILES["strict"], date(2026, 4, 6), force=True)
     words = [word for pair in order.arguments.items() for word in pair]
     found = glue.asked([*GIVEN[:4], "--processed-kms-key", "arn:key", *words])
     assert (found.weeks, found.profile, found.force) == (tuple(order.weeks), order.profile, True)

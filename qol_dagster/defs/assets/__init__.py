@@ -6,6 +6,7 @@ Belongs here: keys, dependencies, partitions, policies. What is computed is `etl
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -14,15 +15,13 @@ from qol_dagster.defs.assets.computed import computed_assets
 from qol_dagster.defs.assets.weekly import weekly_table_asset
 from qol_dagster.defs.partitions import Partitions
 from qol_dagster.metrics.profiles import PROFILES
-from qol_dagster.settings import Settings
+from qol_dagster.resources.platform import Kind
 
 GROUP = "weekly_metrics"
 
 
-def all_assets(partitions: Partitions, settings: Settings) -> list[Any]:
+def all_assets(partitions: Partitions, owners: Sequence[str], kinds: Mapping[Kind, str]) -> list[Any]:
     """Every asset of the code location."""
-    on_aws, owners = settings.target == "aws", settings.owners
-    engine, catalogue, people = ("glue", "athena", "dynamodb") if on_aws else (settings.engine, "duckdb", "sqlite")
     options = {
         "partitions_def": partitions.weekly,
         "backfill_policy": dg.BackfillPolicy.single_run(),
@@ -35,13 +34,13 @@ def all_assets(partitions: Partitions, settings: Settings) -> list[Any]:
         for profile in PROFILES.values():
             shown = {"owners": list(owners), "group_name": f"{GROUP}{profile.suffix}"}
             computed += [
-                computed_assets(profile, {**shown, "kinds": {engine, "parquet"}}, options),
-                weekly_table_asset(profile, {**shown, **options, "kinds": {catalogue, "table"}}),
+                computed_assets(profile, {**shown, "kinds": {kinds["engine"], "parquet"}}, options),
+                weekly_table_asset(profile, {**shown, **options, "kinds": {kinds["catalogue"], "table"}}),
             ]
-    return [*_external(partitions, owners, people), *computed]
+    return [*_external(partitions, owners, kinds["id_map"]), *computed]
 
 
-def _external(partitions: Partitions, owners: tuple[str, ...], people: str) -> list[dg.AssetSpec]:
+def _external(partitions: Partitions, owners: Sequence[str], id_map: str) -> list[dg.AssetSpec]:
     return [
         dg.AssetSpec(
             "garmin_raw_daily",
@@ -56,7 +55,7 @@ def _external(partitions: Partitions, owners: tuple[str, ...], people: str) -> l
             "user_id_map",
             description="Who is enrolled: Garmin user id -> participant id. The one place where both stand.",
             group_name=GROUP,
-            kinds={people},
+            kinds={id_map},
             owners=list(owners),
         ),
     ]

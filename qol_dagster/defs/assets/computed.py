@@ -19,15 +19,16 @@ import dagster as dg
 from qol_dagster.defs.alerts import tell_of_failed_step
 from qol_dagster.defs.assets.common import Computation, EtlConfig, cancelled_for_good, weeks_of
 from qol_dagster.defs.assets.daily import daily_result, daily_spec
-from qol_dagster.defs.assets.glue import Order, computed_on_glue
+from qol_dagster.defs.assets.glue import GlueRequest, compute_on_glue
 from qol_dagster.defs.assets.status import status_result, status_spec
 from qol_dagster.defs.assets.weekly import weekly_result, weekly_spec
 from qol_dagster.defs.checks import check_specs
+from qol_dagster.lake.lake import Lake
 from qol_dagster.metrics.profiles import Profile
 from qol_dagster.pipeline.etl import materialize_daily, materialize_weekly
 from qol_dagster.pipeline.status import materialize_status
-from qol_dagster.resources.glue_run import GlueJob
-from qol_dagster.resources.platform import Platform
+from qol_dagster.resources.id_map import People
+from qol_dagster.resources.platform import Computer
 
 
 @dataclass(frozen=True)
@@ -55,15 +56,18 @@ def computed_assets(profile: Profile, shown: dict[str, Any], options: dict[str, 
         **options,
     )
     def weekly_etl(
-        context: dg.AssetExecutionContext, config: EtlConfig, platform: dg.ResourceParam[Platform]
+        context: dg.AssetExecutionContext,
+        config: EtlConfig,
+        lake: dg.ResourceParam[Lake],
+        id_map: dg.ResourceParam[People],
+        computer: dg.ResourceParam[Computer],
     ) -> Iterator[dg.MaterializeResult]:
-        lake, people = platform.lake(profile), platform.id_map()
-        if changed := people.replay(lake.lifecycle_lines()):
+        if changed := id_map.replay(lake.lifecycle_lines()):
             context.log.info("deregistrations and changes of permissions that were not applied before: %d", changed)
-        ids = [one.garmin_user_id for one in people.list()]
-        run = Computation(context, lake, weeks_of(context), profile, people.identities(), ids)
-        job = platform.glue_job()
-        how = _on_glue(run, config, platform, job) if job else _here(run, config, platform)
+        ids = [one.garmin_user_id for one in id_map.list()]
+        tables_of = lake.with_tables(profile.folder)
+        run = Computation(context, tables_of, weeks_of(context), profile, id_map.identities(), ids)
+        how = _on_glue(run, config, computer) if computer.glue_job else _here(run, config, computer)
         with cancelled_for_good(), how as tables:
             selected = context.selected_asset_keys
             yield from _told([table for spec, table in zip(specs, tables, strict=True) if spec.key in selected])
@@ -89,17 +93,17 @@ def _told(tables: Sequence[Table]) -> Iterator[dg.MaterializeResult]:
 
 
 @contextmanager
-def _here(run: Computation, config: EtlConfig, platform: Platform) -> Iterator[Tables]:
+def _here(run: Computation, config: EtlConfig, computer: Computer) -> Iterator[Tables]:
     """With an engine in this process."""
     now, thresholds = datetime.now(UTC), run.profile.thresholds
-    with platform.engine(None if config.engine == "default" else config.engine) as engine:
+    with computer.engine(None if config.engine == "default" else config.engine) as engine:
         run = replace(run, made_by={"engine": engine.name})
         inputs = (engine, run.lake, run.weeks)
         daily = partial(
             materialize_daily,
             *inputs,
             run.identities,
-            since=platform.settings.start_date,
+            since=computer.since,
             thresholds=thresholds,
             force=config.force,
             log=run.context.log.info,
@@ -110,12 +114,14 @@ def _here(run: Computation, config: EtlConfig, platform: Platform) -> Iterator[T
 
 
 @contextmanager
-def _on_glue(run: Computation, config: EtlConfig, platform: Platform, job: GlueJob) -> Iterator[Tables]:
+def _on_glue(run: Computation, config: EtlConfig, computer: Computer) -> Iterator[Tables]:
     """All tables at once, also if only some were selected: the others take no harm from being up to date."""
     if config.engine != "default":
         raise dg.Failure("on AWS the Glue job computes weeks, with Spark; leave the engine out", allow_retries=False)
-    order = Order(run.weeks, run.profile, platform.settings.start_date, config.force)
-    report, made_by = computed_on_glue(run.context, job, run.lake, order)
+    if computer.glue_job is None:
+        raise TypeError("there is no Glue job")
+    request = GlueRequest(run.weeks, run.profile, computer.since, config.force)
+    report, made_by = compute_on_glue(run.context, computer.glue_job, run.lake, request)
     run = replace(run, made_by=made_by)
     yield _tables(run, lambda: report.daily, lambda: report.weekly, lambda: report.status)
 

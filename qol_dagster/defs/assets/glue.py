@@ -36,7 +36,7 @@ READ_S = 5.0
 
 
 @dataclass(frozen=True)
-class Order:
+class GlueRequest:
     """What a run is to compute."""
 
     weeks: Sequence[date]
@@ -55,8 +55,8 @@ class Order:
         }
 
 
-def computed_on_glue(
-    context: dg.AssetExecutionContext, job: GlueJob, lake: Lake, order: Order
+def compute_on_glue(
+    context: dg.AssetExecutionContext, job: GlueJob, lake: Lake, request: GlueRequest
 ) -> tuple[EtlReport, dict[str, Any]]:
     """What a run says it did, as far as the lake bears it out, and metadata of the run. Raises GlueError."""
     place = f"{PIPES}/{context.run.run_id}-{secrets.token_hex(4)}"
@@ -65,9 +65,9 @@ def computed_on_glue(
         context_injector=_ContextInLake(lake, place),
         message_reader=_MessagesInLake(lake, place),
     ) as session:
-        run = job.run({**order.arguments, **session.get_bootstrap_cli_arguments()}, context.log.info)
+        run = job.run({**request.arguments, **session.get_bootstrap_cli_arguments()}, context.log.info)
     report = reported(run, session.get_custom_messages())
-    hold(run, report, lake, order.weeks)
+    hold(run, report, lake, request.weeks)
     return report, metadata_of(run)
 
 

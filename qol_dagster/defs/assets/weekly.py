@@ -16,7 +16,7 @@ from qol_dagster.metrics.dictionary import WEEKLY
 from qol_dagster.metrics.profiles import Profile
 from qol_dagster.metrics.tables import TableId
 from qol_dagster.pipeline.reports import WeekReport
-from qol_dagster.resources.platform import Platform
+from qol_dagster.resources.catalogue import Catalogue, count_rows
 from qol_dagster.weeks import dates_of
 
 PREVIEW = (
@@ -84,10 +84,10 @@ def weekly_table_asset(profile: Profile, options: dict[str, Any]) -> dg.AssetsDe
         **options,
     )
     def weekly_metrics_table(
-        context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]
+        context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], catalogue: dg.ResourceParam[Catalogue]
     ) -> dg.MaterializeResult:
-        lake = platform.lake(profile)
-        visible = platform.count_rows(table.name, context.partition_keys)
+        lake = lake.with_tables(profile.folder)
+        visible = count_rows(catalogue, table.name, context.partition_keys)
         for week in weeks_of(context):
             written = rows_of(lake, "weekly", [week], WEEKLY).num_rows
             if visible[week.isoformat()] != written:

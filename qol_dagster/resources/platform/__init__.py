@@ -1,103 +1,130 @@
-"""What a deployment runs on: lake, arrivals, id map, engine, catalogue and notifier behind one resource.
+"""What a deployment runs on, in its form for one target: on a laptop or on AWS.
 
-Belongs here: which form of each a target uses. Opening one happens when it is asked for, so that loading the
-definitions touches nothing.
+Belongs here: the port, and the one function that chooses between its two forms. Opening something happens when it is
+asked for, so that loading the definitions touches nothing. Who needs a lake asks for the lake, not for the platform.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, fields
+from datetime import date
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from qol_dagster.engines import Engine, EngineName, open_engine
-from qol_dagster.lake.lake import WORK, Lake
-from qol_dagster.lake.shared_object import SharedObject
 from qol_dagster.metrics.profiles import DEFAULT, Profile
-from qol_dagster.resources.arrivals import Arrivals, ListedArrivals, QueuedArrivals
-from qol_dagster.resources.glue_run import GlueJob
-from qol_dagster.resources.id_map import AwsIdMap, IdMap, People
-from qol_dagster.resources.notifier import LogNotifier, Notifier, SmtpNotifier, SnsNotifier
-from qol_ingest.shared.queues import SqsQueue
 
 if TYPE_CHECKING:
+    from qol_dagster.engines import Engine, EngineName
+    from qol_dagster.lake.lake import Lake
+    from qol_dagster.lake.shared_object import SharedObject
+    from qol_dagster.resources.arrivals import Arrivals
     from qol_dagster.resources.catalogue import Catalogue
+    from qol_dagster.resources.glue_run import GlueJob
+    from qol_dagster.resources.id_map import People
+    from qol_dagster.resources.notifier import Notifier
     from qol_dagster.settings import Settings
+    from qol_ingest.consent.enrolment import EnrolmentState
+    from qol_ingest.garmin.tokens import TokenStore
+    from qol_ingest.shared.stores import Store
+
+Kind = Literal["engine", "catalogue", "id_map"]
 
 
-@dataclass(frozen=True)
-class Platform:
-    """Everything in its form for the target of the settings.
+class Platform(Protocol):
+    """Everything of a deployment. Each method opens one part."""
 
-    Local: a folder, SQLite, an engine in this process, mail by SMTP if it is configured. AWS: S3, SQS, DynamoDB, Athena
-    and SNS; the weeks are computed by the Glue job.
-    """
+    @property
+    def settings(self) -> Settings:
+        """The settings it was opened with."""
 
-    settings: Settings
-    tables_key: str = ""
-    """The key of KMS under which tables are written; of those who write tables on AWS."""
+    @property
+    def kinds(self) -> Mapping[Kind, str]:
+        """What its parts are, as Dagster shows them."""
 
     def lake(self, profile: Profile = DEFAULT) -> Lake:
-        """The lake under QOL_HOME or in QOL_BUCKET, with the tables of a profile."""
-        return replace(self._lake, processed=profile.folder)
+        """The lake, with the tables of a profile."""
 
     def arrivals(self) -> Arrivals:
         """Which raw days may have changed."""
-        if self._is_aws:
-            return QueuedArrivals(self.lake(), SqsQueue(self.settings.arrivals_queue_url))
-        return ListedArrivals(self.lake())
 
     def id_map(self) -> People:
         """Who is enrolled."""
-        return AwsIdMap(self.settings.id_map_table) if self._is_aws else IdMap(self.settings.id_map_path)
 
     def engine(self, name: EngineName | None = None) -> AbstractContextManager[Engine]:
-        """An engine in this process, by default the one of the settings; on AWS, the Spark of the Glue job."""
-        return open_engine(
-            name or ("spark" if self._is_aws else self.settings.engine),
-            memory_mb=self.settings.memory_mb,
-            temp_dir=self.settings.temp_dir,
-            shared=f"{self._lake.root}/{WORK}" if self._is_aws else "",
-        )
+        """An engine in this process, by default the one of the settings."""
 
-    def glue_job(self) -> GlueJob | None:
-        """The job that computes weeks on AWS; None where an engine in this process does."""
-        return GlueJob(self.settings.glue_job) if self._is_aws else None
+    def computer(self) -> Computer:
+        """What computes weeks."""
 
     def catalogue(self) -> Catalogue:
         """The tables people query."""
-        if self._is_aws:
-            from qol_dagster.resources.catalogue.athena import AthenaCatalogue
-
-            return AthenaCatalogue(self.settings.athena_workgroup)
-        from qol_dagster.resources.catalogue.duckdb import LocalCatalogue
-
-        return LocalCatalogue(self.settings.lake_dir)
-
-    def count_rows(self, table: str, partitions: Sequence[str]) -> dict[str, int]:
-        """Rows the catalogue shows for each of these partitions of `db_qol.<table>`."""
-        from qol_dagster.resources.catalogue import count_rows
-
-        return count_rows(self.catalogue(), table, partitions)
 
     def notifier(self) -> Notifier:
-        """Who is told of failures: the subscribers of a topic or the people of QOL_MAIL_TO, and the log in any case."""
-        if self._is_aws:
-            return SnsNotifier(self.settings.alert_topic_arn)
-        return SmtpNotifier(self.settings) if self.settings.smtp_host else LogNotifier()
+        """Who is notified of failures."""
 
     def marker(self, name: str) -> SharedObject:
-        """What one process can claim once, seen by all hosts of the deployment."""
-        if self._is_aws:
-            return SharedObject(self._lake.store, name)
-        return SharedObject.local(self.settings.home, name)
+        """An object that one process can claim once, seen by all hosts of the deployment."""
 
-    @property
-    def _is_aws(self) -> bool:
-        return self.settings.target == "aws"
+    def enrolment_state(self) -> EnrolmentState:
+        """Invitations and sign-ins that are under way."""
 
-    @cached_property
-    def _lake(self) -> Lake:
-        return Lake.s3(self.settings.bucket, self.tables_key) if self._is_aws else Lake.local(self.settings.lake_dir)
+    def tokens(self) -> TokenStore:
+        """The participants' tokens for Garmin's cloud."""
+
+    def raw_store(self) -> Store:
+        """Where the receiver writes."""
+
+
+def open_platform(settings: Settings, tables_key: str = "") -> Platform:
+    """The platform for the target of the settings.
+
+    `tables_key`: the key of KMS under which tables are written; of those who write tables on AWS.
+    """
+    if settings.target == "aws":
+        from qol_dagster.resources.platform.aws import AwsPlatform
+
+        return AwsPlatform(settings, tables_key)
+    from qol_dagster.resources.platform.local import LocalPlatform
+
+    return LocalPlatform(settings)
+
+
+@dataclass(frozen=True)
+class Computer:
+    """What computes weeks: the Glue job if there is one, else an engine in this process; `since` is the first date."""
+
+    engine: Callable[[EngineName | None], AbstractContextManager[Engine]]
+    glue_job: GlueJob | None
+    since: date
+
+
+@dataclass(frozen=True)
+class Resources:
+    """The parts that Dagster's assets, sensors and hooks ask for, each opened by a call; tests swap single ones."""
+
+    settings: Settings
+    lake: Callable[[], Lake]
+    arrivals: Callable[[], Arrivals]
+    id_map: Callable[[], People]
+    computer: Callable[[], Computer]
+    catalogue: Callable[[], Catalogue]
+    notifier: Callable[[], Notifier]
+    marker: Callable[[str], SharedObject]
+
+    @classmethod
+    def of(cls, platform: Platform, overrides: Mapping[str, Any] | None = None) -> Resources:
+        """The parts of a platform, but for those in `overrides`, which has the parts themselves.
+
+        Raises KeyError for a name that is none of the parts.
+        """
+        parts = {item.name: getattr(platform, item.name) for item in fields(cls)}
+        for name, part in (overrides or {}).items():
+            if name not in parts or name == "settings":
+                raise KeyError(f"there is no resource {name}; there are {', '.join(parts)}")
+            parts[name] = part if name == "marker" else _already(part)
+        return cls(**parts)
+
+
+def _already(part: Any) -> Callable[[], Any]:
+    return lambda: part
