@@ -11,7 +11,7 @@ from typing import Any
 import dagster as dg
 
 from qol_dagster.definitions import build_defs
-from qol_dagster.defs.alerts import reason_of, scrubbed, unspeakable
+from qol_dagster.defs.alerts import confidential_values, reason_of, redacted
 from qol_dagster.resources.platform import Computer, open_platform
 from qol_dagster.settings import Settings
 
@@ -67,7 +67,7 @@ class Daemon:
         """Why a run failed, without ids of people."""
         errors = [event.step_failure_data.error for event in failed.all_events if event.is_step_failure]
         told = reason_of(errors[0]) if errors and errors[0] else "no step says why"
-        return scrubbed(told, unspeakable(open_platform(self.settings)))
+        return redacted(told, confidential_values(open_platform(self.settings)))
 
     def look_at_failure(self, run_id: str) -> None:
         """Show a failed run to the sensor of failures."""

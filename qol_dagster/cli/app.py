@@ -42,11 +42,11 @@ app.add_typer(metrics, name="metrics")
 app.add_typer(raw, name="raw")
 
 
-class AskedWronglyError(QolInputError):
+class UsageError(QolInputError):
     """Options that do not go together."""
 
 
-class NotDoneError(QolError):
+class NotPossibleError(QolError):
     """Could not be done."""
 
 
@@ -120,21 +120,22 @@ def simulate(
 ) -> None:
     """Simulated participants' data, pushed over HTTP or written straight into the lake."""
     import garmin_sim
+    from qol_dagster.cli.demo import push
 
     if bool(to) == lake:
-        raise AskedWronglyError("say where the data goes: --to URL or --lake")
+        raise UsageError("say where the data goes: --to URL or --lake")
     settings = _local_settings() if lake else _settings()
     with _progress() as progress:
         try:
             sim = garmin_sim.Simulation(number, weeks, until, seed)
             if to:
-                pushed = garmin_sim.push(sim, to, client_id=settings.garmin_client_id, on_progress=progress("pushing"))
+                pushed = push(sim, to, client_id=settings.garmin_client_id, on_progress=progress("pushing"))
                 size, what = pushed.bytes, f"{pushed.bodies} bodies in {pushed.seconds:.1f} s"
             else:
                 written = garmin_sim.write_lake(sim, settings.lake_dir, on_progress=progress("writing"))
                 size, what = written.bytes, f"{written.lines} lines in {written.files} files"
         except ValueError as error:
-            raise AskedWronglyError(str(error)) from error
+            raise UsageError(str(error)) from error
     if enrol:
         _id_map(settings).enrol(sim.user_ids())
     typer.echo(f"{sim.dates()[0]} to {sim.dates()[-1]}: {what}, {size / 1e6:.1f} MB")
@@ -179,10 +180,10 @@ def materialize(
 
     last = until or week
     if last < week:
-        raise AskedWronglyError("--until lies before --week")
+        raise UsageError("--until lies before --week")
     done = materialize_weeks(_settings(), [week, last], engine or "default", force=force, profile=PROFILES[profile])
     if not done.success:
-        raise NotDoneError(f"{done.message} (run {done.run_id})")
+        raise NotPossibleError(f"{done.message} (run {done.run_id})")
     for monday, rows in done.weekly_rows.items():
         typer.echo(f"{monday}  participants: {rows}")
     days = f"days computed: {done.days_recomputed}, reused: {done.days_reused}"
@@ -252,7 +253,7 @@ def show(participant_id: Annotated[str, typer.Argument(help="The participant's i
     accounts = [one for one in cloud.id_map.list() if one.participant_id == participant_id]
     waiting = [one for one in cloud.invitations.open() if one.participant_id == participant_id]
     if not accounts and not waiting:
-        raise AskedWronglyError(f"there is no participant {participant_id}; `qol participants list` shows who there is")
+        raise UsageError(f"there is no participant {participant_id}; `qol participants list` shows who there is")
     for number, one in enumerate(accounts, start=1):
         allowed = "not told" if one.permissions is None else ", ".join(one.permissions) or "nothing"
         typer.echo(f"account {number}: {one.status}, {cloud.connection(one)} to Garmin; permissions: {allowed}")
@@ -278,7 +279,7 @@ def revoke(
     cloud.invitations.withdraw(participant_id)
     typer.echo(f"{participant_id} revoked; run the weeks again to take the data out of the tables")
     if at_garmin and (problems := cloud.leave(participant_id)):
-        raise NotDoneError(f"the registration at Garmin goes on: {'; '.join(problems)}")
+        raise NotPossibleError(f"the registration at Garmin goes on: {'; '.join(problems)}")
 
 
 @garmin.command()
@@ -311,7 +312,9 @@ def backfill_(
     for one in report.refused:
         _note(f"{one.type} up to {one.until}: {one.reason}")
     if not report.complete:
-        raise NotDoneError(f"{report.waiting} requests wait: {report.why_waiting}; give the same command again later")
+        raise NotPossibleError(
+            f"{report.waiting} requests wait: {report.why_waiting}; give the same command again later"
+        )
 
 
 @raw.command()
@@ -351,10 +354,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return 0
     except OSError as error:
         return _complain(f"{error.strerror or error}" + (f": {error.filename}" if error.filename else ""), 1)
-    except Exception as error:
-        if not type(error).__module__.startswith(("qol_", "garmin_sim")):
-            raise
-        return _complain(str(error), 2 if isinstance(error, ValueError) else 1)
+    except QolError as error:
+        return _complain(str(error), error.exit_code)
     return code if isinstance(code, int) else 0
 
 
@@ -373,7 +374,7 @@ def _settings(*, existing: bool = False) -> Settings:
 
     settings = load_settings()
     if existing and settings.target == "local" and not settings.home.is_dir():
-        raise NotDoneError(f"there is no {settings.home}; set QOL_HOME, or begin with `qol demo`")
+        raise NotPossibleError(f"there is no {settings.home}; set QOL_HOME, or begin with `qol demo`")
     settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
     return settings
 
@@ -382,9 +383,7 @@ def _local_settings(*, existing: bool = False) -> Settings:
     """The settings, for what is done on one machine only."""
     settings = _settings(existing=existing)
     if settings.target != "local":
-        raise AskedWronglyError(
-            "this works on one machine only; unset QOL_TARGET. On AWS the Lambdas take and fetch data"
-        )
+        raise UsageError("this works on one machine only; unset QOL_TARGET. On AWS the Lambdas take and fetch data")
     return settings
 
 

@@ -9,7 +9,7 @@ import contextlib
 import os
 import secrets
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import garmin_sim
 from qol_dagster.cli.output import rendered
@@ -55,7 +55,7 @@ def run_demo(
     people.enrol(sim.user_ids())
     note(f"{participants} simulated participants, {weeks} weeks, {first} to {last}")
     with local_webhook(settings) as server:
-        pushed = garmin_sim.push(sim, server.url, client_id=settings.garmin_client_id, on_progress=progress("pushing"))
+        pushed = push(sim, server.url, client_id=settings.garmin_client_id, on_progress=progress("pushing"))
     note(f"pushed {pushed.bodies} bodies, {pushed.bytes / 1e6:.0f} MB, over HTTP in {pushed.seconds:.1f} s")
     done = materialize_weeks(settings, [first, last])
     if not done.success:
@@ -64,6 +64,14 @@ def run_demo(
     note(f"\n{STANDARD_QUERY}\n")
     found = query(settings.lake_dir, STANDARD_QUERY)
     return rendered(found.columns, found.rows, "table", width) + "\n" + _places(settings)
+
+
+def push(sim: garmin_sim.Simulation, url: str, **options: Any) -> garmin_sim.PushReport:
+    """Push a simulation to a receiver. Raises DemoError if that does not take it."""
+    try:
+        return garmin_sim.push(sim, url, **options)
+    except garmin_sim.PushError as error:
+        raise DemoError(str(error)) from error
 
 
 def local_webhook(settings: Settings, host: str = "127.0.0.1", port: int = 0) -> LocalWebhook:

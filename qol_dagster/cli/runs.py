@@ -109,10 +109,10 @@ def _outcome(settings: Settings, result: Any, weeks: list[date], profile: Profil
 
 
 def _reason(settings: Settings, result: Any) -> str:
-    from qol_dagster.defs.alerts import reason_of, scrubbed, unspeakable
+    from qol_dagster.defs.alerts import confidential_values, reason_of, redacted
     from qol_dagster.resources.platform import open_platform
 
     for event in result.all_events:
         if event.is_step_failure and event.step_failure_data.error:
-            return scrubbed(reason_of(event.step_failure_data.error), unspeakable(open_platform(settings)))
+            return redacted(reason_of(event.step_failure_data.error), confidential_values(open_platform(settings)))
     return "the run failed; its log in Dagster says why"

@@ -63,11 +63,11 @@ class AlertParts(Protocol):
         """Which one process can claim once."""
 
 
-def tell_once(parts: AlertParts, alert: Alert) -> bool:
+def notify_once(parts: AlertParts, alert: Alert) -> bool:
     """Send the alert unless its run was told of already; gives whether this call sent it."""
     if not _claimed(parts, alert.run_id):
         return False
-    clean = scrubbed(alert.error, unspeakable(parts))
+    clean = redacted(alert.error, confidential_values(parts))
     sent = parts.notifier().send(alert.subject(), Alert(**{**alert.__dict__, "error": clean}).body())
     if not sent:
         with contextlib.suppress(Exception):
@@ -82,9 +82,9 @@ def _claimed(parts: AlertParts, run_id: str) -> bool:
         return True  # a disk that is full, or a bucket out of reach, must not silence the alert about it
 
 
-def scrubbed(text: str, unspeakable: Iterable[str]) -> str:
+def redacted(text: str, confidential_values: Iterable[str]) -> str:
     """The first line of a text, and what it announces with a colon, short, without ids of people or secrets."""
-    for word in unspeakable:
+    for word in confidential_values:
         if word:
             text = text.replace(word, "***")
     lines = [line.strip() for line in text.splitlines() if line.strip()]
@@ -92,7 +92,7 @@ def scrubbed(text: str, unspeakable: Iterable[str]) -> str:
     return (told or "no reason was given")[:MAX_MESSAGE]
 
 
-def unspeakable(parts: AlertParts) -> list[str]:
+def confidential_values(parts: AlertParts) -> list[str]:
     """Secrets, and the Garmin ids of everybody enrolled."""
     secrets = [parts.settings.webhook_secret, parts.settings.smtp_password]
     with contextlib.suppress(Exception):
@@ -121,12 +121,12 @@ def partition_of(tags: dict[str, str] | object) -> str:
 
 
 @dg.failure_hook(required_resource_keys={"parts"})
-def tell_of_failed_step(context: dg.HookContext) -> None:
+def notify_failed_step(context: dg.HookContext) -> None:
     """Sends the step's failure with its reason."""
     error = context.op_exception
     reason = f"{type(error).__name__}: {error}" if error else "unknown"
     run = context.instance.get_run_by_id(context.run_id) if context.run_id else None
-    tell_once(
+    notify_once(
         context.resources.parts,
         Alert(context.run_id, context.job_name, partition_of(run.tags if run else {}), context.op.name, reason),
     )
@@ -148,6 +148,6 @@ def failure_sensor(parts: AlertParts) -> dg.SensorDefinition:
         found = steps[0].step_failure_data.error if steps else None
         reason = reason_of(found) if found else context.failure_event.message or "the run ended without a reason"
         step = steps[0].step_key or "none" if steps else "none"
-        tell_once(parts, Alert(run.run_id, run.job_name, partition_of(dict(run.tags)), step, reason))
+        notify_once(parts, Alert(run.run_id, run.job_name, partition_of(dict(run.tags)), step, reason))
 
     return run_failure_sensor

@@ -41,7 +41,7 @@ def queries(dialect: Dialect, thresholds: Thresholds, folder: Path) -> Mapping[s
 
     Code that was packed with its SQL (`packed`) uses that, and needs no Ibis.
     """
-    with_code = resources.files("qol_dagster.engines").joinpath(packed_name(dialect, thresholds))
+    with_code = resources.files("qol_dagster.engines").joinpath(bundled_name(dialect, thresholds))
     if with_code.is_file():
         return dict(json.loads(with_code.read_text()))
     file = folder / f"sql-{dialect}-{_short(repr(thresholds))}-{_code_digest()}.json"
@@ -57,7 +57,7 @@ def queries(dialect: Dialect, thresholds: Thresholds, folder: Path) -> Mapping[s
     return made
 
 
-def packed_name(dialect: Dialect, thresholds: Thresholds) -> str:
+def bundled_name(dialect: Dialect, thresholds: Thresholds) -> str:
     """What the file beside this one is called that has the SQL where Ibis is not to be had."""
     return f"sql-{dialect}-{_short(repr(thresholds))}.json"
 

@@ -182,14 +182,14 @@ class Lake:
             return None
         footer = self._footer(*files)
         try:
-            return notes_of(pq.read_schema(pa.BufferReader(footer)))
+            return partition_metadata_of(pq.read_schema(pa.BufferReader(footer)))
         except (OSError, pa.ArrowException):
             return None
 
     def read_table(self, table: TableName, day: date, columns: Sequence[str] | None = None) -> pa.Table | None:
         """The rows of one partition, with `date` (text) put back as the last column, or None without one.
 
-        With `columns`, only those of them that its file has are read. `notes_of` its schema is what the writer noted.
+        With `columns`, only those of them that its file has are read. `partition_metadata_of` reads its schema.
         """
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -297,7 +297,7 @@ def map_concurrently(ask: Callable[[date], T], days: Iterable[date]) -> dict[dat
         return dict(zip(days, pool.map(ask, days), strict=True))
 
 
-def notes_of(schema: pa.Schema) -> dict[str, Any] | None:
+def partition_metadata_of(schema: pa.Schema) -> dict[str, Any] | None:
     """What the writer of a partition noted in its file; None if that is not ours."""
     try:
         noted = json.loads((schema.metadata or {}).get(METADATA_KEY, b"null"))

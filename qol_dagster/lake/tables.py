@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
-from qol_dagster.lake.lake import map_concurrently, notes_of
+from qol_dagster.lake.lake import map_concurrently, partition_metadata_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -73,7 +73,7 @@ def read_partitions(
 
     def read(day: date) -> Partition | None:
         rows = lake.read_table(table, day, schema.names)
-        return None if rows is None else Partition(_conform(rows, schema), notes_of(rows.schema) or {})
+        return None if rows is None else Partition(_conform(rows, schema), partition_metadata_of(rows.schema) or {})
 
     return {day: found for day, found in map_concurrently(read, days).items() if found is not None}
 

@@ -46,12 +46,12 @@ MOST_FILES = 20_000
 Files = Mapping[date, Sequence["RawObject"]]
 Counts = Mapping[str, int]
 """The keys of `COUNTS`."""
-_Told = Mapping[tuple[str, str], Mapping[str, int]]
+_UserCounts = Mapping[tuple[str, str], Mapping[str, int]]
 """By date and user: how many lines are `usable`, and how many `unmapped`."""
 
 
 @dataclass(frozen=True)
-class Computed:
+class ComputedDay:
     """A date's rows, with the dictionary's columns, and what its raw lines held."""
 
     rows: pa.Table
@@ -68,22 +68,24 @@ class DayComputer:
     thresholds: Thresholds
     clock: Clock
 
-    def whole(self, files: Files) -> dict[date, Computed]:
+    def whole(self, files: Files) -> dict[date, ComputedDay]:
         """Everybody's rows of these dates."""
         if not any(files.values()):
             nothing = arrow_schema(DAILY).empty_table()
-            return {day: Computed(nothing, dict.fromkeys(COUNTS, 0)) for day in files}
+            return {day: ComputedDay(nothing, dict.fromkeys(COUNTS, 0)) for day in files}
         with self.clock("read raw"):
-            self._tell_who()
+            self._load_participants()
             self.engine.load_records(self._located(files))
         rows, counts = self._rows(list(files)), self._counts(list(files))
-        return {day: Computed(rows[day], counts[day]) for day in files}
+        return {day: ComputedDay(rows[day], counts[day]) for day in files}
 
-    def late(self, files: Sequence[RawObject], notes: Mapping[str, Any]) -> Sequence[RawObject]:
-        """The files that came since the notes of a date were written, if adding them is worth while and possible."""
-        return _late_files(files, notes.get("files", "")) if isinstance(self.engine, SelectiveEngine) else ()
+    def late(self, files: Sequence[RawObject], partition_metadata: Mapping[str, Any]) -> Sequence[RawObject]:
+        """The files that came since a date was computed, if adding them is possible and worth while."""
+        if not isinstance(self.engine, SelectiveEngine):
+            return ()
+        return _late_files(files, partition_metadata.get("files", ""))
 
-    def renewed(self, files: Files, late: Files, old: Mapping[date, Counts]) -> dict[date, Computed]:
+    def recompute_affected(self, files: Files, late: Files, old: Mapping[date, Counts]) -> dict[date, ComputedDay]:
         """The rows of these dates as they were, but those of whom the late ones among their files tell.
 
         `old`: the counts of the files that are not late. Raises LakeError or EngineError.
@@ -92,29 +94,30 @@ class DayComputer:
             raise TypeError(f"{self.engine.name} adds no late files")
         days = list(files)
         with self.clock("read late"):
-            self._tell_who()
+            self._load_participants()
             self.engine.load_records(self._located(late))
-            self._keep(LINE_STAGES)
-            counts, told = self._counts(days), self._told()
-        if not told:
-            rows, everything, accounts = dict.fromkeys(days, arrow_schema(DAILY).empty_table()), told, {}
+            self._materialize(LINE_STAGES)
+            counts, by_user = self._counts(days), self._count_users()
+        if not by_user:
+            rows, everything, accounts = dict.fromkeys(days, arrow_schema(DAILY).empty_table()), by_user, {}
         else:
-            users = {user for _, user in told}
+            users = {user for _, user in by_user}
             accounts = self.identities.accounts_with(users)
             with self.clock("read raw"):
                 self.engine.load_records_of(sorted(users | accounts.keys()), self._located(files))
-            rows, everything = self._rows(days), self._told()
+            rows, everything = self._rows(days), self._count_users()
         found = {}
         for day in days:
-            all_rows = _replaced(read_rows(self.lake, "daily", [day], DAILY), rows[day], set(accounts.values()))
-            records, strangers = sum(all_rows["n_records"].to_pylist()), _new_strangers(day, told, everything)
-            found[day] = Computed(all_rows, _together(old[day], counts[day], records, strangers))
+            all_rows = _replace_rows(read_rows(self.lake, "daily", [day], DAILY), rows[day], set(accounts.values()))
+            records = sum(all_rows["n_records"].to_pylist())
+            unmapped_users = _new_unmapped_users(day, by_user, everything)
+            found[day] = ComputedDay(all_rows, _add_counts(old[day], counts[day], records, unmapped_users))
         return found
 
-    def notes(self, files: Sequence[RawObject], found: Computed) -> dict[str, Any]:
-        """What is to be noted with a date's rows, so that `late` can be told later, and the counts are not lost."""
-        noted = {"rows": found.rows.num_rows, "counts": dict(found.counts)}
-        return {**noted, "files": _marks(files)} if isinstance(self.engine, SelectiveEngine) else noted
+    def partition_metadata(self, files: Sequence[RawObject], found: ComputedDay) -> dict[str, Any]:
+        """What is stored with a date's rows: the counts, and the files by which `late` knows later ones."""
+        metadata = {"rows": found.rows.num_rows, "counts": dict(found.counts)}
+        return {**metadata, "files": _file_marks(files)} if isinstance(self.engine, SelectiveEngine) else metadata
 
     @cached_property
     def _sql(self) -> Mapping[str, str]:
@@ -123,17 +126,17 @@ class DayComputer:
     def _located(self, files: Files) -> dict[date, list[RawFile]]:
         return {day: [RawFile(self.lake.uri(one.key), one.size) for one in found] for day, found in files.items()}
 
-    def _tell_who(self) -> None:
+    def _load_participants(self) -> None:
         self.engine.load_table("participants", _participants(self.identities))
 
-    def _keep(self, stages: Sequence[str]) -> None:
+    def _materialize(self, stages: Sequence[str]) -> None:
         for name in stages:
             register = self.engine.define if name in DEFINED else self.engine.keep
             register(name, self._sql[name])
 
     def _rows(self, days: Sequence[date]) -> dict[date, pa.Table]:
         with self.clock("select records"):
-            self._keep(DAILY_STAGES)
+            self._materialize(DAILY_STAGES)
         with self.clock("compute daily"):
             return by_date(self.engine.run(self._sql["daily_rows"]), DAILY, days)
 
@@ -142,7 +145,7 @@ class DayComputer:
             counted = {row["date"]: row for row in self.engine.run(self._sql["day_counts"]).to_pylist()}
         return {day: {name: int(counted.get(str(day), {}).get(name) or 0) for name in COUNTS} for day in days}
 
-    def _told(self) -> _Told:
+    def _count_users(self) -> _UserCounts:
         rows = self.engine.run(self._sql["day_users"]).to_pylist()
         return {(row["date"], row["user_id"]): row for row in rows}
 
@@ -157,7 +160,7 @@ def _participants(identities: Identities) -> pa.Table:
     return pa.table([pa.array(column, type_) for column, type_ in zip(columns, schema.types, strict=True)], schema)
 
 
-def _replaced(old: pa.Table, new: pa.Table, participants: Collection[str]) -> pa.Table:
+def _replace_rows(old: pa.Table, new: pa.Table, participants: Collection[str]) -> pa.Table:
     """The old rows with the new ones in the place of all that these participants had, in participants' order."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -166,17 +169,19 @@ def _replaced(old: pa.Table, new: pa.Table, participants: Collection[str]) -> pa
     return pa.concat_tables([old.filter(pc.invert(touched)), new]).sort_by("participant_id")
 
 
-def _together(old: Counts, new: Counts, records: int, strangers: int) -> Counts:
+def _add_counts(old: Counts, new: Counts, records: int, unmapped_users: int) -> Counts:
     """The counts of all lines, of which so many records count, and so many unmapped users came with the late ones."""
     found = {name: old[name] + new[name] for name in COUNTS}
     usable = found["records"] + found["superseded"]
-    users = old["unmapped_users"] + strangers
+    users = old["unmapped_users"] + unmapped_users
     return {**found, "records": records, "superseded": usable - records, "unmapped_users": users}
 
 
-def _new_strangers(day: date, late: _Told, everything: _Told) -> int:
+def _new_unmapped_users(day: date, late: _UserCounts, everything: _UserCounts) -> int:
     """How many unmapped users this date has from late files alone."""
-    there = {key: told["unmapped"] for key, told in late.items() if key[0] == day.isoformat() and told["unmapped"]}
+    there = {
+        key: counts["unmapped"] for key, counts in late.items() if key[0] == day.isoformat() and counts["unmapped"]
+    }
     return sum(everything[key]["unmapped"] == number for key, number in there.items())
 
 
@@ -191,14 +196,14 @@ def _late_files(files: Sequence[RawObject], seen: str) -> tuple[RawObject, ...]:
     return () if changed or 2 * _size(new) > _size(files) else new
 
 
-def _marks(files: Sequence[RawObject]) -> str:
+def _file_marks(files: Sequence[RawObject]) -> str:
     """A mark for each file, which changes when it is written again."""
     return "".join(map(_mark, files)) if len(files) <= MOST_FILES else ""
 
 
 def _mark(item: RawObject) -> str:
-    told = f"{item.key}\0{item.size}\0{item.etag}".encode()
-    return b64encode(hashlib.sha256(told).digest())[:MARK].decode()
+    version = f"{item.key}\0{item.size}\0{item.etag}".encode()
+    return b64encode(hashlib.sha256(version).digest())[:MARK].decode()
 
 
 def _size(files: Iterable[RawObject]) -> int:

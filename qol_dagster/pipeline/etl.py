@@ -82,7 +82,7 @@ def materialize_daily(
                 day: found or {}
                 for day, found in map_concurrently(partial(lake.partition_metadata, "daily"), raw).items()
             }
-        stale = [day for day in raw if (force and day in named) or not _noted(notes[day], wanted[day])]
+        stale = [day for day in raw if (force and day in named) or not _is_up_to_date(notes[day], wanted[day])]
         computer = DayComputer(engine, lake, identities, thresholds, clock)
         late = {
             day: new
@@ -95,15 +95,15 @@ def materialize_daily(
             computed = computer.whole({day: raw[day] for day in batch if day not in late})
             if some := {day: late[day] for day in batch if day in late}:
                 seen = {day: notes[day]["counts"] for day in some}
-                computed |= computer.renewed({day: raw[day] for day in some}, some, seen)
+                computed |= computer.recompute_affected({day: raw[day] for day in some}, some, seen)
             with clock("write daily"):
                 for day in batch:
                     done[day] = _day_report(
                         day, raw[day], computed[day].rows.num_rows, computed[day].counts, reused=False
                     )
-                    noted = {**wanted[day], **computer.notes(raw[day], computed[day])}
-                    lake.write_table("daily", day, computed[day].rows, noted)
-    reports = [done[day] if day in done else _reused(day, raw[day], notes[day]) for day in sorted(raw)]
+                    metadata = {**wanted[day], **computer.partition_metadata(raw[day], computed[day])}
+                    lake.write_table("daily", day, computed[day].rows, metadata)
+    reports = [done[day] if day in done else _reused_day(day, raw[day], notes[day]) for day in sorted(raw)]
     return DailyReport(tuple(reports), clock.seconds)
 
 
@@ -174,9 +174,9 @@ def _code_fingerprint(engine: Engine, thresholds: Thresholds, identities: Identi
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
 
-def _noted(notes: Mapping[str, Any], wanted: Mapping[str, str]) -> bool:
+def _is_up_to_date(notes: Mapping[str, Any], wanted: Mapping[str, str]) -> bool:
     return all(notes.get(name) == value for name, value in wanted.items())
 
 
-def _reused(day: date, objects: Sequence[RawObject], notes: Mapping[str, Any]) -> DayReport:
+def _reused_day(day: date, objects: Sequence[RawObject], notes: Mapping[str, Any]) -> DayReport:
     return _day_report(day, objects, int(notes["rows"]), notes["counts"], reused=True)

@@ -6,9 +6,9 @@ log in any case. Dagster itself is not needed. `infra/glue_script.py` is the scr
 Arguments. `--lake s3://bucket`, `--id-map-table`, `--weeks YYYY-MM-DD[,...]`, and if they are there `--start-date`,
 `--profile`, `--force true`, `--processed-kms-key`. Others, such as Glue's own, are passed over.
 
-What is told. Progress, then one message: `{"report": ...}` as `EtlReport.as_dict` has it, or `{"failed": reason}`.
-Neither that nor the log holds an id of Garmin's or a value: of a fault that is not ours only the kind is told, and the
-lines of code it came through.
+Messages. Progress, then one of the end: `{"report": ...}` as `EtlReport.as_dict` has it, or `{"failed": reason}`.
+Neither they nor the log hold an id of Garmin's or a value: of an error that is no QolError only the kind is reported,
+and the lines of code it came through.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any, NoReturn
 
-from qol_dagster.errors import QolInputError
+from qol_dagster.errors import QolError, QolInputError
 from qol_dagster.metrics.profiles import DEFAULT, PROFILES, Profile
 from qol_dagster.pipeline.etl import run_etl
 from qol_dagster.pipeline.reports import EtlReport
@@ -44,7 +44,7 @@ class GlueArgumentsError(QolInputError):
 
 
 @dataclass(frozen=True)
-class Asked:
+class JobRequest:
     """What a run is to do, and on what."""
 
     settings: Settings
@@ -56,7 +56,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Listener:
-    """Who is told: of progress in words, and once of the end."""
+    """Who is notified: of progress in words, and once of the end."""
 
     progress: Callable[[str], object]
     end: Callable[[Mapping[str, Any]], object]
@@ -66,9 +66,9 @@ def main(arguments: Sequence[str]) -> str:
     """Do what the arguments ask for; gives why that failed, or nothing."""
     logging.basicConfig(stream=sys.stdout, format="%(asctime)s %(levelname)s %(message)s")
     log.setLevel(logging.INFO)
-    with listening(arguments) as listener:
+    with open_listener(arguments) as listener:
         try:
-            report = compute(asked(arguments), listener.progress)
+            report = compute(parse_arguments(arguments), listener.progress)
         except Exception as error:
             log.error("%s\n%s", reason := reason_of(error), "".join(traceback.format_tb(error.__traceback__)))  # noqa: TRY400
             listener.end({"failed": reason})
@@ -79,26 +79,26 @@ def main(arguments: Sequence[str]) -> str:
     return ""
 
 
-def compute(asked: Asked, progress: Callable[[str], object]) -> EtlReport:
+def compute(request: JobRequest, progress: Callable[[str], object]) -> EtlReport:
     """Bring the weeks up to date. Raises what the lake, the map and the engine raise."""
-    platform = open_platform(asked.settings, asked.tables_key)
-    lake, people = platform.lake(asked.profile), platform.id_map()
+    platform = open_platform(request.settings, request.tables_key)
+    lake, people = platform.lake(request.profile), platform.id_map()
     if changed := people.replay(lake.lifecycle_lines()):
         progress(f"deregistrations and changes of permissions that were not applied before: {changed}")
     with platform.engine("spark") as engine:
         return run_etl(
             engine,
             lake,
-            asked.weeks,
+            request.weeks,
             people.identities(),
-            since=asked.settings.start_date,
-            thresholds=asked.profile.thresholds,
-            force=asked.force,
+            since=request.settings.start_date,
+            thresholds=request.profile.thresholds,
+            force=request.force,
             log=progress,
         )
 
 
-def asked(arguments: Sequence[str]) -> Asked:
+def parse_arguments(arguments: Sequence[str]) -> JobRequest:
     """What the arguments say. Raises GlueArgumentsError."""
     parser = _Parser(allow_abbrev=False, add_help=False)
     parser.add_argument("--lake", required=True, type=_bucket)
@@ -116,11 +116,11 @@ def asked(arguments: Sequence[str]) -> Asked:
         bucket=found.lake,
         id_map_table=found.id_map_table,
     )
-    return Asked(settings, found.weeks, PROFILES[found.profile], found.force == "true", found.processed_kms_key)
+    return JobRequest(settings, found.weeks, PROFILES[found.profile], found.force == "true", found.processed_kms_key)
 
 
 @contextmanager
-def listening(arguments: Sequence[str]) -> Iterator[Listener]:
+def open_listener(arguments: Sequence[str]) -> Iterator[Listener]:
     """Dagster, if it started the run, and the log."""
     if STARTED_BY_DAGSTER not in arguments:
         yield Listener(log.info, lambda _told: None)
@@ -151,7 +151,7 @@ def listening(arguments: Sequence[str]) -> Iterator[Listener]:
 def reason_of(error: Exception) -> str:
     """In one line why a run failed. What our own errors say is made to be read; others may quote the data."""
     kind = type(error)
-    if kind.__module__.partition(".")[0] in ("qol_dagster", "qol_ingest"):
+    if isinstance(error, QolError):
         return f"{kind.__name__}: {str(error).partition(chr(10))[0]}"
     return f"{kind.__name__}; the run's log says where"
 

@@ -23,7 +23,7 @@ from qol_ingest.shared.queues import announced
 if TYPE_CHECKING:
     from qol_ingest.shared.queues import Message, Queue
 
-NOTEBOOK = "arrivals/days"
+PENDING_DAYS = "arrivals/days"
 """Where it stands which days are to be looked at."""
 MESSAGES_A_TICK, RECEIVE_S = 1000, 10.0
 """As much is taken from the queue at a time, and for so long."""
@@ -60,7 +60,7 @@ class ListedArrivals:
 
 
 @dataclass(frozen=True)
-class Notebook:
+class PendingDays:
     """The days that are to be looked at, and the date on which all there are were last put among them.
 
     Beside each day stands the fingerprint it had when it was last looked at, or nothing.
@@ -76,7 +76,7 @@ class Notebook:
         return json.dumps({"days": days, "listed": str(self.listed)}).encode()
 
     @classmethod
-    def of(cls, content: bytes) -> Notebook:
+    def of(cls, content: bytes) -> PendingDays:
         """A notebook that was written; a new one if there is none, or one that nobody can read."""
         try:
             found = json.loads(content)
@@ -104,19 +104,19 @@ class QueuedArrivals:
     @property
     def place(self) -> SharedObject:
         """Where the notebook lies: in the lake's own bucket."""
-        return SharedObject(self.lake.store, NOTEBOOK)
+        return SharedObject(self.lake.store, PENDING_DAYS)
 
     def look(self, since: date, on: date, seen: Mapping[date, str]) -> Mapping[date, str]:
         """The days that are over and have to be looked at, the latest first. See `Arrivals`."""
         was = self.place.read()
-        book, messages = Notebook.of(was.content), list(self._received())
-        told = {day for message in messages for day in days_told(message.body)}
+        book, messages = PendingDays.of(was.content), list(self._received())
+        told = {day for message in messages for day in announced_days(message.body)}
         everything = () if book.listed == on and seen else self.lake.raw_days()
         days = _open(book.days, seen) | dict.fromkeys((*told, *everything), "")
         days = {day: mark for day, mark in days.items() if day >= since}
         turn = sorted((day for day in days if day < on), reverse=True)[: self.days_a_tick]
         now = {day: raw_fingerprint(self.lake.raw_objects(day)) for day in turn}
-        self._note(Notebook(_open(days | now, seen), on), was)
+        self._note(PendingDays(_open(days | now, seen), on), was)
         for message in messages:
             self.queue.done(message)
         return {**seen, **now}
@@ -129,14 +129,14 @@ class QueuedArrivals:
             yield from found
             count += len(found)
 
-    def _note(self, book: Notebook, was: Version) -> None:
-        if book != Notebook.of(was.content) and self.place.write(book.content, was) is None:
+    def _note(self, book: PendingDays, was: Version) -> None:
+        if book != PendingDays.of(was.content) and self.place.write(book.content, was) is None:
             raise ArrivalsError(
                 "the notebook of arrivals was changed by another sensor meanwhile; the next tick goes on"
             )
 
 
-def days_told(body: str) -> Collection[date]:
+def announced_days(body: str) -> Collection[date]:
     """The raw days that a notification of S3 tells of. Of others, and of S3's test message, it is none."""
     found = (_KEY.fullmatch(key) for key in announced(body))
     return {day for one in found if one and (day := _date(one[1]))}

@@ -20,7 +20,7 @@ ENDED = frozenset({"SUCCEEDED", "FAILED", "ERROR", "TIMEOUT", "STOPPED", "EXPIRE
 LOOK_S = 5.0
 LIMIT_S = 70 * 60.0
 """Glue stops a run 60 minutes after it began; before that it may wait for machines."""
-DEAF_S = 300.0
+UNRESPONSIVE_S = 300.0
 """For so long Glue may fail to say how a run does, which may still do well."""
 _ADVICE = {
     "ConcurrentRunsExceededException": "as many runs of it are active as it may have; it is tried once more",
@@ -81,7 +81,7 @@ class GlueJob:
     name: str
     look_s: float = LOOK_S
     limit_s: float = LIMIT_S
-    deaf_s: float = DEAF_S
+    unresponsive_s: float = UNRESPONSIVE_S
     client: Any = field(default_factory=_client, repr=False)
 
     def run(self, arguments: Mapping[str, str], log: Callable[[str], object]) -> GlueRun:
@@ -113,9 +113,9 @@ class GlueJob:
             try:
                 run, heard = self._look(run), now
             except aws.faults() as error:
-                if now - heard > self.deaf_s:
+                if now - heard > self.unresponsive_s:
                     raise GlueError(
-                        f"for {self.deaf_s:g} s Glue did not say how {run} does: {aws.why(error)}"
+                        f"for {self.unresponsive_s:g} s Glue did not say how {run} does: {aws.why(error)}"
                     ) from None
             if now - began > self.limit_s and run.state not in ENDED:
                 raise GlueError(f"{run} was {run.state} after {self.limit_s:g} s, and is stopped: {run.url}")

@@ -17,13 +17,13 @@ from qol_dagster.definitions import build_defs
 from qol_dagster.lake.lake import Lake, LakeError
 from qol_dagster.lake.shared_object import SharedObject
 from qol_dagster.resources.arrivals import (
-    NOTEBOOK,
+    PENDING_DAYS,
     Arrivals,
     ArrivalsError,
     ListedArrivals,
-    Notebook,
+    PendingDays,
     QueuedArrivals,
-    days_told,
+    announced_days,
 )
 from qol_dagster_tests.aws.conftest import Cloud, Deployment
 from qol_dagster_tests.lakes import MONDAY, record
@@ -183,10 +183,10 @@ def test_a_message_is_taken_off_once_its_day_is_noted(told: Place) -> None:
     assert isinstance(told.arrivals, QueuedArrivals)
     told.put(MONDAY)
     found = told.news(KEPT)
-    assert Notebook.of(told.arrivals.place.read().content) == Notebook(found, NEXT_MONDAY)
+    assert PendingDays.of(told.arrivals.place.read().content) == PendingDays(found, NEXT_MONDAY)
     assert told.arrivals.queue.receive() == []
     assert told.news({**KEPT, **found}) == {}
-    assert Notebook.of(told.arrivals.place.read().content) == Notebook({}, NEXT_MONDAY)
+    assert PendingDays.of(told.arrivals.place.read().content) == PendingDays({}, NEXT_MONDAY)
     told.lake.store.put(f"raw/daily/date={TUESDAY}/a.jsonl", b"{}\n")
     assert set(told.news({})) == {MONDAY, TUESDAY}  # as if the cursor was set back
 
@@ -266,21 +266,21 @@ def test_other_messages_and_s3_s_test_are_taken_off_and_tell_nothing(told: Place
 
 
 def test_the_days_of_a_message_are_read_from_its_keys_as_they_were_before_they_were_quoted() -> None:
-    assert days_told(announcement("raw/daily/date=2026-11-16/a b+c.jsonl")) == {MONDAY}
+    assert announced_days(announcement("raw/daily/date=2026-11-16/a b+c.jsonl")) == {MONDAY}
     for key in (
         "raw/daily/date=2026-11-16x/a",
         "raw/daily/date=2026-02-30/a",
         "raw/daily/date=2026-11-16/",
         "x/raw/daily/date=2026-11-16/a",
     ):
-        assert days_told(announcement(key)) == set()
+        assert announced_days(announcement(key)) == set()
 
 
 @pytest.mark.aws
 def test_a_notebook_that_nobody_can_read_is_begun_anew_from_a_listing(told: Place) -> None:
     told.put(MONDAY)
     for content in (b"", b"no json", b"[]", b'{"days": {"tomorrow": ""}, "listed": "2026-11-23"}'):
-        told.lake.store.put(NOTEBOOK, content)
+        told.lake.store.put(PENDING_DAYS, content)
         assert set(told.news(KEPT)) == {MONDAY}
 
 
@@ -291,7 +291,7 @@ def test_of_two_who_look_at_once_one_is_told_and_nothing_is_lost(told: Place, mo
 
     def meanwhile(self: Lake, day: date) -> Any:
         monkeypatch.setattr(Lake, "raw_objects", real)
-        told.lake.store.put(NOTEBOOK, Notebook({TUESDAY: ""}, NEXT_MONDAY).content)
+        told.lake.store.put(PENDING_DAYS, PendingDays({TUESDAY: ""}, NEXT_MONDAY).content)
         return real(self, day)
 
     told.lake.store.put(f"raw/daily/date={TUESDAY}/a.jsonl", b"{}\n")

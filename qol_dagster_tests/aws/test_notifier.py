@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from qol_dagster.defs.alerts import Alert, tell_once
+from qol_dagster.defs.alerts import Alert, notify_once
 from qol_dagster.resources.id_map import AwsIdMap
 from qol_dagster.resources.notifier import Notifier, SmtpNotifier, SnsNotifier
 from qol_dagster.resources.platform import Platform, open_platform
@@ -101,19 +101,19 @@ def host(deployed: Deployment, tmp_path: Path) -> Callable[..., Platform]:
 @pytest.mark.aws
 def test_of_several_hosts_that_see_one_failure_one_tells(host: Callable[..., Platform], deployed: Deployment) -> None:
     with ThreadPoolExecutor(4) as pool:
-        told = list(pool.map(lambda number: tell_once(host(f"host-{number}"), ALERT), range(8)))
+        told = list(pool.map(lambda number: notify_once(host(f"host-{number}"), ALERT), range(8)))
     assert sorted(told) == [False] * 7 + [True]
     assert [subject for subject, _ in deployed.told()] == ["[qol] weekly_metrics_job failed for 2026-11-16"]
-    assert tell_once(host("another"), replace(ALERT, run_id="run-2")) is True
+    assert notify_once(host("another"), replace(ALERT, run_id="run-2")) is True
 
 
 @pytest.mark.aws
 def test_what_one_host_could_not_send_another_does(host: Callable[..., Platform], deployed: Deployment) -> None:
     works = host("one")
     broken = host("two", alert_topic_arn=f"{works.settings.alert_topic_arn}-nowhere")
-    assert tell_once(broken, ALERT) is False
-    assert tell_once(works, ALERT) is True
-    assert tell_once(broken, ALERT) is False
+    assert notify_once(broken, ALERT) is False
+    assert notify_once(works, ALERT) is True
+    assert notify_once(broken, ALERT) is False
     assert len(deployed.told()) == 1
 
 
@@ -122,13 +122,13 @@ def test_what_one_host_could_not_send_another_does(host: Callable[..., Platform]
 def test_a_bucket_or_a_table_out_of_reach_does_not_silence_the_alert_about_it(
     host: Callable[..., Platform], deployed: Deployment, lost: dict[str, str]
 ) -> None:
-    assert tell_once(host("one", **lost), ALERT) is True
+    assert notify_once(host("one", **lost), ALERT) is True
     assert len(deployed.told()) == 1
 
 
 @pytest.mark.aws
 def test_ids_of_people_are_taken_out_of_what_is_told(host: Callable[..., Platform], deployed: Deployment) -> None:
     leak = Alert("run-3", "weekly_metrics_job", "2026-11-16", "daily_metrics", f"LakeError: raw/{USER}.jsonl is odd")
-    assert tell_once(host("one"), leak) is True
+    assert notify_once(host("one"), leak) is True
     ((_, body),) = deployed.told()
     assert "raw/***.jsonl is odd" in body

@@ -15,7 +15,7 @@ from aiosmtpd.controller import Controller
 
 from qol_dagster.cli.runs import materialize_weeks
 from qol_dagster.definitions import build_defs
-from qol_dagster.defs.alerts import Alert, failure_sensor, scrubbed, tell_once
+from qol_dagster.defs.alerts import Alert, failure_sensor, notify_once, redacted
 from qol_dagster.defs.instance import dagster_instance
 from qol_dagster.resources.id_map import IdMap
 from qol_dagster.resources.platform import open_platform
@@ -123,16 +123,16 @@ def test_a_mail_that_is_refused_never_breaks_anything_and_is_tried_again_by_the_
     mailing: Settings, inbox: tuple[Inbox, int], caplog: pytest.LogCaptureFixture, answer: str
 ) -> None:
     inbox[0].answer = answer
-    assert tell_once(open_platform(mailing), ALERT) is False
+    assert notify_once(open_platform(mailing), ALERT) is False
     assert "could not be sent" in caplog.text
     inbox[0].answer = "250 OK"
-    assert tell_once(open_platform(mailing), ALERT) is True
-    assert tell_once(open_platform(mailing), ALERT) is False
+    assert notify_once(open_platform(mailing), ALERT) is True
+    assert notify_once(open_platform(mailing), ALERT) is False
     assert len(inbox[0].mails) == 1
 
 
 def test_without_a_mail_server_the_log_has_the_alert(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
-    assert tell_once(open_platform(settings), ALERT) is True
+    assert notify_once(open_platform(settings), ALERT) is True
     assert "weekly_metrics_job failed for 2026-11-16" in caplog.text
 
 
@@ -140,7 +140,7 @@ def test_a_server_that_is_not_there_is_logged_without_the_password(
     mailing: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
     nowhere = replace(mailing, smtp_port=1, smtp_user="me", smtp_password="hunter2-hunter2")
-    assert tell_once(open_platform(nowhere), ALERT) is False
+    assert notify_once(open_platform(nowhere), ALERT) is False
     assert "ConnectionRefusedError" in caplog.text
     assert "hunter2" not in caplog.text
 
@@ -148,16 +148,16 @@ def test_a_server_that_is_not_there_is_logged_without_the_password(
 def test_ids_secrets_and_long_quotations_are_taken_out_of_an_alert(mailing: Settings, inbox: tuple[Inbox, int]) -> None:
     secret = replace(mailing, webhook_secret="s3cret-" * 4)
     leak = f"bad line of {USER} at /garmin/{'s3cret-' * 4}\nsecond line {USER}\n" + "x" * 5000
-    assert tell_once(open_platform(secret), replace(ALERT, error=leak)) is True
+    assert notify_once(open_platform(secret), replace(ALERT, error=leak)) is True
     text = inbox[0].mails[0].get_content()
     assert "bad line of *** at /garmin/***" in text
     assert USER not in text
     assert len(text) < 2000
-    assert scrubbed("", []) == "no reason was given"
+    assert redacted("", []) == "no reason was given"
 
 
 def test_what_the_first_line_announces_is_told_too() -> None:
-    assert scrubbed("1 check failed:\n  one row for each key\n  more", []) == "1 check failed: one row for each key"
+    assert redacted("1 check failed:\n  one row for each key\n  more", []) == "1 check failed: one row for each key"
 
 
 def test_a_lost_run_that_is_started_again_is_not_told_of(mailing: Settings, inbox: tuple[Inbox, int]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from dagster._core.errors import DagsterExecutionInterruptedError
 
-from qol_dagster.defs.assets.glue import GlueRequest, reported
+from qol_dagster.defs.assets.glue import GlueRequest, read_report
 from qol_dagster.engines import EngineError
 from qol_dagster.metrics.profiles import PROFILES
 from qol_dagster.pipeline import glue_job as glue
@@ -52,12 +52,12 @@ def test_a_run_that_did_not_end_well_is_an_error_that_names_it_its_state_and_its
     run = ran(ScriptedGlue([Run(("RUNNING", state))]))
     assert run.state == state
     with pytest.raises(GlueError) as raised:
-        reported(run, [])
+        read_report(run, [])
     assert f"the Glue run jr_1 of qol-weekly-etl ended as {state} before it could say why" in str(raised.value)
     assert "https://ap-northeast-1.console.aws.amazon.com/gluestudio/" in str(raised.value)
     assert "Traceback" not in str(raised.value)
     with pytest.raises(GlueError, match=f"ended as {state}: LakeError: the disk is full"):
-        reported(run, [{"failed": "LakeError: the disk is full"}])
+        read_report(run, [{"failed": "LakeError: the disk is full"}])
 
 
 @pytest.mark.parametrize("interrupt", [KeyboardInterrupt(), DagsterExecutionInterruptedError(), SystemExit(1)])
@@ -81,7 +81,7 @@ def test_a_glue_that_is_busy_is_asked_again_and_one_that_stays_silent_is_given_u
     assert ran(ScriptedGlue([Run((throttled, throttled, "RUNNING", throttled, "SUCCEEDED"))])).state == "SUCCEEDED"
     client = ScriptedGlue([Run(("RUNNING", throttled))])
     with pytest.raises(GlueError, match="Glue did not say how the Glue run jr_1 .* does: ThrottlingException"):
-        ran(client, deaf_s=0.02)
+        ran(client, unresponsive_s=0.02)
     assert client.stopped == ["jr_1"]
 
 
@@ -119,18 +119,18 @@ def test_the_addresses_of_a_run_are_those_of_the_console() -> None:
 
 
 def test_a_report_comes_back_from_json_as_it_was() -> None:
-    assert reported(ENDED_WELL, ["something else", {"report": REPORT.as_dict()}]) == REPORT
+    assert read_report(ENDED_WELL, ["something else", {"report": REPORT.as_dict()}]) == REPORT
 
 
 def test_a_run_that_says_nothing_does_not_count_however_it_ended() -> None:
     with pytest.raises(GlueError, match="ended well but said nothing of what it did"):
-        reported(ENDED_WELL, [])
+        read_report(ENDED_WELL, [])
 
 
 @pytest.mark.parametrize("told", [{}, {"days": [{}]}, {"days": []}, [], None, REPORT.as_dict() | {"days": 1}])
 def test_a_report_of_another_release_is_an_error(told: Any) -> None:
     with pytest.raises(GlueError, match="has code of another release"):
-        reported(ENDED_WELL, [{"report": told}])
+        read_report(ENDED_WELL, [{"report": told}])
 
 
 # -- what the script is told
@@ -139,7 +139,7 @@ def test_a_report_of_another_release_is_an_error(told: Any) -> None:
 def test_what_dagster_orders_is_what_the_script_reads() -> None:
     order = GlueRequest([MONDAY, date(2026, 11, 23)], PROFILES["strict"], date(2026, 4, 6), force=True)
     words = [word for pair in order.arguments.items() for word in pair]
-    found = glue.asked([*GIVEN[:4], "--processed-kms-key", "arn:key", *words])
+    found = glue.parse_arguments([*GIVEN[:4], "--processed-kms-key", "arn:key", *words])
     assert (found.weeks, found.profile, found.force) == (tuple(order.weeks), order.profile, True)
     assert (found.settings.bucket, found.settings.id_map_table) == ("qol-lake", "user_id_map")
     assert (found.settings.start_date, found.tables_key) == (order.since, "arn:key")
@@ -147,7 +147,7 @@ def test_what_dagster_orders_is_what_the_script_reads() -> None:
 
 def test_what_the_kick_and_glue_itself_say_besides_is_passed_over() -> None:
     others = ["--triggered-by", "kick", "--JOB_NAME", "qol-weekly-etl", "--TempDir", "s3://x/", "--week", "2020-01-06"]
-    found = glue.asked([*others[:4], *GIVEN, *others[4:]])
+    found = glue.parse_arguments([*others[:4], *GIVEN, *others[4:]])
     assert (found.weeks, found.profile.name, found.force) == ((MONDAY,), "default", False)
 
 
@@ -163,13 +163,13 @@ def test_what_the_kick_and_glue_itself_say_besides_is_passed_over() -> None:
 )
 def test_an_argument_that_is_wrong_is_named(name: str, value: str, told: str) -> None:
     with pytest.raises(GlueArgumentsError) as raised:
-        glue.asked([*GIVEN, name, value])
+        glue.parse_arguments([*GIVEN, name, value])
     assert told in str(raised.value)
 
 
 def test_arguments_that_are_missing_are_named() -> None:
     with pytest.raises(GlueArgumentsError, match="required: --lake, --id-map-table, --weeks"):
-        glue.asked([])
+        glue.parse_arguments([])
 
 
 # -- what the script tells

@@ -47,7 +47,7 @@ class Computation:
     garmin_ids: list[str]
     made_by: Mapping[str, Any] = field(default_factory=dict)
 
-    def tell_of_weeks(self, asset: str, metadata: Mapping[date, Mapping[str, Any]]) -> None:
+    def add_week_metadata(self, asset: str, metadata: Mapping[date, Mapping[str, Any]]) -> None:
         """Metadata of single weeks of an asset."""
         for week, told in metadata.items():
             self.context.add_asset_metadata(dict(told), asset_key=asset, partition_key=week.isoformat())

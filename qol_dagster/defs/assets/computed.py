@@ -16,7 +16,7 @@ from typing import Any
 
 import dagster as dg
 
-from qol_dagster.defs.alerts import tell_of_failed_step
+from qol_dagster.defs.alerts import notify_failed_step
 from qol_dagster.defs.assets.common import Computation, EtlConfig, cancelled_for_good, weeks_of
 from qol_dagster.defs.assets.daily import daily_result, daily_spec
 from qol_dagster.defs.assets.glue import GlueRequest, compute_on_glue
@@ -36,7 +36,7 @@ class Table:
     """How a table is written, which knows no Dagster, and what is told of it, by the report of the first."""
 
     write: Callable[[], Any]
-    tell: Callable[[Any], dg.MaterializeResult]
+    describe: Callable[[Any], dg.MaterializeResult]
 
 
 Tables = tuple[Table, ...]
@@ -51,7 +51,7 @@ def computed_assets(profile: Profile, shown: dict[str, Any], options: dict[str, 
         name=profile.step,
         specs=[spec.replace_attributes(**shown) for spec in specs],
         check_specs=[check for spec in specs for check in check_specs(spec.key.to_user_string())],
-        hooks={tell_of_failed_step},
+        hooks={notify_failed_step},
         can_subset=True,
         **options,
     )
@@ -67,15 +67,15 @@ def computed_assets(profile: Profile, shown: dict[str, Any], options: dict[str, 
         ids = [one.garmin_user_id for one in id_map.list()]
         tables_of = lake.with_tables(profile.folder)
         run = Computation(context, tables_of, weeks_of(context), profile, id_map.identities(), ids)
-        how = _on_glue(run, config, computer) if computer.glue_job else _here(run, config, computer)
+        how = _on_glue(run, config, computer) if computer.glue_job else _in_this_process(run, config, computer)
         with cancelled_for_good(), how as tables:
             selected = context.selected_asset_keys
-            yield from _told([table for spec, table in zip(specs, tables, strict=True) if spec.key in selected])
+            yield from _results([table for spec, table in zip(specs, tables, strict=True) if spec.key in selected])
 
     return weekly_etl
 
 
-def _told(tables: Sequence[Table]) -> Iterator[dg.MaterializeResult]:
+def _results(tables: Sequence[Table]) -> Iterator[dg.MaterializeResult]:
     """What is told of each table, up to the first that fails a check: then Dagster fails the step, and names the check.
 
     While Dagster stores what was told, which takes as long as a small table does, the next table is written.
@@ -83,7 +83,7 @@ def _told(tables: Sequence[Table]) -> Iterator[dg.MaterializeResult]:
     with ThreadPoolExecutor(1) as beside:
         report = tables[0].write() if tables else None  # which may take long, and here it can be interrupted
         for table, following in zip_longest(tables, tables[1:]):
-            result = table.tell(report)
+            result = table.describe(report)
             go_on = following and all(check.passed for check in result.check_results or ())
             coming = beside.submit(following.write) if go_on else None
             yield result
@@ -93,7 +93,7 @@ def _told(tables: Sequence[Table]) -> Iterator[dg.MaterializeResult]:
 
 
 @contextmanager
-def _here(run: Computation, config: EtlConfig, computer: Computer) -> Iterator[Tables]:
+def _in_this_process(run: Computation, config: EtlConfig, computer: Computer) -> Iterator[Tables]:
     """With an engine in this process."""
     now, thresholds = datetime.now(UTC), run.profile.thresholds
     with computer.engine(None if config.engine == "default" else config.engine) as engine:
@@ -127,5 +127,5 @@ def _on_glue(run: Computation, config: EtlConfig, computer: Computer) -> Iterato
 
 
 def _tables(run: Computation, *writers: Callable[[], Any]) -> Tables:
-    tellers: tuple[Callable[..., dg.MaterializeResult], ...] = (daily_result, weekly_result, status_result)
-    return tuple(Table(write, partial(tell, run)) for write, tell in zip(writers, tellers, strict=True))
+    describers: tuple[Callable[..., dg.MaterializeResult], ...] = (daily_result, weekly_result, status_result)
+    return tuple(Table(write, partial(describe, run)) for write, describe in zip(writers, describers, strict=True))

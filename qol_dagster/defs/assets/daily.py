@@ -37,7 +37,7 @@ def daily_result(run: Computation, report: DailyReport) -> dg.MaterializeResult:
     """What is told of the days of the run's weeks, and of what became of their lines."""
     table, lake = TableId("daily", run.profile), run.lake
     rows = rows_of(lake, "daily", [day for week in run.weeks for day in dates_of(week)], DAILY)
-    run.tell_of_weeks(table.name, {week: _week_metadata(report, week) for week in run.weeks})
+    run.add_week_metadata(table.name, {week: _week_metadata(report, week) for week in run.weeks})
     return dg.MaterializeResult(
         asset_key=table.name,
         metadata={

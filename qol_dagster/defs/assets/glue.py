@@ -1,7 +1,7 @@
-"""Weeks computed on AWS: Glue is asked for them through Dagster Pipes, and its report is held against the lake.
+"""Weeks computed on AWS: a Glue run is started through Dagster Pipes, and its report is verified in the lake.
 
-Belongs here: what a run is told, what it has to say, and what has to lie in the lake then. Pipes' messages go through
-the lake's own bucket, below `pipes/`.
+Belongs here: what a run is asked for, what it reports, and what must be stored then. Pipes' messages go through the
+lake's own bucket, below `pipes/`.
 """
 
 from __future__ import annotations
@@ -66,14 +66,14 @@ def compute_on_glue(
         message_reader=_MessagesInLake(lake, place),
     ) as session:
         run = job.run({**request.arguments, **session.get_bootstrap_cli_arguments()}, context.log.info)
-    report = reported(run, session.get_custom_messages())
-    hold(run, report, lake, request.weeks)
+    report = read_report(run, session.get_custom_messages())
+    verify_report(run, report, lake, request.weeks)
     return report, metadata_of(run)
 
 
-def reported(run: GlueRun, told: Sequence[Any]) -> EtlReport:
+def read_report(run: GlueRun, messages: Sequence[Any]) -> EtlReport:
     """The report of a run that ended well. Raises GlueError with the reason if it did not, or has none."""
-    said = {name: value for message in told if isinstance(message, dict) for name, value in message.items()}
+    said = {name: value for message in messages if isinstance(message, dict) for name, value in message.items()}
     if run.state != "SUCCEEDED":
         why = f": {said['failed']}" if "failed" in said else " before it could say why"
         raise GlueError(f"{run} ended as {run.state}{why}. Its log: {run.url}")
@@ -85,7 +85,7 @@ def reported(run: GlueRun, told: Sequence[Any]) -> EtlReport:
         raise GlueError(f"{run} has code of another release: its report cannot be read. Deploy both anew") from None
 
 
-def hold(run: GlueRun, report: EtlReport, lake: Lake, weeks: Sequence[date]) -> None:
+def verify_report(run: GlueRun, report: EtlReport, lake: Lake, weeks: Sequence[date]) -> None:
     """See whether a report is about what was asked for and lies in the lake. Raises GlueError."""
     days = report.daily.of(weeks)
     if any(day.raw_bytes for day in days) and not any(day.counts["lines"] for day in days):
@@ -94,8 +94,8 @@ def hold(run: GlueRun, report: EtlReport, lake: Lake, weeks: Sequence[date]) -> 
         ("weekly", report.weekly, WEEKLY),
         ("status", report.status, STATUS),
     )
-    for table, told, metrics in tables:
-        rows = {one.week: one.rows for one in told}
+    for table, reports, metrics in tables:
+        rows = {one.week: one.rows for one in reports}
         for week in weeks:
             if week not in rows:
                 raise GlueError(f"{run} said nothing of the {table} rows of {week}. Its log: {run.url}")

@@ -31,7 +31,7 @@ def status_spec(profile: Profile) -> dg.AssetSpec:
 def status_result(run: Computation, reports: Sequence[WeekReport]) -> dg.MaterializeResult:
     """What is told of everybody enrolled, with the states of the last week counted."""
     daily, table, lake = TableId("daily", run.profile), TableId("status", run.profile), run.lake
-    run.tell_of_weeks(table.name, {one.week: week_metadata(one) for one in reports})
+    run.add_week_metadata(table.name, {one.week: week_metadata(one) for one in reports})
     rows = rows_of(lake, "status", run.weeks, STATUS)
     last = rows_of(lake, "status", run.weeks[-1:], STATUS)
     participants = len(run.identities.enrolled)

@@ -7,7 +7,7 @@ from typing import Any
 
 import dagster as dg
 
-from qol_dagster.defs.alerts import tell_of_failed_step
+from qol_dagster.defs.alerts import notify_failed_step
 from qol_dagster.defs.assets.common import Computation, preview, rows_of, seconds, week_metadata, weeks_of
 from qol_dagster.defs.checks import check_rows
 from qol_dagster.defs.table_metadata import table_metadata, written_metadata
@@ -45,7 +45,7 @@ def weekly_spec(profile: Profile) -> dg.AssetSpec:
 def weekly_result(run: Computation, reports: Sequence[WeekReport]) -> dg.MaterializeResult:
     """What is told of the run's weeks."""
     daily, table, lake = TableId("daily", run.profile), TableId("weekly", run.profile), run.lake
-    run.tell_of_weeks(table.name, {one.week: week_metadata(one) for one in reports})
+    run.add_week_metadata(table.name, {one.week: week_metadata(one) for one in reports})
     rows = rows_of(lake, "weekly", run.weeks, WEEKLY)
     return dg.MaterializeResult(
         asset_key=table.name,
@@ -79,7 +79,7 @@ def weekly_table_asset(profile: Profile, options: dict[str, Any]) -> dg.AssetsDe
         description=f"`{table.qualified_name}`, the table people query. Verifies through the catalogue that each "
         "week is visible with as many rows as were written.",
         deps=[table.name],
-        hooks={tell_of_failed_step},
+        hooks={notify_failed_step},
         metadata=table_metadata(WEEKLY, table.qualified_name),
         **options,
     )

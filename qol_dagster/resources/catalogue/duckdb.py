@@ -49,7 +49,7 @@ def query(lake_dir: Path, sql: str) -> QueryResult:
     try:
         with duckdb.connect(":memory:", config=DUCKDB_SETTINGS) as database:
             _make_views(database, lake_dir.absolute(), _may_read(sql))
-            _shut_in(database, [lake_dir.absolute() / profile.folder for profile in PROFILES.values()])
+            _sandbox(database, [lake_dir.absolute() / profile.folder for profile in PROFILES.values()])
             return QueryResult(database.sql(_reading_statement(database, sql)).to_arrow_table())
     except duckdb.Error as error:
         raise CatalogueError(one_line(error)) from error
@@ -81,7 +81,7 @@ def _make_views(database: duckdb.DuckDBPyConnection, lake_dir: Path, tables: Seq
         database.execute(f"CREATE VIEW {SCHEMA}.{table} AS SELECT {columns} FROM ({rows})")
 
 
-def _shut_in(database: duckdb.DuckDBPyConnection, folders: Sequence[Path]) -> None:
+def _sandbox(database: duckdb.DuckDBPyConnection, folders: Sequence[Path]) -> None:
     """From here on, statements reach these folders and cannot change that."""
     allowed = ", ".join(f"'{str(folder).replace(chr(39), chr(39) * 2)}/'" for folder in folders)
     database.execute(f"SET allowed_directories = [{allowed}]")
