@@ -96,7 +96,7 @@ def dev(
     arguments: Annotated[list[str] | None, typer.Argument(help="Handed on to `dagster dev`, after --.")] = None,
 ) -> None:
     """Start Dagster's UI, schedule and sensors on this QOL_HOME."""
-    from qol_dagster.defs.instance import prepare_dagster_home
+    from qol_dagster.defs.dagster_home import prepare_dagster_home
 
     home = prepare_dagster_home(_settings())
     quiet = "ignore:Function `dev_command` is superseded"  # `dg dev` is the same, with its development tools

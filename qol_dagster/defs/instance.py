@@ -1,12 +1,12 @@
-"""Dagster's instance in QOL_HOME: its configuration, and how a command stores a run in it.
+"""Dagster's instance in QOL_HOME, as a command stores a run in it: quickly.
 
 Belongs here: what makes storing quick. Dagster stores sixty events a run one by one, connects anew for each, and would
-wait for the disk each time.
+wait for the disk each time; ADR 13 has what that took. What it costs: a power cut may lose the last events of a run
+(not its data), what a command prints is not captured for Dagster's UI, and two of Dagster's private modules are used.
 """
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -14,37 +14,10 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from qol_dagster.defs.dagster_home import prepare_dagster_home
 from qol_dagster.errors import QolError
 from qol_dagster.lake.lease import locked
 from qol_dagster.settings import Settings
-
-DAGSTER_YAML = """\
-# Written once; yours to change. Runs, schedules and events are kept beside this file.
-telemetry:
-  enabled: false
-nux:
-  enabled: false
-run_monitoring:
-  enabled: true
-  max_runtime_seconds: 3600
-run_retries:
-  enabled: true
-  max_retries: 1
-  retry_on_asset_or_op_failure: false
-concurrency:
-  runs:
-    max_concurrent_runs: 2
-"""
-
-
-WORKSPACE_YAML = """\
-# The same location as in the project's workspace.yaml, under the same name.
-load_from:
-  - python_module:
-      module_name: qol_dagster.definitions
-      location_name: qol_dagster
-"""
-
 
 NO_CAPTURE = {
     "compute_logs": {
@@ -118,15 +91,3 @@ def _without_waiting() -> Iterator[None]:
         yield
     finally:
         event.remove(Engine, "connect", connected)
-
-
-def prepare_dagster_home(settings: Settings) -> str:
-    """Make QOL_HOME/dagster with a calm configuration, and give its path."""
-    home = settings.dagster_home.absolute()
-    home.mkdir(parents=True, exist_ok=True)
-    with locked(home / ".lock"):
-        for name, text in {"dagster.yaml": DAGSTER_YAML, "workspace.yaml": WORKSPACE_YAML}.items():
-            if not (home / name).exists():
-                (home / name).write_text(text)
-    os.environ.setdefault("DAGSTER_HOME", str(home))
-    return str(home)

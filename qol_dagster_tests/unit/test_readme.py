@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from qol_dagster.defs.instance import DAGSTER_YAML, WORKSPACE_YAML
+from qol_dagster.defs.dagster_home import DAGSTER_YAML, WORKSPACE_YAML
 from qol_dagster.metrics.dictionary import STATUS, WEEKLY, by_name
 
 ROOT = Path(__file__).parents[2]

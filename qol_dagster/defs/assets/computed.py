@@ -5,13 +5,11 @@ engine costs more to start than a small week to compute, and because on AWS it i
 written before the first is checked.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from itertools import zip_longest
 from typing import Any
 
 import dagster as dg
@@ -20,6 +18,7 @@ from qol_dagster.defs.alerts import notify_failed_step
 from qol_dagster.defs.assets.common import Computation, EtlConfig, cancelled_for_good, weeks_of
 from qol_dagster.defs.assets.daily import daily_result, daily_spec
 from qol_dagster.defs.assets.glue import GlueRequest, compute_on_glue
+from qol_dagster.defs.assets.overlap import Table, write_in_order
 from qol_dagster.defs.assets.status import status_result, status_spec
 from qol_dagster.defs.assets.weekly import weekly_result, weekly_spec
 from qol_dagster.defs.checks import check_specs
@@ -29,15 +28,6 @@ from qol_dagster.pipeline.etl import materialize_daily, materialize_weekly
 from qol_dagster.pipeline.status import materialize_status
 from qol_dagster.resources.id_map import People
 from qol_dagster.resources.platform import Computer
-
-
-@dataclass(frozen=True)
-class Table:
-    """How a table is written, which knows no Dagster, and what is told of it, by the report of the first."""
-
-    write: Callable[[], Any]
-    describe: Callable[[Any], dg.MaterializeResult]
-
 
 Tables = tuple[Table, ...]
 """In their order: each is made from those before."""
@@ -70,26 +60,11 @@ def computed_assets(profile: Profile, shown: dict[str, Any], options: dict[str, 
         how = _on_glue(run, config, computer) if computer.glue_job else _in_this_process(run, config, computer)
         with cancelled_for_good(), how as tables:
             selected = context.selected_asset_keys
-            yield from _results([table for spec, table in zip(specs, tables, strict=True) if spec.key in selected])
+            yield from write_in_order(
+                [table for spec, table in zip(specs, tables, strict=True) if spec.key in selected]
+            )
 
     return weekly_etl
-
-
-def _results(tables: Sequence[Table]) -> Iterator[dg.MaterializeResult]:
-    """What is told of each table, up to the first that fails a check: then Dagster fails the step, and names the check.
-
-    While Dagster stores what was told, which takes as long as a small table does, the next table is written.
-    """
-    with ThreadPoolExecutor(1) as beside:
-        report = tables[0].write() if tables else None  # which may take long, and here it can be interrupted
-        for table, following in zip_longest(tables, tables[1:]):
-            result = table.describe(report)
-            go_on = following and all(check.passed for check in result.check_results or ())
-            coming = beside.submit(following.write) if go_on else None
-            yield result
-            if not coming:
-                return
-            report = coming.result()
 
 
 @contextmanager
