@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from qol_dagster.settings import Settings
-from qol_dagster_tests.log_privacy import confidential, heard, told
+from qol_dagster_tests.support.log_privacy import confidential, heard, told
 
 # What a shell starts in the background ignores Ctrl+C, and so would all that the tests start and stop.
 signal.signal(signal.SIGINT, signal.default_int_handler)

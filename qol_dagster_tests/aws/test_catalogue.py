@@ -21,7 +21,7 @@ from qol_dagster.resources.catalogue import Catalogue, CatalogueError, count_row
 from qol_dagster.resources.catalogue.athena import AthenaCatalogue, _table, reading_statement
 from qol_dagster.resources.catalogue.duckdb import LocalCatalogue
 from qol_dagster_tests.aws.conftest import Cloud
-from qol_dagster_tests.lakes import MONDAY
+from qol_dagster_tests.support.lakes import MONDAY
 from qol_ingest.shared import aws
 
 STANDARD = "SELECT * FROM db_qol.weekly_metrics ORDER BY date DESC LIMIT 10;"

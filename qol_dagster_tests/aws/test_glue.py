@@ -33,9 +33,9 @@ from qol_dagster.resources.id_map import AwsIdMap
 from qol_dagster.resources.platform import Platform
 from qol_dagster.weeks import dates_of
 from qol_dagster_tests.aws.conftest import Cloud, Deployment
-from qol_dagster_tests.lakes import MONDAY, differences
-from qol_dagster_tests.log_privacy import told
-from qol_dagster_tests.scripted_glue import Run, ScriptedGlue, refusal, says
+from qol_dagster_tests.support.lakes import MONDAY, differences
+from qol_dagster_tests.support.log_privacy import told
+from qol_dagster_tests.support.scripted_glue import Run, ScriptedGlue, refusal, says
 from qol_ingest.shared import aws
 
 pytestmark = pytest.mark.aws

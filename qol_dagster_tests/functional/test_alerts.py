@@ -20,7 +20,7 @@ from qol_dagster.defs.instance import dagster_instance
 from qol_dagster.resources.id_map import IdMap
 from qol_dagster.resources.platform import Platform
 from qol_dagster.settings import Settings
-from qol_dagster_tests.lakes import MONDAY, record, write_raw
+from qol_dagster_tests.support.lakes import MONDAY, record, write_raw
 
 USER = "a1b2c3d4e5f60718293a4b5c6d7e8f90"
 ALERT = Alert("run-1", "weekly_metrics_job", "2026-11-16", "weekly_etl", "LakeError: no space left")

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import infra.app
-from qol_dagster_tests.infra.policies import Role, roles_of
-from qol_dagster_tests.infra.templates import System
+from qol_dagster_tests.support.policies import Role, roles_of
+from qol_dagster_tests.support.templates import System
 
 if TYPE_CHECKING:
     from aws_cdk import App

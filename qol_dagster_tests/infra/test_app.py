@@ -12,7 +12,7 @@ import pytest
 
 import infra.app
 from qol_dagster_tests.infra.conftest import NEEDED
-from qol_dagster_tests.infra.templates import System
+from qol_dagster_tests.support.templates import System
 
 ROOT = Path(__file__).parents[2]
 

@@ -14,7 +14,7 @@ import pytest
 from emulated_aws.deployment import Deployment, deploy
 from emulated_aws.server import Emulator
 from qol_dagster_tests.aws.conftest import Cloud, _emulator, cloud  # noqa: F401 - fixtures
-from qol_dagster_tests.infra.templates import System
+from qol_dagster_tests.support.templates import System
 from qol_ingest.shared import aws
 from qol_ingest.shared.id_map_dynamo import DynamoIdMap
 
