@@ -25,7 +25,7 @@ from qol_dagster.resources.arrivals import (
     QueuedArrivals,
     days_told,
 )
-from qol_dagster_tests.aws.conftest import Cloud, Deployment
+from qol_dagster_tests.support.cloud import Cloud, Deployment
 from qol_dagster_tests.support.lakes import MONDAY, record
 from qol_ingest.shared.queues import QueueError, SqsQueue, announcement
 

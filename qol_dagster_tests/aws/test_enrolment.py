@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from qol_dagster_tests.aws.conftest import Cloud
+from qol_dagster_tests.support.cloud import Cloud
 from qol_dagster_tests.support.contracts import contract_tests
 from qol_dagster_tests.support.contracts import enrolment as contract
 from qol_dagster_tests.support.contracts.enrolment import NOW, Clock

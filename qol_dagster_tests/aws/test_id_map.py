@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from qol_dagster_tests.aws.conftest import Cloud
+from qol_dagster_tests.support.cloud import Cloud
 from qol_dagster_tests.support.contracts import contract_tests
 from qol_dagster_tests.support.contracts import id_map as contract
 from qol_dagster_tests.support.contracts.id_map import ALL, LATER, OTHER, SECOND, USER, statuses, whats

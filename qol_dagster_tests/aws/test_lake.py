@@ -16,7 +16,7 @@ import pyarrow as pa
 import pytest
 
 from qol_dagster.lake.lake import Lake, LakeError
-from qol_dagster_tests.aws.conftest import Cloud
+from qol_dagster_tests.support.cloud import Cloud
 from qol_dagster_tests.support.lakes import MONDAY
 from qol_ingest.shared import aws
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from qol_dagster.resources.id_map import AwsIdMap
-from qol_dagster_tests.aws.conftest import Cloud
+from qol_dagster_tests.support.cloud import Cloud
 from qol_dagster_tests.support.contracts import contract_tests
 from qol_dagster_tests.support.contracts import lifecycle as contract
 from qol_dagster_tests.support.contracts.lifecycle import USER

@@ -13,7 +13,7 @@ from qol_dagster.defs.alerts import Alert, tell_once
 from qol_dagster.resources.id_map import AwsIdMap
 from qol_dagster.resources.notifier import SnsNotifier
 from qol_dagster.resources.platform import Platform
-from qol_dagster_tests.aws.conftest import Cloud, Deployment, alerts_of
+from qol_dagster_tests.support.cloud import Cloud, Deployment, alerts_of
 from qol_dagster_tests.support.contracts import contract_tests
 from qol_dagster_tests.support.contracts import notifier as contract
 from qol_dagster_tests.support.contracts.notifier import ALERT, Outlet

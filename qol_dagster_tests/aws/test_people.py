@@ -7,7 +7,7 @@ import json
 import pytest
 
 from qol_dagster.resources.id_map import AwsIdMap, IdMapError
-from qol_dagster_tests.aws.conftest import Cloud
+from qol_dagster_tests.support.cloud import Cloud
 from qol_dagster_tests.support.contracts import contract_tests
 from qol_dagster_tests.support.contracts import identities as contract
 from qol_dagster_tests.support.contracts.identities import LATER, OTHER, USER

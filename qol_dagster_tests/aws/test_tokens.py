@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from qol_dagster_tests.aws.conftest import Cloud
+from qol_dagster_tests.support.cloud import Cloud
 from qol_dagster_tests.support.contracts import contract_tests
 from qol_dagster_tests.support.contracts import tokens as contract
 from qol_dagster_tests.support.contracts.tokens import OTHER, USER, tokens

@@ -37,8 +37,7 @@ from infra.glue_bundle import build
 from qol_dagster.cli.demo import STANDARD_QUERY
 from qol_dagster.resources.platform import Platform
 from qol_dagster.settings import Settings, load_settings
-from qol_dagster_tests.aws.conftest import Cloud, alerts_of, lead_to
-from qol_dagster_tests.aws.test_glue import installed
+from qol_dagster_tests.support.cloud import Cloud, alerts_of, installed, lead_to
 from qol_dagster_tests.support.lakes import differences
 from qol_dagster_tests.support.reference import reference_daily, reference_weekly
 from qol_ingest.shared import aws
