@@ -6,11 +6,16 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from qol_dagster.settings import Settings
-from qol_dagster_tests.log_privacy import confidential, heard, told
+from qol_dagster_tests.support.log_privacy import confidential, heard, told
+
+if TYPE_CHECKING:
+    from emulated_aws.server import Emulator
+    from qol_dagster_tests.support.cloud import Cloud
 
 # What a shell starts in the background ignores Ctrl+C, and so would all that the tests start and stop.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -40,3 +45,21 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     (home / "lake").mkdir(parents=True)
     monkeypatch.setenv("QOL_HOME", str(home))
     return Settings(home=home)
+
+
+@pytest.fixture(scope="session")
+def _emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
+    """An AWS on loopback: a process of its own for the run, which is stopped at its end."""
+    from emulated_aws.server import emulator
+
+    with emulator(tmp_path_factory.mktemp("aws")) as started:
+        yield started
+
+
+@pytest.fixture
+def cloud(_emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Cloud:
+    """The emulated AWS, to which all clients made in this test go."""
+    from qol_dagster_tests.support.cloud import Cloud, lead_to
+
+    lead_to(_emulator, monkeypatch)
+    return Cloud(_emulator.url, _emulator.folder)

@@ -4,8 +4,8 @@ Of a short run, a quarter would be spent on garbage: on looking for it while mod
 object of a process that ends anyway. So it is looked for rarely, and the end is left to the system. Nor is anything
 started that nobody asks for: NumPy, which Arrow imports, has threads for linear algebra, that spin while they wait.
 
-Belongs here: that alone. It saves 0.6 s of a command of 2.5 s (docs/performance.md). It costs memory, at most 0.1 GB, and
-that objects with a finaliser are not freed at the end; what was registered with `atexit` is still done.
+Belongs here: that alone. It saves 0.6 s of a command of 2.5 s (docs/performance.md). It costs memory, at most 0.1 GB,
+and that finalisers do not run at the end; what was registered with `atexit` is still done.
 """
 
 from __future__ import annotations

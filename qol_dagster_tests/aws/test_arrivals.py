@@ -25,8 +25,8 @@ from qol_dagster.resources.arrivals import (
     QueuedArrivals,
     announced_days,
 )
-from qol_dagster_tests.aws.conftest import Cloud, Deployment
-from qol_dagster_tests.lakes import MONDAY, record
+from qol_dagster_tests.support.cloud import Cloud, Deployment
+from qol_dagster_tests.support.lakes import MONDAY, record
 from qol_ingest.shared.queues import QueueError, SqsQueue, announcement
 
 USER = "a1b2c3d4e5f60718293a4b5c6d7e8f90"

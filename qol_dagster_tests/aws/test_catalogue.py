@@ -13,18 +13,17 @@ import pyarrow as pa
 import pytest
 
 from qol_dagster.lake.lake import Lake
-from qol_dagster.lake.tables import arrow_schema
 from qol_dagster.metrics.dictionary import TABLES, WEEKLY
 from qol_dagster.metrics.tables import LAYOUTS
 from qol_dagster.metrics.types import TableName
 from qol_dagster.resources.catalogue import Catalogue, CatalogueError, count_rows
 from qol_dagster.resources.catalogue.athena import AthenaCatalogue, _table, reading_statement
 from qol_dagster.resources.catalogue.duckdb import LocalCatalogue
-from qol_dagster_tests.aws.conftest import Cloud
-from qol_dagster_tests.lakes import MONDAY
+from qol_dagster_tests.support.cloud import Cloud
+from qol_dagster_tests.support.lakes import MONDAY
+from qol_dagster_tests.support.tables import STANDARD, rows
 from qol_ingest.shared import aws
 
-STANDARD = "SELECT * FROM db_qol.weekly_metrics ORDER BY date DESC LIMIT 10;"
 COMPUTED = datetime(2026, 11, 25, 0, 5, 0, 123_000, tzinfo=UTC)
 
 
@@ -38,11 +37,6 @@ class Place:
     def asked(self, sql: str) -> list[dict[str, Any]]:
         found = self.catalogue.query(sql)
         return [dict(zip(found.columns, row, strict=True)) for row in found.rows]
-
-
-def rows(table: TableName, *given: dict[str, Any]) -> pa.Table:
-    schema = arrow_schema(TABLES[table])
-    return pa.Table.from_pylist([{**dict.fromkeys(schema.names), **one} for one in given], schema=schema)
 
 
 def in_folder(folder: Path) -> Place:

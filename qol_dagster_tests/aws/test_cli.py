@@ -15,9 +15,9 @@ import pytest
 from qol_dagster.cli.app import run
 from qol_dagster.lake.lake import Lake
 from qol_dagster.resources.id_map import AwsIdMap
-from qol_dagster_tests.aws.conftest import Deployment
-from qol_dagster_tests.aws.test_catalogue import STANDARD, rows
-from qol_dagster_tests.lakes import MONDAY, record
+from qol_dagster_tests.support.cloud import Deployment
+from qol_dagster_tests.support.lakes import MONDAY, record
+from qol_dagster_tests.support.tables import STANDARD, rows
 from qol_ingest.server import LocalWebhook
 from qol_ingest.shared import aws
 from qol_ingest.shared.stores import S3Store

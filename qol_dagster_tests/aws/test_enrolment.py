@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 import pytest
 
-from qol_dagster_tests.aws.conftest import Cloud
-from qol_dagster_tests.unit import test_enrolment as contract
-from qol_dagster_tests.unit.test_enrolment import NOW, Clock
+from qol_dagster_tests.support.cloud import Cloud
+from qol_dagster_tests.support.contracts import contract_tests
+from qol_dagster_tests.support.contracts import enrolment as contract
+from qol_dagster_tests.support.contracts.enrolment import NOW, Clock
 from qol_ingest.consent.enrolment import DynamoState, EnrolmentState, EnrolmentStateError, Entry, Invitations, SignIns
 from qol_ingest.shared import aws
 
@@ -18,13 +18,7 @@ pytestmark = pytest.mark.aws
 KEYS = ("kind", "name")
 
 # Whatever holds in every form is collected here once more, with the state below.
-globals().update(
-    {
-        name: test
-        for name, test in vars(contract).items()
-        if name.startswith("test_") and {"state", "invitations", "sign_ins"} & {*inspect.signature(test).parameters}
-    }
-)
+globals().update(contract_tests(contract))
 
 
 @pytest.fixture

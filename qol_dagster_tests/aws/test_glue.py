@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 import subprocess
 import sys
@@ -11,7 +10,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +31,10 @@ from qol_dagster.resources.id_map import AwsIdMap
 from qol_dagster.resources.platform import Computer, Platform, open_platform
 from qol_dagster.settings import Settings
 from qol_dagster.weeks import dates_of
-from qol_dagster_tests.aws.conftest import Cloud, Deployment
-from qol_dagster_tests.lakes import MONDAY, differences
-from qol_dagster_tests.log_privacy import told
-from qol_dagster_tests.scripted_glue import Run, ScriptedGlue, refusal, says
+from qol_dagster_tests.support.cloud import Cloud, Deployment, installed
+from qol_dagster_tests.support.lakes import MONDAY, differences
+from qol_dagster_tests.support.log_privacy import told
+from qol_dagster_tests.support.scripted_glue import Run, ScriptedGlue, refusal, says
 from qol_ingest.shared import aws
 
 pytestmark = pytest.mark.aws
@@ -127,13 +125,6 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bundle") / "glue"
     glue_bundle.build(folder, installed)
     return folder
-
-
-def installed(folder: Path) -> None:
-    for name in glue_bundle.MISSING_IN_GLUE:
-        package = metadata.distribution(name)
-        for top in {file.parts[0] for file in package.files or ()}:
-            shutil.copytree(str(package.locate_file(top)), folder / top)
 
 
 @pytest.fixture

@@ -1,264 +1,31 @@
-"""The contract of the id map, kept by SQLite and by DynamoDB alike: enrolling, leaving, and never mixing up people."""
+"""The contract of the id map on DynamoDB, and both forms against each other."""
 
 from __future__ import annotations
 
-import itertools
 import random
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from qol_dagster_tests.aws.conftest import Cloud
+from qol_dagster_tests.support.cloud import Cloud
+from qol_dagster_tests.support.contracts import contract_tests
+from qol_dagster_tests.support.contracts import id_map as contract
+from qol_dagster_tests.support.contracts.id_map import ALL, LATER, OTHER, SECOND, USER, statuses, whats
 from qol_ingest.shared import aws
 from qol_ingest.shared.id_map import IdMap, IdMapError, SqliteIdMap
 from qol_ingest.shared.id_map_dynamo import DynamoIdMap
 
-USER, OTHER = "a1b2c3d4e5f60718293a4b5c6d7e8f90", "ffeeddccbbaa99887766554433221100"
-LATER = datetime.now(UTC) + timedelta(hours=1)
-EARLIER = datetime.now(UTC) - timedelta(hours=1)
-SECOND = timedelta(seconds=1)
-ALL, NO_HEALTH = ("ACTIVITY_EXPORT", "HEALTH_EXPORT"), ("ACTIVITY_EXPORT",)
+pytestmark = pytest.mark.aws
+
+globals().update(contract_tests(contract))
 
 
-@pytest.fixture(params=["sqlite", pytest.param("dynamodb", marks=pytest.mark.aws)])
-def people(request: pytest.FixtureRequest, tmp_path: Path) -> IdMap:
-    if request.param == "sqlite":
-        return SqliteIdMap(tmp_path / "map.sqlite")
-    return DynamoIdMap(request.getfixturevalue("cloud").table())
-
-
-def statuses(people: IdMap) -> dict[str, tuple[str, str]]:
-    return {one.garmin_user_id: (one.participant_id, one.status) for one in people.list()}
-
-
-def whats(people: IdMap, participant: str) -> list[str]:
-    return [change.what for change in people.history(participant)]
-
-
-# -- enrolling
-
-
-def test_users_get_the_next_free_id_and_enrolling_twice_changes_nothing(people: IdMap) -> None:
-    assert people.list() == []
-    assert [people.add(USER), people.add(OTHER), people.add(f" {USER}\n")] == ["P0001", "P0002", "P0001"]
-    assert people.add("third", "P0041") == "P0041"
-    assert people.add("fourth") == "P0042"
-    assert whats(people, "P0001") == ["active"]
-
-
-def test_a_user_cannot_become_another_participant(people: IdMap) -> None:
-    people.add(USER, "P1")
-    with pytest.raises(IdMapError, match="is enrolled as P1 already"):
-        people.add(USER, "P2")
-    with pytest.raises(IdMapError, match="entry 2: .* is enrolled as P3 already"):
-        people.import_rows([(OTHER, "P3"), (OTHER, "P4")])
-    assert statuses(people) == {USER: ("P1", "active")}
-
-
-def test_an_id_that_ends_the_numbers_is_followed_by_others_and_given_to_nobody_twice(people: IdMap) -> None:
-    people.add("first", "P99999999999999999999")
-    people.add("second", "P12x")
-    assert [people.add("third"), people.add("fourth")] == ["P100000000000000000000", "P100000000000000000001"]
-
-
-@pytest.mark.parametrize("wrong", ["", " ", "a b", "../x", "日本", "x" * 65, f"id-{USER}", USER.upper(), "#P1"])
-def test_a_participant_id_that_is_unsafe_or_tells_the_user_is_refused(people: IdMap, wrong: str) -> None:
-    with pytest.raises(IdMapError) as error:
-        people.import_rows([(OTHER, "P1"), (USER, wrong)])
-    assert "entry 2: " in str(error.value)
-    assert "nobody was enrolled" in str(error.value)
-    assert people.list() == []
-
-
-@pytest.mark.parametrize("wrong", ["", " \n", "x" * 257, "\ud800"])
-def test_what_cannot_be_a_garmin_user_id_is_refused_by_staff_and_passed_over_by_the_receiver(
-    people: IdMap, wrong: str
-) -> None:
-    with pytest.raises(IdMapError):
-        people.add(wrong)
-    assert people.seen([wrong, USER], LATER) == 1
-    assert not people.change_permissions(wrong, ALL, LATER) if wrong.strip() else True
-    assert statuses(people) == {USER: ("", "pending")}
-
-
-def test_an_import_is_done_again_in_vain_and_says_how_many_there_are(people: IdMap) -> None:
-    rows = [(f"user-{n}", f"Q{n:03d}") for n in range(60)] + [("user-7", "Q007"), (" user-8 ", " Q008 ")]
-    assert people.import_rows(rows) == 62
-    assert people.import_rows(iter(rows)) == 62
-    assert statuses(people) == {f"user-{n}": (f"Q{n:03d}", "active") for n in range(60)}
-    assert people.enrol(["user-1", "new", "new"]) == 3
-    assert statuses(people)["new"] == ("P0001", "active")
-    assert people.add("next") == "P0002"
-
-
-def test_enrolling_from_many_threads_at_once_gives_everybody_an_id_of_their_own(people: IdMap) -> None:
-    users = [f"user-{number}" for number in range(24)]
-    with ThreadPoolExecutor(6) as pool:
-        ids = list(pool.map(people.add, users))
-    assert len(set(ids)) == 24
-    assert statuses(people) == {user: (id_, "active") for user, id_ in zip(users, ids, strict=True)}
-
-
-def test_two_accounts_may_belong_to_one_participant_and_are_revoked_together(people: IdMap) -> None:
-    people.import_rows([(USER, "P1"), (OTHER, "P1"), ("third", "P2")])
-    assert people.revoke("P1") == 2
-    assert people.revoke("P1") == 2
-    assert statuses(people) == {USER: ("P1", "revoked"), OTHER: ("P1", "revoked"), "third": ("P2", "active")}
-    assert people.add(USER) == "P1"
-    assert statuses(people)[USER] == ("P1", "active")
-    assert sorted(whats(people, "P1")) == ["active", "active", "active", "revoked", "revoked"]
-
-
-@pytest.mark.parametrize("nobody", ["P9", "", "#P1"])
-def test_revoking_nobody_is_an_error(people: IdMap, nobody: str) -> None:
-    people.add(USER, "P1")
-    people.seen([OTHER], LATER)
-    with pytest.raises(IdMapError, match="there is no participant"):
-        people.revoke(nobody)
-    assert people.history(nobody) == []
-
-
-# -- pending users
-
-
-def test_first_seen_users_are_pending_without_an_id_until_somebody_enrols_them(people: IdMap) -> None:
-    people.add(USER, "P1")
-    assert people.seen([USER, OTHER, "third", OTHER], LATER) == 2
-    assert people.seen([USER, OTHER, "third"], LATER) == 0
-    assert statuses(people) == {USER: ("P1", "active"), OTHER: ("", "pending"), "third": ("", "pending")}
-    assert [one.participant_id for one in people.list()] == ["", "", "P1"]
-    assert people.add(OTHER) == "P0002"
-    assert people.seen([OTHER], LATER + SECOND) == 0
-    assert statuses(people)[OTHER] == ("P0002", "active")
-    assert whats(people, "P0002") == ["pending", "active"]
-
-
-def test_many_first_seen_users_are_noted_at_once(people: IdMap) -> None:
-    users = [f"user-{number}" for number in range(250)]
-    assert people.seen(users[:120], LATER) == 120
-    assert people.seen(users, LATER) == 130
-    assert len(people.list()) == 250
-
-
-def test_an_id_is_kept_as_it_came(people: IdMap) -> None:
-    odd = [" with space ", "ユーザー", "O'Hara; --", "UPPER", "upper"]
-    assert people.seen(odd, LATER) == 5
-    assert sorted(statuses(people)) == sorted(odd)
-    found = people.get(" with space ")
-    assert found is not None
-    assert found.garmin_user_id == " with space "
-    assert people.get("with space") is None
-    assert people.get("") is None
-
-
-# -- what Garmin tells
-
-
-def test_who_leaves_is_deregistered_once_and_may_come_back(people: IdMap) -> None:
-    people.add(USER, "P1")
-    assert people.deregister(USER, LATER)
-    assert not people.deregister(USER, LATER)
-    assert not people.deregister("unknown", LATER)
-    assert statuses(people) == {USER: ("P1", "deregistered")}
-    assert people.add(USER) == "P1"
-    assert whats(people, "P1") == ["active", "deregistered", "active"]
-    assert USER not in str(people.history("P1"))
-
-
-def test_a_deregistration_that_is_older_than_the_enrolment_changes_nothing(people: IdMap) -> None:
-    people.add(USER, "P1")
-    assert not people.deregister(USER, EARLIER)
-    assert statuses(people) == {USER: ("P1", "active")}
-
-
-@pytest.mark.parametrize("before", ["active", "revoked", "pending"])
-def test_a_forged_deregistration_is_taken_back_to_what_was_before(people: IdMap, before: str) -> None:
-    people.seen([USER], EARLIER) if before == "pending" else people.add(USER, "P1")
-    if before == "revoked":
-        people.revoke("P1")
-    assert not people.reinstate(USER, LATER)
-    assert people.deregister(USER, LATER)
-    assert people.reinstate(USER, LATER + SECOND)
-    assert not people.reinstate(USER, LATER + SECOND)
-    assert not people.deregister(USER, LATER)  # a replay
-    assert statuses(people)[USER][1] == before
-
-
-def test_what_was_found_out_before_the_last_deregistration_does_not_take_it_back(people: IdMap) -> None:
-    people.add(USER, "P1")
-    assert people.deregister(USER, LATER)
-    assert not people.deregister(USER, LATER + 5 * SECOND)
-    assert not people.reinstate(USER, LATER + 2 * SECOND)
-    assert people.reinstate(USER, LATER + 6 * SECOND)
-
-
-def test_permissions_count_by_garmin_s_time_then_by_receipt_in_whatever_order_they_come(people: IdMap) -> None:
-    changes = [
-        (ALL, LATER, LATER),
-        (NO_HEALTH, LATER + SECOND, LATER + SECOND),
-        (ALL, LATER + SECOND, LATER + 9 * SECOND),
-        ((), LATER, LATER + 20 * SECOND),
-    ]
-    for user, order in enumerate(itertools.permutations(changes)):
-        for change in (*order, *order):  # and a replay
-            people.change_permissions(f"user-{user}", *change)
-    assert {one.permissions for one in people.list()} == {ALL}
-
-
-def test_of_two_changes_that_nothing_tells_apart_the_one_that_allows_less_counts(people: IdMap) -> None:
-    for user, order in {"a": (ALL, NO_HEALTH), "b": (NO_HEALTH, ALL)}.items():
-        people.add(user)
-        for permissions in order:
-            people.change_permissions(user, permissions, LATER)
-    assert {one.permissions for one in people.list()} == {NO_HEALTH}
-
-
-def test_the_same_permissions_again_are_no_change_but_make_older_ones_void(people: IdMap) -> None:
-    people.add(USER, "P1")
-    assert people.change_permissions(USER, ALL, LATER)
-    assert not people.change_permissions(USER, ALL[::-1], LATER + 9 * SECOND)
-    assert not people.change_permissions(USER, NO_HEALTH, LATER + 5 * SECOND)
-    assert whats(people, "P1") == ["active", "permissions: ACTIVITY_EXPORT, HEALTH_EXPORT"]
-    assert people.change_permissions(USER, [], LATER + 10 * SECOND)
-    found = people.get(USER)
-    assert found is not None
-    assert (found.permissions, found.may_be_used) == ((), False)
-    assert whats(people, "P1")[-1] == "permissions: nothing"
-
-
-def test_permissions_that_are_no_names_of_garmin_s_reach_neither_map_nor_history(people: IdMap) -> None:
-    people.add(USER, "P1")
-    assert people.change_permissions(USER, [USER, "HEALTH_EXPORT", "", "a b", "\ud800", "HEALTH_EXPORT"], LATER)
-    assert whats(people, "P1")[-1] == "permissions: HEALTH_EXPORT"
-
-
-def test_a_stranger_s_permissions_make_them_pending_and_stay_when_they_are_enrolled(people: IdMap) -> None:
-    assert people.change_permissions(USER, NO_HEALTH, EARLIER)
-    assert statuses(people) == {USER: ("", "pending")}
-    people.add(USER, "P1")
-    found = people.get(USER)
-    assert found is not None
-    assert (found.permissions, found.may_be_used) == (NO_HEALTH, False)
-
-
-def test_changes_of_one_user_from_many_threads_all_count(people: IdMap) -> None:
-    people.add(USER, "P1")
-    steps = [f"A_{'x' * n}" for n in range(12)]
-
-    def change(number: int) -> bool:
-        return people.change_permissions(USER, [steps[number]], LATER + number * SECOND)
-
-    order = random.Random(3).sample(range(12), 12)
-    with ThreadPoolExecutor(4) as pool:
-        applied = list(pool.map(change, order))
-    found = people.get(USER)
-    assert found is not None
-    assert found.permissions == (steps[11],)
-    assert len(whats(people, "P1")) == 1 + sum(applied)
+@pytest.fixture
+def people(cloud: Cloud) -> IdMap:
+    return DynamoIdMap(cloud.table())
 
 
 # -- the two forms against each other
@@ -283,7 +50,6 @@ def _act(people: IdMap, chance: random.Random) -> Any:
         return str(error)
 
 
-@pytest.mark.aws
 @pytest.mark.parametrize("seed", range(6))
 def test_both_forms_answer_and_end_the_same_after_any_acts(cloud: Cloud, tmp_path: Path, seed: int) -> None:
     forms: list[IdMap] = [SqliteIdMap(tmp_path / "map.sqlite"), DynamoIdMap(cloud.table())]
@@ -299,7 +65,6 @@ def test_both_forms_answer_and_end_the_same_after_any_acts(cloud: Cloud, tmp_pat
 # -- DynamoDB alone
 
 
-@pytest.mark.aws
 def test_a_large_import_that_ends_in_an_error_says_what_is_done_and_is_simply_done_again(cloud: Cloud) -> None:
     people = DynamoIdMap(cloud.table())
     rows = [(f"user-{n}", f"Q{n}") for n in range(120)]
@@ -311,7 +76,6 @@ def test_a_large_import_that_ends_in_an_error_says_what_is_done_and_is_simply_do
     assert len(people.list()) == 120
 
 
-@pytest.mark.aws
 def test_a_row_that_something_else_wrote_is_a_participant_whose_id_is_taken(cloud: Cloud) -> None:
     table = cloud.table()
     people = DynamoIdMap(table)
@@ -324,7 +88,6 @@ def test_a_row_that_something_else_wrote_is_a_participant_whose_id_is_taken(clou
     assert whats(people, "P0007") == ["deregistered"]
 
 
-@pytest.mark.aws
 def test_an_id_that_another_took_meanwhile_is_not_given_again(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     people, faster = DynamoIdMap(cloud.table()), []
     transact = DynamoIdMap._transact
@@ -341,7 +104,6 @@ def test_an_id_that_another_took_meanwhile_is_not_given_again(cloud: Cloud, monk
     monkeypatch.undo()
 
 
-@pytest.mark.aws
 def test_a_claim_is_nobody_and_cannot_be_had_as_a_user(cloud: Cloud) -> None:
     people = DynamoIdMap(cloud.table())
     people.add(USER)
@@ -353,7 +115,6 @@ def test_a_claim_is_nobody_and_cannot_be_had_as_a_user(cloud: Cloud) -> None:
     assert statuses(people) == {USER: ("P0001", "active")}
 
 
-@pytest.mark.aws
 def test_a_history_ends_before_the_item_grows_too_large(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("qol_ingest.shared.id_map_dynamo.MOST_LINES", 3)
     people = DynamoIdMap(cloud.table())
@@ -363,7 +124,6 @@ def test_a_history_ends_before_the_item_grows_too_large(cloud: Cloud, monkeypatc
     assert len(people.history("P1")) == 3
 
 
-@pytest.mark.aws
 def test_a_table_that_is_not_there_is_a_clear_error_without_ids(cloud: Cloud) -> None:
     people = DynamoIdMap("nowhere")
     acts: list[Callable[[], Any]] = [

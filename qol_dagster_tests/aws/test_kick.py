@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from qol_dagster_tests.aws.conftest import Cloud
+from qol_dagster_tests.support.cloud import Cloud
 from qol_ingest import kick
 from qol_ingest.kick import KickError
 from qol_ingest.shared import aws

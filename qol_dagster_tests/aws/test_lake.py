@@ -16,8 +16,8 @@ import pyarrow as pa
 import pytest
 
 from qol_dagster.lake.lake import Lake, LakeError
-from qol_dagster_tests.aws.conftest import Cloud
-from qol_dagster_tests.lakes import MONDAY
+from qol_dagster_tests.support.cloud import Cloud
+from qol_dagster_tests.support.lakes import MONDAY
 from qol_ingest.shared import aws
 
 ROWS = pa.table({"participant_id": ["P1", "P2"], "steps": [1.0, None], "date": ["2026-11-16"] * 2})

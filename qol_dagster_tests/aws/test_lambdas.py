@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from qol_dagster_tests.aws.conftest import Cloud
+from qol_dagster_tests.support.cloud import Cloud
 from qol_ingest import spill, webhook
 from qol_ingest.shared import aws
 from qol_ingest.shared.id_map_dynamo import DynamoIdMap

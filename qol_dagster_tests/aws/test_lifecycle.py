@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import inspect
-
 import pytest
 
 from qol_dagster.resources.id_map import AwsIdMap
-from qol_dagster_tests.aws.conftest import Cloud
-from qol_dagster_tests.unit import test_lifecycle as contract
-from qol_dagster_tests.unit.test_lifecycle import USER
+from qol_dagster_tests.support.cloud import Cloud
+from qol_dagster_tests.support.contracts import contract_tests
+from qol_dagster_tests.support.contracts import lifecycle as contract
+from qol_dagster_tests.support.contracts.lifecycle import USER
 
 pytestmark = pytest.mark.aws
 
 # Whatever holds in every form is collected here once more, with the map below.
-globals().update(
-    {
-        name: test
-        for name, test in vars(contract).items()
-        if name.startswith("test_") and "people" in inspect.signature(test).parameters
-    }
-)
+globals().update(contract_tests(contract))
 
 
 @pytest.fixture

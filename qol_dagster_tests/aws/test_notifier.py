@@ -1,78 +1,40 @@
-"""The contract of who tells people, kept by mail and by SNS; and that of several hosts, one tells."""
+"""The contract of a notifier on SNS; and of several hosts, one notifies."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from qol_dagster.defs.alerts import Alert, notify_once
 from qol_dagster.resources.id_map import AwsIdMap
-from qol_dagster.resources.notifier import Notifier, SmtpNotifier, SnsNotifier
+from qol_dagster.resources.notifier import SnsNotifier
 from qol_dagster.resources.platform import Platform, open_platform
-from qol_dagster.settings import Settings
-from qol_dagster_tests.aws.conftest import Cloud, Deployment, alerts_of
-from qol_dagster_tests.functional import test_alerts
-from qol_dagster_tests.functional.test_alerts import ALERT
+from qol_dagster_tests.support.cloud import Cloud, Deployment, alerts_of
+from qol_dagster_tests.support.contracts import contract_tests
+from qol_dagster_tests.support.contracts import notifier as contract
+from qol_dagster_tests.support.contracts.notifier import ALERT, Outlet
+
+pytestmark = pytest.mark.aws
 
 USER = "a1b2c3d4e5f60718293a4b5c6d7e8f90"
-inbox = test_alerts.inbox
 
 
-@dataclass(frozen=True)
-class Outlet:
-    """A notifier, one of the same kind that reaches nobody, and what was told: subjects and bodies."""
-
-    notifier: Notifier
-    broken: Notifier
-    told: Callable[[], list[tuple[str, str]]]
+globals().update(contract_tests(contract))
 
 
-@pytest.fixture(params=["smtp", pytest.param("sns", marks=pytest.mark.aws)])
-def outlet(request: pytest.FixtureRequest) -> Iterator[Outlet]:
-    if request.param == "sns":
-        arn, queue = request.getfixturevalue("cloud").topic()
-        yield Outlet(SnsNotifier(arn), SnsNotifier(f"{arn}-nowhere"), lambda: alerts_of(queue))
-        return
-    mails, port = request.getfixturevalue("inbox")
-    to = Settings(
-        smtp_host="127.0.0.1", smtp_port=port, smtp_starttls=False, mail_from="a@example.org", mail_to=("b@x.org",)
-    )
-    yield Outlet(
-        SmtpNotifier(to),
-        SmtpNotifier(replace(to, smtp_port=1)),
-        lambda: [(str(one["Subject"]), one.get_content()) for one in mails.mails],
-    )
-
-
-def test_a_message_arrives_with_its_subject_and_all_of_its_body(outlet: Outlet) -> None:
-    assert outlet.notifier.send("[qol] it failed", "first line\nsecond: 日本\n") is True
-    ((subject, body),) = outlet.told()
-    assert subject == "[qol] it failed"
-    assert body.replace("\r\n", "\n").strip() == "first line\nsecond: 日本"
-
-
-def test_a_subject_of_several_lines_is_one_line(outlet: Outlet) -> None:
-    assert outlet.notifier.send("[qol] it\nfailed\r\n  for good", "body") is True
-    assert [subject for subject, _ in outlet.told()] == ["[qol] it failed for good"]
-
-
-def test_who_reaches_nobody_says_so_and_the_log_has_the_message(
-    outlet: Outlet, caplog: pytest.LogCaptureFixture
-) -> None:
-    assert outlet.broken.send("[qol] it failed", "the reason") is False
-    for words in ("the alert could not be sent", "[qol] it failed", "the reason"):
-        assert words in caplog.text
-    assert outlet.told() == []
+@pytest.fixture
+def outlet(cloud: Cloud) -> Outlet:
+    arn, queue = cloud.topic()
+    return Outlet(SnsNotifier(arn), SnsNotifier(f"{arn}-nowhere"), lambda: alerts_of(queue))
 
 
 # -- SNS, and several hosts
 
 
-@pytest.mark.aws
 def test_a_subject_that_sns_would_not_take_is_made_to_one(cloud: Cloud) -> None:
     arn, queue = cloud.topic()
     assert SnsNotifier(arn).send(f"[qol] 週 {'x' * 200}", "body") is True
@@ -81,7 +43,6 @@ def test_a_subject_that_sns_would_not_take_is_made_to_one(cloud: Cloud) -> None:
     assert len(subject) == 100
 
 
-@pytest.mark.aws
 def test_without_credentials_or_a_way_to_aws_the_log_has_the_message(
     cloud: Cloud, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -98,7 +59,6 @@ def host(deployed: Deployment, tmp_path: Path) -> Callable[..., Platform]:
     return lambda name, **others: open_platform(replace(deployed.settings, home=tmp_path / name, **others))
 
 
-@pytest.mark.aws
 def test_of_several_hosts_that_see_one_failure_one_tells(host: Callable[..., Platform], deployed: Deployment) -> None:
     with ThreadPoolExecutor(4) as pool:
         told = list(pool.map(lambda number: notify_once(host(f"host-{number}"), ALERT), range(8)))
@@ -107,7 +67,6 @@ def test_of_several_hosts_that_see_one_failure_one_tells(host: Callable[..., Pla
     assert notify_once(host("another"), replace(ALERT, run_id="run-2")) is True
 
 
-@pytest.mark.aws
 def test_what_one_host_could_not_send_another_does(host: Callable[..., Platform], deployed: Deployment) -> None:
     works = host("one")
     broken = host("two", alert_topic_arn=f"{works.settings.alert_topic_arn}-nowhere")
@@ -117,7 +76,6 @@ def test_what_one_host_could_not_send_another_does(host: Callable[..., Platform]
     assert len(deployed.told()) == 1
 
 
-@pytest.mark.aws
 @pytest.mark.parametrize("lost", [{"bucket": "no-such-bucket-of-ours"}, {"id_map_table": "nowhere"}])
 def test_a_bucket_or_a_table_out_of_reach_does_not_silence_the_alert_about_it(
     host: Callable[..., Platform], deployed: Deployment, lost: dict[str, str]
@@ -126,7 +84,6 @@ def test_a_bucket_or_a_table_out_of_reach_does_not_silence_the_alert_about_it(
     assert len(deployed.told()) == 1
 
 
-@pytest.mark.aws
 def test_ids_of_people_are_taken_out_of_what_is_told(host: Callable[..., Platform], deployed: Deployment) -> None:
     leak = Alert("run-3", "weekly_metrics_job", "2026-11-16", "daily_metrics", f"LakeError: raw/{USER}.jsonl is odd")
     assert notify_once(host("one"), leak) is True

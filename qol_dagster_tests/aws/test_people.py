@@ -7,24 +7,15 @@ import json
 import pytest
 
 from qol_dagster.resources.id_map import AwsIdMap, IdMapError
-from qol_dagster_tests.aws.conftest import Cloud
-from qol_dagster_tests.unit import test_id_map as contract
-from qol_dagster_tests.unit.test_id_map import LATER, OTHER, USER
+from qol_dagster_tests.support.cloud import Cloud
+from qol_dagster_tests.support.contracts import contract_tests
+from qol_dagster_tests.support.contracts import identities as contract
+from qol_dagster_tests.support.contracts.identities import LATER, OTHER, USER
 
 pytestmark = pytest.mark.aws
 
 # Collected here once more, with the map below.
-globals().update(
-    {
-        name: getattr(contract, name)
-        for name in (
-            "test_the_job_knows_who_is_in_use_who_is_not_and_nothing_of_those_who_were_never_enrolled",
-            "test_strangers_who_push_change_permissions_and_leave_make_no_day_computed_again",
-            "test_a_participant_is_enrolled_from_the_first_account_s_date_in_japan_on",
-            "test_another_date_of_enrolment_makes_no_day_computed_again",
-        )
-    }
-)
+globals().update(contract_tests(contract))
 
 
 @pytest.fixture

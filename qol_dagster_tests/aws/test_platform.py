@@ -13,9 +13,9 @@ from qol_dagster.definitions import build_defs
 from qol_dagster.metrics.profiles import PROFILES
 from qol_dagster.resources.id_map import AwsIdMap
 from qol_dagster.resources.platform import open_platform
-from qol_dagster_tests.aws.conftest import Deployment
-from qol_dagster_tests.aws.test_catalogue import rows
-from qol_dagster_tests.lakes import MONDAY, record
+from qol_dagster_tests.support.cloud import Deployment
+from qol_dagster_tests.support.lakes import MONDAY, record
+from qol_dagster_tests.support.tables import rows
 from qol_ingest.shared import aws
 
 pytestmark = pytest.mark.aws

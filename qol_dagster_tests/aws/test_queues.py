@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from qol_dagster_tests.aws.conftest import Cloud
+from qol_dagster_tests.support.cloud import Cloud
 from qol_ingest.shared.queues import LARGEST_MESSAGE_BYTES, DirectoryQueue, Message, Queue, QueueError, SqsQueue
 from qol_ingest.shared.stores import DirectoryStore
 from qol_ingest.spill import Drained, drain, spill

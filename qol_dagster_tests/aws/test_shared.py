@@ -18,7 +18,7 @@ from obstore.exceptions import GenericError
 from qol_dagster.lake.lake import Lake
 from qol_dagster.lake.lease import FREE, RENEWALS, Lease
 from qol_dagster.lake.shared_object import SharedObject, SharedObjectError, Version
-from qol_dagster_tests.aws.conftest import Cloud
+from qol_dagster_tests.support.cloud import Cloud
 
 STALE_S = 1.5
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from qol_dagster_tests.aws.conftest import Cloud
+from qol_dagster_tests.support.cloud import Cloud
 from qol_ingest.shared.queues import DirectoryQueue, SqsQueue, announced
 from qol_ingest.shared.stores import DirectoryStore, NotifyingStore, S3Store, Store, StoreError
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import secrets
 import time
 from collections.abc import Callable
 
 import pytest
 
-from qol_dagster_tests.aws.conftest import Cloud
-from qol_dagster_tests.unit import test_tokens as contract
-from qol_dagster_tests.unit.test_tokens import OTHER, USER, tokens
+from qol_dagster_tests.support.cloud import Cloud
+from qol_dagster_tests.support.contracts import contract_tests
+from qol_dagster_tests.support.contracts import tokens as contract
+from qol_dagster_tests.support.contracts.tokens import OTHER, USER, tokens
 from qol_ingest.garmin.tokens import SecretsManagerTokenStore, TokenStore, TokenStoreError, read_secret
 from qol_ingest.shared import aws
 
@@ -27,15 +27,7 @@ NEED_THE_REFUSAL = {
 }
 
 # Whatever else every store does is collected here once more, with the store below.
-globals().update(
-    {
-        name: test
-        for name, test in vars(contract).items()
-        if name.startswith("test_")
-        and "new_store" in inspect.signature(test).parameters
-        and name not in NEED_THE_REFUSAL
-    }
-)
+globals().update(contract_tests(contract, without=NEED_THE_REFUSAL))
 
 
 @pytest.fixture

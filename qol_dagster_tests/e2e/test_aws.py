@@ -37,10 +37,9 @@ from infra.glue_bundle import build
 from qol_dagster.cli.demo import STANDARD_QUERY
 from qol_dagster.resources.platform import Platform, open_platform
 from qol_dagster.settings import Settings, load_settings
-from qol_dagster_tests.aws.conftest import Cloud, alerts_of, lead_to
-from qol_dagster_tests.aws.test_glue import installed
-from qol_dagster_tests.lakes import differences
-from qol_dagster_tests.reference import reference_daily, reference_weekly
+from qol_dagster_tests.support.cloud import Cloud, alerts_of, installed, lead_to
+from qol_dagster_tests.support.lakes import differences
+from qol_dagster_tests.support.reference import reference_daily, reference_weekly
 from qol_ingest.shared import aws
 
 pytestmark = [pytest.mark.aws, pytest.mark.spark]

@@ -2,54 +2,24 @@
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Iterator
 from dataclasses import replace
-from email import message_from_bytes, policy
-from email.message import EmailMessage
 from typing import Any
 
 import dagster as dg
 import pytest
-from aiosmtpd.controller import Controller
 
 from qol_dagster.cli.runs import materialize_weeks
 from qol_dagster.definitions import build_defs
-from qol_dagster.defs.alerts import Alert, failure_sensor, notify_once, redacted
+from qol_dagster.defs.alerts import failure_sensor, notify_once, redacted
 from qol_dagster.defs.instance import dagster_instance
 from qol_dagster.resources.id_map import IdMap
 from qol_dagster.resources.platform import open_platform
 from qol_dagster.settings import Settings
-from qol_dagster_tests.lakes import MONDAY, record, write_raw
+from qol_dagster_tests.support.contracts.notifier import ALERT
+from qol_dagster_tests.support.lakes import MONDAY, record, write_raw
+from qol_dagster_tests.support.mail import Inbox
 
 USER = "a1b2c3d4e5f60718293a4b5c6d7e8f90"
-ALERT = Alert("run-1", "weekly_metrics_job", "2026-11-16", "weekly_etl", "LakeError: no space left")
-
-
-class Inbox:
-    """A mail server that keeps what it takes."""
-
-    def __init__(self) -> None:
-        self.mails: list[EmailMessage] = []
-        self.answer = "250 OK"
-
-    async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802
-        if self.answer.startswith("250"):
-            self.mails.append(message_from_bytes(envelope.content, policy=policy.default))  # type: ignore[arg-type]
-        return self.answer
-
-
-@pytest.fixture
-def inbox() -> Iterator[tuple[Inbox, int]]:
-    found = Inbox()
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    server = Controller(found, hostname="127.0.0.1", port=port)
-    server.start()
-    try:
-        yield found, port
-    finally:
-        server.stop()
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from qol_dagster.pipeline.staleness import stale_weeks
 from qol_dagster.resources.id_map import IdMap
 from qol_dagster.settings import Settings
 from qol_dagster.weeks import dates_of, monday_of
-from qol_dagster_tests.lakes import MONDAY, record, write_raw
+from qol_dagster_tests.support.lakes import MONDAY, record, write_raw
 
 SUNDAY = MONDAY + timedelta(days=6)
 

@@ -22,7 +22,7 @@ from qol_dagster.cli.doctor import follow_push
 from qol_dagster.lake.lake import Lake
 from qol_dagster.resources.id_map import IdMap
 from qol_dagster.settings import Settings
-from qol_dagster_tests.lakes import MONDAY, record, worn, write_raw
+from qol_dagster_tests.support.lakes import MONDAY, record, worn, write_raw
 
 USER = "a1b2c3d4e5f60718293a4b5c6d7e8f90"
 STANDARD = "SELECT * FROM db_qol.weekly_metrics ORDER BY date DESC LIMIT 10;"

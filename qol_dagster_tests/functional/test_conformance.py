@@ -25,10 +25,10 @@ from qol_dagster.metrics.thresholds import DEFAULT_THRESHOLDS
 from qol_dagster.pipeline.etl import run_etl
 from qol_dagster.pipeline.reports import DayReport, EtlReport
 from qol_dagster.weeks import dates_of
-from qol_dagster_tests.lakes import MONDAY, UNCOMPARED, differences, local_s, record, worn, write_raw
-from qol_dagster_tests.paper_week import EXPECTED, write_paper_week
-from qol_dagster_tests.reference import reference_daily, reference_weekly
-from qol_dagster_tests.trap_records import write_trap_lake
+from qol_dagster_tests.support.lakes import MONDAY, UNCOMPARED, differences, local_s, record, worn, write_raw
+from qol_dagster_tests.support.paper_week import EXPECTED, write_paper_week
+from qol_dagster_tests.support.reference import reference_daily, reference_weekly
+from qol_dagster_tests.support.trap_records import write_trap_lake
 
 Rows = list[dict[str, Any]]
 

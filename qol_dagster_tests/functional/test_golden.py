@@ -22,7 +22,7 @@ from qol_dagster.metrics.dictionary import DAILY, WEEKLY
 from qol_dagster.pipeline.etl import run_etl
 from qol_dagster.weeks import dates_of, mondays
 from qol_dagster_tests.golden.cases import FOLDER, TABLES, Case, CaseError, TableName, Value, read_case, read_cases
-from qol_dagster_tests.lakes import UNCOMPARED, differences
+from qol_dagster_tests.support.lakes import UNCOMPARED, differences
 
 CASES = read_cases()
 METRICS = {"daily": DAILY, "weekly": WEEKLY}

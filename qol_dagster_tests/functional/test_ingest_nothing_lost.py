@@ -29,7 +29,7 @@ from qol_dagster.identities import Identities
 from qol_dagster.lake.lake import Lake
 from qol_dagster.pipeline.etl import run_etl
 from qol_dagster.resources.catalogue.duckdb import query
-from qol_dagster_tests.bodies import Body, bodies
+from qol_dagster_tests.support.bodies import Body, bodies
 from qol_ingest.records import parse_body
 from qol_ingest.server import LocalWebhook
 from qol_ingest.shared.stores import DirectoryStore, StoreError

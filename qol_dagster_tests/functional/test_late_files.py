@@ -25,8 +25,8 @@ from qol_dagster.pipeline import days as days_module
 from qol_dagster.pipeline.etl import materialize_daily
 from qol_dagster.pipeline.reports import DailyReport
 from qol_dagster.weeks import dates_of
-from qol_dagster_tests.lakes import MONDAY, record, worn, write_raw
-from qol_dagster_tests.trap_records import write_trap_lake
+from qol_dagster_tests.support.lakes import MONDAY, record, worn, write_raw
+from qol_dagster_tests.support.trap_records import write_trap_lake
 
 ADA, BEN = "a1b2c3d4e5f60718293a4b5c6d7e8f90", "ffeeddccbbaa99887766554433221100"
 PEOPLE = Identities({ADA: "P1", BEN: "P2"})

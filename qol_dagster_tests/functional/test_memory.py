@@ -11,7 +11,7 @@ from qol_dagster.engines.duckdb import MB, _reading
 from qol_dagster.identities import Identities
 from qol_dagster.lake.lake import Lake
 from qol_dagster.pipeline.etl import run_etl
-from qol_dagster_tests.lakes import MONDAY, record, write_raw
+from qol_dagster_tests.support.lakes import MONDAY, record, write_raw
 
 
 def steps_of_monday(root: Path, memory_mb: int) -> list[float]:

@@ -23,7 +23,7 @@ from qol_dagster.metrics.dictionary import DAILY, WEEKLY
 from qol_dagster.metrics.types import TableName
 from qol_dagster.pipeline.etl import run_etl
 from qol_dagster.weeks import dates_of
-from qol_dagster_tests.lakes import JST_S, MONDAY, UNCOMPARED, differences, local_s, write_raw
+from qol_dagster_tests.support.lakes import JST_S, MONDAY, UNCOMPARED, differences, local_s, write_raw
 from qol_ingest.records import parse_body
 
 PEOPLE = {f"user-{n}": f"P{n}" for n in range(5)}

@@ -27,7 +27,7 @@ from qol_dagster.pipeline.status import materialize_status
 from qol_dagster.resources.catalogue.duckdb import query
 from qol_dagster.resources.id_map import IdMap
 from qol_dagster.weeks import contributing_weeks, dates_of, monday_of
-from qol_dagster_tests.lakes import MONDAY, differences, record, worn, write_raw
+from qol_dagster_tests.support.lakes import MONDAY, differences, record, worn, write_raw
 
 Row = dict[str, Any]
 

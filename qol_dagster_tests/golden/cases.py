@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from qol_dagster.metrics.dictionary import DAILY, WEEKLY
-from qol_dagster_tests.lakes import write_raw
+from qol_dagster_tests.support.lakes import write_raw
 
 FOLDER = Path(__file__).parent
 DAY_S = 86_400

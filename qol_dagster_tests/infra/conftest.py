@@ -9,18 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import infra.app
-from qol_dagster_tests.infra.policies import Role, roles_of
-from qol_dagster_tests.infra.templates import System
+from qol_dagster_tests.support.policies import Role, roles_of
+from qol_dagster_tests.support.templates import NEEDED, System
 
 if TYPE_CHECKING:
     from aws_cdk import App
-
-NEEDED = {
-    "alert_mail": "one@example.org, two@example.org",
-    "garmin_client_id": "the-client-id",
-    "dagster_url": "http://127.0.0.1:3000",
-}
-"""The settings of the smallest deployment."""
 
 
 @pytest.fixture(scope="session")

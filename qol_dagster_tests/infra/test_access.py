@@ -8,8 +8,8 @@ from aws_cdk import aws_iam as iam
 from cdk_nag import AwsSolutionsChecks
 
 from infra.access import AccessError, allow, role
-from qol_dagster_tests.infra.policies import Role
-from qol_dagster_tests.infra.templates import ACCOUNT, LAKE, System, arn
+from qol_dagster_tests.support.policies import Role
+from qol_dagster_tests.support.templates import ACCOUNT, LAKE, System, arn
 
 RECEIVER, DRAIN, OAUTH, PULLER, KICK = (
     *("garmin_webhook_receiver-role", "qol-spill-drain-role", "qol-oauth-role", "qol-puller-role"),

@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 import infra.app
-from qol_dagster_tests.infra.conftest import NEEDED
-from qol_dagster_tests.infra.templates import System
+from qol_dagster_tests.support.templates import NEEDED, System
 
 ROOT = Path(__file__).parents[2]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from qol_dagster_tests.infra.templates import LAKE, System, arn
+from qol_dagster_tests.support.templates import LAKE, System, arn
 
 HELD = (
     *("AWS::S3::Bucket", "AWS::DynamoDB::Table", "AWS::SQS::Queue", "AWS::KMS::Key"),

@@ -13,8 +13,8 @@ import pytest
 
 from emulated_aws.deployment import Deployment, deploy
 from emulated_aws.server import Emulator
-from qol_dagster_tests.aws.conftest import Cloud, _emulator, cloud  # noqa: F401 - fixtures
-from qol_dagster_tests.infra.templates import System
+from qol_dagster_tests.support.cloud import Cloud
+from qol_dagster_tests.support.templates import System
 from qol_ingest.shared import aws
 from qol_ingest.shared.id_map_dynamo import DynamoIdMap
 
@@ -32,7 +32,7 @@ def until(done: Callable[[], object], seconds: float = 30) -> None:
 
 
 @pytest.fixture
-def deployment(_emulator: Emulator, cloud: Cloud, emulated: System) -> Deployment:  # noqa: F811
+def deployment(_emulator: Emulator, cloud: Cloud, emulated: System) -> Deployment:
     return deploy(_emulator, emulated.folder)
 
 

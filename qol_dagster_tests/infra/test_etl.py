@@ -16,8 +16,7 @@ from qol_dagster.metrics.dictionary import TABLES
 from qol_dagster.metrics.profiles import PROFILES
 from qol_dagster.metrics.tables import LAYOUTS
 from qol_dagster.metrics.types import TableName
-from qol_dagster_tests.infra.conftest import NEEDED
-from qol_dagster_tests.infra.templates import ACCOUNT, LAKE, Resource, System
+from qol_dagster_tests.support.templates import ACCOUNT, LAKE, NEEDED, Resource, System
 
 
 def job(system: System) -> Resource:

@@ -15,7 +15,7 @@ from dagster_postgres import DagsterPostgresStorage
 from infra.hosting import DAEMON, WEB
 from qol_dagster.defs.jobs import weekly_job
 from qol_dagster.metrics.profiles import PROFILES
-from qol_dagster_tests.infra.templates import Resource, System
+from qol_dagster_tests.support.templates import Resource, System
 
 ROOT = Path(__file__).parents[2]
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from qol_dagster_tests.infra.templates import System, arn
+from qol_dagster_tests.support.templates import System, arn
 
 
 def test_only_garmin_s_pushes_the_health_check_and_enrolment_have_a_route(system: System) -> None:

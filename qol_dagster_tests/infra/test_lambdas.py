@@ -16,7 +16,7 @@ import pytest
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-from qol_dagster_tests.infra.templates import System, arn
+from qol_dagster_tests.support.templates import System, arn
 from qol_ingest import kick, webhook
 from qol_ingest.consent import oauth
 from qol_ingest.pulling import puller

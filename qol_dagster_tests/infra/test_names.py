@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from qol_dagster_tests.infra.templates import LAKE, System
+from qol_dagster_tests.support.templates import LAKE, System
 
 STANDARD = [
     ("AWS::Lambda::Function", "FunctionName", "garmin_webhook_receiver"),

@@ -9,7 +9,7 @@ import jsonata
 import pytest
 
 from infra.ops import watch_definition
-from qol_dagster_tests.infra.templates import System, arn
+from qol_dagster_tests.support.templates import System, arn
 
 
 def alarms(system: System) -> dict[str, dict[str, Any]]:

@@ -14,8 +14,7 @@ from cfnlint.api import lint_file
 from cfnlint.config import ManualArgs
 
 import infra.app
-from qol_dagster_tests.infra.conftest import NEEDED
-from qol_dagster_tests.infra.templates import System
+from qol_dagster_tests.support.templates import NEEDED, System
 
 STACKS = ("QolData", "QolIngest", "QolEtl", "QolOps", "QolHosting")
 WRITTEN_BY_CDK = ["W3005"]

@@ -11,7 +11,7 @@ import yaml
 
 from infra.hosting import USER
 from qol_dagster.settings import Settings
-from qol_dagster_tests.postgres.server import PASSWORD, Server, postgres_server
+from qol_dagster_tests.support.postgres import PASSWORD, Server, postgres_server
 
 DAGSTER_YAML = Path(__file__).parents[2] / "infra" / "dagster.yaml"
 

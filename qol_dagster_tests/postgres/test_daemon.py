@@ -22,8 +22,8 @@ from qol_dagster.defs.instance import dagster_instance
 from qol_dagster.resources.id_map import IdMap
 from qol_dagster.settings import Settings
 from qol_dagster.weeks import dates_of
-from qol_dagster_tests.lakes import MONDAY, record, worn, write_raw
-from qol_dagster_tests.postgres.server import SECRET
+from qol_dagster_tests.support.lakes import MONDAY, record, worn, write_raw
+from qol_dagster_tests.support.postgres import SECRET
 
 if TYPE_CHECKING:
     import pytest

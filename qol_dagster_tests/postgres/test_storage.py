@@ -33,9 +33,9 @@ from qol_dagster.resources.catalogue.duckdb import query
 from qol_dagster.resources.id_map import IdMap
 from qol_dagster.settings import Settings
 from qol_dagster.weeks import dates_of
-from qol_dagster_tests.lakes import MONDAY, differences, record, worn, write_raw
-from qol_dagster_tests.paper_week import EXPECTED, write_paper_week
-from qol_dagster_tests.postgres.server import SECRET, Server
+from qol_dagster_tests.support.lakes import MONDAY, differences, record, worn, write_raw
+from qol_dagster_tests.support.paper_week import EXPECTED, write_paper_week
+from qol_dagster_tests.support.postgres import SECRET, Server
 
 LAST_WEEK = MONDAY - timedelta(weeks=1)
 USERS = {"a1b2c3d4e5f60718293a4b5c6d7e8f90": "P1", "ffeeddccbbaa99887766554433221100": "P2"}

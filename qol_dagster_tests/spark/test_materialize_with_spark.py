@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from qol_dagster.settings import Settings
-from qol_dagster_tests.lakes import differences
+from qol_dagster_tests.support.lakes import differences
 
 QOL = [sys.executable, "-c", "from qol_dagster.cli.app import main; main()"]
 TABLES = ("weekly_metrics", "daily_metrics")

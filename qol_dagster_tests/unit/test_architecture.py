@@ -170,3 +170,10 @@ def test_the_definitions_load_in_a_fresh_interpreter_without_touching_the_disk(t
     )
     assert (done.stdout.strip(), done.stderr) == ("10", "")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_no_test_module_imports_another_so_that_each_can_be_moved_and_run_alone() -> None:
+    tests = {name: file for name, file in modules("qol_dagster_tests").items() if file.match("test_*.py")}
+    assert len(tests) > 50
+    found = [(name, target) for name, file in tests.items() for target in imports(file)]
+    assert [one for one in found if one[1] in tests] == []

@@ -17,8 +17,8 @@ from qol_dagster.pipeline.etl import COUNTS
 from qol_dagster.pipeline.glue_job import GlueArgumentsError
 from qol_dagster.pipeline.reports import DailyReport, DayReport, EtlReport, WeekReport
 from qol_dagster.resources.glue_run import GlueError, GlueJob, GlueRun
-from qol_dagster_tests.lakes import MONDAY
-from qol_dagster_tests.scripted_glue import Run, ScriptedGlue, refusal
+from qol_dagster_tests.support.lakes import MONDAY
+from qol_dagster_tests.support.scripted_glue import Run, ScriptedGlue, refusal
 
 GIVEN = ["--lake", "s3://qol-lake", "--id-map-table", "user_id_map", "--weeks", "2026-11-16"]
 USER = "4aacafe82427c251df9c9592d0c06768"

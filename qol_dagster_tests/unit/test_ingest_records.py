@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from qol_dagster_tests.reference import Record
+from qol_dagster_tests.support.reference import Record
 from qol_ingest.records import OUR_KEYS, Parsed, parse_body
 from qol_ingest.shared.calendar import receipt_date
 from qol_ingest.shared.record_dates import record_date

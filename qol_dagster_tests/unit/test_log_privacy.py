@@ -6,8 +6,8 @@ import logging
 
 import pytest
 
-from qol_dagster_tests import log_privacy
-from qol_dagster_tests.log_privacy import confidential, heard, told
+from qol_dagster_tests.support import log_privacy
+from qol_dagster_tests.support.log_privacy import confidential, heard, told
 
 WEBHOOK_SECRET = "an-unguessable-secret"
 USERS = {"garmin-user-1": "P1"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 
 from qol_dagster.weeks import dates_of, mondays
-from qol_dagster_tests.lakes import MONDAY
+from qol_dagster_tests.support.lakes import MONDAY
 
 
 def test_the_week_of_any_date_is_the_iso_week() -> None:

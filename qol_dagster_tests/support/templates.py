@@ -18,6 +18,13 @@ PSEUDO = {
     "AWS::URLSuffix": "amazonaws.com",
 }
 
+NEEDED = {
+    "alert_mail": "one@example.org, two@example.org",
+    "garmin_client_id": "the-client-id",
+    "dagster_url": "http://127.0.0.1:3000",
+}
+"""The settings of the smallest deployment."""
+
 Resource = dict[str, Any]
 
 

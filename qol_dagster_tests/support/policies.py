@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-from qol_dagster_tests.infra.templates import System
+from qol_dagster_tests.support.templates import System
 
 OPERATORS = {
     "StringEquals": lambda wanted, given: wanted == given,
