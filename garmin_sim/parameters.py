@@ -14,7 +14,7 @@ from garmin_sim.traps import TRAPS
 
 MAX_WEEKS = 520
 YEARS = range(2000, 2100)
-JAPAN = timedelta(hours=9)
+JAPAN = timedelta(seconds=people.JST_S)
 
 
 @dataclass(frozen=True)
