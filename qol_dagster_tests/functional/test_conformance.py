@@ -102,8 +102,8 @@ MANY = 600_000
 """Rows, several times what one thread of DuckDB takes at once."""
 
 
-@pytest.fixture(scope="module", params=["duckdb", pytest.param("spark", marks=pytest.mark.spark)])
-def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+@pytest.fixture(scope="module")
+def world(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> World:
     root = tmp_path_factory.mktemp("lake")
     paper, paper_monday = write_paper_week(root)
     traps = write_trap_lake(root, TRAP_MONDAY)
@@ -112,8 +112,7 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     assert len({TRAP_MONDAY, paper_monday, *SCENARIOS.values()}) == len(SCENARIOS) + 2
     identities = Identities({**paper, **traps, **PEOPLE}, frozenset({LEAVER}))
     weeks = [TRAP_MONDAY, paper_monday, *SCENARIOS.values(), SCENARIOS[four_weeks] - timedelta(weeks=1)]
-    with open_engine(request.param, memory_mb=1024, temp_dir=tmp_path_factory.mktemp("engine")) as engine:
-        yield World(root, engine, identities, run_etl(engine, Lake.local(root), weeks, identities))
+    return World(root, engine, identities, run_etl(engine, Lake.local(root), weeks, identities))
 
 
 def test_every_weekly_column_of_a_week_worked_out_on_paper_is_right(world: World, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from qol_dagster.engines import open_engine
+from qol_dagster.engines import Engine
 from qol_dagster.identities import Identities
 from qol_dagster.lake.lake import Lake
 from qol_dagster.metrics.dictionary import DAILY, WEEKLY
@@ -34,16 +34,15 @@ Row = Mapping[str, Any]
 Rows = Mapping[Key, Row]
 
 
-@pytest.fixture(scope="module", params=["duckdb", pytest.param("spark", marks=pytest.mark.spark)])
-def rows(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Rows:
+@pytest.fixture(scope="module")
+def rows(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Rows:
     root = tmp_path_factory.mktemp("lake")
     for case in CASES:
         case.write(root)
     weeks = mondays([value.day for case in CASES for value in case.expected])
     identities = Identities({case.user_id: case.name for case in CASES})
     lake = Lake.local(root)
-    with open_engine(request.param, memory_mb=1024, temp_dir=tmp_path_factory.mktemp("engine")) as engine:
-        run_etl(engine, lake, weeks, identities)
+    run_etl(engine, lake, weeks, identities)
     days = [day for week in weeks for day in dates_of(week)]
     return dict([*rows_of(lake, "daily", days), *rows_of(lake, "weekly", weeks)])
 

@@ -75,12 +75,6 @@ def keyed(rows: Iterable[Row]) -> dict[tuple[str, str], Row]:
     return {(row["participant_id"], row["date"]): row for row in rows}
 
 
-@pytest.fixture(scope="module", params=["duckdb", pytest.param("spark", marks=pytest.mark.spark)])
-def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    with open_engine(request.param, memory_mb=1024, temp_dir=tmp_path_factory.mktemp("engine")) as engine:
-        yield engine
-
-
 @pytest.fixture(scope="module")
 def duckdb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     with open_engine("duckdb", memory_mb=1024, temp_dir=tmp_path_factory.mktemp("duckdb")) as engine:

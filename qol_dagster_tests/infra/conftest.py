@@ -3,17 +3,33 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import infra.app
+from emulated_aws.server import Emulator, emulator
 from qol_dagster_tests.support.policies import Role, roles_of
 from qol_dagster_tests.support.templates import NEEDED, System
 
 if TYPE_CHECKING:
     from aws_cdk import App
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have one worker make the templates, and run all tests that read them."""
+    for item in items:
+        if {"app", "emulated"} & {*getattr(item, "fixturenames", ())}:
+            item.add_marker(pytest.mark.xdist_group("templates"))
+
+
+@pytest.fixture(scope="session")
+def _emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
+    """An emulated AWS without what other tests have made: stacks give their resources the names of production."""
+    with emulator(tmp_path_factory.mktemp("aws")) as started:
+        yield started
 
 
 @pytest.fixture(scope="session")
