@@ -90,7 +90,7 @@ def test_a_file_of_the_first_release_keeps_working(old: IdMap) -> None:
 
 def test_a_map_that_another_process_holds_is_a_clear_error(people: IdMap, monkeypatch: pytest.MonkeyPatch) -> None:
     people.add(USER)
-    monkeypatch.setattr("qol_ingest.shared.id_map.PATIENCE_S", 0.01)
+    monkeypatch.setattr("qol_ingest.shared.sqlite.PATIENCE_S", 0.01)
     with closing(sqlite3.connect(people.path, isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
         for act in (people.list, lambda: people.add(OTHER)):

@@ -17,15 +17,16 @@ import secrets
 import sqlite3
 import time
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from qol_ingest.shared.errors import QolError, QolInputError
+from qol_ingest.shared import sqlite
+from qol_ingest.shared.errors import QolError, QolInputError, reason
 
 VALID_FOR = timedelta(days=14)
 SIGN_IN_S = 600.0
@@ -123,22 +124,18 @@ class SqliteState:
             rows = database.execute(f"SELECT name, content, version FROM state WHERE {where} ORDER BY name", values)
             return [(name, Entry(json.loads(content), version)) for name, content, version in rows]
 
-    @contextmanager
-    def _database(self) -> Iterator[sqlite3.Connection]:
-        try:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self.path.touch(mode=0o600)
-            with closing(sqlite3.connect(self.path, timeout=30, isolation_level=None)) as database:
-                database.execute("BEGIN IMMEDIATE")
-                database.execute(
-                    "CREATE TABLE IF NOT EXISTS state (kind TEXT, name TEXT, content TEXT NOT NULL, "
-                    "version INTEGER NOT NULL, keep_until REAL NOT NULL, PRIMARY KEY (kind, name))"
-                )
-                yield database
-                database.execute("COMMIT")
-        except (sqlite3.Error, OSError) as error:
-            why = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
-            raise EnrolmentStateError(f"{self.path} could not be read or written: {why}") from error
+    def _database(self) -> AbstractContextManager[sqlite3.Connection]:
+        return sqlite.transaction(self.path, _make_table, self._failure)
+
+    def _failure(self, error: Exception) -> EnrolmentStateError:
+        return EnrolmentStateError(f"{self.path} could not be read or written: {reason(error)}")
+
+
+def _make_table(database: sqlite3.Connection) -> None:
+    database.execute(
+        "CREATE TABLE IF NOT EXISTS state (kind TEXT, name TEXT, content TEXT NOT NULL, "
+        "version INTEGER NOT NULL, keep_until REAL NOT NULL, PRIMARY KEY (kind, name))"
+    )
 
 
 @dataclass(frozen=True)

@@ -18,13 +18,14 @@ import secrets
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-from qol_ingest.shared.errors import QolError
+from qol_ingest.shared import sqlite
+from qol_ingest.shared.errors import QolError, reason
 
 REFRESH_EARLY_S = 600.0
 """Garmin asks to refresh a token this long before it ends."""
@@ -233,22 +234,15 @@ class FileTokenStore:
         value = self._cipher.encrypt(json.dumps({"name": name, **content}).encode())
         database.execute("INSERT OR REPLACE INTO tokens VALUES (?, ?)", (name, value))
 
-    @contextmanager
-    def _database(self) -> Iterator[sqlite3.Connection]:
+    def _database(self) -> AbstractContextManager[sqlite3.Connection]:
         self._cipher  # noqa: B018 - the key comes first, so that a file without its key is never made
-        try:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self.path.touch(mode=0o600)
-            with closing(sqlite3.connect(self.path, timeout=30, isolation_level=None)) as database:
-                database.execute("BEGIN IMMEDIATE")
-                database.execute("CREATE TABLE IF NOT EXISTS tokens (name TEXT PRIMARY KEY, value BLOB NOT NULL)")
-                # Names depend on the key: with another one, everybody would look as if they had never connected.
-                if self._open(database, _KEY_CHECK) is None:
-                    self._seal(database, _KEY_CHECK, {})
-                yield database
-                database.execute("COMMIT")
-        except (sqlite3.Error, OSError) as error:
-            raise self._unwritable(error) from error
+        return sqlite.transaction(self.path, self._prepare, self._unwritable)
+
+    def _prepare(self, database: sqlite3.Connection) -> None:
+        database.execute("CREATE TABLE IF NOT EXISTS tokens (name TEXT PRIMARY KEY, value BLOB NOT NULL)")
+        # Names depend on the key: with another one, everybody would look as if they had never connected.
+        if self._open(database, _KEY_CHECK) is None:
+            self._seal(database, _KEY_CHECK, {})
 
     def _name(self, user: str) -> str:
         return hmac.new(self._key, user.encode(), hashlib.sha256).hexdigest()
@@ -296,8 +290,7 @@ class FileTokenStore:
         return self.key_path.read_bytes().strip()
 
     def _unwritable(self, error: Exception) -> TokenStoreError:
-        why = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
-        return TokenStoreError(f"{self.path} could not be read or written: {why}")
+        return TokenStoreError(f"{self.path} could not be read or written: {reason(error)}")
 
 
 # -- on AWS

@@ -1,4 +1,4 @@
-"""The one base of every error that is made to be read by a person.
+"""The one base of every error that is made to be read by a person, and how any other error is named in one.
 
 Belongs here: what such an error has. An error that derives from none of these is a bug, or quotes data: only its kind
 may be shown. A class that a function raises stands beside that function.
@@ -26,6 +26,11 @@ class QolError(Exception):
         """The message and the advice."""
         message = super().__str__()
         return f"{message}. {self.advice}" if self.advice else message
+
+
+def reason(error: Exception) -> str:
+    """What the system says of its refusal, or the kind of the error. Not its text: that may quote a path or content."""
+    return (isinstance(error, OSError) and error.strerror) or type(error).__name__
 
 
 class QolInputError(QolError, ValueError):

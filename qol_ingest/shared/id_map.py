@@ -14,12 +14,13 @@ import json
 import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, Protocol
 
+from qol_ingest.shared import sqlite
 from qol_ingest.shared.errors import QolInputError
 
 list_ = list  # the maps have a method of that name
@@ -52,8 +53,6 @@ _PERMISSION = re.compile(r"[A-Za-z_]{1,40}")
 CHANCE_LENGTH = 6
 """Shorter ids (Garmin's have 32 characters) may be part of other text by chance."""
 LONGEST_USER = 256
-PATIENCE_S = 30.0
-"""How long another process is waited for that is writing."""
 
 
 class IdMapError(QolInputError):
@@ -246,33 +245,16 @@ class SqliteIdMap:
     def _read(self, sql: str, *values: str) -> list_[Enrolment]:
         if not self.path.exists():
             return []
-        with self._open() as database:
+        with sqlite.connection(self.path, self._failure) as database:
             if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'user_id_map'").fetchone():
                 return []  # the first change was called off
             return [_enrolment(row) for row in database.execute(sql, values)]
 
-    @contextmanager
-    def _write(self) -> Iterator[sqlite3.Connection]:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self._open() as database:
-            self.path.chmod(0o600)
-            database.execute("BEGIN IMMEDIATE")
-            try:
-                _make_tables(database)
-                yield database
-            except BaseException:
-                database.rollback()
-                raise
-            database.commit()
+    def _write(self) -> AbstractContextManager[sqlite3.Connection]:
+        return sqlite.transaction(self.path, _make_tables, self._failure)
 
-    @contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
-        try:
-            with closing(sqlite3.connect(self.path, timeout=PATIENCE_S, isolation_level=None)) as database:
-                database.row_factory = sqlite3.Row
-                yield database
-        except sqlite3.Error as error:
-            raise IdMapError(f"the id map {self.path} cannot be opened, read or written: {error}") from error
+    def _failure(self, error: Exception) -> IdMapError:
+        return IdMapError(f"the id map {self.path} cannot be opened, read or written: {error}")
 
 
 def is_user(value: object) -> bool:
