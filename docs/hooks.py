@@ -21,11 +21,11 @@ from qol_dagster.metrics.fields import (
     ID_KEYED_TYPES,
     KEY_FIELDS,
     KNOWN_TYPES,
-    MEASURED_TYPES,
     TYPE_ALIASES,
     Field,
 )
 from qol_dagster.metrics.thresholds import DEFAULT_THRESHOLDS
+from qol_ingest.shared.record_dates import MEASURED_TYPES
 
 MARKER = re.compile(r"^<!-- ([a-z]+: [a-z]+) -->$", re.M)
 
