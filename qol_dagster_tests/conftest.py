@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from qol_dagster.engines import queries
 from qol_dagster.settings import Settings
 from qol_dagster_tests.support.log_privacy import confidential, heard, told
 
@@ -32,6 +34,14 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             return scope.partition("::")[0]
 
     return FilesAndGroups(config, log) if config.getvalue("dist") == "loadgroup" else None
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _sql_is_compiled_once() -> Iterator[None]:
+    """Compile the metrics once a session: Ibis takes four seconds, and each new QOL_HOME is without its SQL."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(queries, "_made", functools.cache(queries._made))
+        yield
 
 
 @pytest.fixture(autouse=True)
