@@ -27,7 +27,7 @@ test: .venv/all ## Run all tests, with real Spark, PostgreSQL, HTTP, mail and an
 	@$(PYTEST) --durations 25
 
 test-fast: .venv/all ## Run the unit and functional tests that need neither Spark nor AWS, in three minutes
-	@$(PYTEST) -m "not spark and not aws and not slow" qol_dagster_tests/unit qol_dagster_tests/functional
+	@$(PYTEST) -m "not spark and not aws and not slow" qol_dagster_tests/functional qol_dagster_tests/unit
 
 test-postgres: .venv/all ## Run the weekly job and the hosted daemon on a real PostgreSQL, from a wheel (Linux)
 	@$(PYTEST) qol_dagster_tests/postgres

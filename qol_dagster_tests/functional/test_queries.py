@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,16 +18,14 @@ DEFAULT, STRICT = Thresholds(), Thresholds(valid_day_wear_min=780)
 FINAL = {"daily_rows", "day_counts", "day_users", "weekly_rows", "status_rows"}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _sql_is_compiled_each_time(_sql_is_compiled_once: None) -> Iterator[None]:
-    """Undo for this module what the session does to be quick: compiling is what it tests."""
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(module, "_made", module._made.__wrapped__)
-        yield
+@pytest.fixture
+def _sql_is_compiled_anew(_sql_is_compiled_once: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Undo for a test what the session does to be quick."""
+    monkeypatch.setattr(module, "_made", module._made.__wrapped__)
 
 
 @pytest.fixture(scope="module")
-def folder(_sql_is_compiled_each_time: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("kept")
     assert set(queries("duckdb", DEFAULT, folder)) == {*DAILY_STAGES, *WEEKLY_STAGES, *FINAL}
     return folder
@@ -72,6 +69,7 @@ def test_a_file_that_was_spoiled_is_made_anew(folder: Path, content: bytes) -> N
     assert any(file.read_bytes() != content for file in folder.iterdir())
 
 
+@pytest.mark.usefixtures("_sql_is_compiled_anew")
 def test_a_folder_that_cannot_be_written_costs_time_and_nothing_else(tmp_path: Path, folder: Path) -> None:
     assert queries("duckdb", DEFAULT, tmp_path / "missing") == queries("duckdb", DEFAULT, folder)
 
