@@ -26,7 +26,7 @@ PYTEST := $(BIN)/pytest --numprocesses auto --dist loadgroup --no-loadscope-reor
 test: .venv/all ## Run all tests, with real Spark, PostgreSQL, HTTP, mail and an emulated AWS
 	@$(PYTEST) --durations 25
 
-test-fast: .venv/all ## Run the unit and functional tests that need neither Spark nor AWS, in three minutes
+test-fast: .venv/all ## Run the unit and functional tests that need neither Spark nor AWS
 	@$(PYTEST) -m "not spark and not aws and not slow" qol_dagster_tests/functional qol_dagster_tests/unit
 
 test-postgres: .venv/all ## Run the weekly job and the hosted daemon on a real PostgreSQL, from a wheel (Linux)
