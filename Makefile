@@ -20,8 +20,8 @@ demo: .venv/base ## Run the pipeline end to end on simulated data: webhook, raw 
 dev: .venv/base ## Start Dagster's UI on http://127.0.0.1:3000, with schedules and sensors
 	@$(BIN)/qol dev
 
-# A worker takes a file or a group at a time (conftest.py), in the order of the folders: the longest files come first.
-PYTEST := $(BIN)/pytest --numprocesses auto --dist loadgroup --no-loadscope-reorder --quiet
+# A worker takes a file at a time, or a group (conftest.py), in the order of the folders: the longest files come first.
+PYTEST := $(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --quiet
 
 test: .venv/all ## Run all tests, with real Spark, PostgreSQL, HTTP, mail and an emulated AWS
 	@$(PYTEST) --durations 25
