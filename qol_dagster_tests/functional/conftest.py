@@ -9,7 +9,7 @@ import pytest
 from qol_dagster.engines import Engine, open_engine
 from qol_dagster_tests.support.mail import Inbox, mail_server
 
-ENGINES = ["duckdb", pytest.param("spark", marks=[pytest.mark.spark, pytest.mark.xdist_group("spark")])]
+ENGINES = ["duckdb", pytest.param("spark", marks=pytest.mark.spark)]
 
 
 @pytest.fixture(scope="session", params=ENGINES)

@@ -50,6 +50,7 @@ def qol(settings: Settings, capfd: pytest.CaptureFixture[str]) -> Callable[..., 
     return call
 
 
+@pytest.mark.slow
 def test_the_demo_goes_all_the_way_and_prints_nothing_but_its_result_and_its_progress(settings: Settings) -> None:
     done = subprocess.run(
         [*QOL, "demo", "--participants", "3", "--weeks", "2"], capture_output=True, text=True, timeout=120

@@ -59,6 +59,7 @@ def push(receiver: Receiver, body: bytes) -> dict[str, Any]:
     return dict(json.loads(answer["body"]))
 
 
+@pytest.mark.slow
 def test_ten_thousand_valid_broken_and_hostile_bodies_lose_no_record_and_no_byte() -> None:
     store = Memory()
     receiver = Receiver(store, SECRET)
@@ -268,6 +269,7 @@ def weekly_csv(lake: Path, sim: garmin_sim.Simulation) -> str:
     return rendered(found.columns, found.rows, "csv")
 
 
+@pytest.mark.slow
 def test_a_thousand_pushes_shuffled_and_redelivered_by_sixteen_clients_give_the_same_table(tmp_path: Path) -> None:
     sim = garmin_sim.Simulation(8, 12, date(2026, 11, 22), seed=3)
     calm, wild = tmp_path / "calm", tmp_path / "wild"

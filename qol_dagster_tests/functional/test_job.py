@@ -316,6 +316,7 @@ QOL = [sys.executable, "-W", "error", "-c", "from qol_dagster.cli.app import mai
 MATERIALIZE = [*QOL, "materialize", "--week", MONDAY.isoformat()]
 
 
+@pytest.mark.slow
 def test_two_runs_of_one_week_at_once_both_succeed_and_give_the_right_rows(settings: Settings) -> None:
     fill(settings)
     runs = [
@@ -349,6 +350,7 @@ with dagster_instance(load_settings()) as instance:
     assert not (settings.dagster_home / "history/runs.db-wal").exists()
 
 
+@pytest.mark.slow
 def test_a_run_killed_at_any_moment_leaves_whole_partitions_and_the_next_one_heals(settings: Settings) -> None:
     fill(settings)
     run(settings)

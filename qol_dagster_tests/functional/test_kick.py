@@ -148,6 +148,7 @@ def test_a_week_is_launched_once_however_often_it_is_kicked(system: System) -> N
     assert run.tags["qol/started_by"] == "qol-weekly-survey-kick"
 
 
+@pytest.mark.slow
 def test_the_run_of_a_kick_computes_its_week_and_then_counts_as_before(system: System) -> None:
     week = WEEK - timedelta(weeks=12)
     assert system.kick(week) == "launched"

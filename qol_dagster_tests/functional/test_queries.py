@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from qol_dagster.engines import queries as module
 from qol_dagster.engines.duckdb import NESTED_HINTS
 from qol_dagster.engines.queries import DAILY_STAGES, WEEKLY_STAGES, queries
 from qol_dagster.metrics.fields import FIELDS, NESTED
@@ -15,6 +16,12 @@ from qol_dagster.metrics.thresholds import Thresholds
 
 DEFAULT, STRICT = Thresholds(), Thresholds(valid_day_wear_min=780)
 FINAL = {"daily_rows", "day_counts", "day_users", "weekly_rows", "status_rows"}
+
+
+@pytest.fixture
+def _sql_is_compiled_anew(_sql_is_compiled_once: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Undo for a test what the session does to be quick."""
+    monkeypatch.setattr(module, "_made", module._made.__wrapped__)
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +69,7 @@ def test_a_file_that_was_spoiled_is_made_anew(folder: Path, content: bytes) -> N
     assert any(file.read_bytes() != content for file in folder.iterdir())
 
 
+@pytest.mark.usefixtures("_sql_is_compiled_anew")
 def test_a_folder_that_cannot_be_written_costs_time_and_nothing_else(tmp_path: Path, folder: Path) -> None:
     assert queries("duckdb", DEFAULT, tmp_path / "missing") == queries("duckdb", DEFAULT, folder)
 

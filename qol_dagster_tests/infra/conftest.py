@@ -18,13 +18,6 @@ if TYPE_CHECKING:
     from aws_cdk import App
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Have one worker make the templates, and run all tests that read them."""
-    for item in items:
-        if {"app", "emulated"} & {*getattr(item, "fixturenames", ())}:
-            item.add_marker(pytest.mark.xdist_group("templates"))
-
-
 @pytest.fixture(scope="session")
 def _emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
     """An emulated AWS without what other tests have made: stacks give their resources the names of production."""
