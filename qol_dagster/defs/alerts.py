@@ -14,6 +14,7 @@ from typing import Any
 import dagster as dg
 
 from qol_dagster.resources.platform import Platform
+from qol_dagster.settings import confidential_values
 
 MAX_MESSAGE = 800
 _MARKER = "alerts/{}"
@@ -73,11 +74,11 @@ def scrubbed(text: str, unspeakable: Iterable[str]) -> str:
 
 
 def unspeakable(platform: Platform) -> list[str]:
-    """Secrets, and the Garmin ids of everybody enrolled."""
-    secrets = [platform.settings.webhook_secret, platform.settings.smtp_password]
+    """Confidential settings, and the Garmin ids of everybody enrolled; what may contain another comes before it."""
+    values = [*confidential_values(platform.settings)]
     with contextlib.suppress(Exception):
-        secrets += [one.garmin_user_id for one in platform.id_map().list()]
-    return secrets
+        values += [one.garmin_user_id for one in platform.id_map().list()]
+    return sorted(values, key=len, reverse=True)
 
 
 def reason_of(error: Any) -> str:

@@ -15,7 +15,7 @@ from aiosmtpd.controller import Controller
 
 from qol_dagster.cli.runs import materialize_weeks
 from qol_dagster.definitions import build_defs
-from qol_dagster.defs.alerts import Alert, failure_sensor, scrubbed, tell_once
+from qol_dagster.defs.alerts import Alert, failure_sensor, scrubbed, tell_once, unspeakable
 from qol_dagster.defs.instance import dagster_instance
 from qol_dagster.resources.id_map import IdMap
 from qol_dagster.resources.platform import Platform
@@ -154,6 +154,13 @@ def test_ids_secrets_and_long_quotations_are_taken_out_of_an_alert(mailing: Sett
     assert USER not in text
     assert len(text) < 2000
     assert scrubbed("", []) == "no reason was given"
+
+
+def test_every_confidential_setting_is_taken_out_whole(settings: Settings) -> None:
+    ids = {"garmin_client_id": "client-77", "garmin_client_secret": "hush-hush"}
+    secret = replace(settings, smtp_user="me@smtp", smtp_password="me@smtp-2026", **ids)
+    leak = "refused: me@smtp-2026 of me@smtp, hush-hush of client-77"
+    assert scrubbed(leak, unspeakable(Platform(secret))) == "refused: *** of ***, *** of ***"
 
 
 def test_what_the_first_line_announces_is_told_too() -> None:
