@@ -7,12 +7,14 @@ that never started, which the sensor sees. Whoever comes first claims the run wi
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import dagster as dg
 
+from qol_dagster import settings as project
 from qol_dagster.lake.shared_object import SharedObject
 from qol_dagster.resources.id_map import People
 from qol_dagster.resources.notifier import Notifier
@@ -20,6 +22,8 @@ from qol_dagster.settings import Settings
 
 MAX_MESSAGE = 800
 _MARKER = "alerts/{}"
+_LONG = 8
+"""Characters from which a confidential value is found within words too; `me` would be in every second of them."""
 
 
 @dataclass(frozen=True)
@@ -84,20 +88,20 @@ def _claimed(parts: AlertParts, run_id: str) -> bool:
 
 def redacted(text: str, confidential_values: Iterable[str]) -> str:
     """The first line of a text, and what it announces with a colon, short, without ids of people or secrets."""
-    for word in confidential_values:
-        if word:
-            text = text.replace(word, "***")
+    for value in filter(None, confidential_values):
+        whole = re.escape(value) if len(value) >= _LONG else rf"(?<!\w){re.escape(value)}(?!\w)"
+        text = re.sub(whole, "***", text)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     told = " ".join(lines[:2]) if lines and lines[0].endswith(":") else "".join(lines[:1])
     return (told or "no reason was given")[:MAX_MESSAGE]
 
 
 def confidential_values(parts: AlertParts) -> list[str]:
-    """Secrets, and the Garmin ids of everybody enrolled."""
-    secrets = [parts.settings.webhook_secret, parts.settings.smtp_password]
+    """Confidential settings, and the Garmin ids of everybody enrolled; what may contain another comes before it."""
+    values = [*project.confidential_values(parts.settings)]
     with contextlib.suppress(Exception):
-        secrets += [one.garmin_user_id for one in parts.id_map().list()]
-    return secrets
+        values += [one.garmin_user_id for one in parts.id_map().list()]
+    return sorted(values, key=len, reverse=True)
 
 
 def reason_of(error: Any) -> str:

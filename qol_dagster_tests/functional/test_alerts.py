@@ -10,7 +10,7 @@ import pytest
 
 from qol_dagster.cli.runs import materialize_weeks
 from qol_dagster.definitions import build_defs
-from qol_dagster.defs.alerts import failure_sensor, notify_once, redacted
+from qol_dagster.defs.alerts import confidential_values, failure_sensor, notify_once, redacted
 from qol_dagster.defs.instance import dagster_instance
 from qol_dagster.resources.id_map import IdMap
 from qol_dagster.resources.platform import open_platform
@@ -124,6 +124,18 @@ def test_ids_secrets_and_long_quotations_are_taken_out_of_an_alert(mailing: Sett
     assert USER not in text
     assert len(text) < 2000
     assert redacted("", []) == "no reason was given"
+
+
+def test_every_confidential_setting_is_taken_out_whole(settings: Settings) -> None:
+    ids = {"garmin_client_id": "client-77", "garmin_client_secret": "hush-hush"}
+    secret = replace(settings, smtp_user="me@smtp", smtp_password="me@smtp-2026", **ids)
+    leak = "refused: me@smtp-2026 of me@smtp, hush-hush of client-77"
+    assert redacted(leak, confidential_values(open_platform(secret))) == "refused: *** of ***, *** of ***"
+
+
+def test_a_short_user_name_is_taken_out_as_a_word_and_not_within_words(settings: Settings) -> None:
+    known = confidential_values(open_platform(replace(settings, smtp_user="me")))
+    assert redacted("some user me, named <me>", known) == "some user ***, named <***>"
 
 
 def test_what_the_first_line_announces_is_told_too() -> None:

@@ -67,3 +67,14 @@ def test_its_code_finds_the_sql_of_each_profile_where_ibis_is_not_to_be_had(bund
     )
     wanted = "".join(packed("pyspark", profile.thresholds) + "\n" for profile in PROFILES.values())
     assert (done.stdout, done.stderr) == (wanted, "")
+
+
+def test_its_code_needs_no_pydantic_which_glue_may_not_have(bundle: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "import sys; sys.modules['pydantic'] = None; import qol_dagster.pipeline.glue_job"],
+        env={"PYTHONPATH": str(bundle / ARCHIVE)},
+        capture_output=True,
+        text=True,
+        cwd=bundle,
+    )
+    assert (done.returncode, done.stderr) == (0, "")

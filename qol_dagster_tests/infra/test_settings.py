@@ -99,3 +99,14 @@ def test_dagster_is_hosted_at_a_host_of_its_own(url: str) -> None:
 def test_what_is_cdk_s_own_in_the_context_is_passed_over() -> None:
     own = {"@aws-cdk/core:newStyleStackSynthesis": True, "aws:cdk:enable-path-metadata": True, "cdk:x": "y"}
     assert read_settings({**NEEDED, **own}) == read_settings(NEEDED)
+
+
+def test_an_empty_setting_takes_its_default_and_a_url_loses_its_last_slash() -> None:
+    settings = read_settings({**NEEDED, "contact": " ", "glue_workers": None, "garmin_url": "https://garmin.example/"})
+    assert (settings.contact, settings.glue_workers, settings.garmin_url) == ("", 2, "https://garmin.example")
+
+
+def test_the_client_id_is_neither_shown_nor_quoted() -> None:
+    assert "the-client-id" not in repr(read_settings(NEEDED))
+    with pytest.raises(DeploySettingsError, match="an id without spaces$"):
+        read_settings({**NEEDED, "garmin_client_id": "two words"})

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from datetime import date
 from pathlib import Path
 
 import pytest
 
-from qol_dagster.settings import VARIABLES, Settings, SettingsError, load_settings
+from qol_dagster.settings import VARIABLES, Settings, SettingsError, confidential_values, load_settings
 
 
 def test_without_variables_everything_has_its_default() -> None:
@@ -163,3 +164,60 @@ def test_secrets_are_not_in_the_settings_as_text() -> None:
     secret = "s3cret-s3cret-s3cret"
     text = repr(Settings(webhook_secret=secret, smtp_password=secret, smtp_user=secret, garmin_client_id=secret))
     assert secret not in text
+
+
+CONFIDENTIAL = ("webhook_secret", "garmin_client_id", "garmin_client_secret", "smtp_user", "smtp_password")
+
+
+def test_confidential_values_are_those_of_the_fields_that_repr_leaves_out() -> None:
+    assert tuple(item.name for item in fields(Settings) if not item.repr) == CONFIDENTIAL
+    assert confidential_values(Settings(smtp_user="me", webhook_secret="0123456789abcdef")) == (
+        "0123456789abcdef",
+        "me",
+    )
+    assert confidential_values(Settings()) == ()
+
+
+def test_a_wrong_value_that_may_be_confidential_or_of_a_person_is_in_no_error() -> None:
+    marker = "mark er/@"
+    names = [f"QOL_{name.upper()}" for name in CONFIDENTIAL] + ["QOL_MAIL_TO", "QOL_MAIL_FROM", "QOL_OWNERS"]
+    names += ["QOL_GARMIN_URL", "QOL_PUBLIC_URL", "QOL_ARRIVALS_QUEUE_URL"]
+    with pytest.raises(SettingsError) as error:
+        load_settings(dict.fromkeys(names, marker))
+    assert "QOL_WEBHOOK_SECRET must be at least 16 plain characters" in str(error.value)
+    assert "QOL_GARMIN_CLIENT_ID must be an id without spaces" in str(error.value)
+    assert "mark" not in str(error.value)
+    assert error.value.__cause__ is error.value.__context__ is None
+
+
+@pytest.mark.parametrize("sender", ["qol@example.org", "QOL Office <qol@example.org>"])
+def test_the_sender_is_an_address_with_or_without_a_name(sender: str) -> None:
+    mail = {"QOL_SMTP_HOST": "mail", "QOL_MAIL_TO": "a@example.org", "QOL_MAIL_FROM": sender}
+    assert load_settings(mail).mail_from == sender
+
+
+def test_a_variable_that_is_wrong_is_not_called_missing_too() -> None:
+    with pytest.raises(SettingsError) as error:
+        load_settings({"QOL_SMTP_HOST": "mail", "QOL_MAIL_FROM": "a@example.org", "QOL_MAIL_TO": "nobody"})
+    assert str(error.value) == "settings are wrong: QOL_MAIL_TO must be mail addresses with commas between them"
+
+
+def test_in_code_settings_are_made_without_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QOL_BUCKET", "of-the-environment")
+    assert Settings(home=Path("here")).bucket == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "problem"),
+    [
+        ("QOL_START_DATE", "0", "must be a date like 2026-04-06, not '0'"),
+        ("QOL_START_DATE", "9999-12-31", "must be a date like 2026-04-06, not '9999-12-31'"),
+        ("QOL_HOME", "~nobody-of-this-name/qol", "must be a folder, and the home of ~nobody-of-this-name is unknown"),
+        ("QOL_ENGINE", "flink", "must be one of duckdb, spark, not 'flink'"),
+        ("QOL_MEMORY_MB", "12", "must be a whole number from 512 to 1000000, not '12'"),
+    ],
+)
+def test_a_problem_says_what_a_value_must_be_in_our_words(name: str, text: str, problem: str) -> None:
+    with pytest.raises(SettingsError) as error:
+        load_settings({name: text})
+    assert str(error.value) == f"settings are wrong: {name} {problem}"
