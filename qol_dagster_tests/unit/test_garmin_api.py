@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import logging
 import socket
@@ -16,6 +15,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
+from urllib3.connection import HTTPSConnection
 
 from qol_ingest.garmin import api as garmin_api
 from qol_ingest.garmin.api import BackfillAnswer, Endpoints, GarminApi, GarminApiError
@@ -622,16 +622,16 @@ def test_an_answer_that_is_too_large_or_no_http_is_an_error(api: GarminApi, garm
 
 
 def test_real_garmin_is_asked_over_tls_that_is_checked(api: GarminApi, monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[http.client.HTTPSConnection] = []
+    made: list[HTTPSConnection] = []
 
-    def refuse(connection: http.client.HTTPSConnection) -> None:
+    def refuse(connection: HTTPSConnection) -> None:
         made.append(connection)
         raise ConnectionRefusedError
 
-    monkeypatch.setattr(http.client.HTTPSConnection, "connect", refuse)
+    monkeypatch.setattr(HTTPSConnection, "connect", refuse)
     with fails(None, "ConnectionRefusedError"):
         GarminApi(Endpoints(), "c", "s", api.store).user_id("access-1-secret")
-    context = made[0]._context  # type: ignore[attr-defined]
+    context = made[0].ssl_context
     assert (made[0].host, made[0].port) == ("apis.garmin.com", 443)
     assert context.check_hostname
     assert context.verify_mode.name == "CERT_REQUIRED"
