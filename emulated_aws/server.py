@@ -15,12 +15,11 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 
 from qol_dagster.errors import QolError
-from qol_ingest.shared import aws
+from qol_ingest.shared import aws, http
 
 HOST = "127.0.0.1"
 REGION = "ap-northeast-1"
@@ -104,13 +103,12 @@ def _started(folder: Path, port: int, environment: Mapping[str, str]) -> subproc
 def _answers(process: subprocess.Popen[bytes], port: int) -> bool:
     until = time.monotonic() + START_S
     while process.poll() is None and time.monotonic() < until:
-        with contextlib.closing(HTTPConnection(HOST, port, timeout=5)) as connection:
-            try:
-                connection.request("GET", "/_ministack/health")
-                if connection.getresponse().status == 200:
+        try:
+            with http.request("GET", f"http://{HOST}:{port}/_ministack/health", {}, timeout_s=5) as response:
+                if response.status == 200:
                     return True
-            except (OSError, HTTPException):
-                time.sleep(0.05)
+        except http.NoAnswerError:
+            time.sleep(0.05)
     return False
 
 

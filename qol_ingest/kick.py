@@ -38,11 +38,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import partial
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any, Literal, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
-from qol_ingest.shared import aws
+from qol_ingest.shared import aws, http
 from qol_ingest.shared.calendar import end_of, last_complete_week, weekly_run_of
 from qol_ingest.shared.deadline import TooSlowError, within
 from qol_ingest.shared.errors import QolError
@@ -220,8 +219,9 @@ class Dagster:
         body = json.dumps({"query": query, "variables": variables}).encode()
         try:
             answer = json.loads(self._post(body, headers))
-        # A ValueError is no JSON, or a URL or a token that cannot be one.
-        except (OSError, HTTPException, ValueError, RecursionError) as error:
+        except http.NoAnswerError as error:
+            raise DagsterError(f"Dagster does not answer: {error}") from None
+        except (ValueError, RecursionError) as error:  # no JSON
             raise DagsterError(f"Dagster does not answer: {type(error).__name__}") from None
         data = answer.get("data") if isinstance(answer, dict) else None
         if not isinstance(data, dict) or answer.get("errors"):
@@ -230,16 +230,11 @@ class Dagster:
 
     def _post(self, body: bytes, headers: Mapping[str, str]) -> bytes:
         parts = urlsplit(self.url)
-        connect = HTTPSConnection if parts.scheme == "https" else HTTPConnection
-        connection = connect(parts.hostname or "", parts.port, timeout=ASK_S)
-        try:
-            connection.request("POST", f"{parts.path.rstrip('/')}/graphql", body, dict(headers))
-            with connection.getresponse() as response:
-                if response.status != 200:
-                    raise DagsterError(f"Dagster answers {response.status}")
-                return response.read(LARGEST_ANSWER_BYTES)
-        finally:
-            connection.close()
+        url = urlunsplit((parts.scheme, parts.netloc, f"{parts.path.rstrip('/')}/graphql", "", ""))
+        with http.request("POST", url, headers, body, timeout_s=ASK_S) as response:
+            if response.status != 200:
+                raise DagsterError(f"Dagster answers {response.status}")
+            return http.read(response, LARGEST_ANSWER_BYTES)
 
 
 def _run(answer: Mapping[str, Any]) -> Run:

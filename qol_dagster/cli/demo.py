@@ -5,8 +5,6 @@ Belongs here: what `qol demo` does, in order, and the local receiver.
 
 from __future__ import annotations
 
-import contextlib
-import os
 import secrets
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -18,6 +16,7 @@ from qol_dagster.errors import QolError
 from qol_dagster.resources.catalogue.duckdb import query
 from qol_dagster.resources.id_map import IdMap
 from qol_ingest.server import LocalWebhook
+from qol_ingest.shared.files import write_new
 from qol_ingest.shared.id_map import SqliteIdMap
 from qol_ingest.shared.queues import DirectoryQueue
 from qol_ingest.shared.stores import DirectoryStore, NotifyingStore
@@ -87,13 +86,8 @@ def webhook_secret(settings: Settings) -> str:
     if settings.webhook_secret:
         return settings.webhook_secret
     settings.home.mkdir(parents=True, exist_ok=True)
-    file, new = settings.home / "webhook_secret", settings.home / f".webhook_secret-{os.getpid()}"
-    if not file.exists():
-        new.touch(mode=0o600)
-        new.write_text(secrets.token_urlsafe(32))
-        with contextlib.suppress(FileExistsError):  # another process was faster: its secret counts
-            os.link(new, file)
-        new.unlink()
+    file = settings.home / "webhook_secret"
+    write_new(file, secrets.token_urlsafe(32).encode())  # if another process was faster, its secret counts
     return file.read_text().strip()
 
 

@@ -6,7 +6,6 @@ Belongs here: one function for each thing looked at. Nothing is changed.
 from __future__ import annotations
 
 import hashlib
-import http.client
 import importlib.util
 import json
 import os
@@ -19,12 +18,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from qol_dagster.metrics.fields import TEST_TYPE
 from qol_dagster.resources.platform import open_platform
 from qol_dagster.settings import Settings, SettingsError, Target, load_settings
-from qol_ingest.shared import aws
+from qol_ingest.shared import aws, http
 from qol_ingest.shared.calendar import receipt_date
 
 State = Literal["ok", "note", "FAIL"]
@@ -107,18 +106,15 @@ def follow_push(settings: Settings, url: str, *, wait_s: float = 30.0) -> Iterat
 
 def _post(url: SplitResult, body: bytes, settings: Settings) -> int | str:
     """The answer's status, or what went wrong. Neither holds the secret."""
-    kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
     headers = {"content-type": "application/json"}
     if settings.garmin_client_id:
         headers["garmin-client-id"] = settings.garmin_client_id
-    connection = kind(url.hostname or "", url.port, timeout=30)
+    address = urlunsplit((url.scheme, url.netloc, url.path, "", ""))
     try:
-        connection.request("POST", url.path or "/", body, headers)
-        return connection.getresponse().status
-    except (OSError, http.client.HTTPException) as error:
-        return type(error).__name__
-    finally:
-        connection.close()
+        with http.request("POST", address, headers, body, timeout_s=30) as response:
+            return response.status
+    except http.NoAnswerError as error:
+        return str(error)
 
 
 def _key_of(settings: Settings, name: str) -> str | None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import secrets
 from collections.abc import Mapping
 from functools import cache
 from importlib import metadata, resources
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from qol_dagster import metrics
+from qol_ingest.shared import files
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -121,9 +121,4 @@ def _keep(file: Path, text: str) -> None:
     """Write the file whole, and remove those of other versions of the code."""
     for old in file.parent.glob(f"{file.name.rpartition('-')[0]}-*.json"):
         old.unlink(missing_ok=True)
-    temporary = file.with_name(f".{secrets.token_hex(8)}.tmp")
-    try:
-        temporary.write_text(text)
-        temporary.replace(file)
-    finally:
-        temporary.unlink(missing_ok=True)
+    files.replace(file, text.encode(), files.BY_UMASK, sync=False)  # after a power cut it is made again

@@ -9,7 +9,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -139,10 +139,10 @@ def api(garmin: Garmin, tmp_path: Path) -> GarminApi:
 
 
 @contextmanager
-def fails(status: int | None, match: str = "Garmin") -> Iterator[None]:
+def fails(status: int | None, match: str = "Garmin") -> Iterator[pytest.ExceptionInfo[GarminApiError]]:
     """A GarminApiError with this status, whose text and causes hold nothing private."""
     with pytest.raises(GarminApiError, match=match) as caught:
-        yield
+        yield caught
     assert caught.value.status == status
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__ or caught.value.__context__ is None
@@ -599,6 +599,18 @@ def test_a_garmin_that_is_not_there_is_an_error_that_may_pass(api: GarminApi) ->
     with pytest.raises(GarminApiError, match="^Garmin could not be asked for oauth/token: ConnectionRefused") as caught:
         GarminApi(Endpoints.at(url), "c", "s", api.store).refresh("refresh-1-secret")
     assert caught.value.may_pass
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_tokens_whose_answer_breaks_off_are_not_taken_and_asking_again_may_help(
+    api: GarminApi, garmin: Garmin, chunked: bool
+) -> None:
+    whole = Reply.json(GIVEN)
+    garmin.answer(replace(whole, cut=len(whole.content) - 1, chunked=chunked), replace(whole, cut=0, chunked=chunked))
+    for _ in range(2):
+        with fails(None, "^Garmin could not be asked for oauth/token: IncompleteRead$") as caught:
+            api.refresh("refresh-1-secret")
+        assert caught.value.may_pass
 
 
 def test_an_answer_that_is_too_large_or_no_http_is_an_error(api: GarminApi, garmin: Garmin) -> None:

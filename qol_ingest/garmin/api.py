@@ -9,10 +9,8 @@ environment never used: a token goes to Garmin's host and nowhere else.
 
 from __future__ import annotations
 
-import http.client
 import json
 import re
-import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,10 +18,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cached_property
+from http.client import HTTPResponse
 from typing import Any, Literal, Self
-from urllib.parse import SplitResult, urlencode, urlsplit
+from urllib.parse import urlencode
 
 from qol_ingest.garmin.tokens import AccessTokens, ConsentNeededError, RefreshRefusedError, Tokens, TokenStore
+from qol_ingest.shared import http
 from qol_ingest.shared.errors import QolError
 
 REST = "/wellness-api/rest/"
@@ -93,13 +93,6 @@ class BackfillAnswer:
 
 
 _BACKFILL: Mapping[int, Outcome] = {200: "accepted", 202: "accepted", 409: "already", 403: "forbidden", 412: "off"}
-
-
-def _connect(url: SplitResult, timeout_s: float) -> http.client.HTTPConnection:
-    host = url.hostname or ""
-    if url.scheme == "https":
-        return http.client.HTTPSConnection(host, url.port, timeout=timeout_s, context=ssl.create_default_context())
-    return http.client.HTTPConnection(host, url.port, timeout=timeout_s)
 
 
 @dataclass(frozen=True)
@@ -227,11 +220,10 @@ class GarminApi:
         ends_at = time.monotonic() + DOWNLOAD_S
         with self._as_user("GET", path, user, "a callback") as response:
             self._expect(response, "a callback")
-            while piece := response.read1(CHUNK_BYTES):
+            for piece in http.pieces(response, CHUNK_BYTES):
                 if time.monotonic() > ends_at:
                     raise GarminApiError("Garmin took too long over a callback")
                 yield piece
-            _expect_end(response, "a callback")
 
     # -- requests
 
@@ -239,7 +231,7 @@ class GarminApi:
         return f"{self.endpoints.api}{REST}{path}"
 
     @contextmanager
-    def _as_user(self, method: str, path: str, user: str, what: str = "") -> Iterator[http.client.HTTPResponse]:
+    def _as_user(self, method: str, path: str, user: str, what: str = "") -> Iterator[HTTPResponse]:
         """A request with the user's token; once more with a new one if Garmin does not take it."""
         token = self.access.for_user(user)
         url, what = self._url(path), what or path
@@ -253,39 +245,26 @@ class GarminApi:
     @contextmanager
     def _request(
         self, method: str, url: str, what: str, headers: Mapping[str, str], body: bytes | None = None
-    ) -> Iterator[http.client.HTTPResponse]:
-        parts = urlsplit(url)
-        target = f"{parts.path}?{parts.query}" if parts.query else parts.path
-        connection = _connect(parts, self.timeout_s)
+    ) -> Iterator[HTTPResponse]:
         try:
-            connection.request(method, target, body, dict(headers))
-            with connection.getresponse() as response:
+            with http.request(method, url, headers, body, timeout_s=self.timeout_s) as response:
                 yield response
-        except (OSError, http.client.HTTPException) as error:
-            raise GarminApiError(f"Garmin could not be asked for {what}: {type(error).__name__}") from None
-        finally:
-            connection.close()
+        except http.NoAnswerError as error:
+            raise GarminApiError(f"Garmin could not be asked for {what}: {error}") from None
 
-    def _small(self, response: http.client.HTTPResponse, what: str) -> bytes:
-        content = response.read(LARGEST_ANSWER_BYTES + 1)
+    def _small(self, response: HTTPResponse, what: str) -> bytes:
+        content = http.read(response, LARGEST_ANSWER_BYTES)
         if len(content) > LARGEST_ANSWER_BYTES:
             raise GarminApiError(f"Garmin answered {what} with too much", response.status)
-        _expect_end(response, what)
         return content
 
-    def _expect(self, response: http.client.HTTPResponse, what: str) -> None:
+    def _expect(self, response: HTTPResponse, what: str) -> None:
         if not 200 <= response.status < 300:
             raise self._refused(response, what)
 
-    def _refused(self, response: http.client.HTTPResponse, what: str) -> GarminApiError:
+    def _refused(self, response: HTTPResponse, what: str) -> GarminApiError:
         wait_s = _retry_after(response, self.clock())
         return GarminApiError(f"Garmin answered {response.status} to {what}", response.status, wait_s)
-
-
-def _expect_end(response: http.client.HTTPResponse, what: str) -> None:
-    """http.client does not complain about an answer that ends before the length it announced."""
-    if response.length:
-        raise GarminApiError(f"Garmin's answer to {what} broke off")
 
 
 def _bearer(token: str) -> dict[str, str]:
@@ -313,9 +292,9 @@ def _field(content: bytes, name: str) -> Any:
     return found.get(name) if isinstance(found, dict) else None
 
 
-def _retry_after(response: http.client.HTTPResponse, now_s: float) -> float | None:
+def _retry_after(response: HTTPResponse, now_s: float) -> float | None:
     """Seconds to wait: the header holds them, or a date."""
-    given = (response.getheader("retry-after") or "").strip()
+    given = response.headers.get("retry-after", "").strip()
     if given.isascii() and given.isdecimal():
         return float(given[:9])
     try:

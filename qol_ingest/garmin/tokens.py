@@ -24,7 +24,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-from qol_ingest.shared import sqlite
+from qol_ingest.shared import files, sqlite
 from qol_ingest.shared.errors import QolError, reason
 
 REFRESH_EARLY_S = 600.0
@@ -276,17 +276,7 @@ class FileTokenStore:
         from cryptography.fernet import Fernet
 
         self.key_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        temporary = self.key_path.with_name(f".{secrets.token_hex(8)}.tmp")
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(Fernet.generate_key())
-                file.flush()
-                os.fsync(file.fileno())
-            with suppress(FileExistsError):
-                os.link(temporary, self.key_path)
-        finally:
-            temporary.unlink()
+        files.write_new(self.key_path, Fernet.generate_key())
         return self.key_path.read_bytes().strip()
 
     def _unwritable(self, error: Exception) -> TokenStoreError:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import secrets
 import time
 from collections.abc import Callable, Iterator
@@ -17,8 +16,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-from qol_ingest.shared import aws
-from qol_ingest.shared.errors import QolError
+from qol_ingest.shared import aws, files
+from qol_ingest.shared.errors import QolError, reason
 
 LARGEST_MESSAGE_BYTES = 256 * 1024
 """What every sender keeps to: SQS takes no more everywhere."""
@@ -73,18 +72,9 @@ class DirectoryQueue:
     def send(self, body: str, delay_s: float = 0) -> None:
         """See `Queue`."""
         name = _DUE.format(self._us(delay_s), secrets.token_hex(8), 0)
-        temporary = self.root / f".{secrets.token_hex(8)}.tmp"
         with _clear_errors(self.root):
             self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-            try:
-                with temporary.open("x", encoding="utf-8") as file:
-                    file.write(body)
-                    file.flush()
-                    os.fsync(file.fileno())
-                temporary.rename(self.root / name)
-            finally:
-                temporary.unlink(missing_ok=True)
-            _sync(self.root)
+            files.replace(self.root / name, body.encode(), files.BY_UMASK)
 
     def receive(self, limit: int = 10, wait_s: float = 0) -> list[Message]:
         """See `Queue`."""
@@ -204,13 +194,4 @@ def _clear_errors(root: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, UnicodeError) as error:
-        why = getattr(error, "strerror", None) or type(error).__name__
-        raise QueueError(f"the queue {root} could not be read or written: {why}") from error
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        raise QueueError(f"the queue {root} could not be read or written: {reason(error)}") from error

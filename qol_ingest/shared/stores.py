@@ -6,19 +6,16 @@ written, and under which key, belongs elsewhere.
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
-import secrets
 import time
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-from qol_ingest.shared import aws
+from qol_ingest.shared import aws, files
 from qol_ingest.shared.deadline import TooSlowError, within
-from qol_ingest.shared.errors import QolError
+from qol_ingest.shared.errors import QolError, reason
 from qol_ingest.shared.queues import Queue, QueueError, announcement
 
 WRITE_S, SLOWEST_BYTES_PER_S = 4.0, 2_000_000
@@ -53,12 +50,10 @@ class DirectoryStore:
         """See `Store`."""
         path = self.root / _checked(key)
         try:
-            if path.exists():
-                return False
-            _make_folder(path.parent)
-            return _write_new(path, content)
+            files.make_folder(path.parent)
+            return files.write_new(path, content, files.BY_UMASK)
         except OSError as error:
-            raise StoreError(f"{self.root} could not be written: {error.strerror or type(error).__name__}") from error
+            raise StoreError(f"{self.root} could not be written: {reason(error)}") from error
 
     def get(self, key: str) -> bytes | None:
         """See `Store`."""
@@ -67,7 +62,7 @@ class DirectoryStore:
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return None
         except OSError as error:
-            raise StoreError(f"{self.root} could not be read: {error.strerror or type(error).__name__}") from error
+            raise StoreError(f"{self.root} could not be read: {reason(error)}") from error
 
 
 @dataclass(frozen=True)
@@ -142,39 +137,3 @@ def _checked(key: str) -> str:
     if not _KEY.fullmatch(key):
         raise StoreError("a key is made of plain names with slashes between them; none may begin with a dot")
     return key
-
-
-def _make_folder(folder: Path) -> None:
-    """Make a folder and those above it, so that they are still there after a power cut."""
-    if folder.is_dir():
-        return
-    if folder.parent != folder:
-        _make_folder(folder.parent)
-    folder.mkdir(exist_ok=True)
-    _sync_folder(folder.parent)
-
-
-def _write_new(path: Path, content: bytes) -> bool:
-    # Readers skip names with a dot, and a link, other than a rename, never replaces.
-    temporary = path.parent / f".{secrets.token_hex(8)}.tmp"
-    try:
-        with temporary.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.link(temporary, path)
-    except FileExistsError:
-        return False
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-    _sync_folder(path.parent)
-    return True
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
