@@ -23,7 +23,7 @@ NOT_COMPARED = ("computed_at", "days_since_last_sync")
 
 
 def compared(sample: Sample) -> list[tuple[str, ...]]:
-    """A row for each table: name, rows, columns, values, differences. Floats may differ by 1e-9 of them."""
+    """Return a row for each table: name, rows, columns, values, differences. Floats may differ by 1e-9 of them."""
     lakes = {name: _computed(sample, name) for name in ENGINES}
     return [
         _compared(table, *(_rows(lakes[name], table) for name in ENGINES)) for table in ("daily", "weekly", "status")

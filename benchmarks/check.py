@@ -32,7 +32,7 @@ def check(ours: Path, theirs: Path) -> int:
 
 
 def _read(path: Path) -> pa.Table:
-    """The rows of a file, or of all files of a folder (as Spark writes them), by key."""
+    """Return the rows of a file, or of all files of a folder (as Spark writes them), by key."""
     files = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
     rows = pa.concat_tables([pq.ParquetFile(file).read() for file in files], promote_options="permissive")
     return rows.sort_by([(key, "ascending") for key in KEYS])
@@ -54,7 +54,7 @@ def _check_table(table: str, columns: Sequence[str], ours: pa.Table, theirs: pa.
 
 
 def _difference(ours: pa.ChunkedArray, theirs: pa.ChunkedArray) -> tuple[int, object, object] | None:
-    """The first row that differs, with both values."""
+    """Return the first row that differs, with both values."""
     if _exact(ours.type):
         pairs = zip(ours.to_pylist(), theirs.to_pylist(), strict=True)
         return next(((row, one, other) for row, (one, other) in enumerate(pairs) if one != other), None)
@@ -83,7 +83,7 @@ def _floats(values: Sequence[float | None]) -> np.ndarray:
 
 
 def _unlike(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Where two arrays differ by more than the tolerance; no value (NaN) is like no value."""
+    """Return where two arrays differ by more than the tolerance; no value (NaN) is like no value."""
     missing = np.isnan(one) & np.isnan(other)
     with np.errstate(invalid="ignore"):
         close = np.abs(one - other) <= RELATIVE * np.maximum(np.abs(one), np.abs(other)) + RELATIVE

@@ -49,12 +49,12 @@ class Sample:
         return sum(file.stat().st_size for file in self.raw_files()) / 1e6
 
     def raw_files(self) -> list[Path]:
-        """All raw files."""
+        """Return all raw files."""
         return sorted(self.lake.glob("raw/daily/date=*/*.jsonl"))
 
 
 def simulated(work: Path, participants: int, weeks: int, *, files_per_day: int = 8, traps: bool = False) -> Sample:
-    """A lake of simulated participants without what earlier runs computed; the raw files are made once and kept."""
+    """Return a lake of simulated participants without what earlier runs computed; its raw files are made once."""
     name = f"{participants}x{weeks}x{files_per_day}{'-traps' if traps else ''}"
     sample = Sample(work / name, participants, weeks)
     if not sample.people.exists():
@@ -80,7 +80,7 @@ def week_with_traps(work: Path, participants: int) -> Sample:
 
 
 def one_day_in_files(work: Path, source: Sample, files: int) -> Sample:
-    """The lines of the last date of a lake, dealt out to so many files."""
+    """Return the lines of the last date of a lake, dealt out to so many files."""
     sample = Sample(work / f"{source.home.name}-{files}-files", source.participants, 1)
     shutil.rmtree(sample.home, ignore_errors=True)
     folder = sample.lake / "raw" / "daily" / f"date={UNTIL}"

@@ -30,7 +30,7 @@ class Cost:
 
 
 def rounds(programs: Mapping[str, Callable[[], Cost]], times: int) -> dict[str, list[Cost]]:
-    """Each program so many times, in turn, so that what else the machine does falls on all of them."""
+    """Return each program so many times, in turn, so that what else the machine does falls on all of them."""
     found: dict[str, list[Cost]] = {name: [] for name in programs}
     for number in range(times):
         for name, run in programs.items():
@@ -40,7 +40,7 @@ def rounds(programs: Mapping[str, Callable[[], Cost]], times: int) -> dict[str, 
 
 
 def median(costs: Sequence[Cost]) -> Cost:
-    """The medians, and the highest peak."""
+    """Return the medians, and the highest peak."""
     return Cost(
         statistics.median(cost.wall_s for cost in costs),
         statistics.median(cost.cpu_s for cost in costs),
@@ -49,7 +49,8 @@ def median(costs: Sequence[Cost]) -> Cost:
 
 
 def times_as_long(one: Sequence[Cost], other: Sequence[Cost]) -> float:
-    """The ratio of wall times: the median of the rounds' ratios, or where one was run less often, of the medians.
+    """Return the ratio of wall times: the median of the rounds' ratios, or where one was run less often, of the
+    medians.
 
     Within a round the machine is the same, while from one to the next it may be a third slower.
     """
@@ -59,7 +60,7 @@ def times_as_long(one: Sequence[Cost], other: Sequence[Cost]) -> float:
 
 
 def peer(module: str, lake: Path, people: Path, out: Path, *, apart: bool = False, **variables: str) -> Cost:
-    """What a peer says of its own runs: the time to compute, without the start of Python or Spark, and the peak.
+    """Return what a peer says of its own runs: the time to compute, without the start of Python or Spark, and the peak.
 
     `apart`: in the environment that `make .venv/peers` makes.
     """
@@ -70,12 +71,12 @@ def peer(module: str, lake: Path, people: Path, out: Path, *, apart: bool = Fals
 
 
 def command(*words: str, **variables: str) -> Cost:
-    """A whole command, from its start to its end."""
+    """Return a whole command, from its start to its end."""
     return _finished(list(words), variables)[1]
 
 
 def qol(home: Path, *words: str, **variables: str) -> Cost:
-    """The `qol` command in a QOL_HOME."""
+    """Return the `qol` command in a QOL_HOME."""
     return command(str(Path(sys.executable).with_name("qol")), *words, QOL_HOME=str(home), **variables)
 
 

@@ -45,7 +45,7 @@ class Setting:
         return 2 * self.times + 1
 
     def size(self, number: int) -> int:
-        """A size of this run."""
+        """Return a size of this run."""
         return max(1, number // self.divide)
 
 
@@ -80,7 +80,7 @@ def peers(setting: Setting) -> Table:
 
 
 def _compared(setting: Setting, sample: Sample, names: Iterable[str]) -> dict[str, list[Cost]]:
-    """The runs of each, one of ours first, whose answers have to be ours. The slow ones are run once."""
+    """Return the runs of each, one of ours first, whose answers have to be ours. The slow ones are run once."""
     ours, *_ = names
     runs = {name: partial(_beside, setting, sample, name) for name in names}
     costs = {}
@@ -95,7 +95,7 @@ def _beside_ours(costs: Mapping[str, list[Cost]], name: str) -> Row:
 
 
 def spark(setting: Setting) -> Table:
-    """The two that use Spark, once, on data that is worth a cluster: starting its code takes half a minute."""
+    """Return the two that use Spark, once, on data that is worth a cluster: starting its code takes half a minute."""
     sample = week_with_traps(setting.work, setting.size(1000))
     costs = _compared(setting, sample, ("qol, Spark", "(d) PySpark, safe_get"))
     ours, glue = costs.values()
@@ -138,7 +138,7 @@ QUICK = ("qol, DuckDB", "(a) DuckDB SQL by hand", "(b) Polars")
 
 
 def job(setting: Setting) -> Table:
-    """The whole command on few participants, beside a Dagster asset that does nothing."""
+    """Return the whole command on few participants, beside a Dagster asset that does nothing."""
     sample = enrolled(simulated(setting.work, 20, 1))
     noop = partial(command, sys.executable, "-m", "benchmarks.noop", QOL_HOME=str(sample.home))
     programs: dict[str, Callable[[], Cost]] = {
@@ -162,7 +162,7 @@ def job(setting: Setting) -> Table:
 
 
 def participants(setting: Setting) -> Table:
-    """How a week's cost grows with the people in it."""
+    """Return how a week's cost grows with the people in it."""
     rows, each = [], {}
     for number in (100, 1000, 5000):
         sample = enrolled(simulated(setting.work, setting.size(number), 1))
@@ -185,7 +185,7 @@ def participants(setting: Setting) -> Table:
 
 
 def weeks(setting: Setting) -> Table:
-    """How a backfill's cost grows with its weeks."""
+    """Return how a backfill's cost grows with its weeks."""
     rows, each = [], {}
     for number in (1, 4, 26, 52):
         sample = enrolled(simulated(setting.work, 20, number))
@@ -201,7 +201,7 @@ def weeks(setting: Setting) -> Table:
 
 
 def files(setting: Setting) -> Table:
-    """How the cost of the same bytes grows with the files they lie in."""
+    """Return how the cost of the same bytes grows with the files they lie in."""
     source = simulated(setting.work, setting.size(1200), 1)
     rows, first = [], 0.0
     for number in (1, 10, 100, 1000, 10_000, 100_000):
@@ -237,7 +237,7 @@ def late(setting: Setting) -> Table:
 
 
 def agree(setting: Setting) -> Table:
-    """Whether DuckDB and Spark give the same rows, where all traps of Garmin's data are on."""
+    """Return whether DuckDB and Spark give the same rows, where all traps of Garmin's data are on."""
     from benchmarks.agreement import compared
 
     sample = simulated(setting.work, setting.size(200), 4, traps=True)
@@ -255,7 +255,7 @@ SECTIONS: dict[str, Callable[[Setting], Table]] = {
 
 
 def enrolled(sample: Sample) -> Sample:
-    """The sample with everybody in the id map."""
+    """Return the sample with everybody in the id map."""
     words = sample.people.with_name("import.csv")
     words.write_text(sample.people.read_text().replace("user_id", "garmin_user_id", 1))
     qol(sample.home, "participants", "import", str(words))
@@ -263,7 +263,7 @@ def enrolled(sample: Sample) -> Sample:
 
 
 def _computed(sample: Sample) -> Cost:
-    """All weeks from nothing; the metrics' SQL is kept, as after any first run."""
+    """Return all weeks from nothing; the metrics' SQL is kept, as after any first run."""
     for folder in ("processed", "processed-strict"):
         shutil.rmtree(sample.lake / folder, ignore_errors=True)
     return _materialize(sample)
@@ -275,7 +275,7 @@ def _materialize(sample: Sample) -> Cost:
 
 
 def _late_file(sample: Sample, number: int) -> Path:
-    """A day's file of another name: what one participant sends once more, as redeliveries are."""
+    """Return a day's file of another name: what one participant sends once more, as redeliveries are."""
     folder = sample.lake / f"raw/daily/date={UNTIL - timedelta(days=2)}"
     lines = min(folder.iterdir()).read_bytes().splitlines(keepends=True)
     user = json.loads(lines[0])["userId"]

@@ -48,17 +48,17 @@ class NoStore:
 
 
 def receiver() -> Receiver:
-    """The receiver without a store."""
+    """Return the receiver without a store."""
     return Receiver(NoStore(), SECRET)
 
 
 def event(body: bytes) -> dict[str, object]:
-    """The event API Gateway makes of a push."""
+    """Return the event API Gateway makes of a push."""
     return {"rawPath": f"/garmin/{SECRET}", "requestContext": {"http": {"method": "POST"}}, "body": body.decode()}
 
 
 def bodies() -> dict[int, bytes]:
-    """A body of simulated summaries for each size, of at least that many bytes."""
+    """Return a body of simulated summaries for each size, of at least that many bytes."""
     records: dict[str, list[object]] = {}
     made, size = {}, 2
     for delivery in garmin_sim.Simulation(20, 2, date(2026, 11, 22), 1).deliveries():

@@ -74,10 +74,10 @@ def _up(home: Path, port: int) -> int:
 
 @contextmanager
 def _variables(deployment: Deployment, folder: Path, file: Path) -> Iterator[Path]:
-    """A file of what leads a shell to the deployment, as long as that is there."""
-    told = {**_environment(deployment, folder / "home"), "WEBHOOK_URL": deployment.webhook_url}
+    """Yield a file of what leads a shell to the deployment, as long as that is there."""
+    variables = {**_environment(deployment, folder / "home"), "WEBHOOK_URL": deployment.webhook_url}
     file.touch(mode=0o600)
-    file.write_text("".join(f"{name}={shlex.quote(value)}\n" for name, value in sorted(told.items())))
+    file.write_text("".join(f"{name}={shlex.quote(value)}\n" for name, value in sorted(variables.items())))
     try:
         yield file
     finally:
@@ -97,7 +97,7 @@ def _demo(home: Path) -> int:
 
 @contextmanager
 def _deployed(home: Path, port: int) -> Iterator[tuple[Deployment, Path]]:
-    """The system on an emulator, and a folder that goes with it."""
+    """Yield the system on an emulator, and a folder that goes with it."""
     begun = time.monotonic()
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="run-", dir=home) as temporary:

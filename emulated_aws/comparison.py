@@ -60,7 +60,7 @@ def compare(shown: QueryResult, table: QueryResult, local: QueryResult) -> None:
 
 
 def _same(row: Row, other: Row, name: str) -> bool:
-    """Whether both have a column with equal values; numbers are equal up to rounding."""
+    """Return whether both have a column with equal values; numbers are equal up to rounding."""
     if name not in row or name not in other:
         return False
     one, two = row[name], other[name]

@@ -15,16 +15,16 @@ from qol_dagster.defs.alerts import confidential_values, reason_of, redacted
 from qol_dagster.resources.platform import Computer, open_platform
 from qol_dagster.settings import Settings
 
-LOOK_S = 0.5
+POLL_S = 0.5
 """Between two looks at a Glue run, which here costs nobody anything."""
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 ARRIVALS, FAILURES = "raw_arrivals_sensor", "run_failure_sensor"
 
 
 def nearby(computer: Computer) -> Computer:
-    """What computes weeks on an AWS that is on this machine."""
+    """Return what computes weeks on an AWS that is on this machine."""
     job = computer.glue_job
-    return replace(computer, glue_job=job and replace(job, look_s=LOOK_S))
+    return replace(computer, glue_job=job and replace(job, poll_s=POLL_S))
 
 
 @dataclass
@@ -43,7 +43,7 @@ class Daemon:
         self.definitions = build_defs(self.settings, resource_overrides={"computer": computer})
 
     def arrivals(self) -> list[dg.RunRequest]:
-        """Look until nothing new is found; gives the runs that were asked for and not before, in order.
+        """Poll until nothing new is found; return the runs that were asked for and not before, in order.
 
         `days` has the raw days that were reported.
         """
@@ -66,8 +66,8 @@ class Daemon:
     def reason(self, failed: dg.ExecuteInProcessResult) -> str:
         """Why a run failed, without ids of people."""
         errors = [event.step_failure_data.error for event in failed.all_events if event.is_step_failure]
-        told = reason_of(errors[0]) if errors and errors[0] else "no step says why"
-        return redacted(told, confidential_values(open_platform(self.settings)))
+        failure = reason_of(errors[0]) if errors and errors[0] else "no step says why"
+        return redacted(failure, confidential_values(open_platform(self.settings)))
 
     def look_at_failure(self, run_id: str) -> None:
         """Show a failed run to the sensor of failures."""

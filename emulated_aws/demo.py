@@ -34,7 +34,7 @@ All {rows} rows of db_qol.weekly_metrics in Athena, computed by Spark, are equal
 def run_demo(
     deployment: Deployment, settings: Settings, folder: Path, note: Callable[[str], None], width: int = 120
 ) -> str:
-    """Simulate, enrol, push, compute, query, and compare; gives the standard query's result as text.
+    """Simulate, enrol, push, compute, query, and compare; return the standard query's result as text.
 
     `settings` are those of the deployment. Raises DemoError if a run fails, and ComparisonError if the local engine
     computes other rows.
@@ -46,8 +46,8 @@ def run_demo(
     pushed = garmin_sim.push(sim, deployment.webhook_url, client_id=settings.garmin_client_id)
     sent = f"{pushed.bodies} bodies, {pushed.bytes / 1e6:.0f} MB"
     note(f"pushed {sent}, over HTTP through API Gateway and Lambda to S3 in {pushed.seconds:.1f} s")
-    told = aws.client("sqs").get_queue_attributes(QueueUrl=settings.arrivals_queue_url, AttributeNames=[WAITING])
-    note(f"S3 told the queue of {told['Attributes'][WAITING]} new files")
+    queue = aws.client("sqs").get_queue_attributes(QueueUrl=settings.arrivals_queue_url, AttributeNames=[WAITING])
+    note(f"S3 announced {queue['Attributes'][WAITING]} new files to the queue")
     weeks = _computed(settings, note)
     note(f"\n{STANDARD_QUERY}\n")
     answer = platform.catalogue().query(STANDARD_QUERY)
@@ -58,7 +58,7 @@ def run_demo(
 
 
 def _computed(settings: Settings, note: Callable[[str], None]) -> list[date]:
-    """Run what the sensor of arrivals asks for; gives the weeks."""
+    """Run what the sensor of arrivals asks for; return the weeks."""
     with dagster_instance(settings) as instance:
         daemon = Daemon(settings, instance)
         requests = daemon.arrivals()

@@ -55,9 +55,9 @@ class Deployment:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What makes `qol` and Dagster work on it: as the deployment tells staff, and the way there."""
-        told = self.emulator.client("ssm").get_parameter(Name=names.SETTINGS)["Parameter"]["Value"]
-        settings = dict(pair.split("=", 1) for pair in told.split())
+        """What makes `qol` and Dagster work on it: as the deployment names it to staff, and the way there."""
+        parameter = self.emulator.client("ssm").get_parameter(Name=names.SETTINGS)["Parameter"]["Value"]
+        settings = dict(pair.split("=", 1) for pair in parameter.split())
         return {**settings, **self.emulator.environment, "QOL_PUBLIC_URL": self.public_url}
 
 
@@ -91,7 +91,7 @@ def deploy(emulator: Emulator, templates: Path) -> Deployment:
 
 
 def _bootstrapped(emulator: Emulator) -> str:
-    """What `cdk bootstrap` leaves behind, as far as templates ask for it; gives the bucket of assets."""
+    """Return what `cdk bootstrap` leaves behind, as far as templates ask for it; return the bucket of assets."""
     account = emulator.client("sts").get_caller_identity()["Account"]
     bucket = f"cdk-hnb659fds-assets-{account}-{REGION}"
     place = {"LocationConstraint": REGION}
@@ -102,7 +102,7 @@ def _bootstrapped(emulator: Emulator) -> str:
 
 
 def _uploaded(emulator: Emulator, bucket: str, templates: Path, stack: str) -> str:
-    """Put a stack's assets into the bucket; gives the address of its template, which is one of them."""
+    """Put a stack's assets into the bucket; return the address of its template, which is one of them."""
     template = ""
     for asset in json.loads((templates / f"{stack}.assets.json").read_text())["files"].values():
         (place,) = asset["destinations"].values()
@@ -114,7 +114,7 @@ def _uploaded(emulator: Emulator, bucket: str, templates: Path, stack: str) -> s
 
 
 def _content(source: Path) -> bytes:
-    """A file as it is, a folder as an archive."""
+    """Return a file as it is, a folder as an archive."""
     if source.is_file():
         return source.read_bytes()
     packed = io.BytesIO()

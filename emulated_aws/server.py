@@ -47,7 +47,7 @@ class Emulator:
         return {**CREDENTIALS, "AWS_ENDPOINT_URL": self.url, "NO_PROXY": HOST}
 
     def client(self, service: str) -> Any:
-        """A client of this AWS, whatever the environment says."""
+        """Return a client of this AWS, whatever the environment says."""
         from boto3.session import Session
 
         session = Session(CREDENTIALS["AWS_ACCESS_KEY_ID"], CREDENTIALS["AWS_SECRET_ACCESS_KEY"], region_name=REGION)

@@ -38,7 +38,7 @@ class Account:
     _asked: list[tuple[str, int, int]] = field(default_factory=list)
 
     def allows(self, kind: str) -> bool:
-        """Whether summaries of a type may leave. A type that is not known needs what health data need."""
+        """Return whether summaries of a type may leave. A type that is not known needs what health data need."""
         return not self.withdrawn and _permission(kind) in self.permissions
 
     def change(self, permissions: Collection[str], at: float) -> None:
@@ -59,7 +59,7 @@ class Account:
     def ask(self, kind: str, begin_s: int, end_s: int) -> bool:
         """Note that a range of old data is asked for; False for a duplicate.
 
-        Garmin refuses duplicates. Here these are the same range and any that lies within one asked for before; one that
+        Garmin refuses duplicates. Here these are the same range and any that is within one asked for before; one that
         only overlaps is another range, and what it shares comes once more.
         """
         if any(kind == one and first <= begin_s and end_s <= last for one, first, last in self._asked):
@@ -69,7 +69,7 @@ class Account:
 
 
 def allowed_part(delivery: Delivery, accounts: Mapping[str, Account]) -> Delivery | None:
-    """A delivery without what may not be sent, given the accounts by userId; None if nothing is left."""
+    """Return a delivery without what may not be sent, given the accounts by userId; None if nothing is left."""
     if all(accounts[user].allows(kind) for user in delivery.users for kind in ("dailies", "activities")):
         return delivery
     body = {

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from garmin_sim.history import HOUR_S, Brought, History
 from garmin_sim.simulation import Delivery
-from garmin_sim.web import Answer, Asked, refusal
+from garmin_sim.web import Answer, Request, refusal
 
 if TYPE_CHECKING:
     from garmin_sim.records import Record
@@ -49,7 +49,7 @@ class _Callback:
 
 
 def segment(kind: str) -> str:
-    """How a type is spelled in URLs."""
+    """Return how a type is spelled in URLs."""
     return SEGMENTS.get(kind, kind)
 
 
@@ -63,9 +63,9 @@ class Callbacks:
         self._lock = threading.Lock()
 
     def pings(self, kinds: Collection[str] | None, may: Callable[[int, str], bool]) -> Iterator[Delivery]:
-        """A ping for every hour that had a sync: for each type and participant a URL, where something came.
+        """Yield a ping for every hour that had a sync: for each type and participant a URL, where something came.
 
-        `kinds` are the types wanted, None for all; `may` tells whether a participant's type may be told of.
+        `kinds` are the types wanted, None for all; `may` tells whether a participant's type may be announced.
         """
         for hour in self._history.by_hour():
             body: dict[str, list[dict[str, Any]]] = {}
@@ -78,12 +78,12 @@ class Callbacks:
                 at = datetime.fromtimestamp(hour[0].hour_s + HOUR_S, UTC)
                 yield Delivery(at, json.dumps(body, separators=(",", ":")).encode(), frozenset(users))
 
-    def download(self, asked: Asked, participant: int) -> Answer:
-        """What is behind a URL, for the participant whose token came with it; a file is used up by this."""
-        token = asked.query.get("token", "")
+    def download(self, request: Request, participant: int) -> Answer:
+        """Return what is behind a URL, for the participant whose token came with it; a file is used up by this."""
+        token = request.query.get("token", "")
         with self._lock:
             callback = self._given.get(token)
-            if callback is None or asked.path != REST + segment(callback.kind) or asked.query != callback.query:
+            if callback is None or request.path != REST + segment(callback.kind) or request.query != callback.query:
                 return refusal(400, "InvalidPullTokenException failure")
             if callback.participant != participant:
                 return refusal(403, "the access token is another user's")
@@ -96,10 +96,10 @@ class Callbacks:
         texts = self._history.uploaded(participant, callback.kind, callback.begin_s, callback.begin_s + HOUR_S)
         return Answer(200, f"[{','.join(texts)}]".encode("ascii"))
 
-    def lost(self, asked: Asked) -> None:
+    def lost(self, request: Request) -> None:
         """A download did not get through: a file may be asked for once more."""
         with self._lock:
-            self._used.discard(asked.query.get("token", ""))
+            self._used.discard(request.query.get("token", ""))
 
     def _items(
         self, brought: Brought, kinds: Collection[str] | None, may: Callable[[int, str], bool]
@@ -141,7 +141,7 @@ class Callbacks:
 
 
 def _recorded(records: list[Record]) -> Iterator[dict[str, Any]]:
-    """The activities that a device recorded as a file: neither typed in, nor a leg of another, each once."""
+    """Yield the activities that a device recorded as a file: neither typed in, nor a leg of another, each once."""
     seen = set()
     for record in records:
         if record.type == "activities":
@@ -153,7 +153,7 @@ def _recorded(records: list[Record]) -> Iterator[dict[str, Any]]:
 
 
 def fit_file(activity: Mapping[str, Any]) -> bytes:
-    """A small FIT file of an activity: whose file it is, and the heart rate minute by minute."""
+    """Return a small FIT file of an activity: whose file it is, and the heart rate minute by minute."""
     start_s, pulse = (
         int(activity["startTimeInSeconds"]) - FIT_EPOCH_S,
         int(activity["averageHeartRateInBeatsPerMinute"]),
@@ -170,7 +170,7 @@ def fit_file(activity: Mapping[str, Any]) -> bytes:
 
 
 def fit_crc(content: bytes) -> int:
-    """The checksum of FIT files: CRC-16 with the polynomial 0x8005, bits reversed."""
+    """Return the checksum of FIT files: CRC-16 with the polynomial 0x8005, bits reversed."""
     crc = 0
     for byte in content:
         crc ^= byte

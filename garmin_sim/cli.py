@@ -140,7 +140,7 @@ def _problems_in_one_line() -> Iterator[None]:
 
 @contextmanager
 def _requests_on_stderr() -> Iterator[None]:
-    """Each answer of the cloud as a line: the kind of path and the status, nothing secret."""
+    """Yield each answer of the cloud as a line: the kind of path and the status, nothing secret."""
     room, handler = logging.getLogger("garmin_sim"), logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
     level = room.level
@@ -155,7 +155,7 @@ def _requests_on_stderr() -> Iterator[None]:
 
 @contextmanager
 def _progress(what: str) -> Iterator[Callable[[int, int], None] | None]:
-    """A bar on stderr when a person watches."""
+    """Yield a bar on stderr when a person watches."""
     if not sys.stderr.isatty():
         yield None
         return

@@ -36,7 +36,7 @@ from garmin_sim.outbox import Outbox
 from garmin_sim.people import make_participant
 from garmin_sim.pusher import PushReport, checked_url
 from garmin_sim.simulation import Delivery
-from garmin_sim.web import LOST, Answer, Asked, WebServer, as_json, refusal
+from garmin_sim.web import LOST, Answer, Request, WebServer, as_json, refusal
 
 if TYPE_CHECKING:
     from garmin_sim.simulation import Simulation
@@ -145,12 +145,12 @@ class GarminCloud:
             return Counter(self._counts)
 
     def labels(self) -> list[str]:
-        """The participants as people see them, in order: number and habit."""
+        """Return the participants as people see them, in order: number and habit."""
         seed = self._sim.seed
         return [f"{i}: {make_participant(seed, i).persona.replace('_', ' ')}" for i in range(len(self._users))]
 
     def user_id(self, participant: int) -> str:
-        """The Garmin user id of a participant."""
+        """Return the Garmin user id of a participant."""
         self._account(participant)
         return self._users[participant]
 
@@ -162,22 +162,22 @@ class GarminCloud:
         return self._consent.issue(participant)
 
     def deregister(self, participant: int) -> None:
-        """A participant withdraws: tokens die, then the webhook is told. Raises PushError."""
+        """A participant withdraws: tokens die, then the webhook is notified. Raises PushError."""
         self._withdraw(participant)
         self._outbox.send([self._deregistration(participant)])
 
     def forge_deregistration(self, participant: int) -> None:
-        """Tell the webhook that a participant withdrew, who did not. Raises PushError."""
+        """Notify the webhook that a participant withdrew, who did not. Raises PushError."""
         self._account(participant)
         self._outbox.send([self._deregistration(participant)])
 
     def change_permissions(
         self, participant: int, permissions: Collection[str], *, changed_at: float | None = None
     ) -> None:
-        """A participant allows these and nothing else (see `accounts.PERMISSIONS`), and the webhook is told.
+        """A participant allows these and nothing else (see `accounts.PERMISSIONS`), and the webhook is notified.
 
-        With `changed_at` (seconds since 1970) the change was made then, and may be told after a later one, which stays
-        in force. Raises PushError.
+        With `changed_at` (seconds since 1970) the change was made then, and may be announced after a later one, which
+        stays in force. Raises PushError.
         """
         at = self._clock() if changed_at is None else changed_at
         self._account(participant).change(permissions, at)
@@ -191,7 +191,7 @@ class GarminCloud:
         self._outbox.send([self._news("userPermissionsChange", participant, change)])
 
     def allow_history(self, participant: int, *, allowed: bool) -> None:
-        """Whether a participant allows to ask for old data; the webhook is not told."""
+        """Whether a participant allows to ask for old data; the webhook is not notified."""
         self._account(participant).allow_history(allowed)
 
     # -- what is sent
@@ -252,46 +252,46 @@ class GarminCloud:
 
     # -- what is answered
 
-    def _handle(self, asked: Asked) -> Answer:
-        kind = _kind(asked.path)
+    def _handle(self, request: Request) -> Answer:
+        kind = _kind(request.path)
         with self._lock:
             self._number += kind != "oauth2Confirm"
             number = self._number
-        answer = self._consent_page(asked) if kind == "oauth2Confirm" else self._with_faults(kind, asked, number)
+        answer = self._consent_page(request) if kind == "oauth2Confirm" else self._with_faults(kind, request, number)
         status = LOST if answer.cut else answer.status
         with self._lock:
             self._counts[kind, status] += 1
-        log.info("%s %s: %s", asked.method, kind, status)
+        log.info("%s %s: %s", request.method, kind, status)
         return answer
 
-    def _with_faults(self, kind: str, asked: Asked, number: int) -> Answer:
+    def _with_faults(self, kind: str, request: Request, number: int) -> Answer:
         self._stopping.wait(self._faults.slow_s)
         if status := self._faults.refusal(number):
             return refusal(status, "try again later", {"retry-after": "1"} if status == 429 else {})
         if kind == "oauth/token":
             # Spoilt no further: with a lost answer the only refresh token would be lost.
-            return self._consent.token(asked) if asked.method == "POST" else _wrong_method("POST")
-        answer, dropped = self._rest(kind, asked), self._faults.drops(number)
+            return self._consent.token(request) if request.method == "POST" else _wrong_method("POST")
+        answer, dropped = self._rest(kind, request), self._faults.drops(number)
         if answer.status == 200 and kind.startswith("callback/") and (dropped or self._faults.cuts(number)):
-            self._callbacks.lost(asked)
+            self._callbacks.lost(request)
             answer = replace(answer, cut=True)
         return Answer(LOST) if dropped else answer
 
-    def _consent_page(self, asked: Asked) -> Answer:
-        return self._consent.page(asked) if asked.method == "GET" else _wrong_method("GET")
+    def _consent_page(self, request: Request) -> Answer:
+        return self._consent.page(request) if request.method == "GET" else _wrong_method("GET")
 
-    def _rest(self, kind: str, asked: Asked) -> Answer:
+    def _rest(self, kind: str, request: Request) -> Answer:
         if kind == "unknown":
             return refusal(404, "there is nothing at this path")
-        if asked.method != (method := _USER_PATHS.get(kind, "GET")):
+        if request.method != (method := _USER_PATHS.get(kind, "GET")):
             return _wrong_method(method)
-        participant = self._consent.holder(asked)
+        participant = self._consent.holder(request)
         if participant is None:
             return refusal(401, "the access token is unknown or has expired", {"www-authenticate": "Bearer"})
         group, _, what = kind.partition("/")
         if group == "callback":
-            return self._callbacks.download(asked, participant)
-        return self._backfill(what, asked, participant) if group == "backfill" else self._user(what, participant)
+            return self._callbacks.download(request, participant)
+        return self._backfill(what, request, participant) if group == "backfill" else self._user(what, participant)
 
     def _user(self, what: str, participant: int) -> Answer:
         if what == "id":
@@ -302,10 +302,10 @@ class GarminCloud:
         self._outbox.put(iter([self._deregistration(participant)]))
         return Answer(204)
 
-    def _backfill(self, path: str, asked: Asked, participant: int) -> Answer:
+    def _backfill(self, path: str, request: Request, participant: int) -> Answer:
         """In which order Garmin checks is not known; here what can never work comes first."""
         kind, account = BACKFILLS[path], self._accounts[participant]
-        given = [asked.query.get(f"summary{end}TimeInSeconds", "") for end in ("Start", "End")]
+        given = [request.query.get(f"summary{end}TimeInSeconds", "") for end in ("Start", "End")]
         if not all(map(_SECONDS.fullmatch, given)):
             return refusal(400, "summaryStartTimeInSeconds and summaryEndTimeInSeconds must be whole seconds")
         begin_s, end_s = map(int, given)
@@ -324,7 +324,10 @@ class GarminCloud:
 
 
 def _kind(path: str) -> str:
-    """The kind of a path, as `requests` counts it. No kind holds anything that only a client may have thought of."""
+    """Return the kind of a path, as `requests` counts it.
+
+    No kind holds anything that only a client may have thought of.
+    """
     if path in (AUTHORIZE_PATH, TOKEN_PATH):
         return path.removeprefix("/di-oauth2-service").removeprefix("/")
     rest = path.removeprefix(REST)

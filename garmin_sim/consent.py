@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
-from garmin_sim.web import Answer, Asked, as_json
+from garmin_sim.web import Answer, Request, as_json
 
 CODE_LIFE_S = 60
 REFRESH_LIFE_S = 7_775_998
@@ -120,15 +120,15 @@ class Consent:
 
     # -- the page
 
-    def page(self, asked: Asked) -> Answer:
-        """The page that asks a participant, or where to go once it is decided; 400 for a request to be mistrusted."""
-        wish = _Wish.read(asked.query)
+    def page(self, request: Request) -> Answer:
+        """Return the page that asks a participant, or where to go once it is decided; 400 for a suspicious request."""
+        wish = _Wish.read(request.query)
         if problem := self._problem(wish):
             # Never a redirect: an address that is not the application's must not be sent anyone.
             return Answer(400, f"{problem}\n".encode(), "text/plain; charset=utf-8")
-        if "deny" in asked.query:
+        if "deny" in request.query:
             return _redirect(wish, error="access_denied")
-        chosen = asked.query.get("auto", "" if self._auto is None else str(self._auto))
+        chosen = request.query.get("auto", "" if self._auto is None else str(self._auto))
         labels = self._labels()
         if not chosen:
             return Answer(200, _page(wish, labels), "text/html; charset=utf-8", {"cache-control": "no-store"})
@@ -155,11 +155,11 @@ class Consent:
 
     # -- the token endpoint
 
-    def token(self, asked: Asked) -> Answer:
+    def token(self, request: Request) -> Answer:
         """Tokens for a code or for a refresh token, or OAuth's error."""
         try:
-            form = _form(asked)
-            self._check_client(form, asked.headers.get("authorization", ""))
+            form = _form(request)
+            self._check_client(form, request.headers.get("authorization", ""))
             return _token_answer(self._grant(form), self._clock())
         except _OAuthError as error:
             return as_json({"error": error.error}, error.status)
@@ -184,7 +184,7 @@ class Consent:
             raise _OAuthError("invalid_client", 401)
 
     def _exchange(self, form: Mapping[str, str]) -> int:
-        """The participant of a code, which is used up whatever comes of it."""
+        """Return the participant of a code, which is used up whatever comes of it."""
         if not all(form.get(name) for name in ("code", "code_verifier", "redirect_uri")):
             raise _OAuthError("invalid_request")
         with self._lock:
@@ -214,7 +214,7 @@ class Consent:
     # -- tokens
 
     def issue(self, participant: int) -> TokenPair:
-        """The tokens of a new consent. Those given before live on."""
+        """Return the tokens of a new consent. Those given before live on."""
         self._granted(participant)
         with self._lock:
             return self._new_pair(participant)
@@ -226,9 +226,9 @@ class Consent:
         self._refresh[refresh] = _Token(participant, pair.refresh_expires_at)
         return pair
 
-    def holder(self, asked: Asked) -> int | None:
-        """The participant whose access token a request shows; None without one that is alive."""
-        scheme, _, given = asked.headers.get("authorization", "").partition(" ")
+    def holder(self, request: Request) -> int | None:
+        """Return the participant whose access token a request shows; None without one that is alive."""
+        scheme, _, given = request.headers.get("authorization", "").partition(" ")
         with self._lock:
             token = self._access.get(given.strip()) if scheme.lower() == "bearer" else None
         return token.participant if token and self._clock() < token.ends_at else None
@@ -242,7 +242,7 @@ class Consent:
 
 
 def challenge_of(verifier: str) -> str:
-    """The S256 challenge of a verifier."""
+    """Return the S256 challenge of a verifier."""
     digest = hashlib.sha256(verifier.encode("ascii")).digest()
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
@@ -278,10 +278,10 @@ def _page(wish: _Wish, labels: Sequence[str]) -> bytes:
     return _PAGE.format(client=html.escape(wish.client_id), hidden=hidden, people=people).encode()
 
 
-def _form(asked: Asked) -> dict[str, str]:
-    if asked.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
+def _form(request: Request) -> dict[str, str]:
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
         raise _OAuthError("invalid_request")
-    pairs = parse_qsl(asked.body.decode("utf-8", "replace"), keep_blank_values=True)
+    pairs = parse_qsl(request.body.decode("utf-8", "replace"), keep_blank_values=True)
     if len(dict(pairs)) < len(pairs):
         raise _OAuthError("invalid_request")  # as OAuth has it: no parameter twice
     return dict(pairs)

@@ -54,7 +54,7 @@ def synced_at(life: Life, sync: Sync) -> int:
 
 
 def versions(life: Life, day: int) -> list[Version]:
-    """Every sending of a day's summaries, first to last; none if the day is absent or no sync follows it."""
+    """Return every sending of a day's summaries, first to last; none if the day is absent or no sync follows it."""
     if life.wear[day] == "absent":
         return []
     worn, since = life.wear[day] == "worn", 0
@@ -78,7 +78,7 @@ def _sync_day(sync: Sync) -> int:
 
 
 def uploads(life: Life, number: int) -> list[Upload]:
-    """What sync `number` of a life brings, days out of order."""
+    """Return what sync `number` of a life brings, days out of order."""
     sync = life.syncs[number]
     at = synced_at(life, sync)
     earliest = life.syncs[number - 2].day if number > 1 else 0
@@ -94,7 +94,7 @@ def uploads(life: Life, number: int) -> list[Upload]:
 def summaries(
     life: Life, seed: int, index: int, version: Version, traps: Collection[str], *, day: Day | None = None
 ) -> list[Record]:
-    """The summaries that a version of day `index` brings; `day` are its signals if they are at hand."""
+    """Return the summaries that a version of day `index` brings; `day` are its signals if they are at hand."""
     if life.wear[index] == "idle":
         records = idle_records(life, index)
     else:
@@ -105,14 +105,14 @@ def summaries(
 
 
 def lives(sim: Parameters) -> Iterator[Life]:
-    """The lives of all participants, in order."""
+    """Yield the lives of all participants, in order."""
     dates = sim.dates()
     for index in range(sim.participants):
         yield live(make_participant(sim.seed, index), sim.seed, dates[0], len(dates))
 
 
 def requests(sim: Parameters) -> Iterator[Request]:
-    """All requests in the order of sending, repeated ones among them."""
+    """Yield all requests in the order of sending, repeated ones among them."""
     repeats: list[tuple[float, int, Request]] = []
     for number, request in enumerate(_first_requests(sim)):
         at, body, users = request
@@ -185,6 +185,6 @@ class _Body:
         self.size += len(record.text) + 1
 
     def json(self) -> bytes:
-        """The body as Garmin sends it."""
+        """Return the body as Garmin sends it."""
         types = (f'"{kind}":[{",".join(texts)}]' for kind, texts in self.texts.items())
         return ("{" + ",".join(types) + "}").encode("ascii")

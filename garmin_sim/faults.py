@@ -48,7 +48,7 @@ class Faults:
                 raise ValueError(f"{name} is {getattr(self, name)}; give 0 or more")
 
     def refusal(self, number: int) -> int | None:
-        """The status that answer `number`, counted from 1, gets in place of its own; None if it is spared."""
+        """Return the status that answer `number`, counted from 1, gets in place of its own; None if it is spared."""
         if self.rate_limit and number % self.rate_limit == 0:
             return 429
         drawn = self._draw(number, "errors")
@@ -57,11 +57,11 @@ class Faults:
         return 500 if drawn < self.errors / 2 else 503
 
     def drops(self, number: int) -> bool:
-        """Whether answer `number` is lost on the way."""
+        """Return whether answer `number` is lost on the way."""
         return self._draw(number, "drop") < self.drop
 
     def cuts(self, number: int) -> bool:
-        """Whether answer `number`, if it is a download, ends half-way."""
+        """Return whether answer `number`, if it is a download, ends half-way."""
         return self._draw(number, "cut") < self.cut_downloads
 
     def _draw(self, number: int, what: str) -> float:

@@ -45,7 +45,7 @@ class History:
         self._sim = sim
 
     def final(self, participant: int, kind: str, begin_s: int, end_s: int) -> list[str]:
-        """The last version of all summaries of a type that start in a range, as JSON, by day."""
+        """Return the last version of all summaries of a type that start in a range, as JSON, by day."""
         found: dict[tuple[Any, ...], tuple[int, str]] = {}
         life = self._lives[participant]
         for index in self._days(life, begin_s, end_s):
@@ -61,7 +61,7 @@ class History:
         return [text for _, text in found.values()]
 
     def uploaded(self, participant: int, kind: str, begin_s: int, end_s: int) -> list[str]:
-        """The summaries of a type that syncs of a range brought, as JSON, in the order of sending."""
+        """Return the summaries of a type that syncs of a range brought, as JSON, in the order of sending."""
         life = self._lives[participant]
         return [
             record.text
@@ -72,7 +72,7 @@ class History:
         ]
 
     def by_hour(self) -> Iterator[list[Brought]]:
-        """What came in each hour that had a sync, first to last."""
+        """Yield what came in each hour that had a sync, first to last."""
         everyone = self._lives
         when = sorted(
             (synced_at(life, sync) // HOUR_S * HOUR_S, who, number)
@@ -90,7 +90,7 @@ class History:
         return list(lives(self._sim))
 
     def _days(self, life: Life, begin_s: int, end_s: int) -> range:
-        """The days whose summaries may start in a range: all of them with traps, which plant other dates."""
+        """Return the days whose summaries may start in a range: all of them with traps, which plant other dates."""
         if self._sim.traps:
             return range(life.days)
         first, last = (_date(moment_s) - life.first for moment_s in (begin_s, end_s))
@@ -145,7 +145,7 @@ def _start(fields: dict[str, Any], midnight_s: int) -> int:
 
 
 def _key(kind: str, fields: dict[str, Any], start_s: int) -> tuple[Any, ...]:
-    """What two versions of one summary share."""
+    """Return what two versions of one summary share."""
     if kind in KEYED_BY_ID:
         return (fields["summaryId"],)
     if kind == "userMetrics":

@@ -125,7 +125,7 @@ def _write_day(sim: Simulation, life: Life, day: int, files: _Files, files_per_d
 
 
 def _lines(sim: Simulation, life: Life, index: int) -> Iterator[_Line]:
-    """The raw lines of all versions of a day; a date only where it may not be the day's."""
+    """Yield the raw lines of all versions of a day; a date only where it may not be the day's."""
     sent = versions(life, index)
     day = make_day(life, sim.seed, index) if sent and life.wear[index] == "worn" else None
     for version in sent:

@@ -60,7 +60,7 @@ class Outbox:
         self._waiting.put(deliveries)
 
     def wait(self, timeout_s: float) -> bool:
-        """Whether all in the background is sent within a time."""
+        """Return whether all in the background is sent within a time."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._unsent, timeout_s)
 

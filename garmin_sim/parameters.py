@@ -53,11 +53,11 @@ class Parameters:
         object.__setattr__(self, "until", self.until or last_complete_sunday(datetime.now(UTC)))
 
     def user_ids(self) -> list[str]:
-        """The Garmin user ids, 32 hexadecimal digits each; they depend on the seed and the position alone."""
+        """Return the Garmin user ids, 32 hexadecimal digits each; they depend on the seed and the position alone."""
         return [people.user_id(self.seed, index) for index in range(self.participants)]
 
     def dates(self) -> list[date]:
-        """The simulated dates, first to last: weeks x 7 of them."""
+        """Return the simulated dates, first to last: weeks x 7 of them."""
         last = self.until
         assert last is not None  # settled at construction
         days = self.weeks * 7
@@ -65,6 +65,6 @@ class Parameters:
 
 
 def last_complete_sunday(now: datetime) -> date:
-    """The Sunday that ended the last complete Monday-to-Sunday week before `now` in Japan."""
+    """Return the Sunday that ended the last complete Monday-to-Sunday week before `now` in Japan."""
     today = (now + JAPAN).date()
     return today - timedelta(days=today.weekday() + 1)

@@ -117,7 +117,7 @@ class Life:
     resent: list[bool]
 
     def shift_min(self, day: int) -> int:
-        """How far the clock was moved at the start of a day, minutes; positive is eastward."""
+        """Return how far the clock was moved at the start of a day, minutes; positive is eastward."""
         return (self.offset_s[day] - self.offset_s[day - 1]) // 60 if day else 0
 
     def weekday(self, day: int) -> int:
@@ -126,17 +126,17 @@ class Life:
 
 
 def user_id(seed: int, index: int) -> str:
-    """A Garmin user id: 32 hexadecimal digits."""
+    """Return a Garmin user id: 32 hexadecimal digits."""
     return hashlib.sha256(f"garmin user {seed} {index}".encode()).hexdigest()[:32]
 
 
 def generator(seed: int, index: int, *salt: int) -> np.random.Generator:
-    """The random numbers of one participant and purpose."""
+    """Return the random numbers of one participant and purpose."""
     return np.random.default_rng((seed, index, *salt))
 
 
 def make_participant(seed: int, index: int) -> Participant:
-    """The participant at a position; personas come round in turn, other traits are drawn."""
+    """Return the participant at a position; personas come round in turn, other traits are drawn."""
     rng = generator(seed, index, _TRAITS)
     persona = PERSONAS[index % len(PERSONAS)]
     athlete, owl = persona == "triathlete", persona == "owl"
@@ -176,7 +176,7 @@ def _pick(rng: np.random.Generator, choices: tuple[_T, ...]) -> _T:
 
 
 def live(participant: Participant, seed: int, first: date, days: int) -> Life:
-    """A participant's life over `days` days from `first`."""
+    """Return a participant's life over `days` days from `first`."""
     rng = generator(seed, participant.index, _LIFE, first.toordinal())
     illness = _illness(participant, rng, days)
     onset, wake = _nights(participant, rng, first, days, illness)
@@ -205,7 +205,7 @@ def live(participant: Participant, seed: int, first: date, days: int) -> Life:
 
 
 def silent_from(participant: Participant, days: int) -> int:
-    """The day index from which a participant sends nothing; `days` for all who never fall silent."""
+    """Return the day index from which a participant sends nothing; `days` for all who never fall silent."""
     return days - max(2, min(10, days // 3)) if participant.persona == "silent" else days
 
 

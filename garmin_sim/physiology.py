@@ -125,7 +125,7 @@ class _Draft:
 
 
 def make_day(life: Life, seed: int, index: int) -> Day:
-    """The signals of day `index` of a life; the day must be one on which the device is worn."""
+    """Return the signals of day `index` of a life; the day must be one on which the device is worn."""
     who = life.participant
     rng = generator(seed, who.index, ON_DAY, life.first.toordinal() + index)
     draft = _Draft(life, index, rng)

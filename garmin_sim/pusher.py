@@ -91,7 +91,7 @@ class Sender:
         return PushReport(bodies, size, retries, time.monotonic() - begun)
 
     def send(self, delivery: Delivery) -> int:
-        """Send until it is taken; gives the number of retries. Raises PushError when patience runs out."""
+        """Send until it is taken; return the number of retries. Raises PushError when patience runs out."""
         deadline, pause, retries = time.monotonic() + self.patience_s, FIRST_PAUSE_S, 0
         while (answer := self._try(delivery.body, deadline)) != "200":
             retries += 1
@@ -165,13 +165,16 @@ def push(
     """
     progress = on_progress or (lambda _done, _total: None)
     with Sender(url, patience_s, {CLIENT_ID_HEADER: client_id} if client_id else {}) as sender:
-        report = sender.send_all(_told(sim, progress), connections)
+        report = sender.send_all(_with_progress(sim, progress), connections)
     progress(_hours(sim), _hours(sim))
     return report
 
 
 def checked_url(url: str) -> SplitResult:
-    """The parts of an URL to push to. Raises ValueError, without the path, if it is not HTTP or not plain ASCII."""
+    """Return the parts of an URL to push to.
+
+    Raises ValueError, without the path, if it is not HTTP or not plain ASCII.
+    """
     parts = urlsplit(url)
     if parts.port == 0 or parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("the URL to push to must begin with http:// or https:// and name a host")
@@ -181,12 +184,12 @@ def checked_url(url: str) -> SplitResult:
 
 
 def _hours(sim: Simulation) -> int:
-    """How many simulated hours there are to tell of: one day more than is simulated, for the last syncs."""
+    """Return how many simulated hours there are to push: one day more than is simulated, for the last syncs."""
     return 24 * (len(sim.dates()) + 1)
 
 
-def _told(sim: Simulation, progress: Progress) -> Iterator[Delivery]:
-    """The deliveries of a simulation; with each of a new hour the progress."""
+def _with_progress(sim: Simulation, progress: Progress) -> Iterator[Delivery]:
+    """Yield the deliveries of a simulation; with each of a new hour the progress."""
     start, done, total = None, 0, _hours(sim)
     for delivery in sim.deliveries():
         yield delivery
@@ -202,7 +205,7 @@ def _busy(under_way: dict[Future[int], frozenset[str]], users: frozenset[str]) -
 
 
 def _collect(under_way: dict[Future[int], frozenset[str]]) -> int:
-    """Wait for a request and forget the finished ones; gives their retries."""
+    """Wait for a request and forget the finished ones; return their retries."""
     finished, _ = wait(under_way, return_when=FIRST_COMPLETED)
     for future in finished:
         del under_way[future]

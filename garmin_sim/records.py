@@ -81,7 +81,7 @@ class Version:
         return self.upto == MINUTES
 
     def brings(self, end_min: int) -> bool:
-        """Whether something that ended at this minute goes with this version for the first time."""
+        """Return whether something that ended at this minute goes with this version for the first time."""
         return self.since < max(end_min, 1) <= self.upto and not self.revision
 
 
@@ -96,7 +96,7 @@ class Stamp:
     offset_s: int
 
     def open(self, start_s: int, duration_s: int, suffix: str = "") -> str:
-        """The beginning of a summary: user, summaryId, start, offset and duration."""
+        """Return the beginning of a summary: user, summaryId, start, offset and duration."""
         return (
             f'{{"userId":"{self.user_id}","summaryId":"{self.short_id}-{start_s:x}{suffix}",'
             f'"startTimeInSeconds":{start_s},"startTimeOffsetInSeconds":{self.offset_s},'
@@ -104,7 +104,7 @@ class Stamp:
         )
 
     def open_dated(self, start_s: int, duration_s: int, suffix: str = "") -> str:
-        """The same, with the calendar date."""
+        """Return the same, with the calendar date."""
         return f'{self.open(start_s, duration_s, suffix)},"calendarDate":"{self.day}"'
 
     def at(self, minute: int) -> int:
@@ -113,7 +113,7 @@ class Stamp:
 
 
 def stamp(life: Life, index: int) -> Stamp:
-    """The shared fields of day `index` of a life."""
+    """Return the shared fields of day `index` of a life."""
     day = life.first + timedelta(days=index)
     offset = life.offset_s[index]
     midnight = int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) - offset
@@ -122,7 +122,7 @@ def stamp(life: Life, index: int) -> Stamp:
 
 
 def day_records(day: Day, version: Version) -> list[Record]:
-    """All summaries that a version of a worn day brings."""
+    """Return all summaries that a version of a worn day brings."""
     mark = stamp(day.life, day.index)
     records = [Record("dailies", daily(day, mark, version))]
     if version.revision:
@@ -139,7 +139,7 @@ def day_records(day: Day, version: Version) -> list[Record]:
 
 
 def idle_records(life: Life, index: int) -> list[Record]:
-    """What a device that nobody wears reports of a day: a summary without data."""
+    """Return what a device that nobody wears reports of a day: a summary without data."""
     mark = stamp(life, index)
     bmr = _bmr_kcal(life.participant)
     text = (
@@ -158,7 +158,7 @@ def _bmr_kcal(who: Participant) -> int:
 
 
 def daily(day: Day, mark: Stamp, version: Version) -> str:
-    """The daily summary up to the version's minute."""
+    """Return the daily summary up to the version's minute."""
     who, upto = day.life.participant, version.upto
     steps, kcal = int(day.steps[:upto].sum()), int(day.kcal[: upto // 15].sum())
     suffix = f"-{60 * upto:x}" + ("-r" if version.revision else "")
@@ -319,7 +319,7 @@ def _night(day: Day, mark: Stamp, version: Version) -> list[Record]:
 
 
 def _sleep(day: Day, night: Night, mark: Stamp, version: Version) -> str:
-    """The sleep: tentative and without naps while the day goes on, final with the full day."""
+    """Return the sleep: tentative and without naps while the day goes on, final with the full day."""
     validation = VALIDATIONS[int(day.draws[0] * len(VALIDATIONS))]
     if not version.full:
         validation = validation.upper().replace("FINAL", "TENTATIVE")
@@ -471,7 +471,7 @@ def _exercise(day: Day, mark: Stamp, version: Version) -> Iterator[Record]:
 
 
 def _parts(session: Session) -> list[tuple[Bout, str]]:
-    """A session as activities: a multi-sport one is a parent and the sports that make it up."""
+    """Return a session as activities: a multi-sport one is a parent and the sports that make it up."""
     if not session.multi_sport:
         return [(session, session.sport)]
     third = session.minutes // 3
@@ -481,7 +481,7 @@ def _parts(session: Session) -> list[tuple[Bout, str]]:
 
 
 def _activity_id(mark: Stamp, minute: int) -> int:
-    """A number unique to user and start."""
+    """Return a number unique to user and start."""
     return int(mark.user_id[:6], 16) * 1_000_000 + mark.at(minute) // 60 % 1_000_000
 
 

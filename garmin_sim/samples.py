@@ -21,7 +21,7 @@ LOWEST = -5
 
 
 def _rows(texts: list[str]) -> Rows:
-    """Texts as rows of bytes, padded with zero bytes."""
+    """Return texts as rows of bytes, padded with zero bytes."""
     width = max(map(len, texts))
     padded = b"".join(text.encode("ascii").ljust(width, b"\0") for text in texts)
     return np.frombuffer(padded, np.uint8).reshape(len(texts), width)

@@ -31,7 +31,7 @@ LOST = 0
 
 
 @dataclass(frozen=True)
-class Asked:
+class Request:
     """A request. Names of headers are in lower case; of a repeated parameter the last one counts."""
 
     method: str
@@ -53,12 +53,12 @@ class Answer:
 
 
 def as_json(value: object, status: int = 200) -> Answer:
-    """An answer that is JSON."""
+    """Return an answer that is JSON."""
     return Answer(status, json.dumps(value, separators=(",", ":")).encode())
 
 
 def refusal(status: int, message: str, headers: Mapping[str, str] | None = None) -> Answer:
-    """An error in the form of Garmin's REST API."""
+    """Return an error in the form of Garmin's REST API."""
     return Answer(status, json.dumps({"errorMessage": message}).encode(), headers=headers or {})
 
 
@@ -68,7 +68,7 @@ class WebServer:
     Port 0 takes a free one. Raises OSError if the port is taken.
     """
 
-    def __init__(self, host: str, port: int, answer: Callable[[Asked], Answer]) -> None:
+    def __init__(self, host: str, port: int, answer: Callable[[Request], Answer]) -> None:
         self._server = _Server((host, port), answer)
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.02,), name="garmin-cloud", daemon=True
@@ -91,7 +91,7 @@ class WebServer:
 class _Server(ThreadingHTTPServer):
     request_queue_size = 128
 
-    def __init__(self, address: tuple[str, int], answer: Callable[[Asked], Answer]) -> None:
+    def __init__(self, address: tuple[str, int], answer: Callable[[Request], Answer]) -> None:
         self.answer = answer
         self._connections: set[socket.socket] = set()
         self._threads_begun: WeakSet[threading.Thread] = WeakSet()
@@ -155,7 +155,7 @@ class _Handler(BaseHTTPRequestHandler):
         url = urlsplit(self.path)
         query = dict(parse_qsl(url.query, keep_blank_values=True))
         headers = {name.lower(): value for name, value in self.headers.items()}
-        self._send(self.server.answer(Asked(self.command, url.path, query, headers, body)))
+        self._send(self.server.answer(Request(self.command, url.path, query, headers, body)))
 
     do_POST = do_DELETE = do_PUT = do_PATCH = do_GET  # noqa: N815 - names http.server looks for
 

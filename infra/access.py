@@ -65,12 +65,12 @@ class Statement:
 
 
 def allow(*actions: str, on: Sequence[str], because: str = "", when: Mapping[str, Any] | None = None) -> Statement:
-    """A statement that allows."""
+    """Return a statement that allows."""
     return Statement(actions, tuple(on), because, when or {})
 
 
 def deny(*actions: str, on: Sequence[str]) -> Statement:
-    """A statement that forbids, whatever else is allowed to the same principal later."""
+    """Return a statement that forbids, whatever else is allowed to the same principal later."""
     return Statement(actions, tuple(on), effect=iam.Effect.DENY)
 
 
@@ -91,7 +91,7 @@ def _through(services: Sequence[str]) -> Mapping[str, Any]:
 def role(
     scope: Construct, name: str, principal: iam.IPrincipal, statements: Sequence[Statement], description: str
 ) -> iam.Role:
-    """The role of a principal, with the construct id `Role` and one policy of these statements."""
+    """Return the role of a principal, with the construct id `Role` and one policy of these statements."""
     document = iam.PolicyDocument(statements=[one.policy for one in statements], minimize=False)
     made = iam.Role(
         scope,
@@ -120,7 +120,7 @@ def explain(construct: Construct, reasons: Mapping[str, str]) -> None:
 
 
 def _flat(resource: Any) -> str:
-    """A resource as cdk-nag writes it in the id of a finding: `{"Ref": X}` is <X>."""
+    """Return a resource as cdk-nag writes it in the id of a finding: `{"Ref": X}` is <X>."""
     if isinstance(resource, str):
         return re.sub(r"\$\{|\}", lambda found: "<" if found[0] == "${" else ">", resource)
     if "Fn::Join" in resource:

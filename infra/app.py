@@ -1,4 +1,4 @@
-"""The app: all stacks together, in the order in which they are deployed, and held against the rules of cdk-nag.
+"""The app: all stacks together, in the order in which they are deployed, and checked by the rules of cdk-nag.
 
 Belongs here: which stacks there are, and where settings come from. `make synth` and `make deploy` run this file.
 
@@ -34,7 +34,7 @@ EXAMPLE = HERE / "settings.example.json"
 
 
 def build(context: Mapping[str, Any], out: Path) -> App:
-    """The app for the settings in a context, with its templates going to `out`. Raises DeploySettingsError."""
+    """Return the app for the settings in a context, with its templates going to `out`. Raises DeploySettingsError."""
     flags = json.loads((HERE / "cdk.json").read_text())["context"]
     app = App(outdir=str(out), context={**flags, **context}, analytics_reporting=False)
     settings = read_settings(app.node.get_all_context())

@@ -1,7 +1,7 @@
 """The stack that holds something: keys, the lake, queues, tables, secrets, images. Deleting it loses what it holds.
 
 Belongs here: what is kept, how it is encrypted, for how long, and who of AWS may write into it. Queues are here too:
-what waits in them is nowhere else, and S3 tells only queues that are there before it is set up.
+what waits in them is nowhere else, and S3 notifies only queues that are there before it is set up.
 
 Keys. One for what Garmin sends (`raw`), one for what links a person to a Garmin account (`map`: the id map, the
 enrolments, the tokens), one for all the rest. An object is put under the key `raw` unless its writer names another:
@@ -109,9 +109,9 @@ class DataStack(Stack):
         made = cast("s3.CfnBucket", bucket.node.default_child)
         made.notification_configuration = s3.CfnBucket.NotificationConfigurationProperty(
             queue_configurations=[
-                _told(names.RAW_DAILY, names.ARRIVALS),
-                _told(names.RAW_PINGS, names.PINGS),
-                _told(names.RAW_LIFECYCLE, names.PINGS),
+                _notification(names.RAW_DAILY, names.ARRIVALS),
+                _notification(names.RAW_PINGS, names.PINGS),
+                _notification(names.RAW_LIFECYCLE, names.PINGS),
             ]
         )
         for name in (names.ARRIVALS, names.PINGS):
@@ -166,7 +166,7 @@ class DataStack(Stack):
             names.DAGSTER_TOKEN,
             self.rest_key,
             "Lets the weekly start through to Dagster's GraphQL",
-            "the load balancer holds it too, and has to be told of a new one at the same time: see deploy-aws.md",
+            "the load balancer holds it too, and has to get a new one at the same time: see deploy-aws.md",
         )
 
 
@@ -229,7 +229,7 @@ def _s3_sends(queue: str) -> iam.PolicyStatement:
     )
 
 
-def _told(prefix: str, queue: str) -> s3.CfnBucket.QueueConfigurationProperty:
+def _notification(prefix: str, queue: str) -> s3.CfnBucket.QueueConfigurationProperty:
     rule = s3.CfnBucket.FilterRuleProperty(name="prefix", value=prefix)
     return s3.CfnBucket.QueueConfigurationProperty(
         event="s3:ObjectCreated:*",
@@ -248,10 +248,10 @@ def _load_balancers_log(bucket: s3.Bucket) -> iam.PolicyStatement:
 
 
 def _lifecycle() -> list[s3.LifecycleRule]:
-    """What was overwritten or deleted stays for 90 days; raw data gets cheaper, and is never deleted by a rule."""
+    """Keep what was overwritten or deleted for 90 days; raw data gets cheaper, and is never deleted by a rule."""
     for_days = ((names.QUERY_RESULTS, 7), (names.PIPES, 7), (names.COMPUTE_LOGS, 180), (names.WORK, 1))
     # Every few seconds, as long as a run or a sensor is at work; the last holds what a run takes away at its end.
-    rewritten = (names.LEASE, names.NOTEBOOK, names.WORK)
+    rewritten = (names.LEASE, names.PENDING_DAYS, names.WORK)
     return [
         s3.LifecycleRule(
             id="old-versions",

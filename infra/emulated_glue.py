@@ -78,7 +78,7 @@ def _environment(environ: Mapping[str, str], place: Path, spark: Path) -> dict[s
 
 
 def _brought_by_glue(folder: Path) -> Path:
-    """A folder with links to what Glue brings."""
+    """Return a folder with links to what Glue brings."""
     folder.mkdir()
     for name in BROUGHT_BY_GLUE:
         package = metadata.distribution(name)

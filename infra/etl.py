@@ -8,7 +8,7 @@ What the job runs. The folder of the setting `glue_bundle`, which `make glue-bun
     qol-weekly-etl.py    the script, which takes `--weeks YYYY-MM-DD[,...]` and passes over what it does not know
     qol-weekly-etl.zip   all it needs beside Glue (`--extra-py-files`)
 
-The script is told `--lake s3://bucket`, `--id-map-table`, `--start-date`, and `--processed-kms-key`, the key to write
+The script gets `--lake s3://bucket`, `--id-map-table`, `--start-date`, and `--processed-kms-key`, the key to write
 below `processed/` with. Without a bundle, a script stands in that fails and says what to do, so that a template can be
 made at any time and nobody takes an empty job for a quiet week. On an emulated AWS, `emulated_glue.py` runs the script.
 
@@ -172,7 +172,7 @@ class EtlStack(Stack):
 
 
 def queries(data: DataStack) -> list[Statement]:
-    """What it takes to ask the tables of `db_qol` in the workgroup `qol`."""
+    """Return what it takes to ask the tables of `db_qol` in the workgroup `qol`."""
     lake_arn = f"arn:aws:s3:::{names.lake()}"
     listed = [f"{prefix}*" for prefix in (*names.PROCESSED, names.QUERY_RESULTS)]
     tables = [arn("glue", f"table/{DATABASE}/{table.name}") for table in all_tables()]
@@ -195,10 +195,11 @@ def queries(data: DataStack) -> list[Statement]:
 
 
 def takes_part(data: DataStack) -> list[Statement]:
-    """What the job and Dagster, which has it run, both need: to see raw data and who is who, Pipes, and the lease.
+    """Return what the job and Dagster, which has it run, both need: to see raw data and who is who, Pipes, and the
+    lease.
 
-    The id map is written too: what Garmin told of its users and nobody has applied yet is applied before a week is
-    computed. What names no key, as Pipes and the lease do, lies under that of raw data.
+    The id map is written too: what Garmin announced of its users and nobody has applied yet is applied before a week is
+    computed. What names no key, as Pipes and the lease do, is under that of raw data.
     """
     return [
         allow("s3:GetObject", on=objects(names.RAW_DAILY, names.RAW_LIFECYCLE), because="everything Garmin sent"),

@@ -1,6 +1,6 @@
 """What all Lambdas share: the code, a role and a log group of their own, and no more time than they need.
 
-Belongs here: how a Lambda is made. What it may do, and what it is told, stands in the stack that makes it.
+Belongs here: how a Lambda is made. What it may do, and its input, is in the stack that makes it.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def code() -> lambda_.Code:
 
 
 def log_group_of(scope: Construct, name: str) -> logs.LogGroup:
-    """A log group that outlives its stack, since it tells what happened before the stack went."""
+    """Return a log group that outlives its stack, since it shows what happened before the stack went."""
     return logs.LogGroup(
         scope, "Logs", log_group_name=name, retention=KEPT, removal_policy=RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE
     )
@@ -91,7 +91,7 @@ def schedule(
     target_arn: str,
     *,
     call: str = "lambda:InvokeFunction",
-    told: Mapping[str, str] | None = None,
+    payload: Mapping[str, str] | None = None,
 ) -> None:
     """Have a target called at certain times (UTC) with this input; the role `<name>-role` may do that and no more."""
     place = Construct(scope, name)
@@ -107,7 +107,7 @@ def schedule(
         target=scheduler.CfnSchedule.TargetProperty(
             arn=target_arn,
             role_arn=caller.role_arn,
-            input=json.dumps(told or {}),
+            input=json.dumps(payload or {}),
             retry_policy=scheduler.CfnSchedule.RetryPolicyProperty(
                 maximum_event_age_in_seconds=3600, maximum_retry_attempts=10
             ),

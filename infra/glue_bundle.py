@@ -22,7 +22,7 @@ from pathlib import Path
 from infra.etl import ARCHIVE, SCRIPT
 from infra.functions import ROOT
 from infra.settings import DeploySettings
-from qol_dagster.engines.queries import bundled_name, packed
+from qol_dagster.engines.queries import bundled, bundled_name
 from qol_dagster.metrics.profiles import PROFILES
 
 OURS = ("qol_dagster", "qol_ingest")
@@ -47,7 +47,7 @@ def build(out: Path, fetch: Fetch) -> None:
             shutil.copytree(ROOT / package, tree / package, ignore=shutil.ignore_patterns("__pycache__", "ruff.toml"))
         for profile in PROFILES.values():
             sql = tree / "qol_dagster" / "engines" / bundled_name("pyspark", profile.thresholds)
-            sql.write_text(packed("pyspark", profile.thresholds))
+            sql.write_text(bundled("pyspark", profile.thresholds))
         _pack(tree, out / ARCHIVE)
 
 

@@ -1,7 +1,7 @@
 """The stack that hosts Dagster: web server and daemon on Fargate, runs and schedules in PostgreSQL, people let in.
 
 Belongs here: the network, the two services, their database, and who gets through the load balancer. What Dagster may
-do on AWS is the role `qol-dagster`; how it is set up is `dagster.yaml` beside this file, which lies in the image.
+do on AWS is the role `qol-dagster`; how it is set up is `dagster.yaml` beside this file, which is in the image.
 
 Who gets in. People sign in at a pool of users with a password and a second factor; staff makes their accounts. The
 weekly start is the only program: it shows a token, and reaches /graphql and nothing else.
@@ -155,7 +155,7 @@ class HostingStack(Stack):
             deletion_protection=True,
             removal_policy=RemovalPolicy.SNAPSHOT,
         )
-        explain(database, {"RDS3": "it holds the history of runs, which a backup brings back; all data lies in S3"})
+        explain(database, {"RDS3": "it holds the history of runs, which a backup brings back; all data is in S3"})
         return database
 
     def _roles(self) -> tuple[iam.IRole, iam.IRole]:
@@ -183,10 +183,10 @@ class HostingStack(Stack):
             ),
             allow(
                 *("s3:GetObject", "s3:PutObject"),
-                on=objects(names.COMPUTE_LOGS, names.NOTEBOOK, names.TOLD),
-                because="each step prints, and each failure is told of, on its own",
+                on=objects(names.COMPUTE_LOGS, names.PENDING_DAYS, names.ALERTS),
+                because="each step prints, and each failure is announced, on its own",
             ),
-            allow("s3:DeleteObject", on=objects(names.TOLD), because="an alert that got stuck is to be tried again"),
+            allow("s3:DeleteObject", on=objects(names.ALERTS), because="an alert that got stuck is to be tried again"),
             takes_from(names.ARRIVALS),
             allow("sns:Publish", on=[self._ops.topic.topic_arn]),
             encrypt(data.rest_key.key_arn, "sns"),
@@ -245,7 +245,7 @@ class HostingStack(Stack):
 
     def _environment(self) -> Mapping[str, str]:
         return {
-            **self._ops.told,
+            **self._ops.staff_settings,
             # A day with very many files takes longer to list than Dagster gives a sensor by itself.
             "DAGSTER_SENSOR_GRPC_TIMEOUT_SECONDS": "300",
             "DAGSTER_POSTGRES_HOST": self._database.db_instance_endpoint_address,

@@ -1,6 +1,6 @@
 """The stack from Garmin's request to a raw object: an HTTP API, and the Lambdas behind it and behind the queues.
 
-Belongs here: what is called by whom, which limits hold, and what each Lambda is told and may do. What is kept lies in
+Belongs here: what is called by whom, which limits hold, and what each Lambda gets and may do. What is kept is in
 the stack of data.
 
     POST /garmin/{secret}, GET /health   garmin_webhook_receiver
@@ -38,7 +38,7 @@ ANSWER_S = 29
 """API Gateway waits for 30 s, and so does Garmin."""
 LOGGED = ("requestId", "requestTime", "httpMethod", "routeKey", "status", "responseLatency", "responseLength")
 A_SECOND, AT_ONCE = 200, 400
-"""Requests: ten times what 10,000 participants send. Beyond that Garmin is told 429, and sends again."""
+"""Requests: ten times what 10,000 participants send. Beyond that Garmin is answered 429, and sends again."""
 PULLERS = 5
 """Downloads at a time: Garmin limits how often it is asked."""
 
@@ -133,7 +133,7 @@ class IngestStack(Stack):
             self,
             names.PULLER,
             "pulling.puller.handler",
-            does="Fetches what pings announce, and heeds what Garmin tells of its users",
+            does="Fetches what pings announce, and applies what Garmin announces of its users",
             may=[
                 *_reads_and_writes_raw(names.PULLED, names.FILES),
                 encrypt(data.raw_key.key_arn, "s3"),
@@ -221,7 +221,7 @@ def _route(
 
 
 def _at_garmin(settings: DeploySettings, data: DataStack) -> dict[str, str]:
-    """What a Lambda needs to speak to Garmin in a participant's name."""
+    """Return what a Lambda needs to speak to Garmin in a participant's name."""
     cloud = {"QOL_GARMIN_URL": settings.garmin_url} if settings.garmin_url else {}
     return {
         **cloud,
@@ -252,7 +252,7 @@ def _reads(secret_arn: str, data: DataStack) -> Sequence[Statement]:
 
 
 def _reads_and_writes_raw(*more: str) -> Sequence[Statement]:
-    """Without ListBucket, S3 says 403 of a key that is not there, and nobody could tell the two from each other.
+    """Without ListBucket, S3 says 403 of a key that is not there, and nobody could distinguish the two.
 
     That holds for the whole bucket only: a request for one object has no prefix that a condition could look at.
     """
@@ -263,7 +263,7 @@ def _reads_and_writes_raw(*more: str) -> Sequence[Statement]:
 
 
 def takes_from(queue: str) -> Statement:
-    """What it takes to work off a queue."""
+    """Return what it takes to drain a queue."""
     return allow(
         *("sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"),
         on=[arn("sqs", queue)],

@@ -54,27 +54,30 @@ WORK = "tmp/"
 """What the machines of the weekly job hand to each other; gone with the run, and after a day at the latest."""
 COMPUTE_LOGS = "dagster/"
 """What the steps of runs print."""
-LEASE, NOTEBOOK, TOLD = "locks/", "arrivals/", "alerts/"
+LEASE, PENDING_DAYS, ALERTS = "locks/", "arrivals/", "alerts/"
 """Small objects by which runs and sensors know of each other; nothing of anybody."""
 
 
 def lake() -> str:
-    """The bucket of the lake. Its name is known before it is there, so policies can name it without referring to it."""
+    """Return the bucket of the lake.
+
+    Its name is known before it is there, so policies can name it without referring to it.
+    """
     return f"qol-lake-{_account()}-{REGION}"
 
 
 def access_logs() -> str:
-    """The bucket that hears of all requests to the lake and to Dagster."""
+    """Return the bucket that hears of all requests to the lake and to Dagster."""
     return f"qol-logs-{_account()}-{REGION}"
 
 
 def objects(*prefixes: str) -> tuple[str, ...]:
-    """The ARNs of everything in the lake below some prefixes."""
+    """Return the ARNs of everything in the lake below some prefixes."""
     return tuple(f"arn:aws:s3:::{lake()}/{prefix}*" for prefix in prefixes)
 
 
 def arn(service: str, resource: str) -> str:
-    """The ARN of something in this account and region."""
+    """Return the ARN of something in this account and region."""
     return f"arn:aws:{service}:{REGION}:{_account()}:{resource}"
 
 

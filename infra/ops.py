@@ -1,11 +1,11 @@
-"""The stack that starts the week and tells people: the kick, the alarms, the watch on Wednesday, and mail.
+"""The stack that starts the week and notifies people: the kick, the alarms, the watch on Wednesday, and mail.
 
-Belongs here: when the week is started, what is watched, what people are told, and what staff may do. Each message says
-what happened, to what, and what to do.
+Belongs here: when the week is started, what is watched, what people are notified of, and what staff may do. Each
+message says what happened, to what, and what to do.
 
 Wednesday. `qol-weekly-survey-kick` is called at 09:05 Japan time. At noon `qol-weekly-watch` looks whether the lake
-has the last complete week; if not, people are told. It asks for the data rather than for a run, so it holds whoever
-was to compute the week and whatever kept that from happening; a run that fails is told of by Dagster itself.
+has the last complete week; if not, people are notified. It asks for the data rather than for a run, so it holds whoever
+was to compute the week and whatever kept that from happening; Dagster itself alerts to a run that fails.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class OpsStack(Stack):
     ) -> None:
         super().__init__(scope, id_, **options)
         self.topic = self._topic(settings, data)
-        self.told = self._told(settings, data, ingest)
+        self.staff_settings = self._staff_settings(settings, data, ingest)
         self._staff(data)
         self._kick(settings, data)
         self._watch(data)
@@ -83,9 +83,9 @@ class OpsStack(Stack):
         CfnOutput(self, "AlertTopicArn", value=topic.topic_arn)
         return topic
 
-    def _told(self, settings: DeploySettings, data: DataStack, ingest: IngestStack) -> dict[str, str]:
-        """What Dagster and the machines of staff have to know of this deployment: `qol_dagster.settings`."""
-        told = {
+    def _staff_settings(self, settings: DeploySettings, data: DataStack, ingest: IngestStack) -> dict[str, str]:
+        """Return what Dagster and the machines of staff have to know of this deployment: `qol_dagster.settings`."""
+        variables = {
             "AWS_REGION": names.REGION,
             "QOL_TARGET": "aws",
             "QOL_BUCKET": names.lake(),
@@ -104,9 +104,9 @@ class OpsStack(Stack):
             "Settings",
             parameter_name=names.SETTINGS,
             description="The settings of qol_dagster on a machine of staff",
-            string_value=" ".join(f"{name}={value}" for name, value in told.items()),
+            string_value=" ".join(f"{name}={value}" for name, value in variables.items()),
         )
-        return told
+        return variables
 
     def _staff(self, data: DataStack) -> None:
         id_map, enrolments = (arn("dynamodb", f"table/{one}") for one in (names.ID_MAP_TABLE, names.ENROLMENT_TABLE))
@@ -137,7 +137,7 @@ class OpsStack(Stack):
             self,
             names.KICK,
             "kick.handler",
-            does="Sees to it that the last complete week is computed, by Dagster or without it",
+            does="Ensures that the last complete week is computed, by Dagster or without it",
             may=[
                 allow("glue:GetJobRuns", "glue:StartJobRun", on=[arn("glue", f"job/{names.ETL_JOB}")]),
                 allow("secretsmanager:GetSecretValue", on=[data.dagster_token.secret_arn]),
@@ -153,7 +153,7 @@ class OpsStack(Stack):
             timeout_s=KICK_S,
             at_once=1,  # two at a time could each find no run of the week, and start one
         )
-        schedule(self, "qol-weekly-schedule", names.WEEKLY_CRON, kick.function.function_arn, told=AT_ITS_TIME)
+        schedule(self, "qol-weekly-schedule", names.WEEKLY_CRON, kick.function.function_arn, payload=AT_ITS_TIME)
 
     def _watch(self, data: DataStack) -> None:
         place = Construct(self, names.WEEKLY_WATCH)
@@ -189,11 +189,13 @@ class OpsStack(Stack):
                 ],
             ),
         )
-        schedule(self, "qol-noon-schedule", NOON_CRON, machine.attr_arn, call="states:StartExecution", told=AT_ITS_TIME)
+        schedule(
+            self, "qol-noon-schedule", NOON_CRON, machine.attr_arn, call="states:StartExecution", payload=AT_ITS_TIME
+        )
         self._alarm(
             f"{names.WEEKLY_WATCH}-errors",
             _metric("AWS/States", "ExecutionsFailed", StateMachineArn=machine.attr_arn),
-            "Nobody could look whether the last week is there. See to it yourself: SELECT max(date) FROM "
+            "Nobody could check whether the last week is there. Check it yourself: SELECT max(date) FROM "
             "db_qol.weekly_metrics.",
         )
 
@@ -212,7 +214,7 @@ class OpsStack(Stack):
         self._alarm(
             f"{queue}-letters",
             _metric("AWS/SQS", "ApproximateNumberOfMessagesVisible", "Maximum", QueueName=queue),
-            f"Messages lie in {queue}: they were tried for hours, or will not come any more. Look at them, mend the "
+            f"Messages are in {queue}: they were tried for hours, or will not come any more. Look at them, mend the "
             "reason, and start a redrive; they are kept for 14 days.",
         )
 
@@ -220,7 +222,7 @@ class OpsStack(Stack):
         self._alarm(
             f"{names.WEBHOOK}-answers",
             _metric("AWS/ApiGateway", "5xx", ApiId=ingest.api_id),
-            "Garmin was told to send again, for 7 days at most: neither S3 nor the spill queue took a push, or a "
+            "Garmin was asked to send again, for 7 days at most: neither S3 nor the spill queue took a push, or a "
             f"Lambda did not answer. /aws/lambda/{names.WEBHOOK} says why.",
         )
 
@@ -231,7 +233,7 @@ class OpsStack(Stack):
             "qol-no-raw-data",
             _metric("AWS/SQS", "NumberOfMessagesSent", QueueName=names.ARRIVALS, minutes=60),
             f"No raw data came for {hours} hours. Send a test push with `qol doctor --webhook URL`; if it is taken, "
-            "see to the subscriptions in Garmin's developer portal.",
+            "check the subscriptions in Garmin's developer portal.",
             below=True,
             periods=hours,
         )
@@ -256,7 +258,7 @@ class OpsStack(Stack):
 
 
 def watch_definition(lake: str, topic_arn: str) -> dict[str, Any]:
-    """The state machine: is there an object of the last complete week, as of `time` in the input? If not, tell."""
+    """Return the state machine that notifies if the last complete week, as of `time` in the input, has no object."""
     text = "{% 'At noon there is no table of the week of ' & $week & ', which is due at 09:05. Open Dagster: is its "
     text += "daemon running, and is there a run of that week? Start one with weekly_metrics > Materialize. Nothing is "
     text += "lost: raw data waits.' %}"

@@ -28,7 +28,7 @@ class Identities:
         return {user: participant for user, participant in self.active.items() if participant in participants}
 
     def fingerprint(self) -> str:
-        """Changes when anybody is enrolled, revoked or renamed; tells no id. A date of enrolment changes no metric."""
+        """Changes when anybody is enrolled, revoked or renamed; shows no id. A date of enrolment changes no metric."""
         digest = hashlib.sha256()
         for user, participant in sorted(self.active.items()):
             digest.update(f"{user}\0{participant}\n".encode())

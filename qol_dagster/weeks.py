@@ -41,37 +41,37 @@ WEEKLY_RUN_CRON = f"{WEEKLY_RUN_TIME.minute} {WEEKLY_RUN_TIME.hour} * * {WEEKLY_
 
 
 def aws_cron(at: time) -> str:
-    """The schedule of EventBridge (UTC) for this time of day in Japan, on the day of the weekly run."""
+    """Return the schedule of EventBridge (UTC) for this time of day in Japan, on the day of the weekly run."""
     moment = datetime.combine(weekly_run_of(monday_of(EPOCH)), at, JST).astimezone(UTC)
     weekday = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")[moment.weekday()]
     return f"cron({moment.minute} {moment.hour} ? * {weekday} *)"
 
 
 def mondays(days: Sequence[date]) -> list[date]:
-    """The Mondays of the ISO weeks of these dates, each once, in order."""
+    """Return the Mondays of the ISO weeks of these dates, each once, in order."""
     return sorted({monday_of(day) for day in days})
 
 
 def dates_of(week: date) -> list[date]:
-    """The seven dates of a week."""
+    """Return the seven dates of a week."""
     return [week + timedelta(days=number) for number in range(7)]
 
 
 def contributing_weeks(weeks: Sequence[date]) -> list[date]:
-    """The Mondays of all weeks from which the rows of these weeks are computed: the `..._28d` columns look back."""
+    """Return the Mondays of all weeks that the rows of these weeks are computed from: `..._28d` columns look back."""
     return mondays([week - timedelta(weeks=back) for week in weeks for back in range(TRAILING_WEEKS)])
 
 
 def affected_weeks(days: Sequence[date]) -> list[date]:
-    """The Mondays of all weeks whose rows are computed from these dates, among others."""
+    """Return the Mondays of all weeks whose rows are computed from these dates, among others."""
     return mondays([day + timedelta(weeks=later) for day in days for later in range(TRAILING_WEEKS)])
 
 
 def today() -> date:
-    """The date in Japan."""
+    """Return the date in Japan."""
     return receipt_date(datetime.now(UTC))
 
 
 def is_closed(week: date, on: date) -> bool:
-    """Whether the week that begins on this Monday is over on a date."""
+    """Return whether the week that begins on this Monday is over on a date."""
     return week + timedelta(days=7) <= on

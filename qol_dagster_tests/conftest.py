@@ -48,7 +48,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 def _sql_is_compiled_once() -> Iterator[None]:
     """Compile the metrics once a session: Ibis takes four seconds, and each new QOL_HOME is without its SQL."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(queries, "_made", functools.cache(queries._made))
+        patched.setattr(queries, "_compile_all", functools.cache(queries._compile_all))
         yield
 
 

@@ -1,4 +1,4 @@
-"""`qol-weekly-survey-kick`: sees to it that the last complete week is computed, by Dagster or without it.
+"""`qol-weekly-survey-kick`: ensures that the last complete week is computed, by Dagster or without it.
 
 Belongs here: which week is due, whether a run of it exists already, and who is asked for one. Computing belongs to
 the job.
@@ -11,13 +11,13 @@ So a delivery that is late or comes again is about the same week. Without a time
 present time counts. A time of another Wednesday asks for the week before it.
 
 Without Dagster. If it cannot be asked, answers anything but what is expected, or has no daemon that would begin what
-is launched, Glue is started directly and people are told. If that fails too, they are told that, and KickError makes
-the Lambda's alarm go off.
+is launched, Glue is started directly and people are notified. If that fails too, they are notified of that, and
+KickError makes the Lambda's alarm go off.
 
 One run of a week. Dagster's own schedule fires at the same minute, and does not look for other runs of the week. So
 it is given a head start here, and whatever it launched is found. And the other way round: a run launched here carries
 the tags by which the scheduler knows the run of its tick, so a schedule that is late finds it and launches none. That
-run is the tick's from then on: if it fails, people are told as of any other, and only the next kick asks again.
+run is the tick's from then on: if it fails, people are notified as of any other, and only the next kick asks again.
 
 What is left open: each side looks first and launches then, and Dagster has nothing that makes one step of it. Within
 those few hundred milliseconds both may launch. So may two kicks at once; let Lambda run one at a time (reserved
@@ -66,13 +66,13 @@ LARGEST_ANSWER_BYTES = 4 * 1024 * 1024
 ASK_S = 8.0
 """How long one piece of Dagster's answer is waited for."""
 
-FOUND = """
-query Found($ofWeek: RunsFilter!, $since: RunsFilter!) {
+RUNS_QUERY = """
+query DagsterRuns($ofWeek: RunsFilter!, $since: RunsFilter!) {
   instance { daemonHealth { daemonStatus(daemonType: "QUEUED_RUN_COORDINATOR") { healthy } } }
-  ofWeek: runsOrError(filter: $ofWeek, limit: 100) { ...found }
-  since: runsOrError(filter: $since, limit: 500) { ...found }
+  ofWeek: runsOrError(filter: $ofWeek, limit: 100) { ...runs }
+  since: runsOrError(filter: $since, limit: 500) { ...runs }
 }
-fragment found on RunsOrError { ... on Runs { results { status startTime tags { key value } } } }
+fragment runs on RunsOrError { ... on Runs { results { status startTime tags { key value } } } }
 """
 LAUNCH = """
 mutation Launch($run: ExecutionParams!) { launchRun(executionParams: $run) { __typename } }
@@ -82,7 +82,7 @@ Outcome = Literal["there already", "launched", "on Glue already", "started on Gl
 
 
 class KickError(QolError):
-    """A week was not started, nobody could be told of something, or the Lambda is not set up."""
+    """A week was not started, nobody could be notified of something, or the Lambda is not set up."""
 
 
 class DagsterError(QolError):
@@ -96,7 +96,7 @@ class Limits:
     head_start_s: float = 15.0
     dagster_s: float = 20.0
     glue_s: float = 12.0
-    tell_s: float = 8.0
+    notify_s: float = 8.0
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Found:
+class DagsterRuns:
     """What Dagster knows: runs that may be about a week, and whether it has a daemon that begins those that wait."""
 
     runs: tuple[Run, ...]
@@ -120,31 +120,34 @@ class Found:
 
 
 def scheduled_at(event: object, now: datetime) -> datetime:
-    """The time that the event is about: its own, or `now`."""
+    """Return the time that the event is about: its own, or `now`."""
     given = event.get("time") if isinstance(event, Mapping) else None
     if given is None:
         return now
     try:
         at = datetime.fromisoformat(given)
     except (TypeError, ValueError):
-        log.warning("the event's time cannot be read, so the present time counts; see to the schedule's input")
+        log.warning("the event's time cannot be read, so the present time counts; check the schedule's input")
         return now
     return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 def head_start_left_s(week: date, now: datetime, head_start_s: float) -> float:
-    """How long the schedule may still go first."""
+    """Return how long the schedule may still go first."""
     since_tick_s = (now - weekly_run_of(week)).total_seconds()
     return head_start_s - since_tick_s if 0 <= since_tick_s < head_start_s else 0.0
 
 
-def is_taken_care_of(found: Found, week: date) -> bool:
-    """Whether a run computes the week, will do so, or did so after its end. A failed or canceled one does not count."""
+def is_taken_care_of(known: DagsterRuns, week: date) -> bool:
+    """Return whether a run computes the week, will do so, or did so after its end.
+
+    A failed or canceled one does not count.
+    """
     over_s = end_of(week).timestamp()
-    idle = GIVEN_UP if found.queue_moves else GIVEN_UP | WAITING
+    idle = GIVEN_UP if known.queue_moves else GIVEN_UP | WAITING
     return any(
         run.status not in idle and (run.status != "SUCCESS" or (run.started_s or 0.0) >= over_s)
-        for run in found.runs
+        for run in known.runs
         if _is_about(run, week)
     )
 
@@ -156,7 +159,10 @@ def _is_about(run: Run, week: date) -> bool:
 
 
 def run_tags(week: date, at: datetime) -> dict[str, str]:
-    """The tags of a week's run asked for at a time. Before the schedule's tick it is not the run of that tick."""
+    """Return the tags of a week's run asked for at a time.
+
+    Before the schedule's tick it is not the run of that tick.
+    """
     tick = weekly_run_of(week)
     of_tick = {OF_SCHEDULE: SCHEDULE, OF_TICK: tick.astimezone(UTC).isoformat()} if at >= tick else {}
     return {PARTITION: week.isoformat(), STARTED_BY: NAME, **of_tick}
@@ -175,26 +181,26 @@ class Dagster:
     def see_to(self, week: date, at: datetime) -> Outcome:
         """Launch a run of the week unless there is one. Raises DagsterError."""
         headers = {"content-type": "application/json", **self._bearer()}
-        found = self._found(week, headers)
-        if is_taken_care_of(found, week):
+        known = self._runs_of(week, headers)
+        if is_taken_care_of(known, week):
             return "there already"
-        if not found.queue_moves:
+        if not known.queue_moves:
             raise DagsterError("Dagster has no healthy daemon that would begin a run")
         self._launch(run_tags(week, at), headers)
         return "launched"
 
-    def _found(self, week: date, headers: Mapping[str, str]) -> Found:
+    def _runs_of(self, week: date, headers: Mapping[str, str]) -> DagsterRuns:
         """Runs of several weeks have no tag of one to ask for, so all runs since the week's end are looked through."""
         of_week = {"pipelineName": JOB, "tags": [{"key": PARTITION, "value": week.isoformat()}]}
         since = {"pipelineName": JOB, "createdAfter": end_of(week).timestamp()}
-        data = self._ask(FOUND, {"ofWeek": of_week, "since": since}, headers)
+        data = self._ask(RUNS_QUERY, {"ofWeek": of_week, "since": since}, headers)
         try:
             runs = tuple(_run(one) for name in ("ofWeek", "since") for one in data[name]["results"])
             # It says nothing of a daemon that this Dagster does not need.
             healthy = data["instance"]["daemonHealth"]["daemonStatus"]["healthy"]
         except (KeyError, TypeError, ValueError):
             raise DagsterError("Dagster does not say which runs there are") from None
-        return Found(runs, healthy is not False)
+        return DagsterRuns(runs, healthy is not False)
 
     def _launch(self, tags: Mapping[str, str], headers: Mapping[str, str]) -> None:
         run = {
@@ -247,7 +253,7 @@ def _run(answer: Mapping[str, Any]) -> Run:
 
 
 def start_on_glue(job: str, week: date) -> bool:
-    """Start a run of a week unless one is active; gives whether it did. Raises what `aws.faults` names."""
+    """Start a run of a week unless one is active; return whether it did. Raises what `aws.faults` names."""
     glue = aws.client("glue")
     if _is_active(glue, job, week):
         return False
@@ -270,7 +276,7 @@ def _is_active(glue: Any, job: str, week: date) -> bool:
 
 
 def publish(topic_arn: str, subject: str, text: str) -> None:
-    """Tell everybody who listens to a topic. Raises what `aws.faults` names."""
+    """Notify everybody who subscribed to a topic. Raises what `aws.faults` names."""
     aws.client("sns").publish(TopicArn=topic_arn, Subject=subject, Message=text)
 
 
@@ -279,16 +285,19 @@ def publish(topic_arn: str, subject: str, text: str) -> None:
 
 @dataclass(frozen=True)
 class Kick:
-    """Sees to a week. `start` starts it on Glue, `tell` takes a subject and a text; both may raise anything."""
+    """Ensures that a week is computed. `start` starts it on Glue, `notify` takes a subject and a text.
+
+    Both may raise anything.
+    """
 
     dagster: Dagster
     start: Callable[[date], bool]
-    tell: Callable[[str, str], None]
+    notify: Callable[[str, str], None]
     limits: Limits = Limits()
     sleep: Callable[[float], None] = time.sleep
 
     def kick(self, at: datetime, now: datetime) -> Outcome:
-        """See to the last week that was complete at `at`. Raises KickError."""
+        """Ensure that the last week that was complete at `at` is computed. Raises KickError."""
         week = last_complete_week(at)
         self.sleep(head_start_left_s(week, now, self.limits.head_start_s))
         try:
@@ -304,20 +313,20 @@ class Kick:
             started = _within(self.limits.glue_s, "Glue", partial(self.start, week))
         except Exception as error:
             what = f"The week of {week} was not started. {reason}, and Glue does not start it: {aws.why(error)}."
-            self._told(
+            self._send(
                 f"[qol] the week of {week} was not started",
                 f"{what}\n\n{WHEN_NOT_STARTED % (NAME, weekly_run_of(week).isoformat())}",
             )
             raise KickError(what) from None
         outcome: Outcome = "started on Glue" if started else "on Glue already"
         what = f"The week of {week} is {outcome}. {reason}."
-        if not self._told(f"[qol] the week of {week} runs on Glue, without Dagster", f"{what}\n\n{WHEN_ON_GLUE}"):
-            raise KickError(f"{what} Nobody could be told.")
+        if not self._send(f"[qol] the week of {week} runs on Glue, without Dagster", f"{what}\n\n{WHEN_ON_GLUE}"):
+            raise KickError(f"{what} Nobody could be notified.")
         return outcome
 
-    def _told(self, subject: str, text: str) -> bool:
+    def _send(self, subject: str, text: str) -> bool:
         try:
-            _within(self.limits.tell_s, "SNS", partial(self.tell, subject, text))
+            _within(self.limits.notify_s, "SNS", partial(self.notify, subject, text))
         except Exception as error:
             log.error("a message could not be sent: %s", aws.why(error))  # noqa: TRY400 - a trace may quote ids
             return False
@@ -335,13 +344,13 @@ The week keeps its old data, and nothing of it is lost. When Dagster or Glue is 
     {"time": "%s"}
 """
 WHEN_ON_GLUE = """\
-The week is computed all the same. See to Dagster's web server, code location and daemon. Dagster's history does not
+The week is computed all the same. Check Dagster's web server, code location and daemon. Dagster's history does not
 show this run; running the week there again does no harm.
 """
 
 
 def handler(event: object, _context: object) -> dict[str, str]:
-    """The Lambda's entry point. Set up from QOL_* variables. Raises KickError."""
+    """Return the Lambda's entry point. Set up from QOL_* variables. Raises KickError."""
     logging.getLogger("qol_ingest").setLevel(logging.INFO)  # Lambda's root logger starts at WARNING
     now = datetime.now(UTC)
     at = scheduled_at(event, now)

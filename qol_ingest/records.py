@@ -114,7 +114,7 @@ class _Scanner:
         self._text = text
 
     def entries(self) -> Iterator[_Entry]:
-        """All entries in order. Raises _NotAnObjectError, JSONDecodeError, RecursionError."""
+        """Yield all entries in order. Raises _NotAnObjectError, JSONDecodeError, RecursionError."""
         at = self._skip(0)
         if self._char(at) != "{":
             raise _NotAnObjectError
@@ -156,7 +156,7 @@ class _Scanner:
         return end
 
     def _continues(self, at: int, closing: str) -> tuple[bool, int]:
-        """Whether a comma follows, and where what follows begins."""
+        """Return whether a comma follows, and where what follows begins."""
         at = self._skip(at)
         char = self._char(at)
         if char == ",":
@@ -188,7 +188,7 @@ _LONG_DECODER = JSONDecoder(parse_int=_long_int)
 
 
 def _decode(text: str, at: int) -> tuple[Any, int]:
-    """The JSON value that begins at `at`, and where it ends. NaN and Infinity pass."""
+    """Return the JSON value that begins at `at`, and where it ends. NaN and Infinity pass."""
     try:
         return _DECODER.raw_decode(text, at)
     except JSONDecodeError:
@@ -198,7 +198,7 @@ def _decode(text: str, at: int) -> tuple[Any, int]:
 
 
 def _is_plain(raw: str) -> bool:
-    """Whether a value's text is JSON for other readers too: Python's takes NaN and Infinity."""
+    """Return whether a value's text is JSON for other readers too: Python's takes NaN and Infinity."""
     if "NaN" not in raw and "Infinity" not in raw:
         return True
     found: list[str] = []
@@ -272,7 +272,7 @@ def _reject_line(entry: _Entry, reason: str) -> str:
 
 
 def _clean(raw: str) -> str:
-    """A JSON value's text on one line and without any access token."""
+    """Return a JSON value's text on one line and without any access token."""
     # Strings of strict JSON hold no raw line break, so all of them are white space between values.
     one_line = _LINE_BREAKS.sub("", raw) if "\n" in raw or "\r" in raw else raw
     pattern = _ESCAPED_TOKEN if "\\u" in one_line else _PLAIN_TOKEN if TOKEN_KEY in one_line else None

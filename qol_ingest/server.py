@@ -231,7 +231,10 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _length(digits: str, base: int, already: int = 0) -> int:
-    """A length of a request's head or chunk. Raises _BadRequestError if it is none or the body becomes too large."""
+    """Return a length of a request's head or chunk.
+
+    Raises _BadRequestError if it is none or the body becomes too large.
+    """
     if not digits.isascii() or not digits.isalnum():
         raise _BadRequestError(HTTPStatus.BAD_REQUEST)
     try:

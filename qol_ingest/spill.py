@@ -24,9 +24,9 @@ from qol_ingest.shared.stores import Store, StoreError
 log = logging.getLogger(__name__)
 
 CHUNK_CHARS = LARGEST_MESSAGE_BYTES - 4096
-"""Of the packed content; the rest of a message is its envelope."""
+"""Of the compressed content; the rest of a message is its envelope."""
 MOST_CHARS = 160 * 1024 * 1024
-"""What is held in memory at a time: more than Garmin's largest body is when it cannot be packed."""
+"""What is held in memory at a time: more than Garmin's largest body is when it cannot be compressed."""
 RETRY_S, RETRY_GROWTH, LONGEST_RETRY_S = 60.0, 4.0, 3 * 3600.0
 """How long what cannot be stored or put together yet is left in the queue, more from time to time. With 8 receives
 that covers half a day of a store that fails."""
@@ -106,7 +106,7 @@ class _Object:
 
 
 def _received(queue: Queue, until: float) -> list[_Object]:
-    """What the queue hands out, as far as it fits into memory."""
+    """Return what the queue hands out, as far as it fits into memory."""
     found: dict[str, _Object] = {}
     held = 0
     while held < MOST_CHARS and time.monotonic() < until and (messages := queue.receive(10)):

@@ -14,15 +14,15 @@ Time. Garmin waits 30 s. Nothing is begun at the store, the queue or the id map 
 
 Redelivery. Keys are made of the body's hash and are never overwritten, so the same body again changes nothing; the
 first receipt counts, and a late redelivery of an old push cannot overtake a newer one. One case is left: records
-without any date lie under the date of receipt, so the same body received again on another date (Japan) is a second
-file. The file of the receipt date is therefore written last: as long as Garmin is asked to send again, it is not
+without any date are stored under the date of receipt, so the same body received again on another date (Japan) is a
+second file. The file of the receipt date is therefore written last: as long as Garmin is asked to send again, it is not
 there. It takes a lost answer over midnight, for a record without any date, to have one twice; quarantined bodies and
 pings may be there twice in that case too, which does no harm.
 
 Users. Whoever is in a body for the first time is noted as pending in the id map, after everything is safe; what fails
 there fails alone, and no record is linked to anybody here.
 
-Nothing that tells people apart is logged: no path, header, id, key or part of a body.
+Nothing that identifies a person is logged: no path, header, id, key or part of a body.
 """
 
 from __future__ import annotations
@@ -193,7 +193,7 @@ class Receiver:
 
 
 def handler(event: Event, _context: object) -> Answer:
-    """The Lambda's entry point. Set up from QOL_* variables; 503 to everything as long as one is missing."""
+    """Return the Lambda's entry point. Set up from QOL_* variables; 503 to everything as long as one is missing."""
     try:
         receiver = _receiver_of_environment()
     except ReceiverError as error:
@@ -203,7 +203,10 @@ def handler(event: Event, _context: object) -> Answer:
 
 
 def drain_handler(_event: object, _context: object) -> dict[str, int]:
-    """The entry point of the scheduled Lambda that stores what was spilled. Raises what makes Lambda try again."""
+    """Return the entry point of the scheduled Lambda that stores what was spilled.
+
+    Raises what makes Lambda try again.
+    """
     logging.getLogger("qol_ingest").setLevel(logging.INFO)
     queue = SqsQueue(os.environ["QOL_SPILL_QUEUE_URL"])
     found = drain(queue, _store_of_environment(), until=time.monotonic() + DRAIN_S)
@@ -241,7 +244,7 @@ def _id_map_of_environment() -> IdMap | None:
 
 
 def _secret_of_aws(arn: str) -> str:
-    """The webhook's secret out of Secrets Manager. Raises ReceiverError while it cannot be had."""
+    """Return the webhook's secret out of Secrets Manager. Raises ReceiverError while it cannot be had."""
     if not arn:
         return ""
 
@@ -255,19 +258,19 @@ def _secret_of_aws(arn: str) -> str:
 
 
 def _same(given: str, expected: str) -> bool:
-    """Whether two texts are equal, in a time that does not tell where they differ."""
+    """Return whether two texts are equal, in a time that does not show where they differ."""
     return hmac.compare_digest(given.encode("utf-8", "surrogatepass"), expected.encode("utf-8", "surrogatepass"))
 
 
 def objects(parsed: Parsed, body: bytes, now: datetime) -> Iterator[tuple[str, bytes]]:
-    """Keys and contents of a body that was parsed, in the order in which they are stored; see Redelivery above."""
+    """Yield keys and contents of a parsed body, in the order in which they are stored; see Redelivery above."""
     today, name = receipt_date(now).isoformat(), parsed.ingest_id
     if parsed.whole_body_reason:
         yield f"raw/quarantine/date={today}/{name}.body", body
     if parsed.rejects:
         yield f"raw/quarantine/date={today}/{name}.rejects.jsonl", _jsonl(parsed.rejects)
     if parsed.lifecycle:
-        # Who leaves, comes back and leaves again is told of in the same bytes: here each receipt counts.
+        # Who leaves, comes back and leaves again is announced in the same bytes: here each receipt counts.
         yield f"raw/lifecycle/date={today}/{name}-{now.astimezone(UTC):%H%M%S}.jsonl", _jsonl(parsed.lifecycle)
     if parsed.pings:
         yield f"raw/pings/date={today}/{name}.jsonl", _jsonl(parsed.pings)
@@ -280,7 +283,7 @@ def _jsonl(lines: tuple[str, ...]) -> bytes:
 
 
 def _body(event: Event, encoding: str) -> bytes:
-    """The body's bytes, unpacked; what cannot be unpacked stays as it came, and will be quarantined."""
+    """Return the body's bytes, unpacked; what cannot be unpacked stays as it came, and will be quarantined."""
     body = _sent_bytes(event)
     return _gunzipped(body) if encoding.strip().lower() in ("gzip", "x-gzip") else body
 
@@ -295,13 +298,13 @@ def _sent_bytes(event: Event) -> bytes:
         return sent
 
 
-def _gunzipped(packed: bytes) -> bytes:
+def _gunzipped(compressed: bytes) -> bytes:
     try:
-        with gzip.GzipFile(fileobj=io.BytesIO(packed)) as file:
+        with gzip.GzipFile(fileobj=io.BytesIO(compressed)) as file:
             body = file.read(LARGEST_BODY_BYTES + 1)
     except (OSError, EOFError, zlib.error):
-        return packed
-    return body if len(body) <= LARGEST_BODY_BYTES else packed
+        return compressed
+    return body if len(body) <= LARGEST_BODY_BYTES else compressed
 
 
 def _not_allowed(allowed: str) -> Answer:

@@ -110,13 +110,13 @@ CREATE OR REPLACE TEMP VIEW sleeps AS SELECT * FROM lines WHERE type = 'sleeps' 
 
 
 def samples(source: str, field: str, extra: str = "") -> str:
-    """The samples of a map, one a row: participant_id, date, t, v."""
+    """Return the samples of a map, one a row: participant_id, date, t, v."""
     return f"""
         SELECT participant_id, date {extra}, unnest({field}_t) AS t, unnest({field}_v) AS v FROM {source}"""
 
 
 def by_hour(value: str, otherwise: str = "NULL") -> str:
-    """The 24 values of rows that have one hour each, as a list."""
+    """Return the 24 values of rows that have one hour each, as a list."""
     return f"[{', '.join(f'coalesce(max({value}) FILTER (hour = {hour}), {otherwise})' for hour in range(24))}]"
 
 

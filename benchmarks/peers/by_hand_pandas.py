@@ -68,7 +68,7 @@ WEEK = ["participant_id", "week"]
 
 
 def lines(work: Work) -> Iterator[tuple[object, ...]]:
-    """The fields of each line of enrolled people."""
+    """Yield the fields of each line of enrolled people."""
     people = pd.read_csv(work.people, dtype=str).set_index("user_id")["participant_id"].to_dict()
     for path in sorted(glob(work.raw)):
         date = path.split("date=")[1][:10]
@@ -83,7 +83,7 @@ def lines(work: Work) -> Iterator[tuple[object, ...]]:
 
 
 def current(work: Work) -> pd.DataFrame:
-    """The records that no later one supersedes, later ones first."""
+    """Return the records that no later one supersedes, later ones first."""
     frame = pd.DataFrame.from_records(list(lines(work)), columns=[*ROW, "start", *FIELDS])
     frame["averageStressLevel"] = frame["averageStressLevel"].fillna(frame["averageStresslevel"])
     frame[["start", *NUMBERS]] = frame[["start", *NUMBERS]].apply(pd.to_numeric, errors="coerce")
@@ -107,7 +107,7 @@ def longest(records: pd.DataFrame) -> pd.DataFrame:
 
 
 def samples(records: pd.DataFrame, field: str) -> pd.DataFrame:
-    """The samples of a map, one a row: participant_id, date, t, v (and the row's number)."""
+    """Return the samples of a map, one a row: participant_id, date, t, v (and the row's number)."""
     with_any = records[records[field].notna()]
     maps = with_any[field].to_list()
     sizes = [len(found) for found in maps]
@@ -150,7 +150,7 @@ def mean(found: pd.DataFrame, name: str) -> pd.DataFrame:
 
 
 def nights(sleeps: pd.DataFrame) -> pd.DataFrame:
-    """The main sleep of each date."""
+    """Return the main sleep of each date."""
     unseen = sleeps["validation"].fillna("").str.upper().isin(["OFF_WRIST", "MANUAL"])
     s = longest(sleeps[(sleeps["durationInSeconds"] > 0) & ~unseen])
     asleep = s["durationInSeconds"]
@@ -182,7 +182,7 @@ def nights(sleeps: pd.DataFrame) -> pd.DataFrame:
 
 
 def minutes_asleep(nights: pd.DataFrame, levels: pd.Series, to_local: pd.Series) -> list[list[int] | None]:
-    """The minutes in the night and in no awake span, as bits of the 24 hours of the clock."""
+    """Return the minutes in the night and in no awake span, as bits of the 24 hours of the clock."""
     timed = nights["sleep_start_min"].notna().to_numpy()
     spans = [found.get("awake", []) if isinstance(found, dict) else [] for found in levels]
     row = np.repeat(np.arange(len(spans)), [len(found) for found in spans])
@@ -205,7 +205,7 @@ def within(row: np.ndarray, spans: np.ndarray, rows: int) -> np.ndarray:
 
 
 def latest(records: pd.DataFrame, **columns: str) -> pd.DataFrame:
-    """The values of the record received last."""
+    """Return the values of the record received last."""
     newest = records.drop_duplicates(ROW)
     return newest[ROW].assign(
         **{name: newest[field].astype(float).where(newest[field].astype(float) > 0) for name, field in columns.items()}
@@ -269,7 +269,7 @@ def daily(now: pd.DataFrame) -> pd.DataFrame:
 
 
 def finish(day: pd.DataFrame) -> pd.DataFrame:
-    """The columns under their names."""
+    """Return the columns under their names."""
     number = {name: pd.to_numeric(day[name]).astype(float) for name in FIELDS if name.endswith(("Seconds", "Minute"))}
     received, last = (
         pd.to_datetime(day[name]).astype("datetime64[ms, UTC]") for name in ("_received_at", "last_received_at")
@@ -387,7 +387,7 @@ def weekly(days: pd.DataFrame) -> pd.DataFrame:
 
 
 def over_all_days(g: pd.api.typing.DataFrameGroupBy) -> pd.DataFrame:
-    """What counts every day, valid or not."""
+    """Return what counts every day, valid or not."""
     out = pd.DataFrame(
         {"n_days": g.size(), "n_valid_days": g["valid"].sum(), "n_valid_weekend_days": g["weekend"].sum()}
     )
@@ -477,7 +477,7 @@ def rhythm(days: pd.DataFrame) -> pd.DataFrame:
 
 
 def measures(sums: pd.DataFrame) -> pd.DataFrame:
-    """The four measures and their denominators."""
+    """Return the four measures and their denominators."""
     s, n_hour = (sums[[f"{kind}{hour}" for hour in range(24)]].to_numpy() for kind in "sn")
     total, n = s.sum(axis=1), n_hour.sum(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -69,7 +69,7 @@ c = pl.col
 
 
 def read(work: Work) -> pl.DataFrame:
-    """All lines of enrolled people."""
+    """Return all lines of enrolled people."""
     people = pl.read_csv(work.people, schema={"user_id": pl.String, "participant_id": pl.String})
     lines = pl.scan_ndjson(sorted(glob(work.raw)), schema=SCHEMA, include_file_paths="path")
     lines = lines.with_columns(pl.coalesce("averageStressLevel", "averageStresslevel").alias("averageStressLevel"))
@@ -92,13 +92,16 @@ def read(work: Work) -> pl.DataFrame:
 
 
 def numbers(name: str, type_: type[pl.DataType]) -> pl.Expr:
-    """All numbers of a sample map in a list: time, value, time, value ..."""
+    """Return all numbers of a sample map in a list: time, value, time, value ..."""
     pairs = pl.when(c(name) != "{}").then(c(name)).str.strip_chars('{}"')
     return pairs.str.replace_all('": ', ', "', literal=True).str.split(', "').cast(pl.List(type_))
 
 
 def current(lines: pl.DataFrame) -> pl.DataFrame:
-    """The lines that no later one supersedes. Hardly a line has another version, and only those that do are sorted."""
+    """Return the lines that no later one supersedes.
+
+    Hardly a line has another version, and only those that do are sorted.
+    """
     kind, order = c("type"), ("_received_at", "durationInSeconds", "_ingest_id", "summaryId")
     keys = lines.select(
         *("userId", "date", "type", *order),
@@ -121,7 +124,7 @@ def longest(records: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def samples(records: pl.LazyFrame, field: str, *names: str) -> pl.LazyFrame:
-    """The samples of a map, one a row: participant_id, date or what else is named, t, v."""
+    """Return the samples of a map, one a row: participant_id, date or what else is named, t, v."""
     numbers = c(field).list
     return (
         records.filter(c(field).is_not_null())
@@ -131,7 +134,7 @@ def samples(records: pl.LazyFrame, field: str, *names: str) -> pl.LazyFrame:
 
 
 def of(records: pl.DataFrame, type_: str) -> pl.LazyFrame:
-    """The records of a type."""
+    """Return the records of a type."""
     return records.lazy().filter(c("type") == type_)
 
 
@@ -159,7 +162,7 @@ def beats(dailies: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def ones(bits: pl.Expr) -> pl.Expr:
-    """How many bits are set."""
+    """Return how many bits are set."""
     return bits.bitwise_count_ones().cast(pl.Int64)
 
 
@@ -170,7 +173,7 @@ def oxygen(found: pl.LazyFrame, prefix: str) -> pl.LazyFrame:
 
 
 def nights(sleeps: pl.LazyFrame) -> pl.LazyFrame:
-    """The main sleep of each date."""
+    """Return the main sleep of each date."""
     seen = sleeps.filter(
         c("durationInSeconds") > 0,
         ~c("validation").fill_null("").str.to_uppercase().is_in(["OFF_WRIST", "MANUAL"]),
@@ -213,7 +216,7 @@ def nights(sleeps: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def minutes_asleep(spans: pl.LazyFrame) -> pl.LazyFrame:
-    """The minutes in the night and in no awake span, as bits of the 24 hours of the clock."""
+    """Return the minutes in the night and in no awake span, as bits of the 24 hours of the clock."""
     minute = {name: ((c(name) + c("to_local")) / 60).ceil().cast(pl.Int64) + 1440 for name in ("begin", "end")}
     timed = spans.select(*ROW, "awake", **minute).drop_nulls("begin")
     hours = timed.with_columns(nth=pl.int_ranges(c("begin") // 60, (c("end") + 59) // 60)).explode("nth")
@@ -232,7 +235,7 @@ def minutes_asleep(spans: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def latest(records: pl.LazyFrame, **columns: str) -> pl.LazyFrame:
-    """The values of the record received last."""
+    """Return the values of the record received last."""
     newest = records.sort("_received_at", descending=True).unique(ROW, keep="first")
     return newest.select(*ROW, **{name: pl.when(c(field) > 0).then(field) for name, field in columns.items()})
 
@@ -244,7 +247,7 @@ def steps(epochs: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def by_hour(found: pl.LazyFrame, otherwise: int | None = None) -> pl.LazyFrame:
-    """The last column of rows that have one hour each, as a list of 24."""
+    """Return the last column of rows that have one hour each, as a list of 24."""
     *_, name = found.collect_schema()
     wide = found.group_by(ROW).agg(c(name).filter(c("hour") == h).max().alias(f"h{h}") for h in range(24))
     return wide.select(*ROW, pl.concat_list(c(f"h{h}").fill_null(pl.lit(otherwise)) for h in range(24)).alias(name))
@@ -298,17 +301,17 @@ def daily(now: pl.DataFrame) -> pl.DataFrame:
 
 
 def positive(name: str) -> pl.Expr:
-    """A value above 0."""
+    """Return a value above 0."""
     return pl.when(c(name) > 0).then(name)
 
 
 def time(text: pl.Expr) -> pl.Expr:
-    """A time of receipt."""
+    """Return a time of receipt."""
     return text.str.to_datetime("%Y-%m-%dT%H:%M:%S%.fZ", time_unit="ms", time_zone="UTC")
 
 
 def finish(day: pl.LazyFrame) -> pl.LazyFrame:
-    """The columns under their names."""
+    """Return the columns under their names."""
     received = time(c("_received_at")).dt.epoch("ms") / 1000
     known = (c("sessions") > 0) | (c("n_dailies") > 0)
     wear = (c("slots") / 4).fill_null(3.0 * c("worn"))
@@ -389,7 +392,7 @@ def weekly(days: pl.DataFrame) -> pl.DataFrame:
 
 
 def summed(column: str, rows: pl.Expr | None = None) -> pl.Expr:
-    """The sum, null where there is no value."""
+    """Return the sum, null where there is no value."""
     values = c(column) if rows is None else c(column).filter(rows)
     return pl.when(values.count() > 0).then(values.sum())
 
@@ -401,13 +404,13 @@ def means(names: Sequence[str]) -> dict[str, pl.Expr]:
 
 
 def counts(names: Sequence[str]) -> dict[str, pl.Expr]:
-    """Values on valid days: `new=old` pairs."""
+    """Return values on valid days: `new=old` pairs."""
     pairs = [name.split("=") for name in names]
     return {new: c(old).filter(c("valid")).count() for new, old in pairs}
 
 
 def measures() -> list[pl.Expr]:
-    """What a week's days are made into, but for the clock times."""
+    """Return what a week's days are made into, but for the clock times."""
     valid = c("valid")
     has_rest = valid & c("resting_hr_bpm").is_not_null()
     x, y = c("n").filter(has_rest), c("resting_hr_bpm").filter(has_rest)
@@ -541,7 +544,7 @@ def rhythm(days: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def hourly(days: pl.LazyFrame) -> pl.LazyFrame:
-    """What the hours of the clock have in the 7 or 28 days (`length`) that end with a week."""
+    """Return what the hours of the clock have in the 7 or 28 days (`length`) that end with a week."""
     nothing = {name: pl.lit([None] * 24, pl.List(type_)) for name, type_ in HOURS.items()}
     d = days.select(*WEEK, "date", "n", **{name: c(name).fill_null(empty) for name, empty in nothing.items()})
     eve = d.select(

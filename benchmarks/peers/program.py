@@ -26,7 +26,7 @@ class Work:
 
 
 def work_of_command_line() -> Work:
-    """What this process was asked for."""
+    """Return what this process was asked for."""
     lake, people, out = map(Path, sys.argv[1:4])
     return Work(lake, people, out)
 

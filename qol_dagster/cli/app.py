@@ -180,7 +180,7 @@ def materialize(
 
     last = until or week
     if last < week:
-        raise UsageError("--until lies before --week")
+        raise UsageError("--until is before --week")
     done = materialize_weeks(_settings(), [week, last], engine or "default", force=force, profile=PROFILES[profile])
     if not done.success:
         raise NotPossibleError(f"{done.message} (run {done.run_id})")
@@ -284,7 +284,7 @@ def revoke(
 
 @garmin.command()
 def pull() -> None:
-    """Fetch what pings announced, and apply what Garmin told of its users; `qol webhook serve` does so all along."""
+    """Fetch what pings announced, and apply what Garmin says of its users; `qol webhook serve` does so all along."""
     from qol_dagster.resources.garmin_cloud import Garmin
 
     worked = Garmin(_local_settings(existing=True)).pull()
@@ -322,18 +322,18 @@ def refile(
     *,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count only; change nothing.")] = False,
 ) -> None:
-    """Move records that lie under another date than their own to where they belong."""
+    """Move records that are stored under another date than their own to where they belong."""
     from qol_dagster.lake.refile import refile as move
     from qol_dagster.resources.platform import open_platform
 
     platform = open_platform(_settings(existing=True))
     with _progress() as progress:
         report = move(platform.lake(), dry_run=dry_run, on_progress=progress("looking"))
-    typer.echo(f"{report.misfiled} of {report.lines} records {'lie under another date' if dry_run else 'moved'}")
+    typer.echo(f"{report.misfiled} of {report.lines} records {'are under another date' if dry_run else 'moved'}")
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """The entry point: runs a command and ends the process."""
+    """Return the entry point: runs a command and ends the process."""
     run_and_exit(lambda: run(arguments))
 
 
@@ -369,7 +369,7 @@ def _note(message: str) -> None:
 
 
 def _settings(*, existing: bool = False) -> Settings:
-    """The settings. QOL_HOME is made when it is missing, for its owner alone: locally it holds health data."""
+    """Return the settings. QOL_HOME is made when it is missing, for its owner alone: locally it holds health data."""
     from qol_dagster.settings import load_settings
 
     settings = load_settings()
@@ -380,7 +380,7 @@ def _settings(*, existing: bool = False) -> Settings:
 
 
 def _local_settings(*, existing: bool = False) -> Settings:
-    """The settings, for what is done on one machine only."""
+    """Return the settings, for what is done on one machine only."""
     settings = _settings(existing=existing)
     if settings.target != "local":
         raise UsageError("this works on one machine only; unset QOL_TARGET. On AWS the Lambdas take and fetch data")

@@ -42,7 +42,7 @@ def run_demo(
     progress: Progress,
     width: int = 120,
 ) -> str:
-    """Simulate, enrol, push, compute and query; gives the standard query's result as text.
+    """Simulate, enrol, push, compute and query; return the standard query's result as text.
 
     Refuses a QOL_HOME with participants of its own, so that simulated people never mix with real ones.
     """
@@ -74,7 +74,7 @@ def push(sim: garmin_sim.Simulation, url: str, **options: Any) -> garmin_sim.Pus
 
 
 def local_webhook(settings: Settings, host: str = "127.0.0.1", port: int = 0) -> LocalWebhook:
-    """The receiver over this QOL_HOME's lake. What the puller works off is announced in `arrivals`."""
+    """Return the receiver over this QOL_HOME's lake. What the puller drains is announced in `arrivals`."""
     store = NotifyingStore(DirectoryStore(settings.lake_dir), DirectoryQueue(settings.arrivals_dir))
     people = SqliteIdMap(settings.id_map_path)
     receiver = Receiver(store, webhook_secret(settings), settings.garmin_client_id, id_map=people)

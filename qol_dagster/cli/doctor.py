@@ -42,7 +42,7 @@ class Finding:
 
 
 def examine() -> list[Finding]:
-    """All findings. A look that itself goes wrong is a failure of what it looked at."""
+    """Return all findings. A look that itself goes wrong is a failure of what it looked at."""
     try:
         settings = load_settings()
     except SettingsError as error:
@@ -56,9 +56,9 @@ def examine() -> list[Finding]:
         ]
     runs_on = f"engine {settings.engine}" if settings.target == "local" else f"bucket {settings.bucket}"
     findings = [Finding("ok", "settings", f"QOL_HOME={settings.home}, {runs_on}")]
-    for what, look in _LOOKS[settings.target].items():
+    for what, check in _CHECKS[settings.target].items():
         try:
-            findings += look(settings)
+            findings += check(settings)
         except Exception as error:
             findings.append(Finding("FAIL", what, " ".join(str(error).split())))
     return findings
@@ -101,11 +101,11 @@ def follow_push(settings: Settings, url: str, *, wait_s: float = 30.0) -> Iterat
             yield Finding("FAIL", "webhook", f"the test push is not in raw/ after {wait_s:.0f} s", advice)
             return
         time.sleep(0.2)
-    yield Finding("ok", "webhook", f"the test push lies in {key} after {time.monotonic() - begun:.2f} s")
+    yield Finding("ok", "webhook", f"the test push is in {key} after {time.monotonic() - begun:.2f} s")
 
 
 def _post(url: SplitResult, body: bytes, settings: Settings) -> int | str:
-    """The answer's status, or what went wrong. Neither holds the secret."""
+    """Return the answer's status, or what went wrong. Neither holds the secret."""
     headers = {"content-type": "application/json"}
     if settings.garmin_client_id:
         headers["garmin-client-id"] = settings.garmin_client_id
@@ -118,7 +118,7 @@ def _post(url: SplitResult, body: bytes, settings: Settings) -> int | str:
 
 
 def _key_of(settings: Settings, name: str) -> str | None:
-    """Where the file of that name lies, under today's date or that of a clock that differs from ours."""
+    """Return the key of the file of that name, under today's date or that of a clock that differs from ours."""
     lake = open_platform(settings).lake()
     for day in (receipt_date(datetime.now(UTC)) + timedelta(days=number) for number in (0, -1, 1)):
         for item in lake.raw_objects(day):
@@ -232,7 +232,7 @@ def _glue(settings: Settings) -> Iterator[Finding]:
     yield Finding("ok", "glue job", f"{found['Name']}, Glue {found.get('GlueVersion', 'of an unknown version')}")
 
 
-_LOOKS: dict[Target, dict[str, Callable[[Settings], Iterator[Finding]]]] = {
+_CHECKS: dict[Target, dict[str, Callable[[Settings], Iterator[Finding]]]] = {
     "local": {
         "python": _python,
         "disk": _home,

@@ -55,7 +55,7 @@ def show(
 
 
 def _in_width(chosen: list[Metric], width: int) -> list[tuple[str, ...]]:
-    """The rows of the list, descriptions cut to what is left of the line."""
+    """Return the rows of the list, descriptions cut to what is left of the line."""
     rows = [(one.table, one.name, unit(one), one.description) for one in chosen]
     taken = sum(max((len(row[at]) for row in rows), default=0) for at in range(3)) + len(GAP) * len(COLUMNS)
     room = max(width - taken, len(COLUMNS[-1]))
@@ -63,7 +63,7 @@ def _in_width(chosen: list[Metric], width: int) -> list[tuple[str, ...]]:
 
 
 def _shown(metric: Metric, language: Language) -> str:
-    """The metric's name, then a label and its text on each line; long texts go on below the text."""
+    """Return the metric's name, then a label and its text on each line; long texts go on below the text."""
     from rich.cells import cell_len
 
     pairs = facts(metric, language)
@@ -78,7 +78,7 @@ def _shown(metric: Metric, language: Language) -> str:
 
 
 def _wrapped(text: str, width: int) -> list[str]:
-    """The text in lines of so many terminal cells. Japanese, two cells a letter, may break after any of them."""
+    """Return the text in lines of so many terminal cells. Japanese, two cells a letter, may break after any of them."""
     from rich.cells import cell_len
 
     lines = [""]

@@ -25,7 +25,7 @@ WIDEST_CELL = 60
 
 
 def rendered(columns: Sequence[str], rows: Rows, form: Format, width: int = 120) -> str:
-    """The rows as text that ends with a line break. A table too wide for `width` has a line for each column."""
+    """Return the rows as text that ends with a line break. A table too wide for `width` has a line for each column."""
     if form == "json":
         objects = [dict(zip(columns, map(_plain, row), strict=True)) for row in rows]
         return json.dumps(objects, indent=1, ensure_ascii=False) + "\n"
@@ -50,7 +50,7 @@ def _csv_cell(value: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """The value as JSON has it; what JSON lacks is text, and a number that is none is null."""
+    """Return the value as JSON has it; what JSON lacks is text, and a number that is none is null."""
     if isinstance(value, float | Decimal):
         value = float(value)
         return value if math.isfinite(value) else None
@@ -83,7 +83,7 @@ def _aligned(names: Sequence[str], cells: Sequence[Sequence[str]], right: Sequen
 
 
 def _sideways(columns: Sequence[str], cells: Sequence[Sequence[str]], width: int) -> list[str]:
-    """A line for each column and a block of lines for as many rows as fit side by side."""
+    """Return a line for each column and a block of lines for as many rows as fit side by side."""
     name_width = max(map(_cells, columns))
     row_widths = [max(map(_cells, row)) for row in cells]
     lines: list[str] = []
@@ -129,7 +129,7 @@ def _shortened(text: str) -> str:
 
 
 def _cells(text: str) -> int:
-    """How many cells of a terminal a text takes."""
+    """Return how many cells of a terminal a text takes."""
     if text.isascii():
         return len(text)
     from rich.cells import cell_len

@@ -46,7 +46,7 @@ def materialize_weeks(
 ) -> RunOutcome:
     """Run a profile's job once for all weeks from the first to the last of these dates' weeks.
 
-    The run is kept in Dagster's home, where its UI shows it. Raises WeekError for weeks that are not over or lie
+    The run is kept in Dagster's home, where its UI shows it. Raises WeekError for weeks that are not over or are
     before the start date.
     """
     chosen = check_weeks(settings, weeks)
@@ -69,7 +69,7 @@ def materialize_weeks(
 
 
 def check_weeks(settings: Settings, weeks: Sequence[date]) -> list[date]:
-    """The Mondays from the first week to the last, when all of them can be computed."""
+    """Return the Mondays from the first week to the last, when all of them can be computed."""
     from qol_dagster.weeks import is_closed, today
 
     named = mondays(weeks)
@@ -78,7 +78,7 @@ def check_weeks(settings: Settings, weeks: Sequence[date]) -> list[date]:
     chosen = [named[0] + timedelta(weeks=number) for number in range((named[-1] - named[0]).days // 7 + 1)]
     if chosen[0] < settings.start_date:
         raise WeekError(
-            f"the week of {chosen[0]} lies before the start date {settings.start_date}; set QOL_START_DATE earlier"
+            f"the week of {chosen[0]} is before the start date {settings.start_date}; set QOL_START_DATE earlier"
         )
     if not is_closed(chosen[-1], today()):
         raise WeekError(f"the week of {chosen[-1]} is not over yet in Japan; ask again after its Sunday")

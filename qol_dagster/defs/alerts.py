@@ -41,7 +41,7 @@ class Alert:
         return f"[qol] {self.job} failed for {self.partition}"
 
     def body(self) -> str:
-        """What happened, to what, and what to do."""
+        """Return what happened, to what, and what to do."""
         return (
             f"The run {self.run_id} of {self.job} failed.\n\n"
             f"Weeks:  {self.partition}\nStep:   {self.step}\nReason: {self.error}\n\n"
@@ -61,14 +61,14 @@ class AlertParts(Protocol):
         """Whose Garmin ids are confidential."""
 
     def notifier(self) -> Notifier:
-        """Who is notified."""
+        """Return who is notified."""
 
     def marker(self, name: str) -> SharedObject:
-        """Which one process can claim once."""
+        """Return which one process can claim once."""
 
 
 def notify_once(parts: AlertParts, alert: Alert) -> bool:
-    """Send the alert unless its run was told of already; gives whether this call sent it."""
+    """Send the alert unless its run was announced already; return whether this call sent it."""
     if not _claimed(parts, alert.run_id):
         return False
     clean = redacted(alert.error, confidential_values(parts))
@@ -87,13 +87,13 @@ def _claimed(parts: AlertParts, run_id: str) -> bool:
 
 
 def redacted(text: str, confidential_values: Iterable[str]) -> str:
-    """The first line of a text, and what it announces with a colon, short, without ids of people or secrets."""
+    """Return the first line of a text, and what it announces with a colon, short, without ids of people or secrets."""
     for value in filter(None, confidential_values):
         whole = re.escape(value) if len(value) >= _LONG else rf"(?<!\w){re.escape(value)}(?!\w)"
         text = re.sub(whole, "***", text)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    told = " ".join(lines[:2]) if lines and lines[0].endswith(":") else "".join(lines[:1])
-    return (told or "no reason was given")[:MAX_MESSAGE]
+    summary = " ".join(lines[:2]) if lines and lines[0].endswith(":") else "".join(lines[:1])
+    return (summary or "no reason was given")[:MAX_MESSAGE]
 
 
 def confidential_values(parts: AlertParts) -> list[str]:
@@ -113,7 +113,7 @@ def reason_of(error: Any) -> str:
 
 
 def partition_of(tags: dict[str, str] | object) -> str:
-    """The weeks a run was about, from its tags."""
+    """Return the weeks a run was about, from its tags."""
     tags = tags if isinstance(tags, dict) else {}
     first, last = (
         tags.get("dagster/asset_partition_range_start"),
@@ -137,17 +137,17 @@ def notify_failed_step(context: dg.HookContext) -> None:
 
 
 def failure_sensor(parts: AlertParts) -> dg.SensorDefinition:
-    """The guarantee: tells of every failed run that the hook did not tell of."""
+    """Return the guarantee: alerts about every failed run that the hook did not announce."""
 
     @dg.run_failure_sensor(
         name="run_failure_sensor",
-        description="Tells people of a failed run, once, also when it crashed or never started.",
+        description="Alerts people to a failed run, once, also when it crashed or never started.",
         default_status=dg.DefaultSensorStatus.RUNNING,
     )
     def run_failure_sensor(context: dg.RunFailureSensorContext) -> None:
         run = context.dagster_run
         if run.tags.get("dagster/will_retry") == "true":
-            return  # a lost run is started again; it is told of if that fails too
+            return  # a lost run is started again; an alert follows if that fails too
         steps = context.get_step_failure_events()
         found = steps[0].step_failure_data.error if steps else None
         reason = reason_of(found) if found else context.failure_event.message or "the run ended without a reason"

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 _DESCRIPTIONS = {
     "rows": "There are rows where there was something to make them from.",
     "unique_keys": "One row per participant and date.",
-    "ranges": "Every value lies within the range of its dictionary entry; required values are there.",
+    "ranges": "Every value is within the range of its dictionary entry; required values are there.",
     "no_garmin_id": "No Garmin user id stands in the processed data.",
 }
 
 
 def check_specs(asset: str) -> list[dg.AssetCheckSpec]:
-    """The specs of an asset's blocking checks."""
+    """Return the specs of an asset's blocking checks."""
     return [
         dg.AssetCheckSpec(name=name, asset=asset, description=description, blocking=True)
         for name, description in _DESCRIPTIONS.items()
@@ -35,7 +35,7 @@ def check_specs(asset: str) -> list[dg.AssetCheckSpec]:
 def check_rows(
     asset: str, rows: pa.Table, metrics: Sequence[Metric], used: int, garmin_ids: Iterable[str]
 ) -> list[dg.AssetCheckResult]:
-    """The results of an asset's checks over the rows of a run; `used` is how much they were made from."""
+    """Return the results of an asset's checks over the rows of a run; `used` is how much they were made from."""
     found = {
         "rows": _missing_rows(rows, used),
         "unique_keys": _double_keys(rows),
@@ -95,5 +95,5 @@ def _garmin_ids(rows: pa.Table, garmin_ids: Iterable[str]) -> str:
     }
     everything = "\n".join(texts)
     lowered = {one.lower() for one in garmin_ids}
-    told = sum(one in texts or (len(one) >= CHANCE_LENGTH and one in everything) for one in lowered)
-    return f"{told} Garmin user ids stand in the data" if told else ""
+    shown = sum(one in texts or (len(one) >= CHANCE_LENGTH and one in everything) for one in lowered)
+    return f"{shown} Garmin user ids stand in the data" if shown else ""

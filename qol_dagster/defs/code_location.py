@@ -23,7 +23,7 @@ from qol_dagster.settings import Settings, load_settings
 
 
 def build_defs(settings: Settings, *, resource_overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
-    """The definitions of a deployment; tests swap single parts of `Resources` through `resource_overrides`."""
+    """Return the definitions of a deployment; tests swap single parts of `Resources` through `resource_overrides`."""
     platform = open_platform(settings)
     resources = Resources.of(platform, resource_overrides)
     partitions = partitions_from(settings.start_date)

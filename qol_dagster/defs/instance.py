@@ -34,7 +34,7 @@ class HistoryError(QolError):
 
 @contextmanager
 def dagster_instance(settings: Settings) -> Iterator[Any]:
-    """The instance of QOL_HOME/dagster, made on first use. Raises HistoryError."""
+    """Yield the instance of QOL_HOME/dagster, made on first use. Raises HistoryError."""
     home = prepare_dagster_home(settings)
     import dagster as dg
     from dagster._core.instance.ref import InstanceRef  # what `from_ref` takes
@@ -49,7 +49,7 @@ def dagster_instance(settings: Settings) -> Iterator[Any]:
 
 @contextmanager
 def new_run(instance: Any, settings: Settings) -> Iterator[str]:
-    """The id of a run to be, whose events' database is there already."""
+    """Yield the id of a run to be, whose events' database is there already."""
     run_id = str(uuid4())
     instance.all_logs(run_id)
     with _kept_open(settings.dagster_home / f"history/runs/{run_id}.db"):

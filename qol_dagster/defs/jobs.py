@@ -14,7 +14,7 @@ from qol_dagster.resources.garmin_cloud import Garmin
 
 
 def weekly_job(profile: Profile = DEFAULT) -> Any:
-    """The job, in the process of its run: its steps share one lake and wait for each other anyway."""
+    """Return the job, in the process of its run: its steps share one lake and wait for each other anyway."""
     daily, weekly, status = (TableId(table, profile) for table in ("daily", "weekly", "status"))
     return dg.define_asset_job(
         profile.job,

@@ -28,10 +28,10 @@ def partitions_from(start: date) -> Partitions:
 
 
 def today() -> date:
-    """The date in Japan."""
+    """Return the date in Japan."""
     return datetime.now(ZoneInfo(TIMEZONE)).date()
 
 
 def is_closed(week: date, on: date) -> bool:
-    """Whether the week that begins on this Monday lies whole in the past."""
+    """Return whether the week that begins on this Monday is whole in the past."""
     return week + timedelta(days=7) <= on

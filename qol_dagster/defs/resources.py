@@ -15,7 +15,7 @@ from qol_dagster.resources.platform import Resources
 
 
 def as_dagster(parts: Resources) -> dict[str, Any]:
-    """A resource for each part, opened at most once a run; and all of them as `parts`, for the failure hook."""
+    """Return a resource for each part, opened at most once a run; and all of them as `parts`, for the failure hook."""
     openers: dict[str, Callable[[], Any]] = {
         "lake": parts.lake,
         "id_map": parts.id_map,

@@ -26,7 +26,7 @@ def weekly_schedule(job: Any, start: date) -> dg.ScheduleDefinition:
         day = context.scheduled_execution_time.astimezone(ZoneInfo(TIMEZONE)).date()
         week = monday_of(day) - timedelta(weeks=1)
         if week < start:
-            return dg.SkipReason(f"the week of {week} lies before the start date {start}")
+            return dg.SkipReason(f"the week of {week} is before the start date {start}")
         return dg.RunRequest(partition_key=week.isoformat())
 
     return weekly_metrics_schedule

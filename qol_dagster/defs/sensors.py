@@ -19,7 +19,7 @@ from qol_dagster.resources.platform import Resources
 from qol_dagster.weeks import contributing_weeks, dates_of, is_closed, monday_of, mondays, today
 
 WEEKS_A_TICK = 8
-"""A backlog is worked off over several ticks."""
+"""A backlog is drained over several ticks."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,8 @@ def decide(
     on: date,
     stale: Callable[[Sequence[date]], Sequence[date]],
 ) -> Arrivals:
-    """What a tick does. `listing` has the fingerprint of each raw day looked at, `seen` those of the ticks before.
+    """Return what a tick does. `listing` has the fingerprint of each raw day looked at, `seen` those of the ticks
+    before.
 
     A day is reported when it is over. A week that is over is asked for when a day that has a part in it changed and
     `stale` finds it computed from other files; the running week's turn comes with the schedule.
@@ -64,7 +65,7 @@ def arrivals_sensor(parts: Resources, job: Any, start: date) -> dg.SensorDefinit
         lake, on = parts.lake(), today()
         seen = json.loads(context.cursor) if context.cursor else {}
         # The cursor is kept after this returned: what it holds now is all that is sure to have been dealt with.
-        listing = parts.arrivals().look(start, on, {date.fromisoformat(day): mark for day, mark in seen.items()})
+        listing = parts.arrivals().poll(start, on, {date.fromisoformat(day): mark for day, mark in seen.items()})
         found = decide(listing, seen, on, lambda days: stale_weeks(lake, days, start))
         if not found.days:
             return dg.SkipReason("no raw file came or changed")

@@ -12,18 +12,18 @@ from qol_dagster.metrics.dictionary import Metric
 
 
 def table_metadata(metrics: Sequence[Metric], table_name: str) -> dict[str, Any]:
-    """What is known of a table before there are rows: its columns and its name."""
+    """Return what is known of a table before there are rows: its columns and its name."""
     return {"dagster/column_schema": column_schema(metrics), "dagster/table_name": table_name}
 
 
 def written_metadata(metrics: Sequence[Metric], upstream: str, uri: str) -> dict[str, Any]:
-    """What is told of rows that were written: from which columns theirs come, which Dagster takes from a run, and where
-    they lie."""
+    """Return the metadata of rows that were written: their column lineage, which Dagster takes from a run, and their
+    place."""
     return {"dagster/column_lineage": column_lineage(metrics, upstream), "dagster/uri": uri}
 
 
 def column_schema(metrics: Sequence[Metric]) -> dg.TableSchema:
-    """Every column with its type, unit, definition, and the range that it never leaves."""
+    """Return every column with its type, unit, definition, and the range that it never leaves."""
     return dg.TableSchema(
         columns=[
             dg.TableColumn(
@@ -39,7 +39,7 @@ def column_schema(metrics: Sequence[Metric]) -> dg.TableSchema:
 
 
 def column_lineage(metrics: Sequence[Metric], upstream: str) -> dg.TableColumnLineage:
-    """Which columns of the asset before it each column comes from."""
+    """Return which columns of the asset before it each column comes from."""
     key = dg.AssetKey(upstream)
     return dg.TableColumnLineage(
         deps_by_column={
@@ -51,8 +51,8 @@ def column_lineage(metrics: Sequence[Metric], upstream: str) -> dg.TableColumnLi
 
 
 def _range(metric: Metric) -> list[str]:
-    told = limits(metric.minimum, metric.maximum)
-    return [told] if told else []
+    text = limits(metric.minimum, metric.maximum)
+    return [text] if text else []
 
 
 def _tag(unit: str) -> str:

@@ -63,7 +63,7 @@ class Engine(Protocol):
         """The SQL by which it reads lines, the same in every process."""
 
     def queries(self, thresholds: Thresholds) -> Mapping[str, str]:
-        """The metrics in the engine's SQL; see `engines.queries`."""
+        """Return the metrics in the engine's SQL; see `engines.queries`."""
 
     def load_records(self, days: Mapping[date, Sequence[RawFile]]) -> None:
         """Register `records`: all lines of these days, typed as `metrics.fields` says."""
@@ -78,7 +78,7 @@ class Engine(Protocol):
         """Work a query out once and register its rows under `name`; `in_order` as in `run`."""
 
     def run(self, sql: str, *, in_order: bool = False) -> pa.Table:
-        """Rows of a query over the registered tables, ordered as it says.
+        """Return rows of a query over the registered tables, ordered as it says.
 
         With `in_order`, DuckDB adds up in the order of the rows, so that the same rows give the same bits; it costs the
         other threads. Spark has no such order: there the last digit of a mean may differ between runs.
@@ -95,7 +95,10 @@ class SelectiveEngine(Engine, Protocol):
 
 @contextmanager
 def work_folder(temp_dir: Path, name: EngineName) -> Iterator[Path]:
-    """A folder of an engine's own in `temp_dir`, removed at the end. What killed runs left there long ago goes too."""
+    """Yield a folder of an engine's own in `temp_dir`, removed at the end.
+
+    What killed runs left there long ago goes too.
+    """
     temp_dir.mkdir(parents=True, exist_ok=True)
     for left in temp_dir.iterdir():
         if left.is_dir() and left.stat().st_mtime < time.time() - LEFTOVER_S:

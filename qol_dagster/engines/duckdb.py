@@ -45,7 +45,7 @@ NESTED_HINTS = ("timeOffset", "sleepLevelsMap")
 
 @contextmanager
 def duckdb_engine(*, memory_mb: int, work: Path) -> Iterator[DuckDBEngine]:
-    """An engine in this process; beyond `memory_mb` it works on disk, in the folder `work`."""
+    """Yield an engine in this process; beyond `memory_mb` it works on disk, in the folder `work`."""
     connection = duckdb.connect(
         config={
             "memory_limit": f"{memory_mb}MB",
@@ -83,7 +83,7 @@ class DuckDBEngine:
         return f"{_records_sql(0)}; {_columns()}"
 
     def queries(self, thresholds: Thresholds) -> Mapping[str, str]:
-        """The metrics in DuckDB's SQL."""
+        """Return the metrics in DuckDB's SQL."""
         return queries("duckdb", thresholds, self.work.parent)
 
     def load_records(self, days: Mapping[date, Sequence[RawFile]]) -> None:
@@ -109,11 +109,11 @@ class DuckDBEngine:
         self._execute(f"CREATE TEMP VIEW records AS {self._in_parts(parts)}")
 
     def _in_parts(self, parts: int) -> str:
-        """All records, in parts of which each is worked on by a thread of its own.
+        """Return all records, in parts of which each is worked on by a thread of its own.
 
         DuckDB gives a thread 122,880 rows at a time, which for records of thousands of samples each is nearly all of a
         batch. `rec` is the row's id: a numbering window would put all reading on one thread. What is nested stays text
-        until it is asked for: then it is read of the chosen records alone, and never lies in memory as a whole.
+        until it is asked for: then it is read of the chosen records alone, and is never in memory as a whole.
         """
         (rows,) = self.connection.execute("SELECT count(*) FROM raw_records").fetchone()
         bounds = [rows * number // parts for number in range(parts)] + [rows]
@@ -134,7 +134,7 @@ class DuckDBEngine:
         self._make(name, sql, one_thread=in_order, ordered=in_order)
 
     def run(self, sql: str, *, in_order: bool = False) -> pa.Table:
-        """Rows of a query over the registered tables."""
+        """Return rows of a query over the registered tables."""
         # A relation of the query itself would be bound twice, which for 40 KB of SQL is half of its time.
         self._make("answer", sql, one_thread=in_order, ordered=True)
         with _clear_errors():
@@ -179,7 +179,7 @@ def _first_line(error: Exception) -> str:
 
 @dataclass(frozen=True)
 class _File:
-    """A file to read, whose lines lie under a date. `size` is in bytes."""
+    """A file to read, whose lines are stored under a date. `size` is in bytes."""
 
     path: str
     size: int
@@ -198,7 +198,7 @@ def _files_table(files: Sequence[_File]) -> pa.Table:
 
 
 def _reading(largest_file: int, memory_mb: int) -> tuple[int, int]:
-    """The longest line to be ready for (MB), and with how many threads.
+    """Return the longest line to be ready for (MB), and with how many threads.
 
     DuckDB reads into two buffers of that length for each thread, whatever the files' sizes, and holds a long line
     several times; a quarter of the memory for the buffers leaves enough for that.
@@ -216,7 +216,7 @@ PLAIN = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def _in_every_line_of(users: Sequence[str]) -> list[bytes]:
-    """Texts of which one stands in every line of these users; none if that cannot be told, or they are many.
+    """Return texts of which one stands in every line of these users; none if that is unknown, or they are many.
 
     A name stands in a line as it is but for what a backslash spells; a number, and an object, may be spelled otherwise.
     """
@@ -226,7 +226,7 @@ def _in_every_line_of(users: Sequence[str]) -> list[bytes]:
 
 @contextmanager
 def _picked(files: Sequence[_File], texts: Sequence[bytes], work: Path) -> Iterator[list[_File]]:
-    """The lines in which one of these texts stands, in files of their own for a while: one for each date."""
+    """Yield the lines in which one of these texts stands, in files of their own for a while: one for each date."""
     places = {day: work / f"lines-of-{day}.jsonl" for day in sorted({file.date for file in files})}
     try:
         try:
@@ -269,7 +269,7 @@ def _records_sql(longest_line: int, chosen: str = "") -> str:
 
 
 def _kept_text() -> str:
-    """The line, if anything nested may be in it; without underscores, which DuckDB alone lets stand in a number."""
+    """Return the line, if anything nested may be in it, without underscores, which DuckDB alone allows in a number."""
     unescaped = r"CASE WHEN contains(json, '\') THEN json(json) ELSE json END"
     hinted = " OR ".join(f"contains(json, '{hint}')" for hint in ("\\", *NESTED_HINTS))  # a backslash may spell them
     return f"CASE WHEN {hinted} THEN replace({unescaped}, '_', '?') END"
@@ -280,7 +280,7 @@ def _columns() -> str:
 
 
 def _structure() -> dict[str, Any]:
-    """What is taken out of a line at once: scalars as text, whatever they are."""
+    """Return what is taken out of a line at once: scalars as text, whatever they are."""
     structure: dict[str, Any] = {}
     for field in SCALARS:
         for name in field.garmin:
@@ -293,7 +293,7 @@ def _structure() -> dict[str, Any]:
 
 
 def _labelled(field: Field) -> list[tuple[str, str]]:
-    """Each name a scalar goes by, with a column's name for it."""
+    """Return each name a scalar goes by, with a column's name for it."""
     return [(f"{field.name}_{number}", name) for number, name in enumerate(field.garmin)]
 
 

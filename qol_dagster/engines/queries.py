@@ -37,9 +37,9 @@ WEEKLY_STAGES = ("rhythm_sums", "rhythm")
 
 
 def queries(dialect: Dialect, thresholds: Thresholds, folder: Path) -> Mapping[str, str]:
-    """The SQL of all stages and of the rows that are made from them; kept as a file in `folder`.
+    """Return the SQL of all stages and of the rows that are made from them; kept as a file in `folder`.
 
-    Code that was packed with its SQL (`packed`) uses that, and needs no Ibis.
+    Code that was bundled with its SQL (`bundled`) uses that, and needs no Ibis.
     """
     with_code = resources.files("qol_dagster.engines").joinpath(bundled_name(dialect, thresholds))
     if with_code.is_file():
@@ -51,23 +51,23 @@ def queries(dialect: Dialect, thresholds: Thresholds, folder: Path) -> Mapping[s
         found = None
     if isinstance(found, dict):
         return found
-    made = _made(dialect, thresholds)
+    made = _compile_all(dialect, thresholds)
     with contextlib.suppress(OSError):  # a full disk costs time, and nothing else
         _keep(file, json.dumps(made))
     return made
 
 
 def bundled_name(dialect: Dialect, thresholds: Thresholds) -> str:
-    """What the file beside this one is called that has the SQL where Ibis is not to be had."""
+    """Return what the file beside this one is called that has the SQL where Ibis is not to be had."""
     return f"sql-{dialect}-{_short(repr(thresholds))}.json"
 
 
-def packed(dialect: Dialect, thresholds: Thresholds) -> str:
-    """What that file holds. It is to be made together with the copy of the code that it lies in."""
-    return json.dumps(_made(dialect, thresholds))
+def bundled(dialect: Dialect, thresholds: Thresholds) -> str:
+    """Return what that file holds. It is to be made together with the copy of the code that it belongs to."""
+    return json.dumps(_compile_all(dialect, thresholds))
 
 
-def _made(dialect: Dialect, thresholds: Thresholds) -> dict[str, str]:
+def _compile_all(dialect: Dialect, thresholds: Thresholds) -> dict[str, str]:
     from qol_dagster.metrics import daily, status, weekly
 
     records = daily.records_table(side_by_side=dialect == "duckdb")  # Spark unnests one at a time
@@ -80,11 +80,11 @@ def _made(dialect: Dialect, thresholds: Thresholds) -> dict[str, str]:
         "weekly_rows": weekly.weekly_rows(thresholds),
         "status_rows": status.status_rows(thresholds),
     }
-    return {name: compiled(expression, dialect) for name, expression in expressions.items()}
+    return {name: compile_sql(expression, dialect) for name, expression in expressions.items()}
 
 
-def compiled(expression: ir.Table, dialect: Dialect) -> str:
-    """The SQL of an expression."""
+def compile_sql(expression: ir.Table, dialect: Dialect) -> str:
+    """Return the SQL of an expression."""
     import ibis
 
     if dialect == "pyspark" and ibis.options.pyspark is None:

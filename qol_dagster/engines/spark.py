@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def _schema(**types: str) -> str:
-    """What is read from a line: each name as the type of its field's kind, and as JSON text where none is given."""
+    """Return what is read from a line: each name as the type of its field's kind, or as JSON text if none is given."""
     found: dict[str, str] = {}
     for field in FIELDS:
         for outer, _, inner in (name.partition(".") for name in field.garmin):
@@ -64,7 +64,7 @@ SEMANTICS = {
 
 @contextmanager
 def spark_engine(*, memory_mb: int, work: Path, shared: str = "") -> Iterator[SparkEngine]:
-    """A local Spark with all cores, stopped at the end; its tables lie in the folder `work`.
+    """Yield a local Spark with all cores, stopped at the end; its tables are stored in the folder `work`.
 
     With `shared`, the Spark of the cluster that `spark-submit` started this program on, with its tables in a folder of
     their own below that URI, which is removed at the end; `work` is then the driver's own.
@@ -137,7 +137,7 @@ class SparkEngine:
     work: Path
     shared: str = ""
     name: EngineName = "spark"
-    # Each batch is planned anew, which takes longer than a small one; what it holds lies on disk.
+    # Each batch is planned anew, which takes longer than a small one; what it holds is on disk.
     batch_bytes: int = 4 * 1024**3
     _written: int = 0
 
@@ -147,7 +147,7 @@ class SparkEngine:
         return _records_sql().replace(MARK, "mark")
 
     def queries(self, thresholds: Thresholds) -> Mapping[str, str]:
-        """The metrics in Spark's SQL."""
+        """Return the metrics in Spark's SQL."""
         return queries("pyspark", thresholds, self.work.parent)
 
     def load_records(self, days: Mapping[date, Sequence[RawFile]]) -> None:
@@ -171,7 +171,7 @@ class SparkEngine:
         self.session.read.parquet(self._seen_by_all(file)).createOrReplaceTempView(name)
 
     def run(self, sql: str, *, in_order: bool = False) -> pa.Table:  # noqa: ARG002  # see the port
-        """Rows of a query over the registered tables, by way of Parquet: no row passes through Python."""
+        """Return rows of a query over the registered tables, by way of Parquet: no row passes through Python."""
         folder = self._kept("result", sql)
         if self.shared:
             self._copy(self._seen_by_all(folder), f"file://{self.work / folder}")
@@ -260,7 +260,7 @@ def _records_sql() -> str:
 
 
 def _parsed(text: str, schema: str) -> str:
-    """A line between two marks.
+    """Return a line between two marks.
 
     Jackson is content with text that only begins with an object. A second object, or brackets that end ours too early,
     are seen by the mark that stands behind the line and is not to be guessed.

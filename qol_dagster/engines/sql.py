@@ -9,12 +9,12 @@ from qol_ingest.shared.limits import LARGEST_NUMBER
 
 
 def first_of(values: Sequence[str]) -> str:
-    """The first of several readings that is not null."""
+    """Return the first of several readings that is not null."""
     return values[0] if len(values) == 1 else f"coalesce({', '.join(values)})"
 
 
 def number_within(number: str, field: Field) -> str:
-    """A number, null where the field's limits say that it is no data."""
+    """Return a number, null where the field's limits say that it is no data."""
     smallest = -LARGEST_NUMBER if field.minimum is None else field.minimum
     above = f"{number} {'>' if field.exclusive else '>='} {smallest}"
     return f"CASE WHEN {above} AND {number} <= {LARGEST_NUMBER} THEN {number} END"

@@ -61,7 +61,7 @@ class RawObject:
 class Lake:
     """Raw files and processed partitions under one root. Make one with `Lake.local` or `Lake.s3`.
 
-    `processed` is the folder of the tables, so that several sets of them can lie side by side over one raw zone.
+    `processed` is the folder of the tables, so that several sets of them can be side by side over one raw zone.
     """
 
     root: str
@@ -72,7 +72,7 @@ class Lake:
 
     @classmethod
     def local(cls, root: Path, processed: str = "processed") -> Lake:
-        """The lake in the folder `root`, which is made if it is missing."""
+        """Return the lake in the folder `root`, which is made if it is missing."""
         from obstore.store import LocalStore
 
         try:
@@ -82,7 +82,10 @@ class Lake:
 
     @classmethod
     def s3(cls, bucket: str, tables_key: str = "") -> Lake:
-        """The lake in a bucket. Nothing is asked of S3 yet. `tables_key`: of KMS, for what is below `processed`."""
+        """Return the lake in a bucket.
+
+        Nothing is asked of S3 yet. `tables_key`: of KMS, for what is below `processed`.
+        """
         root = f"s3://{bucket}"
         try:
             return cls(root, _s3_store(bucket), table_store=_s3_store(bucket, tables_key) if tables_key else None)
@@ -90,12 +93,12 @@ class Lake:
             raise LakeError(f"{root} cannot be opened: {reason(error)}. Check AWS_REGION and credentials.") from error
 
     def with_tables(self, processed: str) -> Lake:
-        """The same raw zone with another set of tables."""
+        """Return the same raw zone with another set of tables."""
         return replace(self, processed=processed)
 
     @property
     def folder(self) -> Path | None:
-        """Where a lake in a folder lies; None on S3. No folder is named so: Path makes one slash of two."""
+        """Return the folder of a lake; None on S3. No folder is named so: Path makes one slash of two."""
         return None if self.root.startswith("s3://") else Path(self.root)
 
     # -- raw
@@ -106,7 +109,7 @@ class Lake:
         return sorted(day for name in names if (day := _partition_date(name)))
 
     def raw_objects(self, day: date) -> tuple[RawObject, ...]:
-        """The raw files of one date, in key order: `*.jsonl` whose name starts with neither `.` nor `_`."""
+        """Return the raw files of one date, in key order: `*.jsonl` whose name starts with neither `.` nor `_`."""
         found = (
             RawObject(item["path"], item["size"], item["e_tag"] or item["last_modified"].isoformat())
             for item in self._list(f"{RAW}/date={day.isoformat()}")["objects"]
@@ -114,11 +117,11 @@ class Lake:
         return tuple(sorted(item for item in found if _is_raw(item.key)))
 
     def read_raw(self, item: RawObject) -> bytes:
-        """A raw file's bytes."""
+        """Return a raw file's bytes."""
         return self._get(item.key)
 
     def lifecycle_lines(self) -> Iterator[str]:
-        """All lines of `raw/lifecycle/`, in the order of the dates of receipt."""
+        """Yield all lines of `raw/lifecycle/`, in the order of the dates of receipt."""
         for key in sorted(key for key in self._keys("raw/lifecycle") if _is_raw(key)):
             yield from self._get(key).decode("utf-8", "replace").splitlines()
 
@@ -157,7 +160,7 @@ class Lake:
         return f"{self.processed}/{table}/date={day.isoformat()}"
 
     def partition_uri(self, table: TableName, day: date) -> str:
-        """Where a partition lies, for people."""
+        """Return the place of a partition, for people."""
         return f"{self.root}/{self.partition_key(table, day)}"
 
     def local_path(self, key: str) -> str:
@@ -169,11 +172,11 @@ class Lake:
         return str(self.folder.absolute() / key)
 
     def uri(self, key: str) -> str:
-        """Where a key lies, for an engine that opens both a folder and a bucket."""
+        """Return the URI of a key, for an engine that opens both a folder and a bucket."""
         return self.local_path(key) if self.folder else f"{self.root}/{key}"
 
     def partition_metadata(self, table: TableName, day: date) -> dict[str, Any] | None:
-        """What the writer noted about a partition, or None when it is missing, unreadable or not ours."""
+        """Return what the writer noted about a partition, or None when it is missing, unreadable or not ours."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -187,7 +190,7 @@ class Lake:
             return None
 
     def read_table(self, table: TableName, day: date, columns: Sequence[str] | None = None) -> pa.Table | None:
-        """The rows of one partition, with `date` (text) put back as the last column, or None without one.
+        """Return the rows of one partition, with `date` (text) put back as the last column, or None without one.
 
         With `columns`, only those of them that its file has are read. `partition_metadata_of` reads its schema.
         """
@@ -249,7 +252,7 @@ class Lake:
             raise LakeError(f"{self.root}/{key} cannot be read: {reason(error)}") from error
 
     def _footer(self, key: str) -> bytes:
-        """The end of a Parquet file, made to one without rows: what a `_metadata` file is."""
+        """Return the end of a Parquet file, made to one without rows: what a `_metadata` file is."""
         try:
             end = bytes(self.store.get(key, options={"range": {"suffix": FOOTER_BYTES}}).bytes())
         except Exception as error:
@@ -277,7 +280,7 @@ class Lake:
         again((store or self.store).put, key, content, mode=mode, use_multipart=False)
 
     def _keys(self, prefix: str) -> list[str]:
-        """All keys below a prefix, in one listing."""
+        """Return all keys below a prefix, in one listing."""
         try:
             return [item["path"] for batch in self.store.list(prefix) for item in batch]
         except Exception as error:
@@ -291,14 +294,14 @@ class Lake:
 
 
 def map_concurrently(ask: Callable[[date], T], days: Iterable[date]) -> dict[date, T]:
-    """The answers by date, in the order of `days`, some asked for at a time: on S3, asking is mostly waiting."""
+    """Return the answers by date, in the order of `days`, some asked for at a time: on S3, asking is mostly waiting."""
     days = list(days)
     with ThreadPoolExecutor(ASKED_AT_ONCE) as pool:
         return dict(zip(days, pool.map(ask, days), strict=True))
 
 
 def partition_metadata_of(schema: pa.Schema) -> dict[str, Any] | None:
-    """What the writer of a partition noted in its file; None if that is not ours."""
+    """Return what the writer of a partition noted in its file; None if that is not ours."""
     try:
         noted = json.loads((schema.metadata or {}).get(METADATA_KEY, b"null"))
     except ValueError:
@@ -307,9 +310,9 @@ def partition_metadata_of(schema: pa.Schema) -> dict[str, Any] | None:
 
 
 def _s3_store(bucket: str, kms_key: str = "") -> Any:
-    """A store with the credentials and the region that boto3 finds, at AWS_ENDPOINT_URL if that is set.
+    """Return a store with the credentials and the region that boto3 finds, at AWS_ENDPOINT_URL if that is set.
 
-    With `kms_key`, what it puts lies under that key, and otherwise under the bucket's own.
+    With `kms_key`, what it puts is encrypted with that key, and otherwise under the bucket's own.
     """
     from obstore.auth.boto3 import Boto3CredentialProvider
     from obstore.store import S3Store

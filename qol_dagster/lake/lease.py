@@ -23,7 +23,7 @@ STALE_S = 180.0
 """A lease that was not renewed for so long is anybody's: its holder was killed or cut off."""
 RENEWALS = 9
 """So often is it renewed in that time: one request may hang for a minute or two."""
-LOOK_S = 2.0
+POLL_S = 2.0
 """Between two looks of who waits."""
 FREE = b"free"
 """What a lease that nobody has begins with."""
@@ -46,26 +46,26 @@ class Lease:
 
     place: SharedObject
     stale_s: float = STALE_S
-    look_s: float = LOOK_S
+    poll_s: float = POLL_S
 
     @contextmanager
     def held(self) -> Iterator[None]:
         """Wait for the lease, renew it meanwhile, and give it back. Raises SharedObjectError if it was lost."""
         me = secrets.token_urlsafe(12).encode()
-        keeper = _Keeper(self, self._taken(me), me)
+        keeper = _Keeper(self, self._acquire(me), me)
         keeper.start()
         try:
             yield
         finally:
-            was_kept = self._given_back(keeper.stopped(), me)
+            was_kept = self._give_back(keeper.stopped(), me)
         if not was_kept:
             raise SharedObjectError(
                 f"the lease {self.place.key} was lost: this process stood still for {self.stale_s:.0f} s or more, and "
                 "another may have written meanwhile. Run the same again"
             )
 
-    def renewed(self, mine: Version, me: bytes, word: bytes = b"held") -> Version | None:
-        """The lease written anew, which changes its tag; None if it is somebody else's.
+    def renew(self, mine: Version, me: bytes, word: bytes = b"held") -> Version | None:
+        """Return the lease written anew, which changes its tag; None if it is somebody else's.
 
         A write that got no answer may have been carried out: then what is there bears our name, and is ours.
         """
@@ -74,25 +74,25 @@ class Lease:
             done = self.place.write(signed(word, me), now)
         return done
 
-    def _given_back(self, mine: Version | None, me: bytes) -> bool:
-        """Whether it was ours to the end."""
+    def _give_back(self, mine: Version | None, me: bytes) -> bool:
+        """Return whether it was ours to the end."""
         try:
-            return mine is not None and self.renewed(mine, me, FREE) is not None
+            return mine is not None and self.renew(mine, me, FREE) is not None
         except SharedObjectError as error:  # whoever comes next waits until it is stale
             logger.warning("%s", error)
             return True
 
-    def _taken(self, me: bytes) -> Version:
+    def _acquire(self, me: bytes) -> Version:
         seen, since = self.place.read(), time.monotonic()
         waits = False
         while True:
             is_free = seen.tag is None or seen.content.startswith(FREE)
-            if (is_free or time.monotonic() - since >= self.stale_s) and (mine := self.renewed(seen, me)):
+            if (is_free or time.monotonic() - since >= self.stale_s) and (mine := self.renew(seen, me)):
                 return mine
             if not waits:
                 logger.info("waiting for %s: %s", self.place.key, seen.content.decode("utf-8", "replace"))
                 waits = True
-            time.sleep(self.look_s)
+            time.sleep(self.poll_s)
             now = self.place.read()
             if now.tag != seen.tag:
                 seen, since = now, time.monotonic()
@@ -112,7 +112,7 @@ class _Keeper(threading.Thread):
         until = time.monotonic() + self._lease.stale_s
         while not self._over.wait(every) and not self._lost:
             try:
-                mine = self._lease.renewed(self._mine, self._me)
+                mine = self._lease.renew(self._mine, self._me)
             except SharedObjectError as error:
                 logger.warning("%s", error)
                 self._lost = time.monotonic() > until
@@ -123,7 +123,7 @@ class _Keeper(threading.Thread):
                 self._mine, until = mine, time.monotonic() + self._lease.stale_s
 
     def stopped(self) -> Version | None:
-        """The last version, or None if the lease was lost."""
+        """Return the last version, or None if the lease was lost."""
         self._over.set()
         self.join()
         return None if self._lost else self._mine

@@ -1,4 +1,4 @@
-"""Moving raw records that lie under another date than their own, such as those of a dump filed by receipt date.
+"""Moving raw records that are stored under another date than their own, such as those of a dump filed by receipt date.
 
 Belongs here: the move, in an order that loses nothing: what is moved is written first and taken away after, so a
 process killed in between leaves a record twice, which counts once.
@@ -49,7 +49,7 @@ def refile(lake: Lake, *, dry_run: bool = False, on_progress: Progress | None = 
 
 
 def _strays(content: list[bytes], day: date) -> dict[int, date]:
-    """The lines that belong to another date, and which."""
+    """Return the lines that belong to another date, and which."""
     owners = ((number, _own_date(line, day)) for number, line in enumerate(content))
     return {number: own for number, own in owners if own != day}
 
@@ -63,7 +63,7 @@ def _own_date(line: bytes, day: date) -> date:
 
 
 def _received(record: dict[str, Any], day: date) -> datetime:
-    """The receipt; for a line without one, that the folder says."""
+    """Return the receipt; for a line without one, that the folder says."""
     try:
         received = datetime.fromisoformat(record["_received_at"])
     except (KeyError, TypeError, ValueError):

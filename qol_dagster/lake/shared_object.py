@@ -44,7 +44,7 @@ class SharedObject:
         return cls(LocalStore(folder.absolute(), mkdir=True), key)
 
     def read(self) -> Version:
-        """What is there now. Raises SharedObjectError."""
+        """Return what is there now. Raises SharedObjectError."""
         try:
             found = self.store.get(self.key)
             return Version(bytes(found.bytes()), found.meta["e_tag"])
@@ -93,6 +93,6 @@ def reason(error: Exception) -> str:
 
 
 def signed(word: bytes, me: bytes) -> bytes:
-    """The word, who writes it, and something that is different every time."""
+    """Return the word, who writes it, and something that is different every time."""
     where = f"{socket.gethostname()}:{os.getpid()}".encode()
     return b"%s by %s, %s %s" % (word, where, me, secrets.token_urlsafe(6).encode())

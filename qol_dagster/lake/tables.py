@@ -27,7 +27,7 @@ class Partition:
 
 
 def arrow_schema(metrics: Sequence[Metric]) -> pa.Schema:
-    """The Parquet schema of a table, every column with its comment."""
+    """Return the Parquet schema of a table, every column with its comment."""
     import pyarrow as pa
 
     types = {
@@ -45,7 +45,7 @@ def arrow_schema(metrics: Sequence[Metric]) -> pa.Schema:
 
 
 def by_date(rows: pa.Table, metrics: Sequence[Metric], days: Sequence[date]) -> dict[date, pa.Table]:
-    """The rows of each date, in the dictionary's schema. `rows` are in the order of their dates."""
+    """Return the rows of each date, in the dictionary's schema. `rows` are in the order of their dates."""
     rows = _conform(rows, arrow_schema(metrics))
     dates = rows["date"].to_pylist()
     bounds = {day: (bisect_left(dates, str(day)), bisect_right(dates, str(day))) for day in days}
@@ -53,7 +53,7 @@ def by_date(rows: pa.Table, metrics: Sequence[Metric], days: Sequence[date]) -> 
 
 
 def with_time(rows: pa.Table, computed_at: datetime) -> pa.Table:
-    """The rows with the run's time, which no expression knows."""
+    """Return the rows with the run's time, which no expression knows."""
     import pyarrow as pa
 
     times = pa.array([computed_at] * rows.num_rows, pa.timestamp("ms", tz="UTC"))
@@ -86,7 +86,7 @@ def concat_rows(rows: Iterable[pa.Table], metrics: Sequence[Metric]) -> pa.Table
 
 
 def _conform(rows: pa.Table, schema: pa.Schema) -> pa.Table:
-    """The rows with exactly the schema's columns; a column that older rows lack is null."""
+    """Return the rows with exactly the schema's columns; a column that older rows lack is null."""
     import pyarrow as pa
 
     columns = [
@@ -107,7 +107,7 @@ def _as_type(column: Any, type_: Any) -> Any:
 
 
 def times_as_int(rows: pa.Table) -> pa.Table:
-    """The rows as the expressions take them: a time is int64, milliseconds since 1970 UTC."""
+    """Return the rows as the expressions take them: a time is int64, milliseconds since 1970 UTC."""
     import pyarrow as pa
 
     fields = [pa.field(f.name, pa.int64()) if pa.types.is_timestamp(f.type) else f for f in rows.schema]

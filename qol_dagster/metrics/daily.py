@@ -76,32 +76,32 @@ CARRIED = ("received_ms", "duration_s", "start_s", "offset_s", "steps", "on_dema
 
 @ibis.udf.scalar.builtin
 def bit_count(bits: int) -> dt.int8:
-    """How many bits of an int64 are set; to be cast before anything is added to it."""
+    """Return how many bits of an int64 are set; to be cast before anything is added to it."""
 
 
 @ibis.udf.scalar.builtin(name="hash")
 def hash_of(key) -> int:  # type: ignore[empty-body,no-untyped-def]  # of any type
-    """The same for equal keys, hardly ever for others, and another number in each engine."""
+    """Return the same for equal keys, hardly ever for others, and another number in each engine."""
 
 
 @ibis.udf.agg.builtin
 def bit_or(bits: int) -> int:  # type: ignore[empty-body]
-    """All bits of a group's int64 values."""
+    """Return all bits of a group's int64 values."""
 
 
 def records_table(*, side_by_side: bool) -> ir.Table:
-    """The unbound table of typed records; `side_by_side` as in `fields.records_schema`."""
+    """Return the unbound table of typed records; `side_by_side` as in `fields.records_schema`."""
     return ibis.table(records_schema(side_by_side=side_by_side), name="records")
 
 
 def participants_table() -> ir.Table:
-    """The unbound table of enrolled users: Garmin's user id, our participant id, whether revoked."""
+    """Return the unbound table of enrolled users: Garmin's user id, our participant id, whether revoked."""
     return ibis.table({"user_id": "string", "participant_id": "string", "revoked": "bool"}, name="participants")
 
 
 @cache
 def stages(records: ir.Table) -> dict[str, ir.Table]:
-    """What is worked out once and kept under a name, in this order, before `daily_rows` and `day_counts` run."""
+    """Return what is worked out once and kept under a name, in this order, before `daily_rows` and `day_counts` run."""
     found = {"lines": classified(records)}
     found["superseded"] = superseded(records, _of(found, "lines"))
     found["current_records"] = current_records(_of(found, "lines"), _of(found, "superseded"))
@@ -114,11 +114,11 @@ def stages(records: ir.Table) -> dict[str, ir.Table]:
 
 
 def _of(found: dict[str, ir.Table], name: str) -> ir.Table:
-    return kept(name, found[name])
+    return stage_table(name, found[name])
 
 
-def kept(name: str, expression: ir.Table) -> ir.Table:
-    """The table under which a stage's rows are kept."""
+def stage_table(name: str, expression: ir.Table) -> ir.Table:
+    """Return the table under which a stage's rows are kept."""
     return ibis.table(expression.schema(), name=name)
 
 
@@ -156,7 +156,8 @@ def daily_rows(records: ir.Table, thresholds: Thresholds) -> ir.Table:
 
 
 def classified(records: ir.Table) -> ir.Table:
-    """Every line with `state`, `type`, `participant_id`, and what decides which of several lines is the current one.
+    """Return every line with `state`, `type`, `participant_id`, and what decides which of several lines is the current
+    one.
 
     state: unreadable (no JSON object, or no user), misfiled (its own date is not its folder's), unmapped, revoked,
     or usable.
@@ -180,7 +181,8 @@ def classified(records: ir.Table) -> ir.Table:
 
 
 def superseded(records: ir.Table, lines: ir.Table) -> ir.Table:
-    """The usable records that a later one supersedes: one received later, else longer, else of a greater ingest id.
+    """Return the usable records that a later one supersedes: one received later, else longer, else of a greater ingest
+    id.
 
     Hardly a record has another version, so only those are ranked whose keys may be another's, by a hash.
     """
@@ -193,29 +195,29 @@ def superseded(records: ir.Table, lines: ir.Table) -> ir.Table:
 
 
 def current_records(lines: ir.Table, superseded: ir.Table) -> ir.Table:
-    """The usable records that no later one supersedes."""
+    """Return the usable records that no later one supersedes."""
     current = lines.filter(lines.state == "usable").anti_join(superseded, "rec")
     return current.select("rec", *ROW, "type", *CARRIED)
 
 
 def _with(records: ir.Table, chosen: ir.Table, *names: str) -> ir.Table:
-    """The chosen records with these fields of theirs."""
+    """Return the chosen records with these fields of theirs."""
     return records.select("rec", *names).inner_join(chosen, "rec")
 
 
 def _whole(records: ir.Table, chosen: ir.Table) -> ir.Table:
-    """The chosen records with all their fields but the lists."""
+    """Return the chosen records with all their fields but the lists."""
     return _with(records, chosen.select("rec", *ROW), *(field.name for field in SCALARS))
 
 
 def main_dailies(records: ir.Table, current: ir.Table) -> ir.Table:
-    """The day's record of each participant and date: the longest."""
+    """Return the day's record of each participant and date: the longest."""
     dailies = _whole(records, current.filter(current.type == "dailies"))
     return _first(dailies, ROW, "duration_s", "received_ms", "ingest_id")
 
 
 def _key(lines: ir.Table) -> dict[str, ir.Value]:
-    """What lines have in common that are versions of each other, beside date, user and type."""
+    """Return what lines have in common that are versions of each other, beside date, user and type."""
     dated, identified = lines.type.isin(DATE_KEYED_TYPES), lines.type.isin(ID_KEYED_TYPES)
     timed = ~dated & ~(identified & lines.summary_id.notnull())
     start = ibis.coalesce(_start(lines), lines.change_s)
@@ -240,7 +242,7 @@ def _key_part(usable: ir.Table, index: int) -> ir.Value:
 
 
 def main_sleeps(records: ir.Table, current: ir.Table) -> ir.Table:
-    """The main sleep of each participant and date: neither off the wrist nor typed in by hand, the longest."""
+    """Return the main sleep of each participant and date: neither off the wrist nor typed in by hand, the longest."""
     sleeps = _whole(records, current.filter(current.type == "sleeps", current.duration_s > 0))
     sleeps = sleeps.filter(~sleeps.validation.fill_null("").strip().upper().isin(["OFF_WRIST", "MANUAL"]))
     return _first(sleeps, ROW, "duration_s", "received_ms", "ingest_id")
@@ -253,7 +255,7 @@ def _start(lines: ir.Table) -> ir.Value:
 
 
 def _own_day(lines: ir.Table) -> ir.Value:
-    """The raw key's rule: calendarDate, else the local date of the start, else the Japanese date of receipt."""
+    """Return the raw key's rule: calendarDate, else the local date of the start, else the Japanese date of receipt."""
     strict = lines.calendar_date.re_search(r"^\d{4}-\d{2}-\d{2}$")
     local_s = (_start(lines) + lines.offset_s.fill_null(0.0)).floor()
     within = (local_s >= FIRST_SECOND) & (local_s <= LAST_SECOND)
@@ -276,7 +278,7 @@ def _midnight(table: ir.Table) -> ir.Value:
 
 
 def _first(table: ir.Table, group: Sequence[str], *order: str) -> ir.Table:
-    """The first row of each group, in the order of `_ranked`."""
+    """Return the first row of each group, in the order of `_ranked`."""
     ranked = _ranked(table, group, *order)
     return ranked.filter(ranked.rank == 0).drop("rank")
 
@@ -336,7 +338,7 @@ def _from_dailies(dailies: ir.Table) -> ir.Table:
 
 
 def _heart_quarters(records: ir.Table, dailies: ir.Table) -> ir.Table:
-    """The 15-s slots in which the day's record has a heart rate, by quarter of an hour of the local clock.
+    """Return the 15-s slots in which the day's record has a heart rate, by quarter of an hour of the local clock.
 
     Slots are counted from the record's start, which takes its place among those of the clock. The 60 of a quarter are
     the bits of one integer, so a day of 5,760 samples becomes 96 rows in a single pass.
@@ -425,7 +427,7 @@ def _sleep(records: ir.Table, sleeps: ir.Table, nights: ir.Table) -> ir.Table:
 
 
 def _asleep_by_hour(records: ir.Table, sleeps: ir.Table, night: ir.Table) -> ir.Table:
-    """Which minutes of the clock the main sleep was asleep: 60 bits for each of the 24 hours.
+    """Return which minutes of the clock the main sleep was asleep: 60 bits for each of the 24 hours.
 
     A minute counts by its beginning. A sleep of a day and more is cut at 24 hours, when the clock is full.
     """
@@ -495,7 +497,7 @@ def _exact_sum(value: ir.Value) -> ir.Value:
 
 
 def _latest(records: ir.Table, current: ir.Table, **columns: tuple[str, str]) -> ir.Table:
-    """What the newest record of a type says, by the name of the column: (type, field)."""
+    """Return what the newest record of a type says, by the name of the column: (type, field)."""
     types, fields = zip(*columns.values(), strict=True)
     chosen = current.filter(current.type.isin(sorted(set(types)))).select("rec", *ROW, "type")
     newest = _first(_with(records, chosen, *NEWEST, *TIE_BREAKERS, *fields), [*ROW, "type"], *NEWEST)
@@ -521,7 +523,7 @@ def _by_clock_hour(
 
 
 def samples_of(records: ir.Table, chosen: ir.Table, field: str) -> ir.Table:
-    """The readable samples of the chosen records, one a row: the columns of `chosen`, `t` (s from start), `v`."""
+    """Return the readable samples of chosen records, one a row: the columns of `chosen`, `t` (s from start), `v`."""
     mine = _with(records, chosen, field)
     samples, others = mine[field], chosen.columns
     if samples.type().is_struct():
@@ -534,7 +536,7 @@ def samples_of(records: ir.Table, chosen: ir.Table, field: str) -> ir.Table:
 
 
 def combined(pieces: Sequence[ir.Table], keys: Sequence[str]) -> ir.Table:
-    """The first piece, which has every key, with the columns of the others, null where one lacks the key."""
+    """Return the first piece, which has every key, with the columns of the others, null where one lacks the key."""
     first, *others = pieces
     joined = first
     for piece in others:
@@ -571,8 +573,8 @@ def _finish(day: ir.Table, thresholds: Thresholds) -> ir.Table:
 
 
 def without(table: ir.Table, *names: str) -> ir.Table:
-    """The table without some columns. Ibis names those that `drop` leaves out in an order that changes with processes,
-    and so would the fingerprint of the SQL."""
+    """Return the table without some columns. Ibis names those that `drop` leaves out in an order that changes with
+    processes, and so would the fingerprint of the SQL."""
     return table.select(*(name for name in table.columns if name not in names))
 
 
@@ -613,5 +615,6 @@ def day_users(records: ir.Table) -> ir.Table:
     """Per date and user that counts for anything: how many lines are usable, and how many of somebody unmapped."""
     lines = _of(stages(records), "lines")
     states = ("usable", "unmapped")
-    told = lines.filter(lines.state.isin(states))
-    return told.group_by("date", "user_id").agg(**{state: told.count(where=told.state == state) for state in states})
+    counted = lines.filter(lines.state.isin(states))
+    per_state = {state: counted.count(where=counted.state == state) for state in states}
+    return counted.group_by("date", "user_id").agg(**per_state)

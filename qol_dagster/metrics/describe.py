@@ -54,7 +54,10 @@ class UnknownMetricError(QolInputError):
 
 
 def find(name: str) -> tuple[Metric, ...]:
-    """The metrics of this name, one from each table that has it. Raises UnknownMetricError with the nearest names."""
+    """Return the metrics of this name, one from each table that has it.
+
+    Raises UnknownMetricError with the nearest names.
+    """
     found = tuple(metric for metrics in TABLES.values() for metric in metrics if metric.name == name)
     if found:
         return found
@@ -64,7 +67,7 @@ def find(name: str) -> tuple[Metric, ...]:
 
 
 def _near(name: str) -> list[str]:
-    """Names spelled much alike, then names that hold it as a part."""
+    """Return names spelled much alike, then names that hold it as a part."""
     known = {metric.name: None for metrics in TABLES.values() for metric in metrics}
     alike = get_close_matches(name, known, n=4)
     parts = [one for one in known if name and name in one]
@@ -72,17 +75,17 @@ def _near(name: str) -> list[str]:
 
 
 def table_name(table: TableName) -> str:
-    """The table as a query names it."""
+    """Return the table as a query names it."""
     return TableId(table).qualified_name
 
 
 def unit(metric: Metric, language: Language = "en") -> str:
-    """The unit, or what kind of value it is that has none. 1 is the unit of a plain number."""
+    """Return the unit, or what kind of value it is that has none. 1 is the unit of a plain number."""
     return metric.unit or _KINDS[language][metric.type]
 
 
 def limits(low: float | None, high: float | None, language: Language = "en") -> str:
-    """A range in words: `0 to 7`, `>= 0`, or nothing."""
+    """Return a range in words: `0 to 7`, `>= 0`, or nothing."""
     if low is not None and high is not None:
         return f"{low:,g} to {high:,g}" if language == "en" else f"{low:,g}〜{high:,g}"
     if low is not None:
@@ -112,7 +115,7 @@ def facts(metric: Metric, language: Language = "en") -> list[tuple[str, str]]:
 
 
 def records(metrics: Iterable[Metric]) -> list[dict[str, object]]:
-    """Each metric as one flat row, every field of it, for a file or a program."""
+    """Return each metric as one flat row, every field of it, for a file or a program."""
     return [
         {
             "table": metric.table,

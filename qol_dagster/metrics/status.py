@@ -46,7 +46,7 @@ def status_rows(thresholds: Thresholds) -> ir.Table:
 
 
 def _people_by_week() -> ir.Table:
-    """Every person in every week, with `monday` and `enrolled` as days since 1970."""
+    """Return every person in every week, with `monday` and `enrolled` as days since 1970."""
     people = ibis.table({"participant_id": "string", "enrolled_date": "string", "revoked": "boolean"}, name="people")
     weeks = ibis.table({"date": "string", "as_of_ms": "int64"}, name="weeks")
     return people.cross_join(weeks).mutate(
@@ -109,7 +109,7 @@ def _last(known: ir.Table) -> ir.Table:
 
 
 def _states(row: ir.Table) -> ir.Table:
-    """The five counts: days with a row by their wear, days without one by enrolment and the last receipt."""
+    """Return the five counts: days with a row by their wear, days without one by enrolment and the last receipt."""
     absent, before, synced = [], [], []
     for day in range(WEEK_DAYS):
         number = row.monday + day

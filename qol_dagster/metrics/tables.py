@@ -29,7 +29,7 @@ class TableError(QolInputError):
 
 @dataclass(frozen=True)
 class Layout:
-    """What a table is called in `db_qol`, and how many days lie between two of its partitions."""
+    """What a table is called in `db_qol`, and how many days are between two of its partitions."""
 
     name: str
     days: int
@@ -77,7 +77,7 @@ class TableId:
 
 
 def all_tables() -> tuple[TableId, ...]:
-    """Every table of every profile."""
+    """Return every table of every profile."""
     return tuple(TableId(table, profile) for profile in PROFILES.values() for table in LAYOUTS)
 
 
@@ -119,7 +119,8 @@ class ExternalTable:
 
 
 def external_table(table: TableName, lake: str, since: date, suffix: str = "") -> ExternalTable:
-    """The catalogue's table of `s3://bucket/processed<suffix>/<table>/`; `lake` is `s3://bucket` or a prefix in it.
+    """Return the catalogue's table of `s3://bucket/processed<suffix>/<table>/`; `lake` is `s3://bucket` or a prefix in
+    it.
 
     `since` is the Monday of the first partition: Athena counts the others from it and asks for no listing. `suffix`
     is that of a profile, such as `_strict`. Raises TableError.
@@ -158,10 +159,13 @@ def _column(metric: Metric) -> Column:
 
 
 def _declared(columns: tuple[Column, ...]) -> str:
-    """Every name in backticks: `date` is a word of Hive's."""
+    """Return every name in backticks: `date` is a word of Hive's."""
     return ",\n".join(f"  `{one.name}` {one.type} COMMENT {_quoted(one.comment)}" for one in columns)
 
 
 def _quoted(text: str) -> str:
-    """A Hive string. Two quotes in a row would end one string and begin another, so they are escaped by backslash."""
+    """Return a Hive string.
+
+    Two quotes in a row would end one string and begin another, so they are escaped by backslash.
+    """
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

@@ -26,7 +26,7 @@ class Thresholds:
     regularity_night_pairs: int = 3
 
     def as_dict(self) -> dict[str, int]:
-        """The thresholds by name."""
+        """Return the thresholds by name."""
         return asdict(self)
 
 

@@ -37,7 +37,7 @@ COLUMN_TYPES: dict[ColumnType, Spelling] = {
 
 
 def arrow_type(name: ColumnType) -> pa.DataType:
-    """The type in Arrow, and so in Parquet."""
+    """Return the type in Arrow, and so in Parquet."""
     import pyarrow as pa
 
     return {

@@ -14,7 +14,7 @@ import math
 import ibis
 import ibis.expr.types as ir
 
-from qol_dagster.metrics.daily import attach, bit_count, combined, in_shape, kept, without
+from qol_dagster.metrics.daily import attach, bit_count, combined, in_shape, stage_table, without
 from qol_dagster.metrics.dictionary import DAILY, METRICS_VERSION, WEEKLY
 from qol_dagster.metrics.thresholds import TRAILING_WEEKS, Thresholds
 
@@ -75,14 +75,14 @@ _COMPLETENESS = {
 
 
 def daily_table() -> ir.Table:
-    """The unbound table of daily rows."""
+    """Return the unbound table of daily rows."""
     return ibis.table({metric.name: metric.ibis_type for metric in DAILY}, name="daily_metrics")
 
 
 def stages(thresholds: Thresholds) -> dict[str, ir.Table]:
-    """What is worked out once and kept under a name, in this order, before `weekly_rows` runs."""
+    """Return what is worked out once and kept under a name, in this order, before `weekly_rows` runs."""
     sums = _rhythm_sums(_placed_in_week(daily_table()))
-    return {"rhythm_sums": sums, "rhythm": _rhythm(kept("rhythm_sums", sums), thresholds)}
+    return {"rhythm_sums": sums, "rhythm": _rhythm(stage_table("rhythm_sums", sums), thresholds)}
 
 
 def weekly_rows(thresholds: Thresholds) -> ir.Table:
@@ -92,8 +92,12 @@ def weekly_rows(thresholds: Thresholds) -> ir.Table:
     """
     days = _placed_in_week(daily_table())
     sums = days.group_by(WEEK).agg(**_wear(days), **_over_valid_days(days), **_over_all_days(days), **_nights(days))
-    found = (sums.mutate(**_of_sums(sums, thresholds)), _midsleep(days), kept("rhythm", stages(thresholds)["rhythm"]))
-    week = combined(found, WEEK)
+    pieces = (
+        sums.mutate(**_of_sums(sums, thresholds)),
+        _midsleep(days),
+        stage_table("rhythm", stages(thresholds)["rhythm"]),
+    )
+    week = combined(pieces, WEEK)
     counts = [metric.name for metric in WEEKLY if metric.name.startswith("n_") and not metric.nullable]
     week = week.mutate(
         **{name: week[name].fill_null(0) for name in counts},
@@ -245,7 +249,7 @@ def _midsleep(days: ir.Table) -> ir.Table:
 
 
 def _mean_angle(week: ir.Table, span: str) -> ir.Value:
-    """The mean direction; none when the angles cancel each other out, which leaves nothing but rounding."""
+    """Return the mean direction; none when the angles cancel each other out, which leaves nothing but rounding."""
     north, east = week[f"{span}_sin"], week[f"{span}_cos"]
     points = (north * north + east * east).sqrt() > NO_DIRECTION * week[f"{span}_angles"].length()
     return points.ifelse(north.atan2(east), ibis.null("float64"))
@@ -264,7 +268,7 @@ _PAIR_SUMS = ("jumps", "n_jumps", "agreeing_min", "n_pairs")
 
 
 def _rhythm_sums(days: ir.Table) -> ir.Table:
-    """What the measures are made of, per participant and week; sums of it over weeks are those of longer spans.
+    """Return what the measures are made of, per participant and week; sums of it over weeks are those of longer spans.
 
     `totals` and `counts`: sum and number of the steps by clock hour; `squares`: sum of their squares; `jumps` and
     `n_jumps`: of the squared differences of adjacent hours; `agreeing_min` and `n_pairs`: of consecutive nights.
@@ -316,7 +320,7 @@ def _with_arrays(sums: ir.Table) -> ir.Table:
 
 
 def _over_spans(sums: ir.Table) -> ir.Table:
-    """The sums of each week, and those of it and the weeks before it under the same week with the suffix `_28d`."""
+    """Return the sums of each week, and those of it and the weeks before it under the same week with suffix `_28d`."""
     each = sums.mutate(part=ibis.range(0, 1 + TRAILING_WEEKS).unnest())
     later = ibis.greatest(each.part - 1, 0)
     linked = (each.part > 0) & (later < TRAILING_WEEKS - 1)
@@ -334,7 +338,7 @@ def _over_spans(sums: ir.Table) -> ir.Table:
 
 
 def _rhythm(sums: ir.Table, thresholds: Thresholds) -> ir.Table:
-    """The four measures and their denominators, over the week and, as `..._28d`, over the weeks before it too."""
+    """Return the four measures and their denominators, over the week and, as `..._28d`, over those before it too."""
     found = _measures(_over_spans(sums), thresholds)
     names = [name for name in found.columns if name not in (*WEEK, "suffix")]
     week, longer = (found.filter(found.suffix == suffix).drop("suffix") for suffix in ("", "_28d"))
@@ -390,12 +394,12 @@ def _both(table: ir.Table, one: str, first: int, other: str, second: int) -> ir.
 
 
 def _known(array: ir.Value) -> ir.Value:
-    """What is there of an array. Without that, Ibis adds up wrongly in Spark."""
+    """Return what is there of an array. Without that, Ibis adds up wrongly in Spark."""
     return array.filter(lambda value: value.notnull())
 
 
 def _total(values: list[ir.Value]) -> ir.Value:
-    """The sum, where a missing value counts 0."""
+    """Return the sum, where a missing value counts 0."""
     return sum(value.fill_null(0) for value in values)
 
 

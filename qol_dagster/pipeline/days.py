@@ -1,4 +1,4 @@
-"""Rows of dates from their raw files: of everybody, or, where files came late, of those whom these tell of.
+"""Rows of dates from their raw files: of everybody, or, where files came late, of those whom these are about.
 
 A participant's rows come from that participant's records alone, and what a line is counted as depends on no other line
 but in two counts. So a late file touches its own users' rows and no others. Which dates are done is not known here.
@@ -80,13 +80,13 @@ class DayComputer:
         return {day: ComputedDay(rows[day], counts[day]) for day in files}
 
     def late(self, files: Sequence[RawObject], partition_metadata: Mapping[str, Any]) -> Sequence[RawObject]:
-        """The files that came since a date was computed, if adding them is possible and worth while."""
+        """Return the files that came since a date was computed, if adding them is possible and worth while."""
         if not isinstance(self.engine, SelectiveEngine):
             return ()
         return _late_files(files, partition_metadata.get("files", ""))
 
     def recompute_affected(self, files: Files, late: Files, old: Mapping[date, Counts]) -> dict[date, ComputedDay]:
-        """The rows of these dates as they were, but those of whom the late ones among their files tell.
+        """Return the rows of these dates as they were, but those of the users in the late ones among their files.
 
         `old`: the counts of the files that are not late. Raises LakeError or EngineError.
         """
@@ -115,7 +115,7 @@ class DayComputer:
         return found
 
     def partition_metadata(self, files: Sequence[RawObject], found: ComputedDay) -> dict[str, Any]:
-        """What is stored with a date's rows: the counts, and the files by which `late` knows later ones."""
+        """Return what is stored with a date's rows: the counts, and the files by which `late` knows later ones."""
         metadata = {"rows": found.rows.num_rows, "counts": dict(found.counts)}
         return {**metadata, "files": _file_marks(files)} if isinstance(self.engine, SelectiveEngine) else metadata
 
@@ -161,7 +161,7 @@ def _participants(identities: Identities) -> pa.Table:
 
 
 def _replace_rows(old: pa.Table, new: pa.Table, participants: Collection[str]) -> pa.Table:
-    """The old rows with the new ones in the place of all that these participants had, in participants' order."""
+    """Return the old rows with the new ones in the place of all that these participants had, in participants' order."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -170,7 +170,7 @@ def _replace_rows(old: pa.Table, new: pa.Table, participants: Collection[str]) -
 
 
 def _add_counts(old: Counts, new: Counts, records: int, unmapped_users: int) -> Counts:
-    """The counts of all lines, of which so many records count, and so many unmapped users came with the late ones."""
+    """Return the counts of all lines: so many records count, and the late ones brought so many unmapped users."""
     found = {name: old[name] + new[name] for name in COUNTS}
     usable = found["records"] + found["superseded"]
     users = old["unmapped_users"] + unmapped_users
@@ -178,7 +178,7 @@ def _add_counts(old: Counts, new: Counts, records: int, unmapped_users: int) -> 
 
 
 def _new_unmapped_users(day: date, late: _UserCounts, everything: _UserCounts) -> int:
-    """How many unmapped users this date has from late files alone."""
+    """Return how many unmapped users this date has from late files alone."""
     there = {
         key: counts["unmapped"] for key, counts in late.items() if key[0] == day.isoformat() and counts["unmapped"]
     }
@@ -186,7 +186,7 @@ def _new_unmapped_users(day: date, late: _UserCounts, everything: _UserCounts) -
 
 
 def _late_files(files: Sequence[RawObject], seen: str) -> tuple[RawObject, ...]:
-    """The files that are not among the marks `seen`.
+    """Return the files that are not among the marks `seen`.
 
     None if one of those went or was written again, or if what came is more than half of it all.
     """
@@ -197,7 +197,7 @@ def _late_files(files: Sequence[RawObject], seen: str) -> tuple[RawObject, ...]:
 
 
 def _file_marks(files: Sequence[RawObject]) -> str:
-    """A mark for each file, which changes when it is written again."""
+    """Return a mark for each file, which changes when it is written again."""
     return "".join(map(_mark, files)) if len(files) <= MOST_FILES else ""
 
 

@@ -65,7 +65,7 @@ def materialize_daily(
     The weeks before, from `since` on, are among them: the `..._28d` columns look back, and must come out the same
     whichever week is run first. A day is left as it is when the fingerprint kept with it says that its raw files, the
     code, the enrolments and the thresholds are the same; with `force`, never in the weeks that were named. Where files
-    came late and all else is the same, only the rows of those whom they tell of are made again.
+    came late and all else is the same, only the rows of the users in them are made again.
     Raises LakeError or EngineError; partitions not yet reached then keep their old rows.
     """
     named = {day for week in mondays(weeks) for day in dates_of(week)}
@@ -146,7 +146,7 @@ def materialize_weekly(
 
 
 def _batches(raw: Mapping[date, Sequence[RawObject]], largest: int) -> Iterator[list[date]]:
-    """The dates in runs of at most so many bytes (or one date)."""
+    """Yield the dates in runs of at most so many bytes (or one date)."""
     batch: list[date] = []
     size = 0
     for day in sorted(raw):

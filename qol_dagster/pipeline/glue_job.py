@@ -63,7 +63,7 @@ class Listener:
 
 
 def main(arguments: Sequence[str]) -> str:
-    """Do what the arguments ask for; gives why that failed, or nothing."""
+    """Do what the arguments ask for; return why that failed, or nothing."""
     logging.basicConfig(stream=sys.stdout, format="%(asctime)s %(levelname)s %(message)s")
     log.setLevel(logging.INFO)
     with open_listener(arguments) as listener:
@@ -99,7 +99,7 @@ def compute(request: JobRequest, progress: Callable[[str], object]) -> EtlReport
 
 
 def parse_arguments(arguments: Sequence[str]) -> JobRequest:
-    """What the arguments say. Raises GlueArgumentsError."""
+    """Return what the arguments say. Raises GlueArgumentsError."""
     parser = _Parser(allow_abbrev=False, add_help=False)
     parser.add_argument("--lake", required=True, type=_bucket)
     parser.add_argument("--id-map-table", required=True)

@@ -38,7 +38,7 @@ class DailyReport:
     seconds: Mapping[str, float]
 
     def of(self, weeks: Sequence[date]) -> list[DayReport]:
-        """The dates of these weeks."""
+        """Return the dates of these weeks."""
         named = set(mondays(weeks))
         return [day for day in self.days if monday_of(day.date) in named]
 
@@ -73,14 +73,14 @@ class EtlReport:
         }
 
     @classmethod
-    def of(cls, told: Mapping[str, Any]) -> EtlReport:
-        """The report that `as_dict` gave. Raises ValueError for anything else."""
+    def of(cls, report: Mapping[str, Any]) -> EtlReport:
+        """Return the report that `as_dict` gave. Raises ValueError for anything else."""
         try:
-            days = tuple(DayReport(**one | {"date": date.fromisoformat(one["date"])}) for one in told["days"])
+            days = tuple(DayReport(**one | {"date": date.fromisoformat(one["date"])}) for one in report["days"])
             weekly, status = (
-                tuple(WeekReport(**one | {"week": date.fromisoformat(one["week"])}) for one in told[table])
+                tuple(WeekReport(**one | {"week": date.fromisoformat(one["week"])}) for one in report[table])
                 for table in ("weekly", "status")
             )
-            return cls(DailyReport(days, told["seconds"]), weekly, status)
+            return cls(DailyReport(days, report["seconds"]), weekly, status)
         except (KeyError, TypeError) as error:
             raise ValueError("that is no report of a weekly run") from error

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def stale_weeks(lake: Lake, days: Sequence[date], since: date = date.min) -> list[date]:
-    """The Mondays of the weeks touched by these dates that were not made from the raw files that lie there now.
+    """Return the Mondays of the weeks touched by these dates that were not made from the raw files that are there now.
 
     Weeks without any raw file or row have nothing to repair. Days before `since` are not computed anew.
     """

@@ -81,7 +81,7 @@ def _people(identities: Identities) -> pa.Table:
 
 
 def _weeks(chosen: Sequence[date], computed_at: datetime) -> pa.Table:
-    """The weeks, each with the time at which it is looked at: the same whenever a past one is computed again."""
+    """Return the weeks, each with the time at which it is looked at: the same whenever a past one is computed again."""
     import pyarrow as pa
 
     looks = [min(computed_at, weekly_run_of(week)) for week in chosen]
@@ -90,7 +90,7 @@ def _weeks(chosen: Sequence[date], computed_at: datetime) -> pa.Table:
 
 
 def _silent(everyone: set[str], chosen: Sequence[date], daily: Mapping[date, pa.Table]) -> set[str]:
-    """Those of whom nothing came in all the weeks that the rows of one of the chosen weeks are made from."""
+    """Return those of whom nothing came in all the weeks that the rows of one of the chosen weeks are made from."""
     import pyarrow.compute as pc
 
     heard = {

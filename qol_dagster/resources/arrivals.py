@@ -1,7 +1,7 @@
 """Which raw days may have changed since they were last looked at.
 
-Belongs here: the port and its forms: all of them are listed, or those that S3 told a queue of. What follows from it is
-decided in `sensors.py`.
+Belongs here: the port and its forms: all of them are listed, or those that S3 announced in a queue. What follows from
+it is decided in `sensors.py`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class ArrivalsError(QolError):
 class Arrivals(Protocol):
     """Where it is heard of new raw files."""
 
-    def look(self, since: date, on: date, seen: Mapping[date, str]) -> Mapping[date, str]:
+    def poll(self, since: date, on: date, seen: Mapping[date, str]) -> Mapping[date, str]:
         """Fingerprints of the raw days from `since` on, as far as they may differ from those `seen`, and more.
 
         `seen` is what earlier calls gave and what is sure to be remembered. A day is left out if it is as it was seen,
@@ -54,8 +54,8 @@ class ListedArrivals:
 
     lake: Lake
 
-    def look(self, since: date, on: date, seen: Mapping[date, str]) -> Mapping[date, str]:  # noqa: ARG002
-        """All days. See `Arrivals`."""
+    def poll(self, since: date, on: date, seen: Mapping[date, str]) -> Mapping[date, str]:  # noqa: ARG002
+        """Return all days. See `Arrivals`."""
         return {day: raw_fingerprint(self.lake.raw_objects(day)) for day in self.lake.raw_days() if day >= since}
 
 
@@ -77,7 +77,7 @@ class PendingDays:
 
     @classmethod
     def of(cls, content: bytes) -> PendingDays:
-        """A notebook that was written; a new one if there is none, or one that nobody can read."""
+        """Return a notebook that was written; a new one if there is none, or one that nobody can read."""
         try:
             found = json.loads(content)
             days = {date.fromisoformat(day): str(mark) for day, mark in found["days"].items()}
@@ -103,16 +103,16 @@ class QueuedArrivals:
 
     @property
     def place(self) -> SharedObject:
-        """Where the notebook lies: in the lake's own bucket."""
+        """Where the pending days are stored: in the lake's own bucket."""
         return SharedObject(self.lake.store, PENDING_DAYS)
 
-    def look(self, since: date, on: date, seen: Mapping[date, str]) -> Mapping[date, str]:
-        """The days that are over and have to be looked at, the latest first. See `Arrivals`."""
+    def poll(self, since: date, on: date, seen: Mapping[date, str]) -> Mapping[date, str]:
+        """Return the days that are over and have to be looked at, the latest first. See `Arrivals`."""
         was = self.place.read()
         book, messages = PendingDays.of(was.content), list(self._received())
-        told = {day for message in messages for day in announced_days(message.body)}
+        announced = {day for message in messages for day in announced_days(message.body)}
         everything = () if book.listed == on and seen else self.lake.raw_days()
-        days = _open(book.days, seen) | dict.fromkeys((*told, *everything), "")
+        days = _open(book.days, seen) | dict.fromkeys((*announced, *everything), "")
         days = {day: mark for day, mark in days.items() if day >= since}
         turn = sorted((day for day in days if day < on), reverse=True)[: self.days_a_tick]
         now = {day: raw_fingerprint(self.lake.raw_objects(day)) for day in turn}
@@ -137,13 +137,13 @@ class QueuedArrivals:
 
 
 def announced_days(body: str) -> Collection[date]:
-    """The raw days that a notification of S3 tells of. Of others, and of S3's test message, it is none."""
+    """Return the raw days that a notification of S3 announces. Of others, and of S3's test message, it is none."""
     found = (_KEY.fullmatch(key) for key in announced(body))
     return {day for one in found if one and (day := _date(one[1]))}
 
 
 def _open(days: Mapping[date, str], seen: Mapping[date, str]) -> dict[date, str]:
-    """The days without a fingerprint, or with one that is not remembered."""
+    """Return the days without a fingerprint, or with one that is not remembered."""
     return {day: mark for day, mark in days.items() if not mark or seen.get(day) != mark}
 
 

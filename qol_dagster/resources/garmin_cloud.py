@@ -72,7 +72,7 @@ class Garmin:
 
     @property
     def arrivals(self) -> DirectoryQueue:
-        """Pings and lifecycle events that wait to be worked off."""
+        """Pings and lifecycle events that wait to be processed."""
         return DirectoryQueue(self.settings.arrivals_dir, visibility_s=CLAIM_S, max_receives=RECEIVES)
 
     @cached_property
@@ -96,7 +96,7 @@ class Garmin:
         return GarminApi(endpoints, *client, self.tokens, names)
 
     def enrolments(self, base_url: str = "") -> Enrolments:
-        """The pages of consent, at QOL_PUBLIC_URL or else `base_url`. Raises GarminSetupError."""
+        """Return the pages of consent, at QOL_PUBLIC_URL or else `base_url`. Raises GarminSetupError."""
         url = self.settings.public_url or base_url
         if not url:
             raise GarminSetupError(
@@ -111,7 +111,7 @@ class Garmin:
         return Enrolments(self.invitations.state, self.api(), self.id_map, url, programme)
 
     def invite(self, participant_id: str) -> tuple[str, str]:
-        """A new entry code, which makes any older one of the participant void, and its link. Raises InviteError.
+        """Return a new entry code, which makes any older one of the participant void, and its link. Raises InviteError.
 
         P0001 and the like are given to whoever is enrolled without an id: such an id may be invited only when it is
         somebody's already, or two people could end up under it.
@@ -124,7 +124,10 @@ class Garmin:
         return code, link(code)
 
     def _invitation_link(self) -> Callable[[str], str]:
-        """The link of an entry code. On AWS the pages are a Lambda's, which alone knows Garmin's client secret."""
+        """Return the link of an entry code.
+
+        On AWS the pages are a Lambda's, which alone knows Garmin's client secret.
+        """
         if self.settings.target == "local":
             return self.enrolments().start_url
         if not self.settings.public_url:
@@ -132,17 +135,17 @@ class Garmin:
         return partial(start_url, self.settings.public_url)
 
     def puller(self) -> Puller:
-        """What works off the arrivals. Raises GarminSetupError."""
+        """Return what drains the arrivals. Raises GarminSetupError."""
         letters = DirectoryQueue(self.settings.home / "dead_letters")
         return Puller(DirectoryStore(self.settings.lake_dir), self.api(), self.id_map, letters)
 
     def pull(self) -> Worked:
-        """Work off everything that is due."""
+        """Process everything that is due."""
         return work_off(self.arrivals, self.puller().work)
 
     @contextmanager
     def at_work(self, server: LocalWebhook) -> Iterator[None]:
-        """Answer participants and work off arrivals while the webhook runs."""
+        """Answer participants and drain arrivals while the webhook runs."""
         server.enrolment = self.enrolments(server.base_url)
         over = threading.Event()
         puller = self.puller()
@@ -171,7 +174,7 @@ class Garmin:
         return backfill.run(self.api(), self._platform.raw_store(), people, pieces, on_progress=on_progress)
 
     def connection(self, account: Enrolment) -> str:
-        """Whether there are tokens for an account, in words."""
+        """Return whether there are tokens for an account, in words."""
         try:
             kept = self.tokens.get(account.garmin_user_id)
         except TokenStoreError as error:

@@ -1,6 +1,6 @@
 """The Glue job that computes weeks on AWS: a run of it is started, watched to its end, and stopped.
 
-Belongs here: what Glue is asked, how long it is waited for, and what is told of a run. What goes into a run and comes
+Belongs here: what Glue is asked, how long it is waited for, and what is known of a run. What goes into a run and comes
 back from it is `assets/glue.py`'s, what it does the script's (`qol_dagster/pipeline/glue_job.py`).
 """
 
@@ -17,7 +17,7 @@ from qol_ingest.shared import aws
 
 ENDED = frozenset({"SUCCEEDED", "FAILED", "ERROR", "TIMEOUT", "STOPPED", "EXPIRED"})
 """In no other state a run stays."""
-LOOK_S = 5.0
+POLL_S = 5.0
 LIMIT_S = 70 * 60.0
 """Glue stops a run 60 minutes after it began; before that it may wait for machines."""
 UNRESPONSIVE_S = 300.0
@@ -36,7 +36,7 @@ class GlueError(QolError):
 
 @dataclass(frozen=True)
 class GlueRun:
-    """A run as Glue last told of it. `execution_s` without the time it waited, `dpu_s` as it is charged."""
+    """A run as Glue last reported it. `execution_s` without the time it waited, `dpu_s` as it is charged."""
 
     job: str
     id: str
@@ -79,7 +79,7 @@ class GlueJob:
     """A deployed job by its name."""
 
     name: str
-    look_s: float = LOOK_S
+    poll_s: float = POLL_S
     limit_s: float = LIMIT_S
     unresponsive_s: float = UNRESPONSIVE_S
     client: Any = field(default_factory=_client, repr=False)
@@ -108,10 +108,10 @@ class GlueJob:
     def _ended(self, run: GlueRun) -> GlueRun:
         began = heard = time.monotonic()
         while run.state not in ENDED:
-            time.sleep(self.look_s)
+            time.sleep(self.poll_s)
             now = time.monotonic()
             try:
-                run, heard = self._look(run), now
+                run, heard = self._poll(run), now
             except aws.faults() as error:
                 if now - heard > self.unresponsive_s:
                     raise GlueError(
@@ -121,23 +121,23 @@ class GlueJob:
                 raise GlueError(f"{run} was {run.state} after {self.limit_s:g} s, and is stopped: {run.url}")
         return run
 
-    def _look(self, run: GlueRun) -> GlueRun:
-        told = self.client.get_job_run(JobName=run.job, RunId=run.id)["JobRun"]
-        seconds = int(told.get("ExecutionTime") or 0)
+    def _poll(self, run: GlueRun) -> GlueRun:
+        answer = self.client.get_job_run(JobName=run.job, RunId=run.id)["JobRun"]
+        seconds = int(answer.get("ExecutionTime") or 0)
         return GlueRun(
             run.job,
             run.id,
-            told["JobRunState"],
+            answer["JobRunState"],
             run.region,
-            told.get("LogGroupName") or "",
+            answer.get("LogGroupName") or "",
             seconds,
-            float(told.get("DPUSeconds") or seconds * float(told.get("MaxCapacity") or 0)),
+            float(answer.get("DPUSeconds") or seconds * float(answer.get("MaxCapacity") or 0)),
         )
 
     def _stop(self, run: GlueRun, log: Callable[[str], object]) -> None:
         try:
-            told = self.client.batch_stop_job_run(JobName=run.job, JobRunIds=[run.id])
-            refused = [one["ErrorDetail"]["ErrorCode"] for one in told.get("Errors", ())]
+            answer = self.client.batch_stop_job_run(JobName=run.job, JobRunIds=[run.id])
+            refused = [one["ErrorDetail"]["ErrorCode"] for one in answer.get("Errors", ())]
         except aws.faults() as error:
             refused = [aws.why(error)]
-        log(f"{run} could not be stopped: {refused[0]}. See to it: {run.url}" if refused else f"{run} is stopped")
+        log(f"{run} could not be stopped: {refused[0]}. Stop it by hand: {run.url}" if refused else f"{run} is stopped")

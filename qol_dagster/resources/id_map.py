@@ -25,7 +25,10 @@ class People(port.IdMap, Protocol):
     """The map in whatever form, with what the weekly job asks of it besides."""
 
     def identities(self) -> Identities:
-        """The map as the weekly job needs it. Who was never enrolled is nobody: such records count as unmapped."""
+        """Return the map as the weekly job needs it.
+
+        Who was never enrolled is nobody: such records count as unmapped.
+        """
         everyone = [one for one in self.list() if one.participant_id]
         latest_first = sorted(everyone, key=lambda one: one.enrolled_at, reverse=True)
         return Identities(
@@ -35,7 +38,7 @@ class People(port.IdMap, Protocol):
         )
 
     def replay(self, lines: Iterable[str]) -> int:
-        """Apply raw lifecycle lines that were not applied on arrival; gives how many changed something."""
+        """Apply raw lifecycle lines that were not applied on arrival; return how many changed something."""
         return sum(apply(self, event) == "applied" for event in events(lines))
 
 

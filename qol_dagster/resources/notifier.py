@@ -1,4 +1,4 @@
-"""How people are told of a failure: by mail, by SNS, and in the log.
+"""How people are alerted to a failure: by mail, by SNS, and in the log.
 
 Belongs here: the port and its forms. What a message says is `alerts.py`'s. A notifier that is broken says so in the
 log and never raises.
@@ -24,7 +24,7 @@ LONGEST_SUBJECT = 100
 
 
 class Notifier(Protocol):
-    """Tells people; gives whether the message is out."""
+    """Notifies people; returns whether the message is out."""
 
     def send(self, subject: str, body: str) -> bool:
         """Send one message."""

@@ -135,7 +135,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     given = {name: text for name, text in texts.items() if text}
     values, problems = read_fields(Settings, given, variable_of)
     problems += _mail_problems(given)
-    if "target" in values or "QOL_TARGET" not in given:  # else nobody can tell which was meant
+    if "target" in values or "QOL_TARGET" not in given:  # else it is unknown which was meant
         problems += _misplaced(Settings(**values)) + _missing(Settings(**values), given, environ)
     if problems:
         raise SettingsError("settings are wrong: " + "; ".join(problems))

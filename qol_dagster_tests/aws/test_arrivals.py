@@ -56,7 +56,7 @@ class Place:
 
     def news(self, seen: Seen, on: date = NEXT_MONDAY) -> dict[date, str]:
         """The days that are over and not as they were seen."""
-        found = self.arrivals.look(SINCE, on, seen)
+        found = self.arrivals.poll(SINCE, on, seen)
         return {day: mark for day, mark in found.items() if day < on and seen.get(day) != mark}
 
 
@@ -216,7 +216,7 @@ def test_who_is_killed_between_queue_and_notebook_leaves_the_day_in_one_of_them(
         if dies == "before the day is noted":
             patched.setattr(SharedObject, "write", killed)
         with pytest.raises(KilledError):
-            dying.look(SINCE, NEXT_MONDAY, KEPT)
+            dying.poll(SINCE, NEXT_MONDAY, KEPT)
     time.sleep(HIDDEN_S + 0.5)
     found = place.news(KEPT)
     assert set(found) == {MONDAY}
@@ -305,7 +305,7 @@ def test_of_two_who_look_at_once_one_is_told_and_nothing_is_lost(told: Place, mo
 def test_a_queue_that_is_not_there_is_a_clear_error(told: Place, cloud: Cloud) -> None:
     nowhere = QueuedArrivals(told.lake, SqsQueue(f"{cloud.url}/000000000000/nowhere"))
     with pytest.raises(QueueError, match="SQS did not do receive_message"):
-        nowhere.look(SINCE, NEXT_MONDAY, {})
+        nowhere.poll(SINCE, NEXT_MONDAY, {})
 
 
 # -- the sensor on AWS

@@ -200,7 +200,7 @@ def assert_tables_lie_under_their_own_key(deployed: Deployment) -> None:
 def test_the_kick_starts_the_same_script_without_dagster(on_glue: Deployment, sample: Sample) -> None:
     lake = sample.put(on_glue)
     arguments = {"--weeks": str(MONDAY), "--triggered-by": "kick"}
-    run = GlueJob(on_glue.settings.glue_job, look_s=0.2).run(arguments, lambda _line: None)
+    run = GlueJob(on_glue.settings.glue_job, poll_s=0.2).run(arguments, lambda _line: None)
     assert run.state == "SUCCEEDED"
     assert sorted(row["participant_id"] for row in rows_of(lake, "weekly")) == ["P1", "P2", "P3"]
     assert list(lake.store.list("pipes/")) == []
@@ -256,7 +256,7 @@ class Scripted:
     client: ScriptedGlue
 
     def computer(self) -> Computer:
-        job = GlueJob(self.settings.glue_job, look_s=0.01, client=self.client)
+        job = GlueJob(self.settings.glue_job, poll_s=0.01, client=self.client)
         return replace(open_platform(self.settings).computer(), glue_job=job)
 
 

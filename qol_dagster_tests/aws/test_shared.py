@@ -126,7 +126,7 @@ def test_a_change_that_was_sent_twice_counts_as_done(swapped: SharedObject) -> N
 
 @pytest.mark.aws
 def test_holders_come_one_after_another(swapped: SharedObject) -> None:
-    lease, count = Lease(swapped, look_s=0.01), 0
+    lease, count = Lease(swapped, poll_s=0.01), 0
 
     def add(_: int) -> None:
         nonlocal count
@@ -258,7 +258,7 @@ def test_answers_that_never_came_cost_no_lease(swapped: SharedObject) -> None:
 
 
 @pytest.mark.aws
-def test_a_fault_of_the_work_is_what_is_raised_and_the_lease_is_given_back(swapped: SharedObject) -> None:
+def test_a_fault_of_the_work_is_what_is_raised_and_the_lease_is_give_back(swapped: SharedObject) -> None:
     with pytest.raises(ValueError, match="a fault of its own"), Lease(swapped).held():
         raise ValueError("a fault of its own")
     assert swapped.read().content.startswith(FREE)

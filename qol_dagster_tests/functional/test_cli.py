@@ -168,7 +168,7 @@ def test_misfiled_records_are_moved_to_their_date_and_then_count(qol: Qol, setti
         ("materialize --week 2026-13-01", 2, "'2026-13-01' is no date like 2026-11-16"),
         ("materialize --week 2999-01-01", 2, "not over yet"),
         ("materialize --week 2014-01-01", 2, "before the start date 2015-01-05"),
-        ("materialize --week 2026-11-16 --until 2026-11-01", 2, "--until lies before --week"),
+        ("materialize --week 2026-11-16 --until 2026-11-01", 2, "--until is before --week"),
         ("materialize --week 2026-11-16 --engine flink", 2, "--engine"),
         ("query SELEC", 1, "syntax error"),
         ("query --format xml x", 2, "--format"),

@@ -224,7 +224,7 @@ def test_a_code_location_that_is_not_there_is_a_dagster_that_does_not_answer(
 def test_a_question_that_dagster_does_not_understand_is_a_dagster_that_does_not_answer(
     system: System, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(kick, "FOUND", "query { nonsense }")
+    monkeypatch.setattr(kick, "RUNS_QUERY", "query { nonsense }")
     assert system.kick(WEEK) == "started on Glue"
     assert "the week of 2025-12-29 cannot be left to Dagster: Dagster answers 400" in caplog.text
 

@@ -21,7 +21,7 @@ FINAL = {"daily_rows", "day_counts", "day_users", "weekly_rows", "status_rows"}
 @pytest.fixture
 def _sql_is_compiled_anew(_sql_is_compiled_once: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Undo for a test what the session does to be quick."""
-    monkeypatch.setattr(module, "_made", module._made.__wrapped__)
+    monkeypatch.setattr(module, "_compile_all", module._compile_all.__wrapped__)
 
 
 @pytest.fixture(scope="module")

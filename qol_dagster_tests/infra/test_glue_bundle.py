@@ -11,7 +11,7 @@ import pytest
 
 from infra import glue_bundle
 from infra.etl import ARCHIVE, SCRIPT
-from qol_dagster.engines.queries import DAILY_STAGES, WEEKLY_STAGES, packed
+from qol_dagster.engines.queries import DAILY_STAGES, WEEKLY_STAGES, bundled
 from qol_dagster.metrics.profiles import PROFILES
 
 
@@ -65,7 +65,7 @@ def test_its_code_finds_the_sql_of_each_profile_where_ibis_is_not_to_be_had(bund
         text=True,
         cwd=bundle,
     )
-    wanted = "".join(packed("pyspark", profile.thresholds) + "\n" for profile in PROFILES.values())
+    wanted = "".join(bundled("pyspark", profile.thresholds) + "\n" for profile in PROFILES.values())
     assert (done.stdout, done.stderr) == (wanted, "")
 
 

@@ -28,6 +28,7 @@ from qol_dagster.metrics.dictionary.japanese import TEXTS
 from qol_dagster.metrics.fields import FIELDS, KNOWN_TYPES
 from qol_dagster.metrics.status import status_rows
 from qol_dagster.metrics.thresholds import DEFAULT_THRESHOLDS
+from qol_dagster.metrics.types import TableName
 from qol_dagster.metrics.weekly import weekly_rows
 
 EVERY = [metric for metrics in TABLES.values() for metric in metrics]
@@ -208,7 +209,7 @@ def test_the_parquet_schema_carries_the_comments_and_dagster_the_definitions_and
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_athena_reads_the_table_s_statement(table: ddl.TableName) -> None:
+def test_athena_reads_the_table_s_statement(table: TableName) -> None:
     made = ddl.external_table(table, "s3://bucket", MONDAY)
     parsed = sqlglot.parse_one(made.ddl, dialect="athena")
     assert isinstance(parsed, exp.Create)
@@ -230,7 +231,7 @@ def test_athena_reads_the_table_s_statement(table: ddl.TableName) -> None:
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_the_catalogue_s_columns_are_the_dictionary_s_and_the_partition_is_none_of_them(table: ddl.TableName) -> None:
+def test_the_catalogue_s_columns_are_the_dictionary_s_and_the_partition_is_none_of_them(table: TableName) -> None:
     made = ddl.external_table(table, "s3://bucket", MONDAY)
     assert [one.name for one in made.columns] == [name for name in names_of(TABLES[table]) if name != "date"]
     assert [(one.name, one.type) for one in made.partition_keys] == [("date", "string")]
@@ -245,7 +246,7 @@ def test_date_stands_in_backticks_wherever_the_statement_names_it() -> None:
 
 
 @pytest.mark.parametrize(("table", "days"), [("daily", "1"), ("weekly", "7"), ("status", "7")])
-def test_partitions_are_counted_from_a_monday_until_now_in_japan(table: ddl.TableName, days: str) -> None:
+def test_partitions_are_counted_from_a_monday_until_now_in_japan(table: TableName, days: str) -> None:
     made = ddl.external_table(table, "s3://bucket/lake/", MONDAY)
     assert made.location == f"s3://bucket/lake/processed/{table}/"
     assert dict(made.parameters) == {

@@ -89,11 +89,11 @@ def test_two_processes_agree(tmp_path: Path) -> None:
         "import json; from pathlib import Path\n"
         "from qol_dagster.engines.duckdb import DuckDBEngine; from qol_dagster.engines.spark import SparkEngine\n"
         "from qol_dagster.engines.fingerprint import daily_fingerprint as of\n"
-        "from qol_dagster.engines.queries import packed\n"
+        "from qol_dagster.engines.queries import bundled\n"
         "from qol_dagster.metrics.thresholds import Thresholds\n"
         "engines = {'duckdb': DuckDBEngine(None, 0, Path()), 'pyspark': SparkEngine(None, Path())}\n"
         "for name, engine in engines.items():\n"
-        "    print(of(json.loads(packed(name, Thresholds())), engine.reading))\n"
+        "    print(of(json.loads(bundled(name, Thresholds())), engine.reading))\n"
     )
     found = {
         subprocess.run(

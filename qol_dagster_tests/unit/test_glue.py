@@ -29,7 +29,7 @@ ENDED_WELL = GlueRun("qol-weekly-etl", "jr_1", "SUCCEEDED", "ap-northeast-1", "/
 
 
 def job(client: ScriptedGlue, **limits: float) -> GlueJob:
-    return GlueJob("qol-weekly-etl", **{"look_s": 0.001, **limits}, client=client)
+    return GlueJob("qol-weekly-etl", **{"poll_s": 0.001, **limits}, client=client)
 
 
 def ran(client: ScriptedGlue, **limits: float) -> GlueRun:

@@ -11,7 +11,7 @@ import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 
 from qol_ingest import kick
-from qol_ingest.kick import DagsterError, Found, Kick, KickError, Limits, Run
+from qol_ingest.kick import DagsterError, DagsterRuns, Kick, KickError, Limits, Run
 from qol_ingest.shared import aws
 from qol_ingest.shared.calendar import last_complete_week, weekly_run_of
 
@@ -68,19 +68,19 @@ def of_weeks(first: str, last: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("status", ["NOT_STARTED", "QUEUED", "STARTING", "STARTED"])
 def test_a_run_that_is_under_way_takes_care_of_its_week(status: str) -> None:
-    assert kick.is_taken_care_of(Found((Run(status, ONE),)), WEEK)
+    assert kick.is_taken_care_of(DagsterRuns((Run(status, ONE),)), WEEK)
 
 
 @pytest.mark.parametrize("status", ["FAILURE", "CANCELING", "CANCELED"])
 def test_a_run_that_failed_or_was_canceled_does_not_take_care_of_its_week(status: str) -> None:
     given_up = Run(status, ONE, SINCE_S + 60)
-    assert not kick.is_taken_care_of(Found((given_up,)), WEEK)
-    assert kick.is_taken_care_of(Found((given_up, Run("STARTED", ONE, SINCE_S + 120))), WEEK)
+    assert not kick.is_taken_care_of(DagsterRuns((given_up,)), WEEK)
+    assert kick.is_taken_care_of(DagsterRuns((given_up, Run("STARTED", ONE, SINCE_S + 120))), WEEK)
 
 
 @pytest.mark.parametrize(("started_s", "counts"), [(SINCE_S - 1, False), (SINCE_S, True), (None, False)])
 def test_a_run_that_succeeded_counts_if_it_began_after_the_week_was_over(started_s: float | None, counts: bool) -> None:
-    assert kick.is_taken_care_of(Found((Run("SUCCESS", ONE, started_s),)), WEEK) is counts
+    assert kick.is_taken_care_of(DagsterRuns((Run("SUCCESS", ONE, started_s),)), WEEK) is counts
 
 
 @pytest.mark.parametrize(
@@ -97,12 +97,12 @@ def test_a_run_that_succeeded_counts_if_it_began_after_the_week_was_over(started
     ],
 )
 def test_a_run_is_about_its_week_or_all_weeks_of_its_range(tags: dict[str, str], counts: bool) -> None:
-    assert kick.is_taken_care_of(Found((Run("STARTED", tags),)), WEEK) is counts
+    assert kick.is_taken_care_of(DagsterRuns((Run("STARTED", tags),)), WEEK) is counts
 
 
 @pytest.mark.parametrize(("status", "counts"), [("NOT_STARTED", False), ("QUEUED", False), ("STARTED", True)])
 def test_without_a_daemon_a_run_that_waits_does_not_count(status: str, counts: bool) -> None:
-    assert kick.is_taken_care_of(Found((Run(status, ONE),), queue_moves=False), WEEK) is counts
+    assert kick.is_taken_care_of(DagsterRuns((Run(status, ONE),), queue_moves=False), WEEK) is counts
 
 
 def test_a_run_asked_for_from_the_schedule_s_tick_on_is_the_run_of_that_tick() -> None:
@@ -123,7 +123,7 @@ def test_the_schedule_has_a_head_start_only_right_after_its_tick(late_s: float, 
 
 def test_all_waiting_together_takes_less_than_a_minute() -> None:
     limits = Limits()
-    assert limits.head_start_s + limits.dagster_s + limits.glue_s + limits.tell_s < 60
+    assert limits.head_start_s + limits.dagster_s + limits.glue_s + limits.notify_s < 60
 
 
 class World:
@@ -192,7 +192,7 @@ def test_without_dagster_and_glue_the_alarm_goes_off_whether_people_can_be_told_
 
 
 def test_a_start_on_glue_of_which_nobody_hears_makes_the_alarm_go_off(caplog: pytest.LogCaptureFixture) -> None:
-    with pytest.raises(KickError, match=r"is started on Glue. Dagster answers 503. Nobody could be told."):
+    with pytest.raises(KickError, match=r"is started on Glue. Dagster answers 503. Nobody could be notified."):
         World(DOWN, True, REFUSED).kick()
     assert "a message could not be sent: AccessDenied" in caplog.text
     assert "123456789012" not in caplog.text
@@ -204,7 +204,7 @@ def test_whatever_hangs_the_kick_is_over_in_time() -> None:
 
     begun = time.monotonic()
     with pytest.raises(KickError, match="Dagster did not answer in time, and Glue does not start it: TooSlowError"):
-        World(hangs, hangs, hangs).kick(limits=Limits(dagster_s=0.1, glue_s=0.1, tell_s=0.1))
+        World(hangs, hangs, hangs).kick(limits=Limits(dagster_s=0.1, glue_s=0.1, notify_s=0.1))
     assert time.monotonic() - begun < 1
 
 

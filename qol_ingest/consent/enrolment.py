@@ -42,7 +42,7 @@ _CODE = re.compile(f"[{_ALPHABET}]{{16}}")
 _BETWEEN = re.compile(r"[\s\-\u2010-\u2015\u2212\u30fc_.]+")
 _PARTICIPANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _REMEMBERED_S = 180 * 86_400.0
-"""How long an invitation that is over is still told from one that never was."""
+"""How long an invitation that is over is still distinguished from one that never was."""
 _TRIES = 20
 
 Refusal = Literal["unknown", "expired", "used", "too many"]
@@ -76,7 +76,7 @@ class EnrolmentState(Protocol):
     """Small records by kind and name, for several processes at a time. Everything raises EnrolmentStateError."""
 
     def get(self, kind: str, name: str) -> Entry | None:
-        """What is kept, as it is at this moment."""
+        """Return what is kept, as it is at this moment."""
 
     def put(self, kind: str, name: str, content: Mapping[str, Any], version: int, keep_until: float) -> bool:
         """Keep `content` if `version` is what is kept (0: nothing is); False if not.
@@ -85,7 +85,7 @@ class EnrolmentState(Protocol):
         """
 
     def entries(self, kind: str) -> list[tuple[str, Entry]]:
-        """All names of a kind, with what is kept."""
+        """Return all names of a kind, with what is kept."""
 
 
 @dataclass(frozen=True)
@@ -185,7 +185,7 @@ class DynamoState:
             query["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
     def _ask(self, call: str, *expected: str, **arguments: Any) -> Any:
-        """The answer, or None for an error that is expected."""
+        """Return the answer, or None for an error that is expected."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
@@ -235,7 +235,7 @@ class Invitations:
     clock: Callable[[], float] = time.time
 
     def invite(self, participant_id: str, valid_for: timedelta = VALID_FOR) -> str:
-        """A new entry code; the participant's older one is void from now on. It cannot be shown a second time.
+        """Return a new entry code; the participant's older one is void from now on. It cannot be shown a second time.
 
         Raises InvitationError for an id that cannot be one, EnrolmentStateError.
         """
@@ -258,7 +258,7 @@ class Invitations:
         return self._change(participant_id, lambda kept: {**kept, "expires_at": 0} if self._is_open(kept) else None)
 
     def open(self) -> list[Invitation]:
-        """The invitations that can be used, by participant id."""
+        """Return the invitations that can be used, by participant id."""
         kept = [(name, entry.content) for name, entry in self.state.entries("invitation")]
         return [
             Invitation(name, _moment(one["invited_at"]), _moment(one["expires_at"]))
@@ -267,7 +267,7 @@ class Invitations:
         ]
 
     def find(self, code: str) -> str:
-        """The participant whom a code, as somebody typed it, belongs to. It is not used up by this.
+        """Return the participant whom a code, as somebody typed it, belongs to. It is not used up by this.
 
         Raises InvitationError, EnrolmentStateError.
         """
@@ -353,12 +353,12 @@ _NO_INVITATION: Mapping[str, Any] = {"code": "", "invited_at": 0, "expires_at": 
 
 
 def _if_same(sign_in: SignIn, change: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], Mapping[str, Any] | None]:
-    """The change of an invitation, unless the participant was invited anew meanwhile."""
+    """Return the change of an invitation, unless the participant was invited anew meanwhile."""
     return lambda kept: {**kept, **change} if kept["code"] == sign_in.code_hash else None
 
 
 def read_code(typed: str) -> str:
-    """An entry code as it was made, out of what somebody typed; "" if it cannot be one.
+    """Return an entry code as it was made, out of what somebody typed; "" if it cannot be one.
 
     Small, full-width and separated characters are fine, and so are the letters that look like one of the code's.
     """
@@ -402,7 +402,7 @@ class SignIns:
         return state, verifier
 
     def take(self, state: str, browser: str) -> SignIn | None:
-        """The sign-in of a state, which is used up by this; or, for a reload, the one that is done.
+        """Return the sign-in of a state, which is used up by this; or, for a reload, the one that is done.
 
         None if there is none, it is over, another browser's, or used. Raises EnrolmentStateError.
         """

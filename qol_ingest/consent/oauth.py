@@ -13,7 +13,7 @@ Order. The state is used up first, then Garmin is asked, then the code is claime
 anything kept: the tokens, the link, and last that the code is used up. After a crash in between the code is free again
 when the minute is over, and doing it all again makes it good.
 
-Nothing that tells people apart is logged: no path, query, cookie, code, id or token.
+Nothing that identifies a person is logged: no path, query, cookie, code, id or token.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ class Enrolments:
         return self.public_url + CALLBACK
 
     def start_url(self, code: str = "") -> str:
-        """The link of an invitation."""
+        """Return the link of an invitation."""
         return start_url(self.public_url, code)
 
     def handle(self, event: Event) -> Answer:
@@ -189,7 +189,7 @@ class Enrolments:
         return _redirect(f"{self.public_url}/oauth/done?{urlencode({'lang': visit.language})}")
 
     def _connect(self, sign_in: SignIn, code: str, error: str) -> PageName:
-        """What came of a sign-in."""
+        """Return what came of a sign-in."""
         if not code:
             return "denied" if error == "access_denied" else "later"
         tokens = self.api.exchange_code(code, sign_in.verifier, self.redirect_uri)
@@ -228,7 +228,7 @@ class Enrolments:
     # -- answers
 
     def _page(self, visit: _Visit, name: PageName, retry_after_s: float = 0.0) -> Answer:
-        """A page, whose button leads on to Garmin from the first page, and to the first page from the others."""
+        """Return a page, whose button leads on to Garmin from the first page, and to the first page from the others."""
         other: Language = "en" if visit.language == "ja" else "ja"
         again = {"entry": visit.entry or visit.code_of_before, "lang": visit.language}
         target = f"{self.public_url}{GO}" if name == "start" else f"{self._prefix}{START}"
@@ -291,14 +291,14 @@ class _Visit:
 
 
 def _cookie(cookies: Iterable[str]) -> tuple[str, str, str]:
-    """What a browser is known by, the entry code it came with, the language it was spoken to; "" for what is odd."""
+    """Return the browser's id, the entry code it came with, and the language it was shown; "" for what is odd."""
     values = dict(one.strip().partition("=")[::2] for one in cookies)
     browser, code, language = (*values.get(COOKIE, "").split("."), "", "", "")[:3]
     return browser if _BROWSER.fullmatch(browser) else "", read_code(code), language
 
 
 def _preferred(accept_language: str) -> Language:
-    """The language that a browser likes better, Japanese if it likes neither."""
+    """Return the language that a browser likes better, Japanese if it likes neither."""
     best: tuple[float, Language] = (0.0, "ja")
     for part in accept_language[:1000].split(","):
         tag, _, weight = part.partition(";")
@@ -311,7 +311,7 @@ def _preferred(accept_language: str) -> Language:
 
 
 def start_url(public_url: str, code: str = "") -> str:
-    """The link of an invitation to what answers at `public_url`."""
+    """Return the link of an invitation to what answers at `public_url`."""
     return f"{public_url}{START}" + (f"?{urlencode({'entry': code})}" if code else "")
 
 
@@ -327,7 +327,7 @@ def _plain(status: int, headers: Mapping[str, str]) -> Answer:
 
 
 def handler(event: Event, _context: object) -> Answer:
-    """The Lambda's entry point. Set up from QOL_* variables; 503 to everything as long as one is missing."""
+    """Return the Lambda's entry point. Set up from QOL_* variables; 503 to everything as long as one is missing."""
     try:
         enrolments = _enrolments_of_environment()
     except (EnrolmentSetupError, TokenStoreError) as error:

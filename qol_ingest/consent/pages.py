@@ -326,7 +326,7 @@ _TEMPLATE = """<!doctype html>
 
 
 def page(name: PageName, language: Language, programme: Programme, *, button_url: str, other_url: str) -> str:
-    """A whole HTML page.
+    """Return a whole HTML page.
 
     The button, or the form with the code, leads to `button_url`; the same page in the other language is at
     `other_url`.

@@ -70,7 +70,7 @@ class Endpoints:
         return cls(base, f"{base}/oauth2Confirm", f"{base}/di-oauth2-service/oauth/token")
 
     def is_callback(self, url: object) -> bool:
-        """Whether a ping's URL may be fetched: Garmin's scheme, host and path, letter by letter.
+        """Return whether a ping's URL may be fetched: Garmin's scheme, host and path, letter by letter.
 
         One pattern over the whole text, without any parsing: nothing is left that two parsers may read differently.
         """
@@ -79,7 +79,7 @@ class Endpoints:
     @cached_property
     def _callback(self) -> re.Pattern[str]:
         segment = "[A-Za-z0-9_-]+"
-        # A callback reads; these two change something or tell about the account.
+        # A callback reads; these two change something or are about the account.
         path = f"(?!(?i:backfill|user)(?:[/?]|$)){segment}(?:/{segment})*"
         return re.compile(rf"{re.escape(self.api + REST)}{path}(?:\?[A-Za-z0-9_.~!$&'()*+,;=:@/?%-]*)?", re.ASCII)
 
@@ -118,7 +118,7 @@ class GarminApi:
     # -- OAuth
 
     def exchange_code(self, code: str, verifier: str, redirect_uri: str) -> Tokens:
-        """The tokens for an authorisation code. Raises GarminApiError."""
+        """Return the tokens for an authorisation code. Raises GarminApiError."""
         return self._tokens(
             {"grant_type": "authorization_code", "code": code, "code_verifier": verifier, "redirect_uri": redirect_uri}
         )
@@ -148,7 +148,7 @@ class GarminApi:
     # -- the user
 
     def user_id(self, access_token: str) -> str:
-        """The Garmin user id that a token belongs to. Raises GarminApiError."""
+        """Return the Garmin user id that a token belongs to. Raises GarminApiError."""
         with self._request("GET", self._url("user/id"), "user/id", _bearer(access_token)) as response:
             content = self._small(response, "user/id")
             self._expect(response, "user/id")
@@ -158,7 +158,7 @@ class GarminApi:
         return user.strip()
 
     def permissions(self, user: str) -> tuple[str, ...]:
-        """What a user allows. Raises GarminApiError."""
+        """Return what a user allows. Raises GarminApiError."""
         with self._as_user("GET", "user/permissions", user) as response:
             content = self._small(response, "user/permissions")
             self._expect(response, "user/permissions")
@@ -174,9 +174,9 @@ class GarminApi:
             self._expect(response, "user/registration")
 
     def is_registered(self, user: str) -> bool | None:
-        """Whether Garmin still knows a user as ours: tells a true deregistration from a forged one.
+        """Return whether Garmin still knows a user as ours: a deregistration may be forged.
 
-        None if that cannot be told: without tokens that worked so far, or when Garmin does not answer.
+        None if that is unknown: without tokens that worked so far, or when Garmin does not answer.
         """
         if not self.access.known(user):
             return None
@@ -209,7 +209,7 @@ class GarminApi:
             return BackfillAnswer(_BACKFILL[response.status])
 
     def fetch(self, callback_url: str, user: str) -> Iterator[bytes]:
-        """The content behind a ping's URL, in pieces. Raises GarminApiError, also for a URL that is not Garmin's.
+        """Yield the content behind a ping's URL, in pieces. Raises GarminApiError, also for a URL that is not Garmin's.
 
         An answer that breaks off raises; what was given until then is not the whole. An empty iteration is an empty
         answer. Nothing is asked before the first piece is.
@@ -232,7 +232,7 @@ class GarminApi:
 
     @contextmanager
     def _as_user(self, method: str, path: str, user: str, what: str = "") -> Iterator[HTTPResponse]:
-        """A request with the user's token; once more with a new one if Garmin does not take it."""
+        """Yield a request with the user's token; once more with a new one if Garmin does not take it."""
         token = self.access.for_user(user)
         url, what = self._url(path), what or path
         with self._request(method, url, what, _bearer(token)) as response:
@@ -293,7 +293,7 @@ def _field(content: bytes, name: str) -> Any:
 
 
 def _retry_after(response: HTTPResponse, now_s: float) -> float | None:
-    """Seconds to wait: the header holds them, or a date."""
+    """Return seconds to wait: the header holds them, or a date."""
     given = response.headers.get("retry-after", "").strip()
     if given.isascii() and given.isdecimal():
         return float(given[:9])

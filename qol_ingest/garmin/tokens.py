@@ -71,7 +71,7 @@ class TokenStore(Protocol):
     """Tokens by Garmin user id, for threads and processes at a time. Everything raises TokenStoreError."""
 
     def get(self, user: str) -> Tokens | None:
-        """The tokens of a user."""
+        """Return the tokens of a user."""
 
     def put(self, user: str, tokens: Tokens) -> None:
         """Keep a user's tokens in place of any others."""
@@ -100,12 +100,12 @@ class AccessTokens:
     sleep: Callable[[float], None] = time.sleep
 
     def known(self, user: str) -> bool:
-        """Whether there are tokens that Garmin has not refused."""
+        """Return whether there are tokens that Garmin has not refused."""
         tokens = self.store.get(user)
         return tokens is not None and not tokens.needs_consent
 
     def for_user(self, user: str, rejected: str = "") -> str:
-        """A token that is valid for ten minutes at least; not `rejected`, which Garmin refused before its time.
+        """Return a token that is valid for ten minutes at least; not `rejected`, which Garmin refused before its time.
 
         However many ask at the same time, one refreshes and the others get what it got. Raises ConsentNeededError,
         TokenStoreError, and what `refresh` raises.
@@ -158,12 +158,12 @@ class AccessTokens:
 # -- on one machine
 
 _KEY_CHECK = "key"
-"""The name of a row without tokens that tells whether the key is the right one."""
+"""The name of a row without tokens that shows whether the key is the right one."""
 
 
 @dataclass(frozen=True)
 class FileTokenStore:
-    """One SQLite file with encrypted values. The key lies in `key_path`: a backup must not hold both together."""
+    """One SQLite file with encrypted values. The key is in `key_path`: a backup must not hold both together."""
 
     path: Path
     key_path: Path
@@ -380,13 +380,13 @@ class SecretsManagerTokenStore:
 
 
 def read_secret(arn: str, client: Any = None) -> str:
-    """The text of a secret that is none of the users'. Raises TokenStoreError."""
+    """Return the text of a secret that is none of the users'. Raises TokenStoreError."""
     answer = _ask(client or _secrets_manager(), "get_secret_value", SecretId=arn)
     return str(answer.get("SecretString", ""))
 
 
 def _ask(client: Any, call: str, *expected: str, **arguments: Any) -> Any:
-    """The answer, or None for an error that is expected."""
+    """Return the answer, or None for an error that is expected."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:

@@ -7,8 +7,8 @@ The memory of an account and a type is a list of objects, each written once and 
 
     raw/backfills/participant=<P>/account=<n>/<type>/<number>.json    {"since", "until", "outcome", "at"}
 
-A participant may have several Garmin accounts. They are told apart by their number in the order of enrolment: nothing
-of a Garmin id may stand next to a participant id here.
+A participant may have several Garmin accounts. They are distinguished by their number in the order of enrolment:
+nothing of a Garmin id may stand next to a participant id here.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ class Report:
 
 
 def plan(types: Iterable[str], since: date, until: date, today: date) -> list[Piece]:
-    """The requests for some types (all, if none are named) and local dates, both inclusive; newest first.
+    """Return the requests for some types (all, if none are named) and local dates, both inclusive; newest first.
 
     Pieces are cut where a grid says that depends on nothing else, so what is asked twice is asked in the same pieces.
     Raises BackfillError.
@@ -157,7 +157,7 @@ def plan(types: Iterable[str], since: date, until: date, today: date) -> list[Pi
 
 
 def read_type(text: str) -> str:
-    """A type from either of its spellings, upper or lower case. Raises BackfillError."""
+    """Return a type from either of its spellings, upper or lower case. Raises BackfillError."""
     spellings = {name.lower(): kind for kind in TYPES for name in (kind, PATHS.get(kind, kind))}
     try:
         return spellings[text.strip().lower()]
@@ -166,7 +166,10 @@ def read_type(text: str) -> str:
 
 
 def accounts(id_map: IdMap, participant: str) -> list[Account]:
-    """The Garmin accounts of a participant that are in use. Raises BackfillError if there are none, IdMapError."""
+    """Return the Garmin accounts of a participant that are in use.
+
+    Raises BackfillError if there are none, IdMapError.
+    """
     known = [one for one in id_map.list() if participant and one.participant_id == participant]
     if not known:
         raise BackfillError(f"there is no participant {participant}; `qol participants list` shows who there is")
@@ -326,7 +329,7 @@ class _Run:
 
 
 def without(piece: Piece, asked: Iterable[tuple[date, date]]) -> Iterator[Piece]:
-    """What of a piece is left without some ranges of dates, both inclusive; newest first."""
+    """Yield what of a piece is left without some ranges of dates, both inclusive; newest first."""
     until = piece.until
     for first, last in sorted(asked, key=lambda one: one[1], reverse=True):
         if last < piece.since or first > until:
@@ -359,13 +362,16 @@ def _key(account: Account, kind: str, number: int) -> str:
 
 
 def _memory(store: Store, account: Account, kind: str) -> list[tuple[date, date] | None]:
-    """The ranges of dates that Garmin accepted, both inclusive; None for a note that is none. Raises StoreError."""
+    """Return the ranges of dates that Garmin accepted, both inclusive; None for a note that is none.
+
+    Raises StoreError.
+    """
     ranges: list[tuple[date, date] | None] = []
     while (note := store.get(_key(account, kind, len(ranges) + 1))) is not None:
         try:
             found = json.loads(note)
             ranges.append((date.fromisoformat(found["since"]), date.fromisoformat(found["until"])))
         except (ValueError, TypeError, KeyError):
-            log.warning("a note of an earlier backfill cannot be read; what it tells of is asked for again")
+            log.warning("a note of an earlier backfill cannot be read; what it names is asked for again")
             ranges.append(None)
     return ranges

@@ -1,4 +1,4 @@
-"""What happens after the receiver: pings are fetched, what Garmin tells of its users goes into the id map.
+"""What happens after the receiver: pings are fetched, what Garmin announces of its users goes into the id map.
 
 Belongs here: which announced object needs what, fetching with patience, and when to give up. Asking Garmin belongs in
 `garmin_api`, what an event changes in `lifecycle`, how a body becomes raw lines in `records` and `webhook`.
@@ -11,9 +11,9 @@ Time. What a ping points at counts as received when the ping was. So a download 
 not supersede what came meanwhile, and one that is done again after a crash ends in the very same objects.
 
 Never again. What Garmin will not give any more (the URL is used up, the user has withdrawn, it is not Garmin's) gets a
-marker too, and a dead letter that tells type, date and participant: an operator can ask for a backfill.
+marker too, and a dead letter that names type, date and participant: an operator can ask for a backfill.
 
-Nothing that tells people apart is logged, or put into a key or a dead letter: no Garmin id, no URL, no token.
+Nothing that identifies a person is logged, or put into a key or a dead letter: no Garmin id, no URL, no token.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ IN_MEMORY_BYTES = 4 * 1024 * 1024
 """A download beyond this is written to a temporary file."""
 
 WORK_S = 150.0
-"""How long one message is worked on before the rest of it is put off."""
+"""How long one message is worked on before the rest of it is deferred."""
 CLAIM_S = WORK_S + DOWNLOAD_S + 30
 """How long a queue has to hide a message that is being worked on: the last download may begin late."""
 TRIES = 4
@@ -139,7 +139,7 @@ class Ping:
 
     @property
     def label(self) -> str:
-        """The type, for messages. It came over the network, so it is told only if it looks like a type."""
+        """The type, for messages. It came over the network, so it is shown only if it looks like a type."""
         return self.kind if _NAME.fullmatch(self.kind) else "unknown"
 
 
@@ -181,24 +181,24 @@ class _Attempt:
 
 @contextmanager
 def _putting_off(attempt: _Attempt) -> Iterator[None]:
-    """What goes wrong within puts one thing off; a store or queue that fails would fail at the others too."""
+    """Yield what goes wrong within puts one thing off; a store or queue that fails would fail at the others too."""
     try:
         yield
     except (StoreError, QueueError) as error:
-        log.warning("put off: %s", error)
+        log.warning("deferred: %s", error)
         attempt.put_off()
         attempt.stopped = True
     except (TokenStoreError, IdMapError) as error:
-        log.warning("put off: %s", error)
+        log.warning("deferred: %s", error)
         attempt.put_off()
     except Exception as error:
-        log.error("put off: %s", type(error).__name__)  # noqa: TRY400 - it may quote an id
+        log.error("deferred: %s", type(error).__name__)  # noqa: TRY400 - it may quote an id
         attempt.put_off()
 
 
 @dataclass
 class _Question:
-    """Whether Garmin still knows a user, and whether that could be told."""
+    """Whether Garmin still knows a user, and whether that is known."""
 
     ask: Callable[[str], bool | None]
     unanswered: bool = False
@@ -212,7 +212,7 @@ class _Question:
 
 @dataclass(frozen=True)
 class Puller:
-    """Works off messages. Any number of pullers may do so at a time; `dead_letters` hears of what is lost.
+    """Processes messages. Any number of pullers may do so at a time; `dead_letters` takes what is lost.
 
     `clock` counts seconds from any moment, `chance` gives 0 to 1.
     """
@@ -237,7 +237,7 @@ class Puller:
         worked = Worked(dict(attempt.outcomes), attempt.waiting, self._delay(attempt) if attempt.waiting else 0.0)
         counts = ", ".join(f"{number} {outcome}" for outcome, number in sorted(worked.outcomes.items()))
         level = logging.WARNING if worked.waiting else logging.INFO
-        log.log(level, "message worked off: %s; %d put off", counts or "nothing new", worked.waiting)
+        log.log(level, "message processed: %s; %d deferred", counts or "nothing new", worked.waiting)
         return worked
 
     def _object(self, key: str, attempt: _Attempt) -> None:
@@ -260,7 +260,7 @@ class Puller:
         delay_s = min(LONGEST_DELAY_S, FIRST_DELAY_S * DELAY_GROWTH ** max(0, attempt.receives - 1))
         return max(delay_s * (0.5 + 0.5 * self.chance()), min(attempt.wait_s, LONGEST_DELAY_S))
 
-    # -- what Garmin tells of its users
+    # -- what Garmin announces of its users
 
     def _lifecycle(self, key: str, attempt: _Attempt) -> None:
         for event in lifecycle.events(self._lines(key)):
@@ -280,7 +280,7 @@ class Puller:
         for line in self._lines(key):
             ping = Ping.read(line)
             if ping is None:
-                log.error("a ping cannot be understood; it lies in raw/pings and is not fetched")
+                log.error("a ping cannot be understood; it is stored in raw/pings and is not fetched")
             elif attempt.stopped or self.clock() >= attempt.until:
                 attempt.put_off()
             else:
@@ -293,7 +293,7 @@ class Puller:
         try:
             pulled = self._pull(ping, attempt)
         except _PutOffError as error:
-            log.warning("%s is put off: %s", ping.label, error)
+            log.warning("%s is deferred: %s", ping.label, error)
             attempt.put_off(error.wait_s)
             attempt.stopped = error.stop
             return
@@ -310,7 +310,7 @@ class Puller:
             attempt.outcomes[pulled.outcome] += 1
 
     def _tell(self, ping: Ping, pulled: _Pulled) -> None:
-        """Before the marker, so that a crash in between tells twice rather than never."""
+        """Before the marker, so that a crash in between reports twice rather than never."""
         who = self.api.name_of(ping.user)
         log.error("%s of %s, %s, will not come: %s; ask for a backfill", ping.label, who, ping.date, pulled.why)
         if self.dead_letters is not None and self.store.get(ping.marker) is None:
@@ -362,11 +362,11 @@ class Puller:
         if parsed.whole_body_reason:
             content = _whole(file)
             parsed = Parsed(hashlib.sha256(content).hexdigest(), whole_body_reason=parsed.whole_body_reason)
-            log.error("%s of %s, %s, cannot be read; it lies in quarantine", ping.label, self._who(ping), ping.date)
+            log.error("%s of %s, %s, cannot be read; it is in quarantine", ping.label, self._who(ping), ping.date)
         else:
             content, parsed = b"", _with_user(parsed, ping.user)
         if parsed.rejects:
-            log.warning("%d records of a download cannot be used; they lie in quarantine", len(parsed.rejects))
+            log.warning("%d records of a download cannot be used; they are in quarantine", len(parsed.rejects))
         for key, part in objects(parsed, content, ping.received_at):
             self.store.put_new(key, part)
         return _Pulled("quarantined" if parsed.whole_body_reason else "stored", parsed.stored)
@@ -382,7 +382,7 @@ class Puller:
 
 
 def participant_names(id_map: IdMap) -> Callable[[str], str]:
-    """What messages call a Garmin user: the participant id. For `GarminApi.name_of`."""
+    """Return what messages call a Garmin user: the participant id. For `GarminApi.name_of`."""
 
     def name_of(user: str) -> str:
         try:
@@ -405,7 +405,7 @@ def work_off(
     wait_s: float = 1.0,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Worked:
-    """Work off what is due in a queue; with `stopped`, go on until that says so. Raises QueueError without `stopped`.
+    """Process what is due in a queue; with `stopped`, go on until that says so. Raises QueueError without `stopped`.
 
     The queue must hide messages for CLAIM_S. With `stopped`, an empty queue is looked at again after `wait_s`
     seconds, and so is one that fails.
@@ -443,7 +443,8 @@ def settle(queue: Queue, message: Message, worked: Worked) -> bool:
 
 
 def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
-    """The Lambda's entry point, for a queue with partial batch responses (`ReportBatchItemFailures`), best one by one.
+    """Return the Lambda's entry point, for a queue with partial batch responses (`ReportBatchItemFailures`), best one
+    by one.
 
     Set up from QOL_* variables, see below. Raises PullerSetupError if one is missing: all messages stay in the queue.
     """
@@ -526,7 +527,7 @@ def _keys(body: str) -> list[str]:
 
 
 def _is_final(error: GarminApiError) -> bool:
-    """Whether Garmin refuses this download for good.
+    """Return whether Garmin refuses this download for good.
 
     A refusal of the token endpoint is none: with a wrong client secret all pings would be given up.
     """
@@ -539,7 +540,7 @@ def _whole(file: SpooledTemporaryFile[bytes]) -> bytes:
 
 
 def _body(content: bytes, kind: str) -> bytes:
-    """What was downloaded, as the body of the push that it could have been.
+    """Return what was downloaded, as the body of the push that it could have been.
 
     Garmin answers with a list of summaries. An object that has them under the type's name is taken as it is, any other
     is taken as one summary. What is neither stays what it is, and cannot be parsed.
@@ -557,13 +558,13 @@ def _body(content: bytes, kind: str) -> bytes:
 
 
 def _is_push(content: bytes, kind: str) -> bool:
-    """Whether an object is empty, or begins with a list under the type's name in either of Garmin's spellings."""
+    """Return whether an object is empty, or begins with a list under the type's name in one of Garmin's spellings."""
     names = b"|".join(re.escape(json.dumps(name).encode()) for name in {kind, PATHS.get(kind, kind)})
     return re.match(rb"\s*\{\s*(?:\}|(?:%b)\s*:\s*\[)" % names, content) is not None
 
 
 def _with_user(parsed: Parsed, user: str) -> Parsed:
-    """The lines with the ping's user where Garmin leaves the user out: without one, a line is nobody's."""
+    """Return the lines with the ping's user where Garmin leaves the user out: without one, a line is nobody's."""
     if all('"userId"' in line for line in _daily_lines(parsed)):
         return parsed
     mark = f'"_ingest_id":"{parsed.ingest_id}"'

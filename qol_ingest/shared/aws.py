@@ -13,19 +13,19 @@ CONNECT_S, READ_S, ATTEMPTS = 1.0, 4.0, 2
 
 
 def client(service: str) -> Any:
-    """A client of its own session, since the default one is not made for threads."""
+    """Return a client of its own session, since the default one is not made for threads."""
     return session().client(service, config=patience())
 
 
 def session() -> Any:
-    """A session in the region of AWS_REGION, which boto3 alone does not read, or else of boto3's own sources."""
+    """Return a session in the region of AWS_REGION, which boto3 alone does not read, or else of boto3's own sources."""
     import boto3
 
     return boto3.session.Session(region_name=os.environ.get("AWS_REGION") or None)
 
 
 def patience(read_s: float = READ_S) -> Any:
-    """How long clients wait, and how often they try."""
+    """Return how long clients wait, and how often they try."""
     from botocore.config import Config
 
     retries = {"total_max_attempts": ATTEMPTS, "mode": "standard"}
@@ -33,7 +33,7 @@ def patience(read_s: float = READ_S) -> Any:
 
 
 def faults() -> tuple[type[Exception], ...]:
-    """What a call may raise: a refusal, no answer, or one that nobody can read."""
+    """Return what a call may raise: a refusal, no answer, or one that nobody can read."""
     from botocore.exceptions import BotoCoreError, ClientError
     from botocore.parsers import ResponseParserError
 

@@ -31,17 +31,17 @@ def receipt_date(received_at: datetime) -> date:
 
 
 def aware(moment: datetime) -> datetime:
-    """The moment with its zone; one without a zone is UTC."""
+    """Return the moment with its zone; one without a zone is UTC."""
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def monday_of(day: date) -> date:
-    """The Monday of a date's ISO week."""
+    """Return the Monday of a date's ISO week."""
     return day - timedelta(days=day.weekday())
 
 
 def last_complete_week(at: datetime) -> date:
-    """The Monday of the last ISO week that was over at this time in Japan."""
+    """Return the Monday of the last ISO week that was over at this time in Japan."""
     return monday_of(receipt_date(at)) - timedelta(weeks=1)
 
 

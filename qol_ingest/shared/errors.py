@@ -23,13 +23,16 @@ class QolError(Exception):
         self.advice = advice
 
     def __str__(self) -> str:
-        """The message and the advice."""
+        """Return the message and the advice."""
         message = super().__str__()
         return f"{message}. {self.advice}" if self.advice else message
 
 
 def reason(error: Exception) -> str:
-    """What the system says of its refusal, or the kind of the error. Not its text: that may quote a path or content."""
+    """Return what the system says of its refusal, or the kind of the error.
+
+    Not its text: that may quote a path or content.
+    """
     return (isinstance(error, OSError) and error.strerror) or type(error).__name__
 
 

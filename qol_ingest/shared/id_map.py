@@ -1,7 +1,7 @@
 """`user_id_map`: who is enrolled. The only place where a Garmin user id and a participant id stand side by side.
 
-Belongs here: enrolling, revoking, what Garmin tells of its users, and the history of all of it. Local form: one SQLite
-file, safe for several processes.
+Belongs here: enrolling, revoking, what Garmin announces of its users, and the history of all of it. Local form: one
+SQLite file, safe for several processes.
 
 A user whom nobody has enrolled is `pending`: known to push, and nothing else. Only staff or the user's own consent
 make a pending user a participant; no data is ever linked to a guess.
@@ -61,7 +61,7 @@ class IdMapError(QolInputError):
 
 @dataclass(frozen=True)
 class Enrolment:
-    """One row of the map. Times are ISO 8601, UTC; `permissions` is None as long as Garmin told nothing."""
+    """One row of the map. Times are ISO 8601, UTC; `permissions` is None as long as Garmin announced nothing."""
 
     garmin_user_id: str = field(repr=False)
     participant_id: str
@@ -94,25 +94,25 @@ class IdMap(Protocol):
         """
 
     def enrol(self, users: Iterable[str]) -> int:
-        """Enrol many users under the next free participant ids, all or none; gives their number."""
+        """Enrol many users under the next free participant ids, all or none; return their number."""
 
     def import_rows(self, rows: Iterable[tuple[str, str]]) -> int:
-        """Enrol many (garmin_user_id, participant_id), all or none; gives their number."""
+        """Enrol many (garmin_user_id, participant_id), all or none; return their number."""
 
     def revoke(self, participant_id: str) -> int:
-        """Stop using the data of a participant from the next run on; gives the number of accounts concerned."""
+        """Stop using the data of a participant from the next run on; return the number of accounts concerned."""
 
     def list(self) -> list_[Enrolment]:
-        """All users by participant id, pending ones first."""
+        """Return all users by participant id, pending ones first."""
 
     def get(self, garmin_user_id: str) -> Enrolment | None:
         """One user."""
 
     def seen(self, users: Iterable[str], at: datetime) -> int:
-        """Note users that pushed: unknown ones become pending. Gives how many those are."""
+        """Note users that pushed: unknown ones become pending. Returns how many those are."""
 
     def deregister(self, garmin_user_id: str, at: datetime) -> bool:
-        """The user has left at Garmin. False if nothing changes: unknown, or enrolled again since then."""
+        """Return the user has left at Garmin. False if nothing changes: unknown, or enrolled again since then."""
 
     def reinstate(self, garmin_user_id: str, at: datetime) -> bool:
         """Take a deregistration back that was none, as was found out at `at`. False if nothing changes."""
@@ -120,13 +120,14 @@ class IdMap(Protocol):
     def change_permissions(
         self, garmin_user_id: str, permissions: Sequence[str], at: datetime, received_at: datetime | None = None
     ) -> bool:
-        """What the user allows since `at` by Garmin's clock; of two at the same time the one received later counts.
+        """Return what the user allows since `at` by Garmin's clock; of two at the same time the one received later
+        counts.
 
         False if that was known, or something later is.
         """
 
     def history(self, participant_id: str) -> Sequence[Change]:
-        """What became of a participant's accounts, first to last."""
+        """Return what became of a participant's accounts, first to last."""
 
 
 @dataclass(frozen=True)
@@ -258,14 +259,14 @@ class SqliteIdMap:
 
 
 def is_user(value: object) -> bool:
-    """Whether a value can be a Garmin user id: some text that every database takes as it is."""
+    """Return whether a value can be a Garmin user id: some text that every database takes as it is."""
     if not isinstance(value, str) or not value.strip() or len(value) > LONGEST_USER:
         return False
     return value.isascii() or not any("\ud800" <= one <= "\udfff" for one in value)
 
 
 def check_user(user: str) -> str:
-    """A Garmin user id as staff typed it, without spaces around it. Raises IdMapError if it cannot be one."""
+    """Return a Garmin user id as staff typed it, without spaces around it. Raises IdMapError if it cannot be one."""
     user = user.strip()
     if not user:
         raise IdMapError("a Garmin user id is needed, and this one is empty")
@@ -285,7 +286,7 @@ def check_participant(participant: str, user: str) -> None:
 
 
 def tells_user(text: str, garmin_user_id: str) -> bool:
-    """Whether a text gives a Garmin user id away: it is the id, or holds one long enough not to be there by chance."""
+    """Return whether a text reveals a Garmin user id: it is the id, or holds one that is too long for chance."""
     text, user = text.lower(), garmin_user_id.lower()
     return text == user or (len(user) >= CHANCE_LENGTH and user in text)
 
@@ -397,7 +398,7 @@ def allowed_of(permissions: Iterable[str]) -> list[str]:
 
 
 def permissions_line(allowed: Sequence[str]) -> str:
-    """What the history says of a change."""
+    """Return what the history says of a change."""
     return f"permissions: {', '.join(allowed) or 'nothing'}"
 
 
@@ -407,7 +408,7 @@ def order_of(allowed: Sequence[str], at: datetime, received_at: datetime | None)
 
 
 def text_of(moment: datetime) -> str:
-    """A time as the map keeps it: ISO 8601, UTC, in milliseconds, so that it sorts."""
+    """Return a time as the map keeps it: ISO 8601, UTC, in milliseconds, so that it sorts."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds")
 
 

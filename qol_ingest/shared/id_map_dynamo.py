@@ -132,7 +132,7 @@ class DynamoIdMap:
             if order <= item["permissions_order"]:
                 return None
             item = {**item, "permissions": allowed, "permissions_order": order}
-            return _noted(item, text_of(at), permissions_line(allowed)) if is_new else item
+            return _with_history(item, text_of(at), permissions_line(allowed)) if is_new else item
 
         if self.item(garmin_user_id) is None:
             self._note_pending(garmin_user_id, at)
@@ -156,7 +156,7 @@ class DynamoIdMap:
     def _note_pending(self, user: str, at: datetime) -> bool:
         if not _is_key(user):
             return False
-        item = _noted(_new(user, text_of(at)), text_of(at), "pending")
+        item = _with_history(_new(user, text_of(at)), text_of(at), "pending")
         return self._put(_next(item), {"ConditionExpression": _IS_NEW})
 
     def _change(self, user: str, change: Callable[[Item], Item | None]) -> bool:
@@ -188,7 +188,7 @@ class DynamoIdMap:
         return done
 
     def _free_ids(self) -> Iterator[str]:
-        """A generator, so that the table is read only if an id is needed."""
+        """Yield a generator, so that the table is read only if an id is needed."""
         items = self._scan()
         yield from free_ids(
             item[KEY].removeprefix(CLAIM) if _is_claim(item) else item["participant_id"] for item in items
@@ -197,7 +197,7 @@ class DynamoIdMap:
     # -- DynamoDB
 
     def _known(self, users: Sequence[str]) -> frozenset[str]:
-        """Those of at most 100 users who have an item; one that DynamoDB did not get to may be missing."""
+        """Return those of at most 100 users who have an item; one that DynamoDB did not get to may be missing."""
         wanted = {"Keys": [{KEY: {"S": user}} for user in users], "ProjectionExpression": KEY, "ConsistentRead": True}
         answer = self._call("batch_get_item", RequestItems={self.table: wanted})
         return frozenset(item[KEY]["S"] for item in answer["Responses"].get(self.table, ()))
@@ -218,7 +218,7 @@ class DynamoIdMap:
         return self._ask("put_item", Item=_packed(item), **condition) is not None
 
     def _transact(self, writes: Sequence[Item]) -> bool:
-        """All writes or none; False if somebody wrote meanwhile."""
+        """Return all writes or none; False if somebody wrote meanwhile."""
         puts = [{"Put": {"TableName": self.table, **write}} for write in writes]
         return not puts or self._call("transact_write_items", TransactItems=puts) is not None
 
@@ -226,7 +226,7 @@ class DynamoIdMap:
         return self._call(call, TableName=self.table, **arguments)
 
     def _call(self, call: str, **arguments: Any) -> Any:
-        """The answer, or None when the condition of a write does not hold."""
+        """Return the answer, or None when the condition of a write does not hold."""
         try:
             return getattr(self._client, call)(**arguments)
         except aws.faults() as error:
@@ -257,7 +257,7 @@ class _Step:
         return [*self._writes.values()]
 
     def enrol(self, user: str, participant: str | None) -> str:
-        """The participant id; what there is to write for it is added to `writes`."""
+        """Return the participant id; what there is to write for it is added to `writes`."""
         user = check_user(user)
         if user.startswith(CLAIM):
             raise IdMapError(f"a Garmin user id does not begin with {CLAIM}")
@@ -336,10 +336,10 @@ def _enrolled(item: Item, participant: str) -> Item:
 def _with_status(item: Item, status: str, at: str) -> Item:
     if item["status"] == status:
         return item
-    return _noted({**item, "status_before": item["status"], "status": status, "status_at": at}, at, status)
+    return _with_history({**item, "status_before": item["status"], "status": status, "status_at": at}, at, status)
 
 
-def _noted(item: Item, at: str, what: str) -> Item:
+def _with_history(item: Item, at: str, what: str) -> Item:
     line = {"at": at, "what": what, "noted_at": _now()}
     return {**item, "history": [*item["history"], line][-MOST_LINES:]}
 
@@ -363,7 +363,7 @@ def _packed(item: Item) -> Item:
 
 
 def _unpacked(item: Item) -> Item:
-    """An item with all attributes. One that something else wrote has a participant id and is in use."""
+    """Return an item with all attributes. One that something else wrote has a participant id and is in use."""
     from boto3.dynamodb.types import TypeDeserializer
 
     read: Item = TypeDeserializer().deserialize({"M": item})

@@ -1,4 +1,4 @@
-"""What Garmin tells of its users: that they left, or changed what they allow.
+"""What Garmin announces of its users: that they left, or changed what they allow.
 
 Belongs here: reading the raw lines of `raw/lifecycle/`, and what each changes in the id map. When that is done belongs
 elsewhere: the puller does it on arrival, and every weekly run does it again, so nothing is missed.
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 Outcome = Literal["applied", "nothing new", "forged"]
 IsRegistered = Callable[[str], bool | None]
-"""Whether Garmin still knows a user; None if that cannot be told."""
+"""Whether Garmin still knows a user; None if that is unknown."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class LifecycleEvent:
 
 
 def events(lines: Iterable[str]) -> Iterator[LifecycleEvent]:
-    """The events of raw lifecycle lines. What cannot be understood is passed over: it is kept raw, and logged."""
+    """Yield the events of raw lifecycle lines. What cannot be understood is passed over: it is kept raw, and logged."""
     for line in lines:
         if not line.strip():
             continue
@@ -45,7 +45,7 @@ def events(lines: Iterable[str]) -> Iterator[LifecycleEvent]:
         except (ValueError, TypeError, AttributeError, KeyError, OverflowError, RecursionError, OSError):
             event = None
         if event is None:
-            log.error("a lifecycle event cannot be understood; it lies in raw/lifecycle and changes nothing")
+            log.error("a lifecycle event cannot be understood; it is stored in raw/lifecycle and changes nothing")
         else:
             yield event
 

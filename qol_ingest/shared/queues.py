@@ -1,4 +1,4 @@
-"""Queues between the receiver and what works off its objects: a folder on one machine, SQS on AWS.
+"""Queues between the receiver and what processes its objects: a folder on one machine, SQS on AWS.
 
 Belongs here: sending, receiving, giving back. A message that was handed out too often is a dead letter; what its
 content means belongs elsewhere.
@@ -50,7 +50,7 @@ class Queue(Protocol):
         """Up to `limit` messages; waits up to `wait_s` seconds for the first. Others do not see them for a while."""
 
     def done(self, message: Message) -> None:
-        """Forget a message that was worked off. Nothing happens if it is somebody else's by now."""
+        """Forget a message that was processed. Nothing happens if it is somebody else's by now."""
 
     def retry(self, message: Message, after_s: float) -> None:
         """Have a message handed out again after so many seconds. Nothing happens if it is somebody else's by now."""
@@ -81,7 +81,7 @@ class DirectoryQueue:
         until = time.monotonic() + wait_s
         while True:
             with _clear_errors(self.root):
-                found = list(self._taken(limit))
+                found = list(self._receive_due(limit))
             if found or time.monotonic() >= until:
                 return found
             time.sleep(min(0.05, max(0.0, until - time.monotonic())))
@@ -98,7 +98,7 @@ class DirectoryQueue:
             path = self.root / message.handle
             path.rename(self.root / _DUE.format(self._us(after_s), name, message.receives))
 
-    def _taken(self, limit: int) -> Iterator[Message]:
+    def _receive_due(self, limit: int) -> Iterator[Message]:
         now, given = self._us(0), 0
         for handle in sorted(path.name for path in self.root.iterdir()) if self.root.is_dir() else ():
             parts = handle.split("-")
@@ -171,7 +171,7 @@ class SqsQueue:
 
 
 def announcement(key: str) -> str:
-    """The message in which S3 tells a queue of a new object; the local store sends the same."""
+    """Return the message in which S3 announces a new object to a queue; the local store sends the same."""
     from urllib.parse import quote_plus
 
     record = {"eventName": "ObjectCreated:Put", "s3": {"bucket": {"name": "local"}, "object": {"key": quote_plus(key)}}}
@@ -179,7 +179,7 @@ def announcement(key: str) -> str:
 
 
 def announced(body: str) -> list[str]:
-    """The keys that such a message tells of; none if it is something else (S3's test message, say)."""
+    """Return the keys that such a message announces; none if it is something else (S3's test message, say)."""
     from urllib.parse import unquote_plus
 
     try:

@@ -29,7 +29,7 @@ _PLAIN_NUMBER = re.compile(r" *[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?
 
 
 def record_date(record: Mapping[str, Any], received_at: datetime) -> date:
-    """The date a record is filed under: `calendarDate`, else the local date of its start, else `receipt_date`.
+    """Return the date a record is filed under: `calendarDate`, else the local date of its start, else `receipt_date`.
 
     Reads `_summary_type` too: body compositions and blood pressures are dated by their measurement first.
     """
@@ -37,7 +37,7 @@ def record_date(record: Mapping[str, Any], received_at: datetime) -> date:
 
 
 def own_date(record: Mapping[str, Any], summary_type: object) -> date | None:
-    """The date that a record itself states or implies; None if it does neither."""
+    """Return the date that a record itself states or implies; None if it does neither."""
     return _stated_date(record) or _start_date(record, summary_type)
 
 
@@ -75,7 +75,7 @@ def _first_number(record: Mapping[str, Any], names: tuple[str, ...]) -> float | 
 
 
 def _number(value: object) -> float | None:
-    """A JSON number, or text that is one; anything else, NaN, or beyond 1e15 is None."""
+    """Return a JSON number, or text that is one; anything else, NaN, or beyond 1e15 is None."""
     if isinstance(value, str):
         value = float(value) if _PLAIN_NUMBER.fullmatch(value) else None
     if isinstance(value, bool) or not isinstance(value, int | float):

@@ -1,6 +1,6 @@
 """Where the receiver puts what it takes: a directory or an S3 bucket, both of which never overwrite.
 
-Belongs here: writing one object whole or not at all, and only if its key is new; reading it; telling of it. What is
+Belongs here: writing one object whole or not at all, and only if its key is new; reading it; announcing it. What is
 written, and under which key, belongs elsewhere.
 """
 
@@ -37,7 +37,7 @@ class Store(Protocol):
         """
 
     def get(self, key: str) -> bytes | None:
-        """What lies under `key`, or None. Raises StoreError if that cannot be told."""
+        """Return what is stored under `key`, or None. Raises StoreError if that is unknown."""
 
 
 @dataclass(frozen=True)
@@ -109,9 +109,9 @@ class S3Store:
 
 @dataclass(frozen=True)
 class NotifyingStore:
-    """A store that tells a queue of new objects, as S3 does on AWS: locally, the puller hears of its work by this.
+    """A store that announces new objects to a queue, as S3 does on AWS: locally, the puller hears of its work by this.
 
-    An object that is there already is told of again: the writer may have been killed before it could say so.
+    An object that is there already is announced again: the writer may have been killed before it could say so.
     """
 
     store: Store

@@ -21,7 +21,7 @@ GROUP = "weekly_metrics"
 
 
 def all_assets(partitions: Partitions, owners: Sequence[str], kinds: Mapping[Kind, str]) -> list[Any]:
-    """Every asset of the code location."""
+    """Return every asset of the code location."""
     options = {
         "partitions_def": partitions.weekly,
         "backfill_policy": dg.BackfillPolicy.single_run(),

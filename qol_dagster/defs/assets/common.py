@@ -37,7 +37,7 @@ class EtlConfig(dg.Config):
 
 @dataclass(frozen=True)
 class Computation:
-    """What a run computes with. `garmin_ids` is what may be in no row, `made_by` what is told of who computed."""
+    """What a run computes with. `garmin_ids` is what may be in no row, `made_by` the metadata of who computed."""
 
     context: dg.AssetExecutionContext
     lake: Lake
@@ -49,11 +49,11 @@ class Computation:
 
     def add_week_metadata(self, asset: str, metadata: Mapping[date, Mapping[str, Any]]) -> None:
         """Metadata of single weeks of an asset."""
-        for week, told in metadata.items():
-            self.context.add_asset_metadata(dict(told), asset_key=asset, partition_key=week.isoformat())
+        for week, values in metadata.items():
+            self.context.add_asset_metadata(dict(values), asset_key=asset, partition_key=week.isoformat())
 
     def made_with(self) -> dict[str, Any]:
-        """What made the rows."""
+        """Return what made the rows."""
         return {
             **self.made_by,
             "metrics_version": METRICS_VERSION,
@@ -75,12 +75,12 @@ def cancelled_for_good() -> Iterator[None]:
 
 
 def weeks_of(context: dg.AssetExecutionContext) -> list[date]:
-    """The Mondays a run is about."""
+    """Return the Mondays a run is about."""
     return [date.fromisoformat(key) for key in context.partition_keys]
 
 
 def rows_of(lake: Lake, table: TableName, days: Iterable[date], metrics: Sequence[Metric]) -> pa.Table:
-    """The rows of these partitions as they lie in the lake."""
+    """Return the rows of these partitions as they are stored in the lake."""
     import pyarrow as pa
 
     found = map_concurrently(partial(lake.read_table, table), days).values()
@@ -89,7 +89,7 @@ def rows_of(lake: Lake, table: TableName, days: Iterable[date], metrics: Sequenc
 
 
 def preview(rows: pa.Table, columns: Sequence[str]) -> dg.MetadataValue:
-    """The first rows as a Markdown table. Participants are pseudonymous already."""
+    """Return the first rows as a Markdown table. Participants are pseudonymous already."""
     head = rows.select(list(columns)).slice(0, PREVIEW_ROWS).to_pylist()
     lines = ["| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
     lines += ["| " + " | ".join(_shown(row[name]) for name in columns) + " |" for row in head]
@@ -97,12 +97,12 @@ def preview(rows: pa.Table, columns: Sequence[str]) -> dg.MetadataValue:
 
 
 def seconds(stages: Mapping[str, float]) -> dict[str, Any]:
-    """Seconds by stage as metadata."""
+    """Return seconds by stage as metadata."""
     return {f"seconds/{stage.replace(' ', '_')}": round(value, 3) for stage, value in stages.items()}
 
 
 def week_metadata(report: WeekReport) -> dict[str, Any]:
-    """What is told of one week of a table."""
+    """Return the metadata of one week of a table."""
     return {"dagster/partition_row_count": report.rows, "partition_uri": report.uri}
 
 

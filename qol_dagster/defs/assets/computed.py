@@ -34,7 +34,7 @@ Tables = tuple[Table, ...]
 
 
 def computed_assets(profile: Profile, shown: dict[str, Any], options: dict[str, Any]) -> dg.AssetsDefinition:
-    """The three tables; `shown` is what the specs of all assets share, `options` what the steps do."""
+    """Return the three tables; `shown` is what the specs of all assets share, `options` what the steps do."""
     specs = [make(profile) for make in (daily_spec, weekly_spec, status_spec)]
 
     @dg.multi_asset(
@@ -90,7 +90,7 @@ def _in_this_process(run: Computation, config: EtlConfig, computer: Computer) ->
 
 @contextmanager
 def _on_glue(run: Computation, config: EtlConfig, computer: Computer) -> Iterator[Tables]:
-    """All tables at once, also if only some were selected: the others take no harm from being up to date."""
+    """Yield all tables at once, also if only some were selected: the others take no harm from being up to date."""
     if config.engine != "default":
         raise dg.Failure("on AWS the Glue job computes weeks, with Spark; leave the engine out", allow_retries=False)
     if computer.glue_job is None:

@@ -19,7 +19,7 @@ PREVIEW = ("date", "participant_id", "wear_min", "is_valid_day", "steps", "resti
 
 
 def daily_spec(profile: Profile) -> dg.AssetSpec:
-    """What Dagster shows of the table."""
+    """Return what Dagster shows of the table."""
     table = TableId("daily", profile)
     return dg.AssetSpec(
         table.name,
@@ -34,7 +34,7 @@ def daily_spec(profile: Profile) -> dg.AssetSpec:
 
 
 def daily_result(run: Computation, report: DailyReport) -> dg.MaterializeResult:
-    """What is told of the days of the run's weeks, and of what became of their lines."""
+    """Return the metadata of the days of the run's weeks, and of what became of their lines."""
     table, lake = TableId("daily", run.profile), run.lake
     rows = rows_of(lake, "daily", [day for week in run.weeks for day in dates_of(week)], DAILY)
     run.add_week_metadata(table.name, {week: _week_metadata(report, week) for week in run.weeks})

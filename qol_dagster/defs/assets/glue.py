@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from qol_dagster.pipeline.reports import WeekReport
 
 PIPES = "pipes"
-"""Where messages lie, for a few days: the bucket's rule takes them away."""
+"""Where messages are stored, for a few days: the bucket's rule takes them away."""
 READ_S = 5.0
 """Between two looks for messages."""
 
@@ -58,7 +58,7 @@ class GlueRequest:
 def compute_on_glue(
     context: dg.AssetExecutionContext, job: GlueJob, lake: Lake, request: GlueRequest
 ) -> tuple[EtlReport, dict[str, Any]]:
-    """What a run says it did, as far as the lake bears it out, and metadata of the run. Raises GlueError."""
+    """Return what a run says it did, as far as the lake bears it out, and metadata of the run. Raises GlueError."""
     place = f"{PIPES}/{context.run.run_id}-{secrets.token_hex(4)}"
     with dg.open_pipes_session(
         context=context.op_execution_context,  # of the other, Dagster itself asks what it has deprecated
@@ -72,7 +72,7 @@ def compute_on_glue(
 
 
 def read_report(run: GlueRun, messages: Sequence[Any]) -> EtlReport:
-    """The report of a run that ended well. Raises GlueError with the reason if it did not, or has none."""
+    """Return the report of a run that ended well. Raises GlueError with the reason if it did not, or has none."""
     said = {name: value for message in messages if isinstance(message, dict) for name, value in message.items()}
     if run.state != "SUCCEEDED":
         why = f": {said['failed']}" if "failed" in said else " before it could say why"
@@ -86,10 +86,10 @@ def read_report(run: GlueRun, messages: Sequence[Any]) -> EtlReport:
 
 
 def verify_report(run: GlueRun, report: EtlReport, lake: Lake, weeks: Sequence[date]) -> None:
-    """See whether a report is about what was asked for and lies in the lake. Raises GlueError."""
+    """Verify that a report is about what was asked for and is stored in the lake. Raises GlueError."""
     days = report.daily.of(weeks)
     if any(day.raw_bytes for day in days) and not any(day.counts["lines"] for day in days):
-        raise GlueError(f"raw files lie in {lake.root}, but {run} saw no line of them. Its log: {run.url}")
+        raise GlueError(f"raw files are in {lake.root}, but {run} saw no line of them. Its log: {run.url}")
     tables: tuple[tuple[TableName, Sequence[WeekReport], Sequence[Metric]], ...] = (
         ("weekly", report.weekly, WEEKLY),
         ("status", report.status, STATUS),
@@ -102,11 +102,13 @@ def verify_report(run: GlueRun, report: EtlReport, lake: Lake, weeks: Sequence[d
             found = rows_of(lake, table, [week], metrics).num_rows
             if found != rows[week]:
                 uri = lake.partition_uri(table, week)
-                raise GlueError(f"{run} says it wrote {rows[week]} rows to {uri}, where {found} lie. Run it again")
+                raise GlueError(
+                    f"{run} says it wrote {rows[week]} rows to {uri}, where there are {found}. Run it again"
+                )
 
 
 def metadata_of(run: GlueRun) -> dict[str, Any]:
-    """What Dagster shows of a run."""
+    """Return what Dagster shows of a run."""
     return {
         "engine": "spark",
         "glue/run_id": run.id,
@@ -118,7 +120,7 @@ def metadata_of(run: GlueRun) -> dict[str, Any]:
 
 
 class _ContextInLake(dg.PipesContextInjector):
-    """Puts what Dagster tells a run into the lake's bucket."""
+    """Puts the request of a run into the lake's bucket."""
 
     def __init__(self, lake: Lake, place: str) -> None:
         self._lake, self._place = lake, place

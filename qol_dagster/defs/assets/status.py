@@ -17,7 +17,7 @@ PREVIEW = ("date", "participant_id", "status", "n_valid_days", "last_worn_date",
 
 
 def status_spec(profile: Profile) -> dg.AssetSpec:
-    """What Dagster shows of the table."""
+    """Return what Dagster shows of the table."""
     daily, weekly, table = (TableId(table, profile) for table in ("daily", "weekly", "status"))
     return dg.AssetSpec(
         table.name,
@@ -29,7 +29,7 @@ def status_spec(profile: Profile) -> dg.AssetSpec:
 
 
 def status_result(run: Computation, reports: Sequence[WeekReport]) -> dg.MaterializeResult:
-    """What is told of everybody enrolled, with the states of the last week counted."""
+    """Return the metadata of the status table, with the states of the last week counted."""
     daily, table, lake = TableId("daily", run.profile), TableId("status", run.profile), run.lake
     run.add_week_metadata(table.name, {one.week: week_metadata(one) for one in reports})
     rows = rows_of(lake, "status", run.weeks, STATUS)

@@ -31,7 +31,7 @@ PREVIEW = (
 
 
 def weekly_spec(profile: Profile) -> dg.AssetSpec:
-    """What Dagster shows of the table."""
+    """Return what Dagster shows of the table."""
     daily, table = TableId("daily", profile), TableId("weekly", profile)
     return dg.AssetSpec(
         table.name,
@@ -43,7 +43,7 @@ def weekly_spec(profile: Profile) -> dg.AssetSpec:
 
 
 def weekly_result(run: Computation, reports: Sequence[WeekReport]) -> dg.MaterializeResult:
-    """What is told of the run's weeks."""
+    """Return the metadata of the run's weeks."""
     daily, table, lake = TableId("daily", run.profile), TableId("weekly", run.profile), run.lake
     run.add_week_metadata(table.name, {one.week: week_metadata(one) for one in reports})
     rows = rows_of(lake, "weekly", run.weeks, WEEKLY)
@@ -71,7 +71,7 @@ def _daily_rows(lake: Lake, weeks: list[date]) -> int:
 
 
 def weekly_table_asset(profile: Profile, options: dict[str, Any]) -> dg.AssetsDefinition:
-    """The asset that holds the catalogue to what was written."""
+    """Return the asset that holds the catalogue to what was written."""
     table = TableId("weekly", profile)
 
     @dg.asset(

@@ -47,7 +47,7 @@ _CURRENT = "Records that no later one supersedes"
 def _received(
     name: str, unit: str, description: str, field: str, plausible: tuple[float, float], *, rule: str = _DAILIES_FROM_0
 ) -> Metric:
-    """A number that the dailies record holds under this name; durations are turned into minutes."""
+    """Return a number that the dailies record holds under this name; durations are turned into minutes."""
     formula = f"{field} / 60" if field.endswith("InSeconds") else field
     return _daily(
         name, unit, description, formula=formula, rule=rule, inputs=f"dailies.{field}", plausible=plausible

@@ -27,7 +27,7 @@ class Metric:
     name the thresholds instead of repeating their values. `minimum` and `maximum` are what can never be passed,
     whatever the input; a check holds them. Outside `plausible` a person's value deserves a second look, and nothing
     more. `inputs` are columns of the table before it: for a daily metric Garmin's `type.field`, for the others
-    `daily_metrics` columns. What enrolment tells is `user_id_map.column`.
+    `daily_metrics` columns. What comes from enrolment is `user_id_map.column`.
     """
 
     name: str
@@ -61,7 +61,7 @@ class Metric:
 
     @property
     def thresholds(self) -> tuple[str, ...]:
-        """Names of the thresholds that the formula or the rule speaks of."""
+        """Names of the thresholds that the formula or the rule names."""
         words = set(re.findall(r"\w+", f"{self.formula} {self.rule}"))
         return tuple(name for name in DEFAULT_THRESHOLDS.as_dict() if name in words)
 
@@ -84,7 +84,7 @@ class Metric:
 
 
 def by_name(metrics: Iterable[Metric]) -> dict[str, Metric]:
-    """The metrics by column name, in order."""
+    """Return the metrics by column name, in order."""
     return {metric.name: metric for metric in metrics}
 
 
@@ -120,7 +120,7 @@ def entry(
     plausible: tuple[float, float] | None = None,
     nullable: bool = True,
 ) -> Metric:
-    """An entry; `inputs` are separated by spaces. Only numbers have a range, and none is below 0 unless said."""
+    """Return an entry; `inputs` are separated by spaces. Only numbers have a range, and none is below 0 unless said."""
     low = low if type in ("int64", "float64") else None
     names = tuple(inputs.split())
     return Metric(

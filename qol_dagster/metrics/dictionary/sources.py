@@ -32,7 +32,7 @@ class Source:
         return tuple((text, url) for given, text, url in known if given)
 
     def __str__(self) -> str:
-        """The citation with its first identifier."""
+        """Return the citation with its first identifier."""
         return f"{self.name} ({self.identifiers[0][0]})" if self.identifiers else self.name
 
 

@@ -18,7 +18,7 @@ _ABSENT = "date last_received_at user_id_map.enrolled_at"
 
 
 def _days(name: str, description: str, formula: str, inputs: str, *, sources: tuple[Source, ...] = LINEAGE) -> Metric:
-    """How many of the week's days are in one of the five states."""
+    """Return how many of the week's days are in one of the five states."""
     return _status(
         name, "d", description, formula=formula, rule=_NOTHING_OF_REVOKED, inputs=inputs,
         type="int64", sources=sources, high=7, nullable=False,

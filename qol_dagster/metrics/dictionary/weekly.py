@@ -44,7 +44,7 @@ _STRESS_MINUTES = "is_valid_day stress_rest_min stress_low_min stress_medium_min
 def _mean(
     name: str, unit: str, what: str, column: str, plausible: tuple[float, float], *, high: float | None = None
 ) -> Metric:
-    """The mean of a daily column over the valid days."""
+    """Return the mean of a daily column over the valid days."""
     return _weekly(
         name, unit, f"Mean {what}", formula=f"mean({column})", rule=_V, inputs=f"is_valid_day {column}",
         high=high, plausible=plausible,
@@ -55,7 +55,7 @@ def _night_mean(
     name: str, unit: str, what: str, column: str, plausible: tuple[float, float], *, per: int = 1,
     high: float | None = None, sources: tuple[Source, ...] = GARMIN,
 ) -> Metric:  # fmt: skip
-    """The mean of a daily column over the nights, in `per`ths of its unit."""
+    """Return the mean of a daily column over the nights, in `per`ths of its unit."""
     formula = f"mean({column})" if per == 1 else f"mean({column}) / {per}"
     inputs = column if column == "sleep_tst_min" else f"{column} sleep_tst_min"
     return _weekly(
@@ -65,14 +65,14 @@ def _night_mean(
 
 
 def _sum(name: str, unit: str, what: str, column: str, plausible: tuple[float, float]) -> Metric:
-    """The sum of a daily column over all days."""
+    """Return the sum of a daily column over all days."""
     return _weekly(
         name, unit, what, formula=f"sum({column})", rule=_ALL, inputs=column, plausible=plausible
     )  # fmt: skip
 
 
 def _denominator(name: str, unit: str, of: str, *, formula: str, rule: str, inputs: str, high: int = 7) -> Metric:
-    """How many days, nights or hours the metrics named in `of` are made from."""
+    """Return how many days, nights or hours the metrics named in `of` are made from."""
     return _weekly(
         name, unit, f"Denominator of {of}", formula=formula, rule=rule, inputs=inputs,
         type="int64", sources=LINEAGE, nullable=False, high=high,
@@ -80,7 +80,7 @@ def _denominator(name: str, unit: str, of: str, *, formula: str, rule: str, inpu
 
 
 def _valid_days(name: str, of: str, column: str) -> Metric:
-    """The denominator of means over the valid days."""
+    """Return the denominator of means over the valid days."""
     return _denominator(name, "d", of, formula=f"n({column})", rule=_V, inputs=f"is_valid_day {column}")
 
 
@@ -93,7 +93,7 @@ def _completeness(name: str, type_: str) -> Metric:
 
 
 def _regularity(suffix: str, days: int, over: str) -> tuple[Metric, ...]:
-    """The sleep regularity index over so many days; `over` says which."""
+    """Return the sleep regularity index over so many days; `over` says which."""
     sri, pairs = f"sleep_regularity_index{suffix}", f"n_sleep_pairs{suffix}"
     rule = f"Pairs of consecutive dates {over} that both have a main sleep on the local clock"
     inputs = "asleep_by_hour date"
@@ -109,7 +109,7 @@ def _regularity(suffix: str, days: int, over: str) -> tuple[Metric, ...]:
 
 
 def _rhythm(suffix: str, days: int, over: str) -> tuple[Metric, ...]:
-    """The nonparametric measures of the rest-activity rhythm over so many days; `over` says which."""
+    """Return the nonparametric measures of the rest-activity rhythm over so many days; `over` says which."""
     names = [f"{name}{suffix}" for name in ("interdaily_stability", "intradaily_variability", "relative_amplitude")]
     hours = f"Hourly steps x {over}, hours with data only, at least rhythm_step_hours"
     whole = f"{hours}, every hour of the clock among them"

@@ -47,13 +47,13 @@ class Catalogue(Protocol):
 
 
 def count_rows(catalogue: Catalogue, table: str, partitions: Sequence[str]) -> dict[str, int]:
-    """Rows that `db_qol.<table>` shows for each of these partitions."""
+    """Return rows that `db_qol.<table>` shows for each of these partitions."""
     wanted = ", ".join(f"'{partition}'" for partition in partitions)
     counts = f"SELECT date, count(*) FROM {SCHEMA}.{table} WHERE date IN ({wanted}) GROUP BY date"
     return dict.fromkeys(partitions, 0) | dict(catalogue.query(counts).rows if wanted else ())
 
 
 def one_line(error: Exception) -> str:
-    """An engine's reason, without the lines that point at a place in the statement."""
+    """Return an engine's reason, without the lines that point at a place in the statement."""
     lines = [line.strip() for line in str(error).splitlines()]
     return " ".join(line for line in lines if line and not set(line) <= {"^", " "})

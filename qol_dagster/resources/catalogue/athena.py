@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 LIMIT_S = 300.0
-LOOK_S = 0.25
+POLL_S = 0.25
 READ_S = 30.0
 """How long one page of a result may take."""
 QUERIES = ("SELECT", "WITH", "VALUES", "TABLE")
@@ -47,7 +47,7 @@ class AthenaCatalogue:
                 config=aws.patience(READ_S),
                 work_group=self.workgroup,
                 schema_name=SCHEMA,
-                poll_interval=LOOK_S,
+                poll_interval=POLL_S,
                 on_poll=_watch(time.monotonic() + self.limit_s),
             ) as connection,
             connection.cursor() as cursor,
@@ -66,7 +66,7 @@ class AthenaCatalogue:
 
 
 def reading_statement(sql: str) -> str:
-    """The statement without the semicolon at its end. Raises CatalogueError unless it is one, and a query.
+    """Return the statement without the semicolon at its end. Raises CatalogueError unless it is one, and a query.
 
     In Athena's SQL, only a query begins with one of these words.
     """
@@ -87,15 +87,15 @@ def reading_statement(sql: str) -> str:
 
 
 def _watch(until: float) -> Callable[[Any], None]:
-    def look(_execution: Any) -> None:
+    def poll(_execution: Any) -> None:
         if time.monotonic() > until:
             raise TimeoutError
 
-    return look
+    return poll
 
 
 def _table(described: Sequence[Sequence[Any]], rows: Sequence[Sequence[Any]]) -> pa.Table:
-    """The rows as Arrow has them; `described` has the name and Athena's type of each column."""
+    """Return the rows as Arrow has them; `described` has the name and Athena's type of each column."""
     import pyarrow as pa
 
     columns = [_column([row[at] for row in rows], str(column[1])) for at, column in enumerate(described)]

@@ -56,7 +56,7 @@ def query(lake_dir: Path, sql: str) -> QueryResult:
 
 
 def _may_read(sql: str) -> list[str]:
-    """The tables that a statement names, or all, if it names none or asks which there are."""
+    """Return the tables that a statement names, or all, if it names none or asks which there are."""
     text = sql.lower()
     named = [table for table in TABLES if table in text]
     return named if named and not any(word in text for word in LISTS_OF_TABLES) else list(TABLES)

@@ -43,41 +43,41 @@ class Platform(Protocol):
         """What its parts are, as Dagster shows them."""
 
     def lake(self, profile: Profile = DEFAULT) -> Lake:
-        """The lake, with the tables of a profile."""
+        """Return the lake, with the tables of a profile."""
 
     def arrivals(self) -> Arrivals:
-        """Which raw days may have changed."""
+        """Return which raw days may have changed."""
 
     def id_map(self) -> People:
-        """Who is enrolled."""
+        """Return who is enrolled."""
 
     def engine(self, name: EngineName | None = None) -> AbstractContextManager[Engine]:
-        """An engine in this process, by default the one of the settings."""
+        """Return an engine in this process, by default the one of the settings."""
 
     def computer(self) -> Computer:
-        """What computes weeks."""
+        """Return what computes weeks."""
 
     def catalogue(self) -> Catalogue:
-        """The tables people query."""
+        """Return the tables people query."""
 
     def notifier(self) -> Notifier:
-        """Who is notified of failures."""
+        """Return who is notified of failures."""
 
     def marker(self, name: str) -> SharedObject:
-        """An object that one process can claim once, seen by all hosts of the deployment."""
+        """Return an object that one process can claim once, seen by all hosts of the deployment."""
 
     def enrolment_state(self) -> EnrolmentState:
         """Invitations and sign-ins that are under way."""
 
     def tokens(self) -> TokenStore:
-        """The participants' tokens for Garmin's cloud."""
+        """Return the participants' tokens for Garmin's cloud."""
 
     def raw_store(self) -> Store:
-        """Where the receiver writes."""
+        """Return where the receiver writes."""
 
 
 def open_platform(settings: Settings, tables_key: str = "") -> Platform:
-    """The platform for the target of the settings.
+    """Return the platform for the target of the settings.
 
     `tables_key`: the key of KMS under which tables are written; of those who write tables on AWS.
     """
@@ -114,7 +114,7 @@ class Resources:
 
     @classmethod
     def of(cls, platform: Platform, overrides: Mapping[str, Any] | None = None) -> Resources:
-        """The parts of a platform, but for those in `overrides`, which has the parts themselves.
+        """Return the parts of a platform, but for those in `overrides`, which has the parts themselves.
 
         Raises KeyError for a name that is none of the parts.
         """

@@ -47,24 +47,24 @@ class AwsPlatform:
         return {"engine": "glue", "catalogue": "athena", "id_map": "dynamodb"}
 
     def lake(self, profile: Profile = DEFAULT) -> Lake:
-        """The lake in QOL_BUCKET."""
+        """Return the lake in QOL_BUCKET."""
         return self._lake.with_tables(profile.folder)
 
     def arrivals(self) -> Arrivals:
-        """The queue of S3's notifications."""
+        """Return the queue of S3's notifications."""
         return QueuedArrivals(self.lake(), SqsQueue(self.settings.arrivals_queue_url))
 
     def id_map(self) -> People:
-        """A table of DynamoDB."""
+        """Return a table of DynamoDB."""
         return AwsIdMap(self.settings.id_map_table)
 
     def engine(self, name: EngineName | None = None) -> AbstractContextManager[Engine]:
-        """The Spark of the cluster that this process is on."""
+        """Return the Spark of the cluster that this process is on."""
         settings, shared = self.settings, f"{self._lake.root}/{WORK}"
         return open_engine(name or "spark", memory_mb=settings.memory_mb, temp_dir=settings.temp_dir, shared=shared)
 
     def computer(self) -> Computer:
-        """The Glue job."""
+        """Return the Glue job."""
         return Computer(self.engine, GlueJob(self.settings.glue_job), self.settings.start_date)
 
     def catalogue(self) -> Catalogue:
@@ -74,15 +74,15 @@ class AwsPlatform:
         return AthenaCatalogue(self.settings.athena_workgroup)
 
     def notifier(self) -> Notifier:
-        """The subscribers of a topic."""
+        """Return the subscribers of a topic."""
         return SnsNotifier(self.settings.alert_topic_arn)
 
     def marker(self, name: str) -> SharedObject:
-        """An object in the lake's bucket."""
+        """Return an object in the lake's bucket."""
         return SharedObject(self._lake.store, name)
 
     def enrolment_state(self) -> EnrolmentState:
-        """A table of DynamoDB."""
+        """Return a table of DynamoDB."""
         from qol_ingest.consent.enrolment import DynamoState
 
         return DynamoState(self.settings.enrolment_table)
@@ -94,7 +94,7 @@ class AwsPlatform:
         return SecretsManagerTokenStore()
 
     def raw_store(self) -> Store:
-        """The lake's bucket."""
+        """Return the lake's bucket."""
         from qol_ingest.shared.stores import S3Store
 
         return S3Store(self.settings.bucket)

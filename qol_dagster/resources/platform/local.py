@@ -41,24 +41,24 @@ class LocalPlatform:
         return {"engine": self.settings.engine, "catalogue": "duckdb", "id_map": "sqlite"}
 
     def lake(self, profile: Profile = DEFAULT) -> Lake:
-        """The lake under QOL_HOME."""
+        """Return the lake under QOL_HOME."""
         return self._lake.with_tables(profile.folder)
 
     def arrivals(self) -> Arrivals:
-        """A listing of all raw days."""
+        """Return a listing of all raw days."""
         return ListedArrivals(self.lake())
 
     def id_map(self) -> People:
-        """A SQLite file."""
+        """Return a SQLite file."""
         return IdMap(self.settings.id_map_path)
 
     def engine(self, name: EngineName | None = None) -> AbstractContextManager[Engine]:
-        """An engine that has QOL_MEMORY_MB of this machine."""
+        """Return an engine that has QOL_MEMORY_MB of this machine."""
         settings = self.settings
         return open_engine(name or settings.engine, memory_mb=settings.memory_mb, temp_dir=settings.temp_dir)
 
     def computer(self) -> Computer:
-        """An engine in this process."""
+        """Return an engine in this process."""
         return Computer(self.engine, None, self.settings.start_date)
 
     def catalogue(self) -> Catalogue:
@@ -72,11 +72,11 @@ class LocalPlatform:
         return SmtpNotifier(self.settings) if self.settings.smtp_host else LogNotifier()
 
     def marker(self, name: str) -> SharedObject:
-        """A file under QOL_HOME."""
+        """Return a file under QOL_HOME."""
         return SharedObject.local(self.settings.home, name)
 
     def enrolment_state(self) -> EnrolmentState:
-        """A SQLite file."""
+        """Return a SQLite file."""
         from qol_ingest.consent.enrolment import SqliteState
 
         return SqliteState(self.settings.home / "enrolment.sqlite")
@@ -88,7 +88,7 @@ class LocalPlatform:
         return FileTokenStore(self.settings.home / "tokens.sqlite", self.settings.home / "tokens.key")
 
     def raw_store(self) -> Store:
-        """The lake's folder."""
+        """Return the lake's folder."""
         from qol_ingest.shared.stores import DirectoryStore
 
         return DirectoryStore(self.settings.lake_dir)
