@@ -236,6 +236,16 @@ def test_a_record_with_a_number_json_does_not_have_is_rejected_as_text(constant:
     assert json.loads(found.rejects[0], parse_constant=pytest.fail)["value"] == record
 
 
+def test_a_number_json_does_not_have_is_found_beside_one_python_cannot_hold() -> None:
+    for members in (f'"a":NaN,"b":{"9" * 5000}', f'"b":{"9" * 5000},"a":NaN'):
+        assert only_reject(f'{{"dailies":[{{{members}}}]}}'.encode())["value"] == f"{{{members}}}"
+
+
+def test_a_token_is_in_no_reject_whatever_it_is() -> None:
+    for token in ("NaN", '"S"', "[NaN]"):
+        assert only_reject(f'{{"userAccessToken":{token}}}'.encode())["value"] is None
+
+
 @pytest.mark.parametrize(
     ("body", "reason"),
     [

@@ -176,6 +176,6 @@ def _number(value: object) -> float | None:
     """Return a JSON number, or text that is one; anything else, NaN, or beyond 1e15 is None."""
     if isinstance(value, str):
         value = float(value) if _PLAIN_NUMBER.fullmatch(value) else None
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     return float(value) if abs(value) <= LARGEST_NUMBER else None
