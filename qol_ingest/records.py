@@ -4,7 +4,7 @@ Belongs here: what of a body is kept, under which date, and as which text. Pure:
 Where lines are stored and how requests arrive belong elsewhere.
 
 A line holds the summary as Garmin spelled it, sliced out of the body, so that number spelling, key order, escapes
-and duplicate keys survive; json.dumps of the parsed record would lose them.
+and duplicate keys of a sample map survive; json.dumps of the parsed record would lose them.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ OUR_KEYS = ("_summary_type", "_received_at", "_ingest_id")
 TOKEN_KEY = "userAccessToken"  # noqa: S105 - the name of the secret, not the secret
 
 _SPACE = re.compile(r"[ \t\r\n]*")
+_NAME = re.compile(r"[ -~]{1,64}")
 _LINE_BREAKS = re.compile(r"[\r\n][ \t\r\n]*")
 _UTF8_BOM = b"\xef\xbb\xbf"
 
@@ -209,6 +210,61 @@ def _end_of_value(text: str, at: int) -> int:
     return _TOLERANT.raw_decode(text, at)[1]
 
 
+# -- repeated keys
+
+
+def _repeated_key(raw: str, record: dict[str, Any]) -> str | None:
+    """Return a key that a record has twice at its top level, however it is spelled; None if it has none.
+
+    The token may be repeated, for it is taken out.
+    """
+    # Each key has a colon of its own, so where there are no more colons than keys, none is repeated. Nearly all
+    # records are as plain as that: only the others are read a second time.
+    further = raw.count(":") - len(record)
+    if not further or further == _count_inner_keys(record):
+        return None
+    seen: set[str] = set()
+    for key in _top_level_keys(raw):
+        if key in seen and key != TOKEN_KEY:
+            return key
+        seen.add(key)
+    return None
+
+
+def _count_inner_keys(record: dict[str, Any]) -> int:
+    """Return how many different keys there are where summaries have objects inside; deeper ones are not counted.
+
+    That is in a member's object (a sample map), a list of them, or an object of such lists (a sleep's levels).
+    """
+    count = 0
+    for value in record.values():
+        if isinstance(value, dict):
+            count += len(value)
+            for inner in value.values():
+                if not isinstance(inner, list):
+                    break  # a sample map has thousands of numbers
+                count += _count_keys_of_elements(inner)
+        elif isinstance(value, list):
+            count += _count_keys_of_elements(value)
+    return count
+
+
+def _count_keys_of_elements(elements: list[Any]) -> int:
+    return sum([len(element) for element in elements if isinstance(element, dict)])
+
+
+def _top_level_keys(raw: str) -> Iterator[str]:
+    """Yield the keys of an object's JSON text, repeated ones each time. The text is known to be valid."""
+    at = _after_space(raw, 1)
+    while raw[at] != "}":
+        key, end = _TOLERANT.raw_decode(raw, at)
+        yield key
+        colon = _after_space(raw, end)
+        at = _after_space(raw, _end_of_value(raw, _after_space(raw, colon + 1)))
+        if raw[at] == ",":
+            at = _after_space(raw, at + 1)
+
+
 # -- sorting the entries
 
 
@@ -256,7 +312,16 @@ def _fault(entry: _Entry) -> str | None:
         return "holds NaN or Infinity, which JSON does not have"
     # Readers differ in which of two equal keys they take, so ours must be the only one.
     ours = [key for key in OUR_KEYS if key in entry.value]
-    return f"has a key of ours: {', '.join(ours)}" if ours else None
+    return f"has a key of ours: {', '.join(ours)}" if ours else _repetition(entry)
+
+
+def _repetition(entry: _Entry) -> str | None:
+    """Why a record with a repeated key cannot become a line: here too readers differ in which of the two they take."""
+    repeated = _repeated_key(entry.raw, entry.value)
+    if repeated is None:
+        return None
+    # What is no plain name may be anything, and is not quoted.
+    return f"the record has the key {repeated} twice" if _NAME.fullmatch(repeated) else "the record has a key twice"
 
 
 def _line(entry: _Entry, rest: str) -> str:
