@@ -218,10 +218,10 @@ def _repeated_key(raw: str, record: dict[str, Any]) -> str | None:
 
     The token may be repeated, for it is taken out.
     """
-    # Each key has a colon of its own, so where there are no more colons than keys, none is repeated. Nearly all
-    # records are as plain as that: only the others are read a second time.
+    # Each key has a colon of its own, so where there are no more colons than keys and texts account for, none is
+    # repeated. Nearly all records are as plain as that: only the others are read a second time.
     further = raw.count(":") - len(record)
-    if not further or further == _count_inner_keys(record):
+    if not further or further == _count_inner_keys(record) + _count_colons_in_texts(raw, record):
         return None
     seen: set[str] = set()
     for key in _top_level_keys(raw):
@@ -247,6 +247,13 @@ def _count_inner_keys(record: dict[str, Any]) -> int:
         elif isinstance(value, list):
             count += _count_keys_of_elements(value)
     return count
+
+
+def _count_colons_in_texts(raw: str, record: dict[str, Any]) -> int:
+    """Return how many colons of the text are within the values at the top level: a name, a URL, a time."""
+    if "\\" in raw:  # a colon of a value may be spelled without one
+        return 0
+    return sum([value.count(":") for value in record.values() if isinstance(value, str)])
 
 
 def _count_keys_of_elements(elements: list[Any]) -> int:

@@ -245,6 +245,8 @@ def test_a_key_of_ours_further_inside_is_garmins() -> None:
         ('{"steps":[{"a":1}],"steps":[{"a":1},{"a":2}]}', "steps"),
         ('{"steps":1,"steps":2,"samples":{"15":1}}', "steps"),
         ('{"steps":1,"steps":2,"laps":[{"a":1}]}', "steps"),
+        ('{"steps":1,"steps":2,"note":"a:b"}', "steps"),
+        (r'{"steps":1,"steps":2,"note":"a\u003ab"}', "steps"),
         ('{"steps":1,"steps":2,"laps":["a"]}', "steps"),
         ('{"steps":1,"steps":2,"levels":{"deep":[{"a":1}]}}', "steps"),
         ('{"samples":{"15":1,"15":2},"steps":1,"steps":2}', "steps"),
