@@ -4,14 +4,13 @@ Belongs here: what of a body is kept, under which date, and as which text. Pure:
 Where lines are stored and how requests arrive belong elsewhere.
 
 A line holds the summary as Garmin spelled it, sliced out of the body, so that number spelling, key order, escapes
-and duplicate keys survive; json.dumps of the parsed record would lose them.
+and duplicate keys of a sample map survive; json.dumps of the parsed record would lose them.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
 from collections import defaultdict
 from collections.abc import Generator, Iterator
@@ -28,6 +27,7 @@ OUR_KEYS = ("_summary_type", "_received_at", "_ingest_id")
 TOKEN_KEY = "userAccessToken"  # noqa: S105 - the name of the secret, not the secret
 
 _SPACE = re.compile(r"[ \t\r\n]*")
+_NAME = re.compile(r"[ -~]{1,64}")
 _LINE_BREAKS = re.compile(r"[\r\n][ \t\r\n]*")
 _UTF8_BOM = b"\xef\xbb\xbf"
 
@@ -97,7 +97,8 @@ class _NotAnObjectError(ValueError):
 class _Entry(NamedTuple):
     """One element of a summary type's array, or a summary type's whole value if that is no array.
 
-    `raw_type` and `raw` are JSON text as received.
+    `raw_type` and `raw` are JSON text as received. `is_json` is false where `raw` holds NaN or Infinity: other readers
+    than Python's do not take them.
     """
 
     summary_type: str
@@ -105,6 +106,7 @@ class _Entry(NamedTuple):
     raw: str
     value: Any
     in_list: bool
+    is_json: bool
 
 
 class _Scanner:
@@ -112,6 +114,7 @@ class _Scanner:
 
     def __init__(self, text: str) -> None:
         self._text = text
+        self._decoder = _Decoder()
 
     def entries(self) -> Iterator[_Entry]:
         """Yield all entries in order. Raises _NotAnObjectError, JSONDecodeError, RecursionError."""
@@ -130,7 +133,7 @@ class _Scanner:
     def _member(self, at: int) -> Generator[_Entry, None, int]:
         if self._char(at) != '"':
             raise JSONDecodeError("Expecting a key", self._text, at)
-        key, end = _decode(self._text, at)
+        key, end = self._decoder.decode(self._text, at)
         raw_key = self._text[at:end]
         at = self._skip(end)
         if self._char(at) != ":":
@@ -151,8 +154,10 @@ class _Scanner:
         return at
 
     def _entry(self, key: str, raw_key: str, at: int, *, in_list: bool) -> Generator[_Entry, None, int]:
-        value, end = _decode(self._text, at)
-        yield _Entry(key, raw_key, self._text[at:end], value, in_list)
+        constants = self._decoder.constants
+        constants.clear()
+        value, end = self._decoder.decode(self._text, at)
+        yield _Entry(key, raw_key, self._text[at:end], value, in_list, not constants)
         return end
 
     def _continues(self, at: int, closing: str) -> tuple[bool, int]:
@@ -179,31 +184,92 @@ def _after_space(text: str, at: int) -> int:
     return found.end() if found else at
 
 
-def _long_int(digits: str) -> int | float:
-    return int(digits) if len(digits) <= 1000 else math.copysign(math.inf, -1 if digits[0] == "-" else 1)
+class _Decoder:
+    """Decodes JSON values. NaN and Infinity, which Python takes for JSON, are collected in `constants`."""
+
+    def __init__(self) -> None:
+        self.constants: list[str] = []
+        self._usual = JSONDecoder(parse_constant=self.constants.append)
+        # Python limits the digits of an integer, but not of a float.
+        self._long = JSONDecoder(parse_constant=self.constants.append, parse_int=float)
+
+    def decode(self, text: str, at: int) -> tuple[Any, int]:
+        """Return the value that begins at `at`, and where it ends."""
+        try:
+            return self._usual.raw_decode(text, at)
+        except JSONDecodeError:
+            raise
+        except ValueError:
+            return self._long.raw_decode(text, at)
 
 
-_DECODER = JSONDecoder()
-_LONG_DECODER = JSONDecoder(parse_int=_long_int)
+_TOLERANT = JSONDecoder(parse_int=float)
 
 
-def _decode(text: str, at: int) -> tuple[Any, int]:
-    """Return the JSON value that begins at `at`, and where it ends. NaN and Infinity pass."""
-    try:
-        return _DECODER.raw_decode(text, at)
-    except JSONDecodeError:
-        raise
-    except ValueError:  # Python's limit on the digits of an integer
-        return _LONG_DECODER.raw_decode(text, at)
+def _end_of_value(text: str, at: int) -> int:
+    return _TOLERANT.raw_decode(text, at)[1]
 
 
-def _is_plain(raw: str) -> bool:
-    """Return whether a value's text is JSON for other readers too: Python's takes NaN and Infinity."""
-    if "NaN" not in raw and "Infinity" not in raw:
-        return True
-    found: list[str] = []
-    JSONDecoder(parse_int=_long_int, parse_constant=found.append).raw_decode(raw)
-    return not found
+# -- repeated keys
+
+
+def _repeated_key(raw: str, record: dict[str, Any]) -> str | None:
+    """Return a key that a record has twice at its top level, however it is spelled; None if it has none.
+
+    The token may be repeated, for it is taken out.
+    """
+    # Each key has a colon of its own, so where there are no more colons than keys and texts account for, none is
+    # repeated. Nearly all records are as plain as that: only the others are read a second time.
+    further = raw.count(":") - len(record)
+    if not further or further == _count_inner_keys(record) + _count_colons_in_texts(raw, record):
+        return None
+    seen: set[str] = set()
+    for key in _top_level_keys(raw):
+        if key in seen and key != TOKEN_KEY:
+            return key
+        seen.add(key)
+    return None
+
+
+def _count_inner_keys(record: dict[str, Any]) -> int:
+    """Return how many different keys there are where summaries have objects inside; deeper ones are not counted.
+
+    That is in a member's object (a sample map), a list of them, or an object of such lists (a sleep's levels).
+    """
+    count = 0
+    for value in record.values():
+        if isinstance(value, dict):
+            count += len(value)
+            for inner in value.values():
+                if not isinstance(inner, list):
+                    break  # a sample map has thousands of numbers
+                count += _count_keys_of_elements(inner)
+        elif isinstance(value, list):
+            count += _count_keys_of_elements(value)
+    return count
+
+
+def _count_colons_in_texts(raw: str, record: dict[str, Any]) -> int:
+    """Return how many colons of the text are within the values at the top level: a name, a URL, a time."""
+    if "\\" in raw:  # a colon of a value may be spelled without one
+        return 0
+    return sum([value.count(":") for value in record.values() if isinstance(value, str)])
+
+
+def _count_keys_of_elements(elements: list[Any]) -> int:
+    return sum([len(element) for element in elements if isinstance(element, dict)])
+
+
+def _top_level_keys(raw: str) -> Iterator[str]:
+    """Yield the keys of an object's JSON text, repeated ones each time. The text is known to be valid."""
+    at = _after_space(raw, 1)
+    while raw[at] != "}":
+        key, end = _TOLERANT.raw_decode(raw, at)
+        yield key
+        colon = _after_space(raw, end)
+        at = _after_space(raw, _end_of_value(raw, _after_space(raw, colon + 1)))
+        if raw[at] == ",":
+            at = _after_space(raw, at + 1)
 
 
 # -- sorting the entries
@@ -249,12 +315,20 @@ def _fault(entry: _Entry) -> str | None:
         return "the value of this type is not a list"
     if not isinstance(entry.value, dict):
         return "not an object"
-    if not _is_plain(entry.raw):
+    if not entry.is_json:
         return "holds NaN or Infinity, which JSON does not have"
     # Readers differ in which of two equal keys they take, so ours must be the only one.
-    if any(key in entry.value for key in OUR_KEYS):
-        return f"has a key of ours: {', '.join(key for key in OUR_KEYS if key in entry.value)}"
-    return None
+    ours = [key for key in OUR_KEYS if key in entry.value]
+    return f"has a key of ours: {', '.join(ours)}" if ours else _repetition(entry)
+
+
+def _repetition(entry: _Entry) -> str | None:
+    """Why a record with a repeated key cannot become a line: here too readers differ in which of the two they take."""
+    repeated = _repeated_key(entry.raw, entry.value)
+    if repeated is None:
+        return None
+    # What is no plain name may be anything, and is not quoted.
+    return f"the record has the key {repeated} twice" if _NAME.fullmatch(repeated) else "the record has a key twice"
 
 
 def _line(entry: _Entry, rest: str) -> str:
@@ -265,9 +339,9 @@ def _line(entry: _Entry, rest: str) -> str:
 
 
 def _reject_line(entry: _Entry, reason: str) -> str:
-    value = "null" if entry.summary_type == TOKEN_KEY else _clean(entry.raw)
-    if not _is_plain(value):
-        value = json.dumps(value, ensure_ascii=False)
+    value = _clean(entry.raw) if entry.is_json else json.dumps(_clean(entry.raw), ensure_ascii=False)
+    if entry.summary_type == TOKEN_KEY:
+        value = "null"
     return f'{{"reason":{json.dumps(reason)},"_summary_type":{entry.raw_type},"value":{value}}}'
 
 
@@ -285,7 +359,7 @@ def _without_members(text: str, pattern: re.Pattern[str]) -> str:
     at = 0
     while found := pattern.search(text, at):
         kept.append(text[at : found.start()])
-        at = _after_space(text, _decode(text, found.end())[1])
+        at = _after_space(text, _end_of_value(text, found.end()))
         if text[at] == ",":
             at += 1
         else:

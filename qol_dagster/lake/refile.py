@@ -56,7 +56,7 @@ def _strays(content: list[bytes], day: date) -> dict[int, date]:
 
 def _own_date(line: bytes, day: date) -> date:
     try:
-        record: Any = json.loads(line)
+        record: Any = json.loads(line, parse_int=float)  # Python limits the digits of an integer
     except (ValueError, RecursionError):
         return day
     return record_date(record, _received(record, day)) if isinstance(record, dict) else day

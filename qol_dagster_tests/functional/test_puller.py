@@ -677,6 +677,32 @@ def test_a_line_break_of_another_script_within_a_ping_does_not_end_its_line(worl
     assert world.puller.work(Message(announcement(key), "", 1)) == Worked({"stored": 1})
 
 
+def test_a_number_of_five_thousand_digits_within_a_ping_costs_no_download(world: World) -> None:
+    ping = f'{{"userId":"{USER}","uploadTimeInSeconds":{"9" * 5000},"callbackURL":"{world.url()}"}}'
+    (line,) = parse_body(f'{{"dailies":[{ping}]}}'.encode(), RECEIVED).pings
+    key = "raw/pings/date=2026-11-24/one.jsonl"
+    world.store.put_new(key, f"{line}\n".encode())
+    assert world.puller.work(Message(announcement(key), "", 1)) == Worked({"stored": 1})
+
+
+def test_a_pulled_night_is_stored_under_its_date_of_waking(world: World) -> None:
+    late = 1_794_925_800  # 2026-11-17T23:30 in Japan
+    night = {"userId": USER, "startTimeInSeconds": late, "startTimeOffsetInSeconds": 32_400, "durationInSeconds": 1800}
+    world.garmin.answers(summaries(night))
+    world.ping("sleeps")
+    assert world.work() == Worked({"stored": 1})
+    assert [key.split("/")[2] for key in world.objects("raw/daily")] == ["date=2026-11-18"]
+
+
+def test_a_pulled_record_with_a_repeated_key_is_quarantined_and_the_others_are_stored(world: World) -> None:
+    world.garmin.answers(Reply(content=b'[{"userId":"u","steps":1},{"userId":"u","steps":1,"steps":2}]'))
+    world.ping("dailies")
+    assert world.work() == Worked({"stored": 1})
+    (lines,), (reject,) = world.objects("raw/daily").values(), world.objects("raw/quarantine").values()
+    assert lines.count(b"\n") == 1
+    assert json.loads(reject)["reason"] == "the record has the key steps twice"
+
+
 def test_a_store_or_map_that_fails_puts_the_message_off(world: World) -> None:
     class Failing(DirectoryStore):
         def get(self, key: str) -> bytes | None:

@@ -134,6 +134,19 @@ def test_a_body_that_cannot_be_read_is_kept_byte_for_byte(hook: LocalWebhook, tm
         assert stored(tmp_path / "lake")[key] == body
 
 
+def test_a_record_with_a_repeated_key_is_quarantined_and_the_rest_of_its_body_is_stored(
+    hook: LocalWebhook, tmp_path: Path
+) -> None:
+    twice = f'{{"userId":"{USER}","calendarDate":"2026-11-14","steps":1,"userAccessToken":"{TOKEN}","steps":2}}'
+    body = f'{{"dailies":[{json.dumps(RECORD)},{twice}],"sleeps":[{json.dumps(RECORD)}]}}'.encode()
+    assert send(hook, body) == (200, {"stored": 2, "rejected": 1})
+    name, files = hashlib.sha256(body).hexdigest(), stored(tmp_path / "lake")
+    assert len(files[f"raw/daily/date=2026-11-14/{name}.jsonl"].splitlines()) == 2
+    reject = files[f"raw/quarantine/date={today()}/{name}.rejects.jsonl"].decode()
+    assert json.loads(reject)["reason"] == "the record has the key steps twice"
+    assert f'{{"userId":"{USER}","calendarDate":"2026-11-14","steps":1,"steps":2}}' in reject
+
+
 def test_nothing_to_store_is_fine(hook: LocalWebhook, tmp_path: Path) -> None:
     assert send(hook, b"{}") == (200, {"stored": 0, "rejected": 0})
     assert stored(tmp_path) == {}
@@ -184,6 +197,15 @@ def test_the_weekly_job_finds_every_record_under_its_own_date(tmp_path: Path) ->
     counts = [day.counts for day in report.daily.days]
     assert sum(day["lines"] for day in counts) == len(types) * len(times)
     assert sum(day["misfiled"] for day in counts) == 0
+
+
+def test_half_an_emoji_and_a_byte_order_mark_cost_no_record(hook: LocalWebhook, tmp_path: Path) -> None:
+    run = f'{{"userId":"{USER}","activityName":"Evening run \\ud83d","calendarDate":"2026-11-14"}}'
+    bodies = [f'{mark}{{"activities":[{run}]}}'.encode() for mark in ("", "\ufeff")]
+    for body in bodies:
+        assert send(hook, body) == (200, {"stored": 1, "rejected": 0})
+        key = f"raw/daily/date=2026-11-14/{hashlib.sha256(body).hexdigest()}.jsonl"
+        assert stored(tmp_path / "lake")[key].decode().endswith(f",{run[1:]}\n")
 
 
 # -- who may push

@@ -22,7 +22,7 @@ TYPES = (
 @dataclass(frozen=True)
 class Body:
     """A request body. `records` are the raw texts of the objects in it that can be kept as they are; `others` counts
-    the elements that cannot; a `broken` body is no JSON object at all."""
+    the elements that cannot, those with a repeated key among them; a `broken` body is no JSON object at all."""
 
     content: bytes
     records: tuple[str, ...] = ()
@@ -63,24 +63,30 @@ def _value(chance: random.Random, draft: _Draft) -> str:
             draft.others += 1
             elements.append(chance.choice(("null", "1", '"x"', "[]", "[{}]", "false", "-0.0e-0", '{"_ingest_id":1}')))
         else:
-            elements.append(_record(chance))
-            draft.records.append(elements[-1])
+            record, is_repeating = _record(chance)
+            elements.append(record)
+            if is_repeating:
+                draft.others += 1
+            else:
+                draft.records.append(record)
     return f"[{','.join(elements)}]"
 
 
-def _record(chance: random.Random) -> str:
+def _record(chance: random.Random) -> tuple[str, bool]:
+    """Return a record's text, and whether it has a key twice."""
+    fields = [chance.choice(_FIELDS) for _ in range(chance.randrange(0, 9))]
+    by_name = {field.partition(":")[0]: field for field in fields}
+    is_repeating = len(by_name) < len(fields) and chance.random() < 0.1
     members = [
-        chance.choice(_FIELDS).format(
-            n=chance.randrange(-5, 10**6), day=chance.randrange(1, 32), text=chance.choice(_TEXTS)
-        )
-        for _ in range(chance.randrange(0, 9))
+        field.format(n=chance.randrange(-5, 10**6), day=chance.randrange(1, 32), text=chance.choice(_TEXTS))
+        for field in (fields if is_repeating else by_name.values())
     ]
     if chance.random() < 0.02:
         members.append('"deep":' + "[" * 60 + "]" * 60)
     if chance.random() < 0.02:
         samples = ",".join(f'"{15 * slot}":{chance.randrange(40, 190)}' for slot in range(chance.randrange(5760)))
         members.append('"timeOffsetHeartRateSamples":{' + samples + "}")
-    return "{" + ",".join(members) + "}"
+    return "{" + ",".join(members) + "}", is_repeating
 
 
 _FIELDS = (

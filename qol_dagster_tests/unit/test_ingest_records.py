@@ -6,6 +6,7 @@ import hashlib
 import json
 import subprocess
 import sys
+from collections import Counter
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -61,11 +62,11 @@ def only_reject(body: object) -> dict[str, Any]:
 
 
 def test_a_line_begins_with_our_three_keys_and_goes_on_as_garmin_wrote_it() -> None:
-    body = rb'{"dailies":[{"userId":"u-1", "steps":1e2,"distanceInMeters":3.10,"name":"\u00e9t\u00e9","a":1,"a":2}]}'
+    body = rb'{"dailies":[{"userId":"u-1", "steps":1e2,"met":3.10,"name":"\u00e9t\u00e9","a":{"b":1,"b":2}}]}'
     ingest_id = hashlib.sha256(body).hexdigest()
     assert only_line(body) == (
         f'{{"_summary_type":"dailies","_received_at":"2026-11-16T00:05:00.123Z","_ingest_id":"{ingest_id}",'
-        r'"userId":"u-1", "steps":1e2,"distanceInMeters":3.10,"name":"\u00e9t\u00e9","a":1,"a":2}'
+        r'"userId":"u-1", "steps":1e2,"met":3.10,"name":"\u00e9t\u00e9","a":{"b":1,"b":2}}'
     )
 
 
@@ -118,9 +119,12 @@ def test_users_types_and_dates_of_one_body_are_told_apart() -> None:
     assert kinds == {"2026-11-14": ["dailies", "dailies"], "2026-11-15": ["dailies", "sleeps"]}
 
 
-def test_a_type_that_comes_twice_counts_twice() -> None:
-    found = parsed(b'{"dailies":[{"steps":1}],"dailies":[{"steps":2}]}')
-    assert [json.loads(line)["steps"] for line in found.daily[TODAY]] == [1, 2]
+@pytest.mark.parametrize("again", [b'"dailies"', rb'"d\u0061ilies"'])
+def test_a_type_that_comes_twice_counts_twice(again: bytes) -> None:
+    found = parsed(b'{"dailies":[{"steps":1}],"sleeps":[],' + again + b':[{"steps":2},7,{"steps":3}]}')
+    lines = [json.loads(line) for line in found.daily[TODAY]]
+    assert [(line["_summary_type"], line["steps"]) for line in lines] == [("dailies", n) for n in (1, 2, 3)]
+    assert found.rejected == 1
 
 
 @pytest.mark.parametrize("type_", ["deregistrations", "userPermissionsChange"])
@@ -228,12 +232,80 @@ def test_a_key_of_ours_further_inside_is_garmins() -> None:
     assert json.loads(only_line({"dailies": [{"a": {"_ingest_id": 1}}]}))["a"] == {"_ingest_id": 1}
 
 
+@pytest.mark.parametrize(
+    ("record", "key"),
+    [
+        ('{"steps":1,"steps":2}', "steps"),
+        ('{"steps":1,"steps":1}', "steps"),
+        ('{ "steps" : 1 ,\t"userId":"u-1", "steps" : null }', "steps"),
+        (r'{"steps":1,"s\u0074eps":2}', "steps"),
+        (r'{"\u0073teps":1,"\u0073teps":2,"\u0073teps":3}', "steps"),
+        ('{"a:b c":1,"a:b c":2}', "a:b c"),
+        ('{"steps":{"15":1},"calendarDate":"2026-11-14","steps":{"30":1}}', "steps"),
+        ('{"steps":[{"a":1}],"steps":[{"a":1},{"a":2}]}', "steps"),
+        ('{"steps":1,"steps":2,"samples":{"15":1}}', "steps"),
+        ('{"steps":1,"steps":2,"laps":[{"a":1}]}', "steps"),
+        ('{"steps":1,"steps":2,"note":"a:b"}', "steps"),
+        (r'{"steps":1,"steps":2,"note":"a\u003ab"}', "steps"),
+        ('{"steps":1,"steps":2,"laps":["a"]}', "steps"),
+        ('{"steps":1,"steps":2,"levels":{"deep":[{"a":1}]}}', "steps"),
+        ('{"samples":{"15":1,"15":2},"steps":1,"steps":2}', "steps"),
+        ('{"steps":1,"levels":{"deep":[{"a":1,"a":2}]},"note":"{:","steps":2}', "steps"),
+        ('{"steps":' + "9" * 5000 + ',"steps":1}', "steps"),
+        (f'{{"{"k" * 64}":1,"{"k" * 64}":2}}', "k" * 64),
+    ],
+)
+def test_a_record_with_a_repeated_key_is_rejected_and_the_others_are_stored(record: str, key: str) -> None:
+    found = parsed(f'{{"dailies":[{{"a":1}},{record},{{"a":2}}]}}'.encode())
+    assert [json.loads(line)["a"] for line in found.daily[TODAY]] == [1, 2]
+    reason = f"the record has the key {key} twice"
+    assert found.rejects == (f'{{"reason":"{reason}","_summary_type":"dailies","value":{record}}}',)
+
+
+@pytest.mark.parametrize("key", ["日", "", r"a\nb", r"\ud83d", "\x7f", "k" * 65, r"\u00e9"])
+def test_a_repeated_key_that_is_no_plain_name_is_not_quoted(key: str) -> None:
+    record = f'{{"{key}":"first","{key}":"second"}}'
+    (reject,) = parsed(f'{{"dailies":[{record}]}}'.encode()).rejects
+    assert reject == f'{{"reason":"the record has a key twice","_summary_type":"dailies","value":{record}}}'
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        '{"samples":{"15":1,"15":2}}',
+        '{"levels":{"deep":[{"a":1,"a":2}],"deep":[]}}',
+        '{"a":[{"b":1,"b":2},[{"c":1,"c":1}]],"b":1}',
+        '{"a":{"a":{"a":1}},"A":1,"a ":1}',
+        r'{"a":"\"a\":1,\"a\":2","b":"a:b:c"}',
+        r'{"a\\":1,"a\"":2,"a":3}',
+    ],
+)
+def test_keys_repeated_further_inside_or_only_in_a_text_are_kept_as_spelled(record: str) -> None:
+    assert only_line(f'{{"dailies":[{record}]}}'.encode()).endswith("," + record[1:])
+
+
+@pytest.mark.parametrize("type_", ["deregistrations", "userPermissionsChange", "activityFiles"])
+def test_an_event_or_a_ping_with_a_repeated_key_is_rejected_too(type_: str) -> None:
+    found = parsed(f'{{"{type_}":[{{"userId":"u-1","callbackURL":"https://x","userId":"u-2"}}]}}'.encode())
+    assert (found.stored, found.rejected, found.users) == (0, 1, frozenset())
+
+
 @pytest.mark.parametrize("constant", ["NaN", "Infinity", "-Infinity"])
 def test_a_record_with_a_number_json_does_not_have_is_rejected_as_text(constant: str) -> None:
     record = f'{{"steps":[1,{constant}]}}'
     found = parsed(f'{{"dailies":[{{"a":1}},{record},{{"a":2}}]}}'.encode())
     assert (found.stored, found.rejected) == (2, 1)
     assert json.loads(found.rejects[0], parse_constant=pytest.fail)["value"] == record
+
+
+def test_a_number_json_does_not_have_is_found_beside_one_python_cannot_hold() -> None:
+    for members in (f'"a":NaN,"b":{"9" * 5000}', f'"b":{"9" * 5000},"a":NaN'):
+        assert only_reject(f'{{"dailies":[{{{members}}}]}}'.encode())["value"] == f"{{{members}}}"
+
+
+def test_a_token_is_in_no_reject_whatever_it_is() -> None:
+    for token in ("NaN", '"S"', "[NaN]"):
+        assert only_reject(f'{{"userAccessToken":{token}}}'.encode())["value"] is None
 
 
 @pytest.mark.parametrize(
@@ -427,6 +499,30 @@ def test_every_value_of_every_record_comes_out_again(body: dict[str, Any], layou
     assert sorted(map(repr, went)) == sorted(map(repr, came))
     assert found.stored + found.rejected == len(came) + tokens
     assert all(list(line)[:3] == list(OUR_KEYS) for line in lines)
+
+
+spellings = st.sampled_from(["a", r"\u0061", "b", "a:", r"\"a", "userAccessToken", r"userAccessToke\u006e", "", "日"])
+spaces = st.sampled_from(["", " ", "\n\t"])
+pieces = st.recursive(
+    st.sampled_from(["1", "null", '"a:b"', r'"\"a\":"', '"userAccessToken:"', "-0.5e-3", "9" * 5000, "[]", "{}"]),
+    lambda inner: (
+        st.lists(inner, max_size=3).map(lambda items: f"[{','.join(items)}]")
+        | st.lists(st.tuples(spellings, spaces, inner), max_size=3).map(
+            lambda members: "{" + ",".join(f'"{key}"{space}:{value}' for key, space, value in members) + "}"
+        )
+    ),
+    max_leaves=10,
+)
+
+
+@unhurried
+@given(st.lists(st.tuples(spellings, spaces, pieces), max_size=4))
+def test_a_record_is_rejected_just_when_a_key_of_its_own_is_repeated(members: list[tuple[str, str, str]]) -> None:
+    record = "{" + ",".join(f'{space}"{key}"{space}:{space}{value}{space}' for key, space, value in members) + "}"
+    keys = Counter(json.loads(f'"{key}"') for key, _, _ in members)
+    repeated = {key for key, times in keys.items() if times > 1 and key != "userAccessToken"}
+    found = parsed(f'{{"dailies":[{record}]}}'.encode())
+    assert (found.stored, found.rejected) == ((0, 1) if repeated else (1, 0))
 
 
 @unhurried

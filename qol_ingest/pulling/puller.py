@@ -115,7 +115,7 @@ class Ping:
     def read(cls, line: str) -> Ping | None:
         """None for what no receiver of ours has written."""
         try:
-            ping = json.loads(line)
+            ping = json.loads(line, parse_int=str)  # Python limits the digits of an integer
             received_at = datetime.fromisoformat(ping["_received_at"]).astimezone(UTC)
             kind, user, url = ping["_summary_type"], ping.get("userId"), ping["callbackURL"]
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
