@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -21,17 +21,25 @@ from qol_dagster.lake.lake import Lake
 from qol_dagster.metrics.dictionary import DAILY, WEEKLY
 from qol_dagster.pipeline.etl import run_etl
 from qol_dagster.weeks import dates_of, mondays
-from qol_dagster_tests.golden.cases import FOLDER, TABLES, Case, CaseError, TableName, Value, read_case, read_cases
-from qol_dagster_tests.support.lakes import UNCOMPARED, differences
+from qol_dagster_tests.golden.cases import (
+    FOLDER,
+    TABLES,
+    Case,
+    CaseError,
+    Key,
+    Row,
+    Rows,
+    TableName,
+    deviations,
+    read_case,
+    read_cases,
+)
+from qol_dagster_tests.support.lakes import UNCOMPARED
 
 CASES = read_cases()
 METRICS = {"daily": DAILY, "weekly": WEEKLY}
 OF_THE_ROW = {"participant_id", "date"} | UNCOMPARED
 """Columns that say whose row it is and what made it: each case is looked up by them."""
-
-Key = tuple[TableName, str, date]
-Row = Mapping[str, Any]
-Rows = Mapping[Key, Row]
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +48,7 @@ def rows(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Rows:
     for case in CASES:
         case.write(root)
     weeks = mondays([value.day for case in CASES for value in case.expected])
-    identities = Identities({case.user_id: case.name for case in CASES})
+    identities = Identities({user: name for case in CASES for user, name in case.participants.items()})
     lake = Lake.local(root)
     run_etl(engine, lake, weeks, identities)
     days = [day for week in weeks for day in dates_of(week)]
@@ -53,23 +61,6 @@ def rows_of(lake: Lake, table: TableName, days: Sequence[date]) -> Iterator[tupl
         assert found is not None
         for row in found.to_pylist():
             yield (table, row["participant_id"], day), row
-
-
-def deviations(case: Case, rows: Rows) -> list[str]:
-    """What the rows hold that the case does not expect, one line a value."""
-    return [line for value in case.expected for line in deviation(value, rows.get((value.table, case.name, value.day)))]
-
-
-def deviation(value: Value, row: Row | None) -> Iterator[str]:
-    where = f"[{value.table}.{value.day}]"
-    if row is None:
-        yield f"{where} {value.column}: expected {value.written}, found no row"
-        return
-    of_the_row = {"participant_id": "", "date": ""}
-    found = row[value.column]
-    if differences([{**of_the_row, "": found}], [{**of_the_row, "": value.value}]):
-        arithmetic = f" {value.written}" if value.written.startswith("=") else ""
-        yield f"{where} {value.column}: expected {value.value!r}{arithmetic}, found {found!r}"
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

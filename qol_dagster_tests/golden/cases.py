@@ -1,7 +1,7 @@
 """The golden cases: raw lines made by hand and the columns they must give, read from the `*.toml` files beside this.
 
-Belongs here: reading a case and writing its lines into a lake. README.md says how a case is written. Nothing here
-works a metric out; what must be found is in the case's own words and arithmetic.
+Belongs here: reading a case, writing its lines into a lake, and telling how rows deviate from it. README.md says how a
+case is written. Nothing here works a metric out; what must be found is in the case's own words and arithmetic.
 """
 
 from __future__ import annotations
@@ -20,13 +20,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 from qol_dagster.metrics.dictionary import DAILY, WEEKLY
-from qol_dagster_tests.support.lakes import write_raw
+from qol_dagster_tests.support.lakes import differences, write_raw
 
 FOLDER = Path(__file__).parent
 DAY_S = 86_400
 
 Line = dict[str, Any]
 TableName = Literal["daily", "weekly"]
+Key = tuple[TableName, str, date]
+Row = Mapping[str, Any]
+Rows = Mapping[Key, Row]
 TABLES: tuple[TableName, ...] = ("daily", "weekly")
 COLUMNS = {"daily": {metric.name for metric in DAILY}, "weekly": {metric.name for metric in WEEKLY}}
 
@@ -66,14 +69,34 @@ class Case:
     expected: tuple[Value, ...]
 
     @property
-    def user_id(self) -> str:
-        """The Garmin user of the case's lines."""
-        return f"garmin-{self.name}"
+    def participants(self) -> dict[str, str]:
+        """The case's Garmin users, each the same participant: its own, and those whose id begins with that."""
+        own = f"garmin-{self.name}"
+        users = {line["userId"] for lines in self.raw.values() for line in lines}
+        return dict.fromkeys([own, *(user for user in sorted(users) if user.startswith(f"{own}-"))], self.name)
 
     def write(self, lake: Path) -> None:
         """Write the raw lines, one file a day."""
         for day, lines in self.raw.items():
             write_raw(lake, day, lines, self.name)
+
+
+def deviations(case: Case, rows: Rows) -> list[str]:
+    """What the rows hold that the case does not expect, one line a value."""
+    return [line for value in case.expected for line in deviation(value, rows.get((value.table, case.name, value.day)))]
+
+
+def deviation(value: Value, row: Row | None) -> Iterator[str]:
+    """What one column holds that it must not, in words; nothing if it is right."""
+    where = f"[{value.table}.{value.day}]"
+    if row is None:
+        yield f"{where} {value.column}: expected {value.written}, found no row"
+        return
+    of_the_row = {"participant_id": "", "date": ""}
+    found = row[value.column]
+    if differences([{**of_the_row, "": found}], [{**of_the_row, "": value.value}]):
+        arithmetic = f" {value.written}" if value.written.startswith("=") else ""
+        yield f"{where} {value.column}: expected {value.value!r}{arithmetic}, found {found!r}"
 
 
 def read_cases(folder: Path = FOLDER) -> list[Case]:

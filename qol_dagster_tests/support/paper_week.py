@@ -8,17 +8,19 @@ The week (2025-11-03 is a Monday; the device shows Japan time, +9 h):
     day  worn                             bpm                   steps resting  sleep, asleep/in bed (min)  mid
     Mon  12 h from 06:00                  6 h of 60, 6 h of 80   8000      58  23:00-07:00   450/480       180
     Tue  14 h from 08:00                  72                    10000      59  by hand only    -
-    Wed  9 h from 08:00, two half hours   66                     6000      60  23:30-06:30   400/420       180
+    Wed  9 h from 08:00, 30 and 2x15 min  66                     6000      60  23:30-06:30   400/420       180
     Thu  5 h from 09:00 (not valid)       100                    1500      80  00:00-06:00   330/360       180
     Fri  16 h from 06:00                  12 h of 70, 4 h of 90 12000      63  00:30-05:30   300/300       180
     Sat  12 h from 09:00                  68                     9000       -  01:00-09:00   432/480       300
     Sun  20 h from 02:00                  64                     5000      61  02:00-08:00   300/324       300
 
-On Monday to Thursday the epochs have 110 steps in each hour from 8 to 17 and 10 in any other; Tuesday's 5 o'clock
-is missing. On Saturday the sleeper is awake from 03:00 to 03:48.
+On Monday to Friday the epochs have 110 steps in each hour from 8 to 17 and 10 in any other, on Saturday 110 from 10
+to 19; Tuesday's 5 o'clock is missing. On Saturday the sleeper is awake from 03:00 to 03:48.
 
-Tuesday's sleep was entered by hand, so it is no main sleep. Sunday's in-bed time leaves 36 minutes
-open, but its levels last until 08:00, and that is where it ends.
+Tuesday's sleep was entered by hand, so it is no main sleep. The durations received of Monday's and of Wednesday's
+sleep are more than the time asleep: Monday's has the 10 minutes that could not be measured in it, Wednesday's the 20
+awake; the stages tell. Nobody says how long Friday's sleeper lay awake. Sunday's in-bed time leaves 36 minutes open,
+but its levels last until 08:00, and that is where it ends.
 """
 
 import hashlib
@@ -63,8 +65,8 @@ def line(kind: str, day: int, start_min: float, duration_min: float, lag_h: floa
 
 
 def run(from_hour: float, hours: float, bpm: int) -> dict[str, int]:
-    """A heart rate in every 15-second slot of some hours: 240 slots an hour."""
-    first = int(from_hour * 3600)
+    """A heart rate for every 15 seconds of some hours, each at the end of its own: 240 an hour."""
+    first = int(from_hour * 3600) + 15
     return {str(offset): bpm for offset in range(first, first + int(hours * 3600), 15)}
 
 
@@ -80,9 +82,9 @@ def daily(day: int, lag_h: float, beats: dict[str, int], **fields: Any) -> Line:
     return line("dailies", day, 0, 1440, lag_h, **beats_fields, **fields)
 
 
-def sleep(day: int, start_min: float, asleep_min: float, **fields: Any) -> Line:
+def sleep(day: int, start_min: float, duration_min: float, **fields: Any) -> Line:
     """A sleep the device has seen; fields are as received, in seconds."""
-    return line("sleeps", day, start_min, asleep_min, **({"validation": "ENHANCED_FINAL"} | fields))
+    return line("sleeps", day, start_min, duration_min, **({"validation": "ENHANCED_FINAL"} | fields))
 
 
 def stages(deep: float, light: float, rem: float) -> Line:
@@ -152,7 +154,7 @@ def dailies() -> list[Line]:
         daily(
             WED,
             3,
-            run(8, 9, 66) | run(18.5, 0.5, 66) | run(21, 0.5, 66),
+            run(8, 9, 66) | run(18.5, 0.5, 66) | run(21, 0.25, 66) | run(22, 0.25, 66),
             steps=6000,
             distanceInMeters=4500,
             floorsClimbed=4,
@@ -225,13 +227,16 @@ def nights() -> list[Line]:
     levels = {"light": [{"startTimeInSeconds": utc(SUN, 120), "endTimeInSeconds": utc(SUN, 480)}]}
     awake = {
         "awake": [{"startTimeInSeconds": utc(SAT, 180), "endTimeInSeconds": utc(SAT, 228)}],
-        "light": [{"startTimeInSeconds": utc(SAT, 60), "endTimeInSeconds": utc(SAT, 540)}],
+        "light": [
+            {"startTimeInSeconds": utc(SAT, 60), "endTimeInSeconds": utc(SAT, 180)},
+            {"startTimeInSeconds": utc(SAT, 228), "endTimeInSeconds": utc(SAT, 540)},
+        ],
     }
     return [
         sleep(
             MON,
             -60,
-            450,
+            460,
             awakeDurationInSeconds=20 * 60,
             unmeasurableSleepInSeconds=10 * 60,
             timeOffsetSleepSpo2={"0": 96, "60": 94, "120": 88, "180": 0},
@@ -242,7 +247,7 @@ def nights() -> list[Line]:
         sleep(
             WED,
             -30,
-            400,
+            420,
             awakeDurationInSeconds=20 * 60,
             timeOffsetSleepSpo2={"0": 97, "60": 95},
             timeOffsetSleepRespiration={"0": 13.0, "60": -1.0},
@@ -293,9 +298,14 @@ def others() -> list[Line]:
 
 
 def epochs() -> list[Line]:
-    """Steps of 95 hours."""
-    hours = [(day, hour) for day in (MON, TUE, WED, THU) for hour in range(24) if (day, hour) != (TUE, 5)]
-    return [line("epochs", d, 60 * h, 15, activityType="WALKING", steps=110 if 8 <= h <= 17 else 10) for d, h in hours]
+    """Steps of 143 hours."""
+    hours = [(day, hour) for day in range(MON, SUN) for hour in range(24) if (day, hour) != (TUE, 5)]
+
+    def steps(day: int, hour: int) -> int:
+        first = 10 if day == SAT else 8
+        return 110 if first <= hour < first + 10 else 10
+
+    return [line("epochs", d, 60 * h, 15, activityType="WALKING", steps=steps(d, h)) for d, h in hours]
 
 
 def write_paper_week(lake_dir: Path) -> tuple[dict[str, str], date]:
@@ -317,18 +327,28 @@ VALID_WEAR_H = 12 + 14 + 10 + 16 + 12 + 20  # Mon Tue Wed Fri Sat Sun; Thursday'
 # Minutes with another state 24 h later: Wed-Thu 23:30-24:00 and 06:00-06:30; Thu-Fri 00:00-00:30 and 05:30-06:00;
 # Fri-Sat 00:30-01:00, 03:00-03:48 and 05:30-09:00; Sat-Sun 01:00-02:00, 03:00-03:48 and 08:00-09:00.
 OTHER_STATE_MIN = (30 + 30) + (30 + 30) + (30 + 48 + 210) + (60 + 48 + 60)
-# Ten steps in every hour and a hundred more in 40 of the 95: the sum of squares is 100² x 40 x 55 / 95.
-SPREAD, CENTRE = 100**2 * 40 * 55 / 95, 100 * 40 / 95
-REGULARITY = {
+# Ten steps in every hour and a hundred more in 60 of the 143: the sum of squares is 100² x 60 x 83 / 143.
+SPREAD, CENTRE = 100**2 * 60 * 83 / 143, 100 * 60 / 143
+# Of the hundred more, 8 and 9 o'clock have five sixths on average, 18 and 19 one sixth, 10 to 17 all; the other hours,
+# seen six times but for 5 o'clock's five, have none.
+MORE_STEPS = 12 * (500 / 6 - CENTRE) ** 2 + 48 * (100 - CENTRE) ** 2 + 12 * (100 / 6 - CENTRE) ** 2 + 71 * CENTRE**2
+MOST = 10 + (2 * 500 / 6 + 8 * 100) / 10  # from 8 to 18 o'clock
+REGULARITY: dict[str, float | None] = {
     "sleep_regularity_index": -100 + 200 * (4 * 1440 - OTHER_STATE_MIN) / (4 * 1440),
     "n_sleep_pairs": 4,
-    "interdaily_stability": 95 * (10 * (100 - CENTRE) ** 2 + 14 * CENTRE**2) / (24 * SPREAD),
-    # Up and down on four days; 95 steps from hour to hour, less the two that need Tuesday's 5 o'clock.
-    "intradaily_variability": 95 * 8 * 100**2 / (93 * SPREAD),
-    "relative_amplitude": (110 - 10) / (110 + 10),
-    "n_step_hours": 95,
+    "interdaily_stability": MORE_STEPS / SPREAD,
+    # Up and down on six days; 143 steps from hour to hour, less the two that need Tuesday's 5 o'clock.
+    "intradaily_variability": 143 * 12 * 100**2 / (141 * SPREAD),
+    "relative_amplitude": (MOST - 10) / (MOST + 10),
+    "n_step_hours": 143,
+    # Four weeks take 14 pairs and 336 hours, and there is but one of them.
+    "sleep_regularity_index_28d": None,
+    "n_sleep_pairs_28d": 4,
+    "interdaily_stability_28d": None,
+    "intradaily_variability_28d": None,
+    "relative_amplitude_28d": None,
+    "n_step_hours_28d": 143,
 }
-REGULARITY |= {f"{name}_28d": value for name, value in REGULARITY.items()}
 
 EXPECTED: dict[str, object] = {
     "participant_id": PARTICIPANT,
@@ -337,8 +357,8 @@ EXPECTED: dict[str, object] = {
     "n_valid_days": 6,
     "n_valid_weekend_days": 2,
     "is_valid_week": True,
-    # Wednesday's two half hours are under 40 minutes each: 9 valid hours of 10 worn.
-    "yield_hours": (12 + 14 + 9 + 5 + 16 + 12 + 20) / 168,
+    # Wednesday's half hour is enough for its hour, and the two quarters are not: 10 valid hours, and 10 h worn.
+    "yield_hours": (12 + 14 + (9 + 1) + 5 + 16 + 12 + 20) / 168,
     "completeness_dailies": 7 / 7,
     "completeness_sleeps": 7 / 7,  # the sleep entered by hand is a record too
     "completeness_stress": 4 / 7,
@@ -393,8 +413,9 @@ EXPECTED: dict[str, object] = {
     # Their squares 202500, 160000, 108900, 90000, 186624, 90000 make 838024.
     "sleep_tst_h_sd": math.sqrt((838024 - 2212**2 / 6) / 5) / 60,
     "sleep_tib_h_mean": (480 + 420 + 360 + 300 + 480 + 324) / 6 / 60,
-    "sleep_efficiency_mean": 100 * (450 / 480 + 400 / 420 + 330 / 360 + 300 / 300 + 432 / 480 + 300 / 324) / 6,
-    "sleep_waso_min_mean": (20 + 20 + 30 + 48 + 24) / 5,  # Friday has no awake time, not none of it
+    # Friday has no awake time, not none of it, so its efficiency is unknown too.
+    "sleep_efficiency_mean": 100 * (450 / 480 + 400 / 420 + 330 / 360 + 432 / 480 + 300 / 324) / 5,
+    "sleep_waso_min_mean": (20 + 20 + 30 + 48 + 24) / 5,
     # Stages: 90/450 100/400 66/330 - 108/432 30/300, and so on; Friday has none.
     "sleep_deep_pct_mean": (20 + 25 + 20 + 25 + 10) / 5,
     "sleep_light_pct_mean": (60 + 50 + 50 + 50 + 65) / 5,
@@ -406,12 +427,13 @@ EXPECTED: dict[str, object] = {
     "n_midsleep_nights": 6,
     "social_jetlag_min": 300 - 180,
     "nights_ge7h_pct": 100 * 2 / 6,  # 450 and 432
-    # Monday asleep (96 + 94 + 88) / 3, Tuesday without a sleep (98 + 92) / 2, Wednesday (97 + 95) / 2.
-    "spo2_mean": (278 / 3 + 95 + 96) / 3,
-    "n_spo2_days": 3,
-    "spo2_lt90_pct_mean": (100 / 3 + 0 + 0) / 3,
-    "resp_sleep_mean": (15 + 13) / 2,  # Monday (14 + 16) / 2; Tuesday's is by hand
-    "n_resp_sleep_days": 2,
+    # Monday asleep (96 + 94 + 88) / 3, Tuesday without a sleep (98 + 92) / 2, Wednesday (97 + 95) / 2, and Thursday
+    # 70: its day was hardly worn, but its night was.
+    "spo2_mean": (278 / 3 + 95 + 96 + 70) / 4,
+    "n_spo2_days": 4,
+    "spo2_lt90_pct_mean": (100 / 3 + 0 + 0 + 100) / 4,
+    "resp_sleep_mean": (15 + 13 + 20) / 3,  # Monday (14 + 16) / 2; Tuesday's is by hand
+    "n_resp_sleep_days": 3,
     "resp_day_mean": (15 + 17) / 2,  # Monday's two records: (12 + 15 + 18) / 3
     "n_resp_day_days": 2,
     **REGULARITY,
@@ -421,8 +443,8 @@ EXPECTED: dict[str, object] = {
     "exercise_sessions_sum": 1 + 2,
     "exercise_min_sum": 45 + 50 + 35,
     # 7 dailies (Monday's part is superseded), 7 sleeps, 4 stress, 3 hrv, 2 pulse-ox, 3 breathing, 2 fitness,
-    # 4 activities and 95 epochs.
-    "n_records": 7 + 7 + 4 + 3 + 2 + 3 + 2 + 4 + 95,
+    # 4 activities and 143 epochs.
+    "n_records": 7 + 7 + 4 + 3 + 2 + 3 + 2 + 4 + 143,
     # Sunday's daily ends at Monday 00:00 in Japan, Sunday 15:00 UTC, and is received 30 h later.
     "last_received_at": datetime(2025, 11, 10, 21, 0, tzinfo=UTC),
 }

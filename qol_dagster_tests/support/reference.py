@@ -10,7 +10,7 @@ import json
 import math
 import re
 import statistics
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, timezone
 from fractions import Fraction
@@ -20,13 +20,16 @@ from typing import Any
 Row = dict[str, Any]
 
 VALID_DAY_MIN = 600
-VALID_HOUR_MINUTES = 40
+VALID_HOUR_MINUTES = 30
 VALID_WEEK_DAYS = 4
 VALID_WEEK_WEEKEND_DAYS = 1
 SLOPE_DAYS = 3
+WEEK_PAIRS, WEEK_STEP_HOURS = 4, 120
+MONTH_PAIRS, MONTH_STEP_HOURS = 14, 336
 LONG_NIGHT_MIN = 420
 LARGEST_NUMBER = 1e15
-LONGEST_SLEEP_S = 48 * 3600
+STAGES_AGREE_S = 120
+LEVELS_MAY_END_S = 12 * 3600
 
 JST = timezone(timedelta(hours=9))
 EPOCH = date(1970, 1, 1)
@@ -34,6 +37,14 @@ NEVER = datetime.min.replace(tzinfo=UTC)
 
 ALIASES = {"pulseOx": "pulseox", "respiration": "allDayRespiration", "moveiq": "moveIQActivities"}
 ACTIVITY_TYPES = ("activities", "manuallyUpdatedActivities")
+MEASURED_TYPES = ("bodyComps", "bloodPressures")
+LONGEST_COUNTS = ("dailies", "stressDetails", "pulseox", "allDayRespiration", "hrv")
+FINALITY = {"AUTO_MANUAL": 4, "ENHANCED_FINAL": 3, "AUTO_FINAL": 2, "ENHANCED_TENTATIVE": 1, "AUTO_TENTATIVE": 0}
+STAGE_FIELDS = {
+    "deep": "deepSleepDurationInSeconds",
+    "light": "lightSleepDurationInSeconds",
+    "rem": "remSleepInSeconds",
+}
 STRESS_LEVELS = ("rest", "low", "medium", "high")
 
 PLAIN_NUMBER = re.compile(r" *[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)? *")
@@ -70,8 +81,10 @@ def positive(value: object) -> float | None:
 
 
 def flag(value: object) -> bool:
-    """JSON true, or the text "true" in any case."""
-    return value is True or (isinstance(value, str) and value.lower() == "true")
+    """JSON true, the number 1, or the texts "true" (in any case) and "1"."""
+    if isinstance(value, str):
+        return value.lower() in ("true", "1")
+    return isinstance(value, int | float) and value == 1  # True is 1 too
 
 
 def text(value: object) -> str | None:
@@ -107,6 +120,15 @@ def minutes(seconds: float | None) -> float | None:
     return None if seconds is None else seconds / 60
 
 
+def local_date(at: float, offset: float) -> date | None:
+    """The date on the device's clock; a time outside of the years 1900 to 9999 has none."""
+    try:
+        day = EPOCH + timedelta(days=math.floor((at + offset) / 86400))
+    except OverflowError:
+        return None
+    return day if day.year >= 1900 else None
+
+
 # --- one record ---
 
 
@@ -119,6 +141,7 @@ class Record:
     body: dict[str, Any]
     received: datetime | None
     ingest_id: str
+    line: int = 0
 
     def times(self, *names: str) -> float | None:
         """The first readable number of these names; activityDetails keep their times inside `summary`."""
@@ -153,36 +176,25 @@ class Record:
         return not_negative(self.times("durationInSeconds"))
 
     @property
-    def order(self) -> tuple[datetime, float, str]:
-        """What decides between two versions: received last, then the longer, then the greater ingest id."""
-        return (self.received or NEVER, self._length, self.ingest_id)
-
-    @property
-    def longest_first(self) -> tuple[float, datetime, str]:
-        """What decides between different records of one date of which only one can count."""
-        return (self._length, self.received or NEVER, self.ingest_id)
-
-    @property
-    def _length(self) -> float:
-        return -1 if self.duration is None else self.duration
+    def order(self) -> tuple[datetime, str, int]:
+        """Received last; then the greater ingest id; of one body the one further down."""
+        return (self.received or NEVER, self.ingest_id, self.line)
 
     @property
     def key(self) -> tuple[object, ...]:
-        """What makes two records versions of one another, within a user."""
+        """What makes two records versions of one another, within a user and a date."""
         summary_id = text(self.body.get("summaryId"))
         if self.type in ACTIVITY_TYPES:
             return ("activity", summary_id)
         if self.type == "userMetrics":
-            main: object = plain_date(self.body.get("calendarDate"))
-        elif self.type in ("bodyComps", "bloodPressures"):
-            main = self.times("measurementTimeInSeconds")
+            return (self.type,)
+        if self.type in MEASURED_TYPES:
+            main: object = self.times("measurementTimeInSeconds")
         elif self.type == "userPermissionsChange":
             main = self.times("changeTimeInSeconds")
         else:
             main = self.start
         at = ("summary id", summary_id) if main is None else ("time", main)
-        if self.type == "epochs":
-            return (self.type, at, text(self.body.get("activityType")))
         if self.type == "pulseox":
             return (self.type, at, flag(self.body.get("onDemand")))
         return (self.type, at)
@@ -192,21 +204,122 @@ class Record:
         stated = plain_date(self.body.get("calendarDate"))
         if stated is not None:
             return stated
-        at = self.times("startTimeInSeconds", "measurementTimeInSeconds")
-        if at is not None:
-            try:
-                return EPOCH + timedelta(days=math.floor((at + (self.offset or 0)) / 86400))
-            except OverflowError:
-                pass
+        names = ("startTimeInSeconds", "measurementTimeInSeconds")
+        at = self.times(*(reversed(names) if self.type in MEASURED_TYPES else names))
+        found = None if at is None else local_date(at, self.offset or 0)
+        if found is not None and self.start is not None and self.type in ("sleeps", "hrv"):  # the date of waking
+            end = Sleep(self).end if self.type == "sleeps" else self.start + (self.duration or 0)
+            found = None if end is None else local_date(end, self.offset or 0)
+        if found is not None:
+            return found
         return directory if self.received is None else self.received.astimezone(JST).date()
 
+    @property
+    def length(self) -> float | None:
+        """Seconds in which it can have samples: the duration; of a sleep, from its start to its end."""
+        if self.type != "sleeps":
+            return self.duration
+        end = Sleep(self).end
+        return None if end is None or self.start is None else end - self.start
+
     def samples(self, field: str) -> list[tuple[float, float]]:
-        """(offset in seconds, value) of a sample map, where both read as numbers; all else has none."""
+        """(offset in seconds, value) of a sample map, where both read as numbers and the offset is in the record."""
         found = self.body.get(field)
         if not isinstance(found, dict):
             return []
+        last_s = math.inf if self.length is None else self.length
         pairs = [(number(offset), number(value)) for offset, value in found.items()]
-        return [(offset, value) for offset, value in pairs if offset is not None and value is not None]
+        return [(at, value) for at, value in pairs if at is not None and value is not None and 0 <= at <= last_s]
+
+
+@dataclass(frozen=True)
+class Sleep:
+    """What the parts of a sleep say of it, in seconds."""
+
+    record: Record
+
+    @property
+    def finality(self) -> int:
+        """How final it is: the greater overrides the less; what is not a word we know is like AUTO_FINAL."""
+        return FINALITY.get(self.validation, FINALITY["AUTO_FINAL"])
+
+    @property
+    def validation(self) -> str:
+        """In capitals."""
+        found = self.record.body.get("validation")
+        return found.strip(" ").upper() if isinstance(found, str) else ""
+
+    @property
+    def stages(self) -> dict[str, float]:
+        """The stages that have a length."""
+        read = {stage: not_negative(self.record.body.get(field)) for stage, field in STAGE_FIELDS.items()}
+        return {stage: length for stage, length in read.items() if length is not None}
+
+    @property
+    def awake(self) -> float | None:
+        """The field, else the awake intervals together, else unknown."""
+        stated = not_negative(self.record.body.get("awakeDurationInSeconds"))
+        if stated is not None or not isinstance(self.levels.get("awake"), list):
+            return stated
+        return math.fsum(end - start for start, end in self.intervals("awake"))
+
+    @property
+    def unmeasured(self) -> float | None:
+        """Seconds that the device could not tell; the field has two names."""
+        stated = not_negative(self.record.body.get("unmeasurableSleepInSeconds"))
+        return not_negative(self.record.body.get("unmeasurableSleepDurationInSeconds")) if stated is None else stated
+
+    @property
+    def tst(self) -> float | None:
+        """Time asleep. What the duration includes differs, so the stages decide where they agree with it somehow."""
+        duration = self.record.duration
+        if not self.stages:
+            return duration
+        staged = math.fsum(self.stages.values())
+        if duration is None:
+            return staged
+        awake, unmeasured = self.awake, self.unmeasured or 0
+        readings = [duration, duration - unmeasured]
+        if awake is not None:
+            readings += [duration - awake, duration - awake - unmeasured]
+        return staged if any(abs(staged - reading) <= STAGES_AGREE_S for reading in readings) else duration
+
+    @property
+    def in_bed(self) -> float:
+        """Asleep, awake and unmeasured together; what is unknown counts 0 here."""
+        return (self.tst or 0) + (self.awake or 0) + (self.unmeasured or 0)
+
+    @property
+    def end(self) -> float | None:
+        """UTC seconds: the last end of the levels where that can be true, else the start and all of its parts."""
+        start = self.record.start
+        if start is None:
+            return None
+        lists = [found for found in self.levels.values() if isinstance(found, list)]
+        ends = [number(one.get("endTimeInSeconds")) for found in lists for one in found if isinstance(one, dict)]
+        latest = max((end for end in ends if end is not None and end > start), default=None)
+        by_parts = start + self.in_bed
+        return latest if latest is not None and abs(latest - by_parts) <= LEVELS_MAY_END_S else by_parts
+
+    @property
+    def levels(self) -> dict[str, Any]:
+        """sleepLevelsMap; empty if it is none."""
+        found = self.record.body.get("sleepLevelsMap")
+        return found if isinstance(found, dict) else {}
+
+    def intervals(self, *names: str) -> list[tuple[float, float]]:
+        """The readable intervals of these levels that take time, in UTC seconds."""
+        lists = [found for found in map(self.levels.get, names) if isinstance(found, list)]
+        given = [one for found in lists for one in found if isinstance(one, dict)]
+        read = [(number(one.get("startTimeInSeconds")), number(one.get("endTimeInSeconds"))) for one in given]
+        return [(start, end) for start, end in read if start is not None and end is not None and end > start]
+
+    def overlaps(self, other: "Sleep") -> bool:
+        """Whether there is a time in both; a sleep without a start overlaps none."""
+        start, end, other_start, other_end = self.record.start, self.end, other.record.start, other.end
+        if start is None or end is None or other_start is None or other_end is None:
+            return False
+        return start < other_end and other_start < end
 
 
 def read_records(directory: Path) -> Iterator[Record]:
@@ -214,7 +327,8 @@ def read_records(directory: Path) -> Iterator[Record]:
     for path in sorted(directory.glob("*.jsonl")):
         if path.name.startswith((".", "_")) or not path.is_file():
             continue
-        for line in path.read_bytes().removeprefix(b"\xef\xbb\xbf").split(b"\n"):
+        lines = path.read_bytes().removeprefix(b"\xef\xbb\xbf").split(b"\n")
+        for number_of_line, line in enumerate(lines):
             try:
                 body = json.loads(line.decode("utf-8"))
             except ValueError:  # not UTF-8, or not JSON
@@ -222,27 +336,82 @@ def read_records(directory: Path) -> Iterator[Record]:
             user = text(body.get("userId")) if isinstance(body, dict) else None
             if user is None:
                 continue
-            kind = text(body.get("_summary_type"))
+            kind, ingest_id = text(body.get("_summary_type")), text(body.get("_ingest_id"))
             yield Record(
                 user=user,
                 type=ALIASES.get(kind, kind) if kind else kind,
                 body=body,
                 received=instant(body.get("_received_at")),
-                ingest_id=text(body.get("_ingest_id")) or "",
+                ingest_id=path.stem if ingest_id is None else ingest_id,
+                line=number_of_line,
             )
 
 
-def current_records(directory: Path, day: date, users: Iterable[str]) -> list[Record]:
-    """The records of these users that belong to `day`, each in its latest version."""
+def records_of(directory: Path, day: date, users: Iterable[str]) -> list[Record]:
+    """All records of these users that belong to `day`, in every version."""
     known = set(users)
-    latest: dict[tuple[object, ...], Record] = {}
-    for record in read_records(directory):
-        if record.user not in known or record.own_date(day) != day:
-            continue
-        key = (record.user, *record.key)
-        if key not in latest or record.order > latest[key].order:
-            latest[key] = record
-    return list(latest.values())
+    return [record for record in read_records(directory) if record.user in known and record.own_date(day) == day]
+
+
+def current_records(records: Iterable[Record]) -> list[Record]:
+    """The records of one user and date that count, each in one version."""
+    versions: dict[tuple[object, ...], list[Record]] = {}
+    for record in records:
+        versions.setdefault(record.key, []).append(record)
+    return [
+        record
+        for found in versions.values()
+        for record in (slice_of_epochs(found) if found[0].type == "epochs" else [version_that_counts(found)])
+    ]
+
+
+def version_that_counts(versions: list[Record]) -> Record:
+    """Which version counts depends on the type."""
+    kind = versions[0].type
+    if kind in LONGEST_COUNTS:
+        return longest(versions)
+    if kind == "sleeps":
+
+        def final(r: Record) -> tuple[object, ...]:
+            length = -1 if r.duration is None else r.duration
+            return (Sleep(r).finality, r.received or NEVER, length, r.ingest_id, r.line)
+
+        return max(versions, key=final)
+    return max(versions, key=lambda r: r.order)
+
+
+def longest(versions: list[Record]) -> Record:
+    """The longest, then the latest; a missing duration counts as the longest of the versions."""
+    length = lengths(versions)
+    return max(versions, key=lambda r: (length(r), r.order))
+
+
+def lengths(versions: list[Record]) -> Callable[[Record], float]:
+    """How long each version is; one without a duration is as long as the longest."""
+    at_most = max((r.duration for r in versions if r.duration is not None), default=0.0)
+    return lambda r: at_most if r.duration is None else r.duration
+
+
+def slice_of_epochs(epochs: list[Record]) -> list[Record]:
+    """Of the epochs of one start those of one delivery, one of each activity type."""
+    length = lengths(epochs)
+    deliveries: dict[str, list[Record]] = {}
+    for epoch in epochs:
+        deliveries.setdefault(epoch.ingest_id, []).append(epoch)
+
+    def rank(ingest_id: str) -> tuple[float, datetime, str]:
+        delivered = deliveries[ingest_id]
+        return (max(map(length, delivered)), max(r.received or NEVER for r in delivered), ingest_id)
+
+    by_activity: dict[str | None, list[Record]] = {}
+    for epoch in deliveries[max(deliveries, key=rank)]:
+        by_activity.setdefault(text(epoch.body.get("activityType")), []).append(epoch)
+
+    def within(found: list[Record]) -> Record:
+        length = lengths(found)
+        return max(found, key=lambda r: (length(r), r.line))
+
+    return [within(found) for found in by_activity.values()]
 
 
 # --- daily ---
@@ -256,37 +425,51 @@ def reference_daily(lake_dir: Path, participants: dict[str, str], dates: list[da
     """
     rows = []
     for day in dates:
-        of_participant: dict[str, list[Record]] = {}
-        for record in current_records(lake_dir / "raw" / "daily" / f"date={day}", day, participants):
-            of_participant.setdefault(participants[record.user], []).append(record)
-        rows += [daily_row(who, day, of_participant[who]) for who in sorted(of_participant)]
+        of_participant: dict[str, dict[str, list[Record]]] = {}
+        for record in records_of(lake_dir / "raw" / "daily" / f"date={day}", day, participants):
+            of_participant.setdefault(participants[record.user], {}).setdefault(record.user, []).append(record)
+        rows += [account_that_counts(who, day, of_participant[who]) for who in sorted(of_participant)]
     return rows
 
 
-def daily_row(participant_id: str, day: date, records: list[Record]) -> Row:
-    """Every daily column of one participant on one date, from that date's current records."""
+def account_that_counts(participant_id: str, day: date, records: dict[str, list[Record]]) -> Row:
+    """The row of the account with the most wear, then that received last, then that of the greater user id."""
+
+    def rank(of_account: tuple[str, Row]) -> tuple[float, datetime, str]:
+        user, row = of_account
+        return (-1 if row["wear_min"] is None else row["wear_min"], row["last_received_at"] or NEVER, user)
+
+    rows = {user: daily_row(participant_id, day, found) for user, found in records.items()}
+    return max(rows.items(), key=rank)[1]
+
+
+def daily_row(participant_id: str, day: date, versions: list[Record]) -> Row:
+    """Every daily column of one participant on one date, from one account's records of that date."""
+    records = current_records(versions)
 
     def of_type(*types: str) -> list[Record]:
         return [record for record in records if record.type in types]
 
     dailies, sleeps, stress, hrv = (of_type(t) for t in ("dailies", "sleeps", "stressDetails", "hrv"))
-    daily = max(dailies, key=lambda r: r.longest_first, default=None)
-    sleep = main_sleep(sleeps)
+    daily = max(dailies, key=lambda r: (-1 if r.duration is None else r.duration, r.order), default=None)
+    night = main_sleep(sleeps)
+    sleep = night.record if night else None
+    fitness = [record for record in versions if record.type == "userMetrics"]
     receipts = [record.received for record in records if record.received is not None]
     return {
         "participant_id": participant_id,
         "date": day,
-        **wear(daily, stress),
+        **wear(daily, stress, day),
         **movement(daily),
         **heart(daily),
         **stress_and_body_battery(daily, stress),
-        **sleep_columns(sleep, day),
+        **sleep_columns(night, day),
         "hrv_rmssd_ms": positive(latest_value(hrv, "lastNightAvg")),
         **oxygen(sleep, of_type("pulseox")),
         "resp_sleep_brpm": mean(above_zero([sleep] if sleep else [], "timeOffsetSleepRespiration")),
         "resp_day_brpm": mean(above_zero(of_type("allDayRespiration"), "timeOffsetEpochToBreaths")),
-        "vo2max": positive(latest_value(of_type("userMetrics"), "vo2Max")),
-        "fitness_age": positive(latest_value(of_type("userMetrics"), "fitnessAge")),
+        "vo2max": latest_positive(fitness, "vo2Max"),
+        "fitness_age": latest_positive(fitness, "fitnessAge"),
         **exercise(of_type(*ACTIVITY_TYPES), has_daily=bool(dailies)),
         "steps_by_hour": steps_by_hour(of_type("epochs")),
         "n_records": len(records),
@@ -305,6 +488,12 @@ def latest_value(records: list[Record], field: str) -> object:
     return latest.body.get(field) if latest else None
 
 
+def latest_positive(records: list[Record], field: str) -> float | None:
+    """The field's last value that is one, in any version."""
+    in_order = [positive(record.body.get(field)) for record in sorted(records, key=lambda r: r.order)]
+    return next((value for value in reversed(in_order) if value is not None), None)
+
+
 def above_zero(records: Iterable[Record], field: str) -> list[float]:
     """The pooled samples that are data where 0 is not."""
     return [value for record in records for _, value in record.samples(field) if value > 0]
@@ -315,28 +504,34 @@ def not_below_zero(records: Iterable[Record], field: str) -> list[float]:
     return [value for record in records for _, value in record.samples(field) if value >= 0]
 
 
-def wear(daily: Record | None, stress: list[Record]) -> Row:
+def wear(daily: Record | None, stress: list[Record], day: date) -> Row:
     """Worn minutes: from heart rate, else from stress, else unknown."""
     beats = [(o, v) for o, v in daily.samples("timeOffsetHeartRateSamples") if v > 0] if daily else []
     levels = [value for record in stress for _, value in record.samples("timeOffsetStressLevelValues")]
     wear_min: float | None = None
     source = None
     if beats:
-        wear_min, source = len({math.floor(offset / 15) for offset, _ in beats}) / 4, "heart_rate"
+        wear_min, source = len({minute_of(offset) for offset, _ in beats}), "heart_rate"
     elif levels:
         wear_min, source = 3 * sum(level != -1 for level in levels), "stress"
     return {
         "wear_min": wear_min,
         "wear_source": source,
-        "valid_minutes_hours": valid_hours(daily, [offset for offset, _ in beats]) if daily and beats else None,
+        "valid_minutes_hours": valid_hours(daily, day, [at for at, _ in beats]) if daily and beats else None,
         "is_valid_day": None if wear_min is None else wear_min >= VALID_DAY_MIN,
     }
 
 
-def valid_hours(daily: Record, offsets: list[float]) -> int:
-    """Local clock hours in which enough different minutes have a heart rate."""
-    begin = 0 if daily.start is None or daily.offset is None else daily.start + daily.offset
-    worn_minutes = {math.floor((begin + offset) / 60) for offset in offsets}
+def minute_of(offset: float) -> int:
+    """The minute of the record that a heart rate tells of: it stands for the time before its offset."""
+    return max(0, math.floor((offset - 1) / 60))
+
+
+def valid_hours(daily: Record, day: date, offsets: list[float]) -> int:
+    """Hours of the local clock in which enough different minutes have a heart rate; a clock has 24."""
+    known = daily.start is not None and daily.offset is not None
+    lead_s = daily.start + daily.offset - 86400 * (day - EPOCH).days if known else 0
+    worn_minutes = {(math.floor(lead_s / 60) + minute_of(offset)) % 1440 for offset in offsets}
     hours = [minute // 60 for minute in worn_minutes]
     return sum(hours.count(hour) >= VALID_HOUR_MINUTES for hour in set(hours))
 
@@ -377,7 +572,9 @@ def stress_and_body_battery(daily: Record | None, stress: list[Record]) -> Row:
     battery = not_below_zero(stress, "timeOffsetBodyBatteryValues")
     row: Row = {"stress_mean": level}
     for name in STRESS_LEVELS:
-        row[f"stress_{name}_min"] = minutes(not_negative(body.get(f"{name}StressDurationInSeconds")))
+        length = not_negative(body.get(f"{name}StressDurationInSeconds"))
+        too_long = length is not None and daily is not None and daily.duration is not None and length > daily.duration
+        row[f"stress_{name}_min"] = None if too_long else minutes(length)
     return row | {
         "body_battery_max": max(battery, default=None),
         "body_battery_min": min(battery, default=None),
@@ -386,92 +583,74 @@ def stress_and_body_battery(daily: Record | None, stress: list[Record]) -> Row:
     }
 
 
-def main_sleep(sleeps: list[Record]) -> Record | None:
-    """The longest sleep that the device saw."""
+def main_sleep(sleeps: list[Record]) -> Sleep | None:
+    """The longest of the sleeps that the device saw and that nothing more final overlaps."""
 
-    def seen(sleep: Record) -> bool:
-        validation = sleep.body.get("validation")
-        return not (isinstance(validation, str) and validation.upper() in ("OFF_WRIST", "MANUAL"))
+    def final(s: Sleep) -> tuple[object, ...]:
+        return (s.finality, s.record.received or NEVER, s.tst, s.record.ingest_id, s.record.line)
 
-    real = [sleep for sleep in sleeps if seen(sleep) and sleep.duration]
-    return max(real, key=lambda r: r.longest_first, default=None)
+    seen = [s for s in map(Sleep, sleeps) if s.validation not in ("OFF_WRIST", "MANUAL") and s.tst]
+    left: list[Sleep] = []
+    for sleep in sorted(seen, key=final, reverse=True):
+        if not any(sleep.overlaps(other) for other in left):
+            left.append(sleep)
+    return max(left, key=lambda s: (s.tst, s.record.order), default=None)
 
 
-def sleep_columns(sleep: Record | None, day: date) -> Row:
+def sleep_columns(sleep: Sleep | None, day: date) -> Row:
     """Length, stages and clock times of the main sleep."""
-    body = sleep.body if sleep else {}
-    asleep = sleep.duration if sleep else None
-    awake = not_negative(body.get("awakeDurationInSeconds"))
-    unmeasured = not_negative(body.get("unmeasurableSleepInSeconds"))
-    if unmeasured is None:
-        unmeasured = not_negative(body.get("unmeasurableSleepDurationInSeconds"))
-    in_bed = None if asleep is None else asleep + (awake or 0) + (unmeasured or 0)
-
-    row: Row = {
-        "sleep_tst_min": minutes(asleep),
-        "sleep_tib_min": minutes(in_bed),
-        "sleep_waso_min": minutes(awake),
-        "sleep_efficiency_pct": None if asleep is None or in_bed is None else 100 * asleep / in_bed,
+    columns = ["tst_min", "tib_min", "waso_min", "efficiency_pct", "start_min", "end_min"]
+    row: Row = dict.fromkeys([*(f"sleep_{name}" for name in columns), "midsleep_min", "asleep_by_hour"])
+    row |= dict.fromkeys(f"sleep_{stage}_pct" for stage in STAGE_FIELDS)
+    if sleep is None or sleep.tst is None:
+        return row
+    row |= {
+        "sleep_tst_min": minutes(sleep.tst),
+        "sleep_tib_min": minutes(sleep.in_bed),
+        "sleep_waso_min": minutes(sleep.awake),
+        "sleep_efficiency_pct": None if sleep.awake is None else share(sleep.tst, sleep.in_bed),
+        **{f"sleep_{stage}_pct": share(length, sleep.tst) for stage, length in sleep.stages.items()},
     }
-    stage_fields = {
-        "deep": "deepSleepDurationInSeconds",
-        "light": "lightSleepDurationInSeconds",
-        "rem": "remSleepInSeconds",
-    }
-    for stage, field in stage_fields.items():
-        length = not_negative(body.get(field))
-        row[f"sleep_{stage}_pct"] = None if length is None or asleep is None else 100 * length / asleep
-
-    start_min = end_min = midsleep_min = None
-    if sleep and in_bed is not None and sleep.start is not None and sleep.offset is not None:
-        midnight = 86400 * (day - EPOCH).days
-        end = max(level_ends(sleep), default=sleep.start + in_bed)
-        start_min = (sleep.start + sleep.offset - midnight) / 60
-        end_min = (end + sleep.offset - midnight) / 60
-        midsleep_min = (start_min + end_min) / 2
+    start, end, offset = sleep.record.start, sleep.end, sleep.record.offset
+    if start is None or end is None or offset is None:
+        return row
+    to_local = offset - 86400 * (day - EPOCH).days
+    start_min, end_min = (start + to_local) / 60, (end + to_local) / 60
     return row | {
         "sleep_start_min": start_min,
         "sleep_end_min": end_min,
-        "midsleep_min": midsleep_min,
-        "asleep_by_hour": None if sleep is None else asleep_by_hour(sleep, start_min, end_min, day),
+        "midsleep_min": (start_min + end_min) / 2,
+        "asleep_by_hour": asleep_by_hour(sleep, start_min, end_min, to_local),
     }
 
 
-def asleep_by_hour(sleep: Record, start_min: float | None, end_min: float | None, day: date) -> list[int] | None:
-    """Minute by minute: asleep from start to end but for the awake intervals; bit m of hour h is minute h:m."""
-    if start_min is None or end_min is None or sleep.offset is None:
-        return None
-    to_min = sleep.offset - 86400 * (day - EPOCH).days
-    awake = [((start + to_min) / 60, (end + to_min) / 60) for start, end in awake_intervals(sleep)]
+def share(part: float, whole: float) -> float:
+    """Percent, of which there are never more than a hundred."""
+    return min(100 * part / whole, 100.0)
+
+
+def asleep_by_hour(sleep: Sleep, start_min: float, end_min: float, to_local: float) -> list[int] | None:
+    """Minute by minute: asleep or not, by the minute's beginning; bit m of hour h is minute h:m.
+
+    Asleep is in a stage where the levels have any, else from start to end but for the awake intervals.
+    """
+
+    def local(*names: str) -> list[tuple[float, float]]:
+        return [((start + to_local) / 60, (end + to_local) / 60) for start, end in sleep.intervals(*names)]
+
+    stages, awake = local(*STAGE_FIELDS), local("awake")
     first = math.ceil(start_min)
     minutes_in = [m for m in range(first, first + 1440) if m < end_min]
     if not minutes_in:
         return None
-    asleep = {m % 1440 for m in minutes_in if not any(start <= m < end for start, end in awake)}
-    return [sum(1 << m for m in range(60) if 60 * hour + m in asleep) for hour in range(24)]
 
+    def asleep(m: int) -> bool:
+        if stages:
+            return any(start <= m < end for start, end in stages)
+        return not any(start <= m < end for start, end in awake)
 
-def awake_intervals(sleep: Record) -> Iterator[tuple[float, float]]:
-    """The readable intervals (UTC seconds) in which the sleeper was awake."""
-    levels = sleep.body.get("sleepLevelsMap")
-    intervals = levels.get("awake") if isinstance(levels, dict) else None
-    for interval in intervals if isinstance(intervals, list) else []:
-        if isinstance(interval, dict):
-            start, end = number(interval.get("startTimeInSeconds")), number(interval.get("endTimeInSeconds"))
-            if start is not None and end is not None:
-                yield start, end
-
-
-def level_ends(sleep: Record) -> Iterator[float]:
-    """The ends of the sleep's levels (UTC seconds) that can be true."""
-    levels = sleep.body.get("sleepLevelsMap")
-    if not isinstance(levels, dict) or sleep.start is None:
-        return
-    for intervals in levels.values():
-        for interval in intervals if isinstance(intervals, list) else []:
-            end = number(interval.get("endTimeInSeconds")) if isinstance(interval, dict) else None
-            if end is not None and sleep.start < end <= sleep.start + LONGEST_SLEEP_S:
-                yield end
+    slept = {m % 1440 for m in minutes_in if asleep(m)}
+    return [sum(1 << m for m in range(60) if 60 * hour + m in slept) for hour in range(24)]
 
 
 def oxygen(sleep: Record | None, pulse_ox: list[Record]) -> Row:
@@ -505,8 +684,10 @@ def steps_by_hour(epochs: list[Record]) -> list[float | None] | None:
     by_hour: list[list[float]] = [[] for _ in range(24)]
     for epoch in epochs:
         steps = not_negative(epoch.body.get("steps"))
-        if steps is not None and epoch.start is not None:
-            by_hour[math.floor((epoch.start + (epoch.offset or 0)) / 3600) % 24].append(steps)
+        start, offset = epoch.start, epoch.offset
+        if steps is None or start is None or offset is None or local_date(start, offset) is None:
+            continue
+        by_hour[math.floor((start + offset) / 3600) % 24].append(steps)
     return [total(hour) for hour in by_hour]
 
 
@@ -598,13 +779,16 @@ def reference_weekly(daily_rows: list[Row], monday: date) -> list[Row]:
 
     return [
         weekly_row(who, monday, of(who, 7))
-        | regularity_and_rhythm(of(who, 7))
-        | {f"{name}_28d": value for name, value in regularity_and_rhythm(of(who, 28)).items()}
+        | regularity_and_rhythm(of(who, 7), WEEK_PAIRS, WEEK_STEP_HOURS)
+        | {
+            f"{name}_28d": value
+            for name, value in regularity_and_rhythm(of(who, 28), MONTH_PAIRS, MONTH_STEP_HOURS).items()
+        }
         for who in people
     ]
 
 
-def regularity_and_rhythm(days: list[Row]) -> Row:
+def regularity_and_rhythm(days: list[Row], pairs_needed: int, hours_needed: int) -> Row:
     """Sleep regularity and the rhythm of hourly steps over these days."""
     by_date = {day["date"]: day for day in days}
     agreeing = pairs = 0
@@ -615,13 +799,13 @@ def regularity_and_rhythm(days: list[Row]) -> Row:
             for one, other in zip(day["asleep_by_hour"], after["asleep_by_hour"], strict=True):
                 agreeing += sum((one >> m & 1) == (other >> m & 1) for m in range(60))
     return {
-        "sleep_regularity_index": -100 + 200 * agreeing / (1440 * pairs) if pairs >= 3 else None,
+        "sleep_regularity_index": -100 + 200 * agreeing / (1440 * pairs) if pairs >= pairs_needed else None,
         "n_sleep_pairs": pairs,
-        **rhythm(days),
+        **rhythm(days, hours_needed),
     }
 
 
-def rhythm(days: list[Row]) -> Row:
+def rhythm(days: list[Row], hours_needed: int) -> Row:
     """IS, IV and RA in exact fractions, straight from the formulas."""
     x = {
         ((day["date"] - EPOCH).days * 24 + hour): Fraction(steps)
@@ -636,7 +820,7 @@ def rhythm(days: list[Row]) -> Row:
         "relative_amplitude": None,
         "n_step_hours": n,
     }
-    if n < 72:
+    if n < hours_needed:
         return row
     centre = sum(x.values()) / n
     spread = sum((value - centre) ** 2 for value in x.values())
@@ -648,8 +832,8 @@ def rhythm(days: list[Row]) -> Row:
         return row
     profile = [sum(found) / len(found) for found in of_hour]
     if spread:
-        between = sum((one - centre) ** 2 for one in profile)
-        row["interdaily_stability"] = float(n * between / (24 * spread))
+        between = sum(len(found) * (one - centre) ** 2 for found, one in zip(of_hour, profile, strict=True))
+        row["interdaily_stability"] = float(between / spread)
     twice = profile + profile
     most = max(sum(twice[h : h + 10]) / 10 for h in range(24))
     least = min(sum(twice[h : h + 5]) / 5 for h in range(24))
@@ -674,7 +858,7 @@ def weekly_row(participant_id: str, monday: date, days: list[Row]) -> Row:
         **weekly_heart(days, valid, monday),
         **weekly_stress(valid),
         **weekly_sleep(days),
-        **weekly_breath(valid),
+        **weekly_breath(days, valid),
         "vo2max_last": last(days, "vo2max"),
         "fitness_age_last": last(days, "fitness_age"),
         "exercise_sessions_sum": total(values(days, "exercise_sessions")),
@@ -806,14 +990,14 @@ def weekly_sleep(days: list[Row]) -> Row:
     }
 
 
-def weekly_breath(valid: list[Row]) -> Row:
-    """Blood oxygen and breathing over valid days."""
+def weekly_breath(days: list[Row], valid: list[Row]) -> Row:
+    """Blood oxygen and breathing asleep over all days, as nights count on any; breathing by day over valid ones."""
     return {
-        "spo2_mean": mean(values(valid, "spo2_mean_pct")),
-        "n_spo2_days": len(values(valid, "spo2_mean_pct")),
-        "spo2_lt90_pct_mean": mean(values(valid, "spo2_lt90_pct")),
-        "resp_sleep_mean": mean(values(valid, "resp_sleep_brpm")),
-        "n_resp_sleep_days": len(values(valid, "resp_sleep_brpm")),
+        "spo2_mean": mean(values(days, "spo2_mean_pct")),
+        "n_spo2_days": len(values(days, "spo2_mean_pct")),
+        "spo2_lt90_pct_mean": mean(values(days, "spo2_lt90_pct")),
+        "resp_sleep_mean": mean(values(days, "resp_sleep_brpm")),
+        "n_resp_sleep_days": len(values(days, "resp_sleep_brpm")),
         "resp_day_mean": mean(values(valid, "resp_day_brpm")),
         "n_resp_day_days": len(values(valid, "resp_day_brpm")),
     }

@@ -3,12 +3,14 @@
 The engines and the reference must read it alike. Each trap has a participant of its own, named after it, so
 that a difference names its cause. Nothing here says what is right: that is for the definitions.
 
-Left out on purpose, because no definition decides them: one JSON object with a name twice, and two different
-records that are equal in everything that could rank them.
+Left out on purpose, because no definition decides them: one JSON object with a name twice, two different records that
+are equal in everything that could rank them, and what a start outside of the years means for a clock time but the hour
+of an epoch.
 """
 
 import hashlib
 import json
+import random
 import re
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -20,6 +22,19 @@ MON, TUE, WED, THU, FRI, SAT, SUN = range(7)
 JST_S = 9 * 3600
 HOUR = 3600
 DROP = "<drop this field>"
+VALIDATIONS = (
+    "AUTO_MANUAL",
+    "ENHANCED_FINAL",
+    "enhanced_final",
+    "AUTO_FINAL",
+    "Device",
+    "WORD_OF_TOMORROW",
+    DROP,
+    "ENHANCED_TENTATIVE",
+    " Auto_Tentative ",
+    "OFF_WRIST",
+    "Manual",
+)
 STRESS_FIELDS = [f"{level}StressDurationInSeconds" for level in ("rest", "low", "medium", "high")]
 
 
@@ -284,6 +299,8 @@ def drifted_numbers(lake: Lake) -> None:
         lake.worn(user, day)
         for kind, fields in NUMBER_FIELDS.items():
             drifted = {"body": body, "duration": 900, "sleepLevelsMap": levels} | dict.fromkeys(fields, value)
+            if kind == "sleeps" and value == 10**15:  # an end that hangs on the order of floating-point additions
+                drifted["startTimeOffsetInSeconds"] = DROP
             lake.put(kind, user, day, **drifted)
         other = lake.person(f"drift-other-{i // 7}")
         lake.sleep(other, day, 0, 7, body=body, durationInSeconds=value, sleepLevelsMap=levels)
@@ -332,14 +349,9 @@ def drifted_times(lake: Lake) -> None:
     """Start, offset and receipt hold each kind of wrong value; calendarDate keeps the record in its place."""
     for i, value in enumerate(DRIFT):
         user, day, body = lake.person(f"drift-time-{i // 7}"), i % 7, f"time {i}"
-        lake.put(
-            "dailies",
-            user,
-            day,
-            body=body,
-            startTimeInSeconds=value,
-            timeOffsetHeartRateSamples=beats(1, 60, 90),
-        )
+        if value != 10**15:
+            beating = beats(1, 60, 90)
+            lake.put("dailies", user, day, body=body, startTimeInSeconds=value, timeOffsetHeartRateSamples=beating)
         lake.put("epochs", user, day, body=body, startTimeOffsetInSeconds=value, steps=10)
         lake.put("hrv", user, day, body=body, _received_at=value, lastNightAvg=50)
         # Left out: midsleeps that hang on the order of floating-point additions.
@@ -399,13 +411,17 @@ def odd_text(lake: Lake) -> None:
         flags = {"timeOffsetSpo2Values": {"0": 80 + day}, "onDemand": value, "isParent": value}
         lake.put("pulseox", user, day, at=5, **flags)
         lake.put("activities", user, day, at=5, duration=600 + day, **flags)
+    for day, value in enumerate(["1", "0", 0, 2, True, False, "tRuE"]):
+        flags = {"timeOffsetSpo2Values": {"0": 90 + day}, "onDemand": value, "isParent": value}
+        lake.put("pulseox", user, day, at=6, **flags)
+        lake.put("activities", user, day, at=6, duration=900 + day, **flags)
 
 
 # --- which record counts ---
 
 
 def versions(lake: Lake) -> None:
-    """The record received last counts; at equal receipt the longer, then the greater ingest id."""
+    """The longest counts, at equal length that received last, then that with the greater ingest id."""
     user = lake.person("versions")
     noon, later = lake.received(MON, 3), lake.received(MON, 15)
     lake.put("dailies", user, MON, body="late", summaryId="new", steps=500, _received_at=later, duration=100)
@@ -449,6 +465,205 @@ def versions(lake: Lake) -> None:
         _received_at=lake.received(MON, 3).replace(".000", ".001"),
     )
     lake.put("sleeps", user, MON, body="ms0", duration=2 * HOUR, _received_at=lake.received(MON, 3))
+
+
+def versions_by_type(lake: Lake) -> None:
+    """A part of the day is sent again after all of it; one has no duration; two are of one body."""
+    samples = {
+        "dailies": "timeOffsetHeartRateSamples",
+        "stressDetails": "timeOffsetStressLevelValues",
+        "pulseox": "timeOffsetSpo2Values",
+        "allDayRespiration": "timeOffsetEpochToBreaths",
+    }
+
+    def put_all(day: int, value: int, hour: float, **fields: Any) -> None:
+        fields = {"_received_at": lake.received(day + 1, hour)} | fields
+        for kind, field in samples.items():
+            lake.put(kind, user, day, **{field: {"0": value, "60": value}}, steps=value, **fields)
+        lake.put("hrv", user, day, lastNightAvg=value, **fields)
+        lake.put("epochs", user, day, steps=value, **fields)
+        lake.put("sleeps", user, day, **fields, awakeDurationInSeconds=value, validation="AUTO_FINAL")
+        lake.put("activities", user, day, summaryId="one", **fields)
+        lake.put("userMetrics", user, day, **fields, vo2Max=value, fitnessAge=value if value % 2 else None)
+
+    user = lake.person("versions-by-type")
+    put_all(MON, 61, 1, body="whole", duration=80000)
+    put_all(MON, 62, 5, body="part", duration=40000)
+    put_all(TUE, 63, 3, body="unknown", durationInSeconds=DROP)
+    put_all(TUE, 64, 2, body="whole", duration=80000)
+    put_all(TUE, 65, 5, body="part", duration=40000)
+    put_all(WED, 66, 3, body="unknown", durationInSeconds=None)
+    put_all(WED, 67, 4, body="known", duration=40000)
+    for value in (68, 69):
+        put_all(THU, value, 1, body="both in one")
+    for value in (71, 70):
+        put_all(FRI, value, 1, body="both in one")
+    for body in ("named by its file", "named by its file too"):
+        put_all(SAT, 72 + len(body), 1, body=body, _ingest_id=DROP)
+    put_all(SUN, 95, 1, body="of an hour", _received_at="2020-01-01 00:00:00")
+    put_all(SUN, 96, 1, body="without a zone", _received_at=lake.received(SUN, 9)[:19])
+    put_all(SUN, 97, 1, body="with another", _received_at=lake.received(SUN, 10)[:19] + "+02:00")
+
+
+def deliveries(lake: Lake) -> None:
+    """Of the epochs of one start one delivery counts; several of them, of several lengths, in any order."""
+    chance = random.Random(15)
+    for person in range(3):
+        user = lake.person(f"deliveries-{person}")
+        for day in range(7):
+            for number in range(chance.randrange(4, 12)):
+                body = f"delivery {chance.randrange(4)}"
+                lake.put(
+                    "epochs",
+                    user,
+                    day,
+                    body=body,
+                    at=15 * chance.randrange(3),
+                    activityType=chance.choice(("WALKING", "RUNNING", "SEDENTARY")),
+                    steps=2**number,
+                    durationInSeconds=chance.choice((900, 900, 900, 600)),
+                    _received_at=lake.received(day + 1, int(body[-1]) // 2),
+                )
+    user = lake.person("deliveries-of-unknown-length")
+    for day in range(7):
+        for number in range(4):
+            fields = {"activityType": f"TYPE {number % 2}", "steps": 2**number, "body": f"delivery {number // 2}"}
+            length = DROP if chance.random() < 0.4 else chance.choice((900, 600))
+            hour = chance.randrange(2)
+            lake.put("epochs", user, day, **fields, durationInSeconds=length, _received_at=lake.received(day + 1, hour))
+
+
+def nights(lake: Lake) -> None:
+    """Drafts, final and corrected ones, naps, chains that overlap; parts that agree with the duration or not."""
+    chance = random.Random(7)
+    for person in range(8):
+        user = lake.person(f"nights-{person}")
+        for day in range(7):
+            for _ in range(chance.randrange(1, 6)):
+                at = chance.choice((-150, -90, -60, -30, 0, 45, 200, 400, 780))
+                body, hour = f"night {chance.randrange(3)}", chance.choice((1, 1, 2, 3))
+                parts = parts_of_sleep(chance, lake.utc(day, at))
+                word = chance.choice(VALIDATIONS)
+                lake.put(
+                    "sleeps",
+                    user,
+                    day,
+                    body=body,
+                    at=at,
+                    validation=word,
+                    **parts,
+                    _received_at=lake.received(day, hour),
+                )
+    user = lake.person("nights-chained")
+    for day, words in enumerate(
+        (
+            ("ENHANCED_FINAL", "AUTO_FINAL", "ENHANCED_TENTATIVE"),
+            ("AUTO_TENTATIVE", "ENHANCED_TENTATIVE", "AUTO_FINAL"),
+            ("AUTO_FINAL", "AUTO_MANUAL", "AUTO_FINAL"),
+            ("AUTO_MANUAL", "OFF_WRIST", "AUTO_TENTATIVE"),
+            ("AUTO_FINAL", "ENHANCED_TENTATIVE", "AUTO_FINAL"),
+            ("DEVICE", "AUTO_FINAL", DROP),
+            ("AUTO_MANUAL", "AUTO_FINAL", "ENHANCED_FINAL"),
+        )
+    ):
+        for number, (word, at, hours) in enumerate(zip(words, (-120, 60, 240), (4, 4.5, 5), strict=True)):
+            lake.sleep(user, day, at, hours, validation=word, _received_at=lake.received(day, number % 2))
+    user = lake.person("nights-without-a-start")
+    for day in range(7):
+        for number in range(3):
+            lake.sleep(
+                user,
+                day,
+                0,
+                5 + number % 2,
+                validation=VALIDATIONS[(3 * day + number) % len(VALIDATIONS)],
+                startTimeInSeconds=DROP,
+                summaryId=f"sleep {number // 2 if day % 2 else number}",
+                _received_at=lake.received(day, number),
+            )
+
+
+def parts_of_sleep(chance: random.Random, start: int) -> Line:
+    """What a sleep may say of its parts: the stages, awake and unmeasurable time, a duration that has some of them."""
+    stages = [60 * chance.randrange(20, 150) for _ in range(3)]
+    awake, unmeasured = 60 * chance.randrange(0, 60), 60 * chance.randrange(0, 40)
+    has_awake, has_unmeasured = chance.choice(((0, 0), (0, 1), (1, 0), (1, 1)))
+    duration = sum(stages) + has_awake * awake + has_unmeasured * unmeasured
+    duration += chance.choice((0, 0, 60, 120, 121, -120, -121, 3000))
+    parts: Line = {
+        "deepSleepDurationInSeconds": stages[0],
+        "lightSleepDurationInSeconds": stages[1],
+        "remSleepInSeconds": stages[2],
+        "awakeDurationInSeconds": awake,
+        chance.choice(("unmeasurableSleepInSeconds", "unmeasurableSleepDurationInSeconds")): unmeasured,
+        "durationInSeconds": duration,
+    }
+    for name in [*parts]:
+        if chance.random() < 0.15:
+            del parts[name]
+    parts.setdefault("durationInSeconds", chance.choice((DROP, None, 0)))
+    length = sum(stages) + awake + unmeasured
+    parts |= {
+        "timeOffsetSleepSpo2": {str(at): 90 + n for n, at in enumerate((-1, 0, length - 60, length, length + 60))},
+        "timeOffsetSleepRespiration": {str(at): 12 + n for n, at in enumerate((-60, 60, duration, length + 1))},
+    }
+    if chance.random() < 0.7:
+        parts["sleepLevelsMap"] = levels_of(chance, start, length)
+    return parts
+
+
+def levels_of(chance: random.Random, start: int, length: int) -> Line:
+    """Intervals one after another with gaps in between, and an end that may be far from that of the parts."""
+    levels: Line = {}
+    at = start + 60 * chance.choice((0, 0, -20, 15))
+    while at < start + length:
+        until = at + 60 * chance.randrange(10, 120)
+        level = chance.choice(("light", "deep", "rem", "awake", "unmeasurable"))
+        levels.setdefault(level, []).append({"startTimeInSeconds": at, "endTimeInSeconds": until})
+        at = until + 60 * chance.choice((0, 0, 0, 12))
+    far = chance.choice((None, None, None, 12 * HOUR, 12 * HOUR + 1, -30 * HOUR, 600))
+    if far is not None:
+        late = {"startTimeInSeconds": start, "endTimeInSeconds": start + length + far}
+        levels.setdefault(chance.choice(("awake", "light")), []).append(late)
+    if chance.random() < 0.3:
+        levels["awake"] = []
+    if chance.random() < 0.3:
+        for stage in ("light", "deep", "rem"):
+            levels.pop(stage, None)
+    return levels
+
+
+def dates_of_waking(lake: Lake) -> None:
+    """Without a calendarDate a sleep and an hrv belong to the date they end on, whichever date they lie under."""
+    chance = random.Random(3)
+    for person, offset in enumerate((JST_S, -10 * HOUR, 20700)):
+        user = lake.person(f"waking-{person}")
+        for day in range(7):
+            for number in range(2):
+                at = chance.choice((-400, -240, -150, -30, 0, 10, 1300))
+                parts = parts_of_sleep(chance, lake.utc(day, at, offset))
+                parts["lightSleepDurationInSeconds"] = 7200
+                spelled: Line = {"offset": offset, "at": at, "calendarDate": DROP}
+                if chance.random() < 0.2:
+                    spelled["startTimeOffsetInSeconds"] = DROP
+                for into in range(max(day - 1, MON), min(day + 1, SUN) + 1):
+                    lake.put("sleeps", user, day, into=into, body=f"w{number}", **spelled, **parts)
+                    length = parts["durationInSeconds"]
+                    hrv = {"lastNightAvg": 40 + 10 * number + day, "durationInSeconds": length}
+                    lake.put("hrv", user, day, into=into, body=f"w{number}", **spelled, **hrv)
+    user = lake.person("waking-edges")
+    undated: Line = {"calendarDate": DROP}
+    lake.sleep(user, MON, -60, 1, **undated)  # ends at midnight
+    lake.sleep(user, MON, -61, 1, into=MON, **undated)  # and a minute before
+    lake.put("hrv", user, MON, at=-60, duration=3600, lastNightAvg=50, **undated)
+    lake.put("hrv", user, TUE, at=-60, durationInSeconds=DROP, lastNightAvg=51, into=MON, **undated)
+    lake.put("sleeps", user, TUE, at=5, durationInSeconds=DROP, **undated)  # ends at its start
+    ms = {"startTimeInSeconds": lake.utc(WED) * 1000, "_received_at": lake.received(WED, 15)}
+    ms |= {"durationInSeconds": DROP}
+    for kind in ("dailies", "hrv", "epochs", "stressDetails"):
+        for into in (WED, THU):
+            lake.put(kind, user, WED, into=into, **undated, **ms, steps=5, lastNightAvg=52)
+    lake.put("epochs", user, THU, into=FRI, body="b", **undated, startTimeInSeconds=-(10**14), steps=7)
 
 
 def keys(lake: Lake) -> None:
@@ -537,21 +752,45 @@ def travel(lake: Lake) -> None:
 
 
 def two_accounts(lake: Lake) -> None:
-    """One participant with two Garmin accounts: each keeps its own versions, the day has both."""
+    """One participant with two Garmin accounts: of each date that with the most wear counts, for all types."""
     first, second = (
         lake.person("account-1", "trap-two-accounts"),
         lake.person("account-2", "trap-two-accounts"),
     )
-    for user, duration in ((first, 86400), (second, 50000)):
-        lake.put("dailies", user, MON, steps=duration // 100, duration=duration)
-        lake.put("stressDetails", user, MON, timeOffsetStressLevelValues=threes([duration // 1000, -1, -2]))
-        lake.put("activities", user, MON, at=600, duration=duration // 100)
-        lake.put("epochs", user, MON, at=600, steps=duration // 100)
-        lake.sleep(user, MON, -30, duration / 10000)
-    lake.put("userMetrics", first, TUE, vo2Max=40, _received_at=lake.received(WED, 1))
-    lake.put("userMetrics", second, TUE, fitnessAge=30, _received_at=lake.received(WED, 2))
-    lake.put("hrv", first, TUE, lastNightAvg=50, _received_at=lake.received(WED, 3))
-    lake.put("hrv", second, TUE, lastNightAvg=70, _received_at=lake.received(WED, 2))
+
+    def day_of(user: str, day: int, number: int, hour: float = 1, **fields: Any) -> None:
+        fields |= {"_received_at": lake.received(day + 1, hour)}
+        lake.put("dailies", user, day, steps=1000 * number, **fields)
+        lake.put("activities", user, day, at=600, duration=600 * number, **fields)
+        lake.put("epochs", user, day, at=600, steps=1000 * number, **fields)
+        lake.put("userMetrics", user, day, **{"vo2Max" if number == 1 else "fitnessAge": 40}, **fields)
+        lake.put("hrv", user, day, lastNightAvg=40 + number, **fields)
+        lake.sleep(user, day, -30 * number, 5 + number, **fields)
+
+    # More wear, though received earlier; the same again with wear from stress.
+    day_of(first, MON, 1, 1, timeOffsetHeartRateSamples=beats(11))
+    day_of(second, MON, 2, 2, timeOffsetHeartRateSamples=beats(10.5))
+    day_of(first, TUE, 1, 2, timeOffsetHeartRateSamples=beats(9.9))
+    day_of(second, TUE, 2, 1)
+    lake.worn(second, TUE)
+    # As much wear: received last; and if that is the same, the greater user.
+    day_of(first, WED, 1, 2, timeOffsetHeartRateSamples=beats(11))
+    day_of(second, WED, 2, 1, timeOffsetHeartRateSamples=beats(11, 70))
+    day_of(first, THU, 1)
+    day_of(second, THU, 2)
+    # Known not to be worn, and unknown.
+    day_of(first, FRI, 1, 1)
+    lake.put("stressDetails", first, FRI, timeOffsetStressLevelValues={"0": -1}, _received_at=lake.received(FRI, 1))
+    day_of(second, FRI, 2, 3)
+    # Each only on a day of its own; the other has a record of no known type.
+    day_of(first, SAT, 1, timeOffsetHeartRateSamples=beats(1))
+    lake.put("somethingNew", second, SAT, _received_at=lake.received(SUN, 5))
+    day_of(second, SUN, 2)
+    third = lake.person("account-3", "trap-many-accounts")
+    for number, user in enumerate((third, lake.person("account-4", "trap-many-accounts"))):
+        for day in range(7):
+            lake.put("stressDetails", user, day, timeOffsetStressLevelValues=threes([20] * (100 + day * number)))
+            lake.put("dailies", user, day, body="b", steps=day + 10 * number, _received_at=lake.received(day, number))
 
 
 def naps(lake: Lake) -> None:
@@ -745,8 +984,23 @@ def worn_time(lake: Lake) -> None:
     day(THU, beats(2, step_s=60), at=30, offset=20700)
     day(FRI, beats(2, step_s=60), startTimeInSeconds=lake.utc(FRI) + 37)
     day(SAT, beats(2, step_s=60), at=30, startTimeOffsetInSeconds=DROP)
-    # A day of 25 hours has 25; the same clock hour of the next date is another hour.
+    # A day of 25 hours has 24 of the clock.
     day(SUN, beats(25, step_s=60), duration=90000)
+
+    edges = lake.person("worn-minutes")
+    ends = {str(at): 60 for at in (0, 0.5, 1, 60, 60.5, 61, 61.5, 3599, 3600)}
+    lake.put("dailies", edges, MON, duration=3600, timeOffsetHeartRateSamples=ends)
+    lake.put("dailies", edges, TUE, timeOffsetHeartRateSamples=beats(24, start_s=60, step_s=60))
+    # Half of one hour, a minute less of the next; then half of an hour in two parts, of two dates.
+    half = beats(0.5, start_s=60, step_s=60) | beats(29 / 60, start_s=HOUR + 60, step_s=60)
+    lake.put("dailies", edges, WED, timeOffsetHeartRateSamples=half)
+    parts = beats(0.25, start_s=60, step_s=60) | beats(0.25, start_s=24 * HOUR + 960, step_s=60)
+    lake.put("dailies", edges, THU, duration=100000, timeOffsetHeartRateSamples=parts)
+    same = beats(0.25, start_s=60, step_s=60) | beats(0.25, start_s=24 * HOUR + 60, step_s=60)
+    lake.put("dailies", edges, FRI, duration=100000, timeOffsetHeartRateSamples=same)
+    # It begins on the date before its own.
+    lake.put("dailies", edges, SAT, at=-90, timeOffsetHeartRateSamples=beats(3, step_s=60))
+    lake.put("dailies", edges, SUN, at=-0.5, offset=3630, timeOffsetHeartRateSamples=beats(3.25, step_s=60))
 
     stress = lake.person("worn-stress")
     levels: list[list[Any]] = [
@@ -768,6 +1022,23 @@ def worn_time(lake: Lake) -> None:
         lake.put("stressDetails", stress, SUN, at=at, **half)
 
 
+def outside_of_their_record(lake: Lake) -> None:
+    """Samples before a record and after it, of every map; minutes of stress that are more than the record has."""
+    user, lonely = lake.person("outside"), lake.person("outside-of-nothing")
+    offsets: list[Any] = [-180, -0.5, 0, 1800, 3600, 3600.5, 3780, 90000]
+    for day, duration in enumerate([3600, "3600", 0, DROP, None, -5, 3599.5]):
+        for kind, fields in MAP_FIELDS.items():
+            values = {str(at): 50 + 5 * n for n, at in enumerate(offsets)}
+            samples = {field: values for field in fields if field != "sleepLevelsMap"}
+            if kind == "dailies":
+                samples |= dict(zip(STRESS_FIELDS, (3600, 3601, 3599, "7200"), strict=True))
+            lake.put(kind, user, day, at=-30, durationInSeconds=duration, **samples)
+    for day in range(7):
+        outside = {"-180": 40, "7200": 40} if day else {"3600": 40}
+        lake.put("stressDetails", lonely, day, duration=3600, timeOffsetStressLevelValues=outside)
+        lake.put("dailies", lonely, day, duration=3600, timeOffsetHeartRateSamples={"-1": 60, "3601": 70})
+
+
 def hours_of_steps(lake: Lake) -> None:
     """Epochs by local hour: null where nothing is known, 0 where nobody walked."""
     user = lake.person("epochs")
@@ -779,6 +1050,12 @@ def hours_of_steps(lake: Lake) -> None:
     # calendarDate and clock disagree: the hour is the clock's.
     lake.put("epochs", user, FRI, at=-90, steps=9)
     lake.put("epochs", user, FRI, at=1440 + 90, steps=10)
+    # No offset, no hour; nor has a start in milliseconds one.
+    for number, offset in enumerate([DROP, None, "+09:00", True, "32400", 0]):
+        lake.put("epochs", user, SAT, at=60 * number, startTimeOffsetInSeconds=offset, steps=2**number)
+    lake.put("epochs", user, SUN, startTimeInSeconds=lake.utc(SUN) * 1000, steps=12)
+    lake.put("epochs", user, SUN, startTimeInSeconds=-(10**12), steps=13)
+    lake.put("epochs", user, SUN, at=61, steps=14)
 
 
 # --- weeks ---
@@ -855,6 +1132,35 @@ def weeks_of_midsleep(lake: Lake) -> None:
             lake.put("hrv", user, day, lastNightAvg=0 if day == MON else 50.5)
 
 
+def weeks_of_rhythm(lake: Lake) -> None:
+    """About as many hours of steps as the rhythm takes, of each of the clock or not; three or four pairs of nights."""
+    chance = random.Random(24)
+    for name, hours in {
+        "119": range(119),
+        "120": range(120),
+        "uneven": [hour for hour in range(168) if chance.random() < 0.85],
+        "seldom-2-and-3": [hour for hour in range(168) if hour % 24 not in (2, 3) or hour > 130],
+        "never-3": [hour for hour in range(168) if hour % 24 != 3],
+        "level": range(24, 168),
+        "square": [hour for hour in range(168) if hour < 125 or hour % 24 > 12],
+    }.items():
+        user = lake.person(f"week-rhythm-{name}")
+        for hour in hours:
+            steps: float = chance.choice((0, 0, 5, 80, 900, 41.5))
+            if name in ("level", "square"):
+                steps = 7 if name == "level" else 300 * (hour % 24 > 11)
+            lake.put("epochs", user, hour // 24, at=60 * (hour % 24), duration=900, steps=steps)
+    for name, days in {
+        "3-pairs": (MON, TUE, THU, FRI, SAT),
+        "4-pairs": (MON, TUE, THU, FRI, SAT, SUN),
+    }.items():
+        user = lake.person(f"week-nights-{name}")
+        for day in days:
+            at = chance.randrange(-120, 200)
+            levels = levels_of(chance, lake.utc(day, at), 7 * HOUR)
+            lake.sleep(user, day, at, 7, awakeDurationInSeconds=600, sleepLevelsMap=levels)
+
+
 def weeks_at_the_edge(lake: Lake) -> None:
     """Neither the Sunday before nor the Monday after is of the week; a week may hold nothing known."""
     lake.put("somethingNew", lake.person("week-only-unknown"), MON)
@@ -874,6 +1180,10 @@ TRAPS = (
     levels_of_sleep,
     odd_text,
     versions,
+    versions_by_type,
+    deliveries,
+    nights,
+    dates_of_waking,
     keys,
     travel,
     two_accounts,
@@ -883,10 +1193,12 @@ TRAPS = (
     strangers,
     odd_files,
     worn_time,
+    outside_of_their_record,
     hours_of_steps,
     weeks_of_intensity,
     weeks_worn,
     weeks_of_resting_heart_rate,
     weeks_of_midsleep,
+    weeks_of_rhythm,
     weeks_at_the_edge,
 )
