@@ -23,8 +23,9 @@ import pyarrow as pa
 
 from qol_dagster.engines import DUCKDB_SETTINGS, EngineError, EngineName, RawFile
 from qol_dagster.engines.lines import copy_lines
+from qol_dagster.engines.odd_lines import plain_lines
 from qol_dagster.engines.queries import queries
-from qol_dagster.engines.sql import as_flag, as_text, first_of, number_within
+from qol_dagster.engines.sql import ISO_TIME, OUR_TIME, as_flag, as_text, first_of, iso_ms, number_within
 from qol_dagster.metrics.fields import FIELDS, NESTED, SCALARS, Field, Kind
 from qol_ingest.shared.limits import LARGEST_NUMBER
 
@@ -39,6 +40,8 @@ WHOLE_BYTES = 64 * MB
 """So few are not worth being taken in parts."""
 _OTHER_SPELLINGS = {name for field in FIELDS for name in field.garmin[1:] if name.lower() == field.garmin[0].lower()}
 """They differ from the documented name by case only, which two fields of a struct cannot."""
+NO_JSON = "!"
+"""In the place of a line that cannot be read, so that it is counted."""
 NESTED_HINTS = ("timeOffset", "sleepLevelsMap")
 """One of them is in each name under which something nested comes, and an underscore in none."""
 
@@ -93,9 +96,10 @@ class DuckDBEngine:
     def load_records_of(self, users: Sequence[str], days: Mapping[date, Sequence[RawFile]]) -> None:
         """The same of these users' lines alone."""
         self.connection.register("wanted_users", pa.table({"user_id": pa.array(users, pa.string())}))
+        # Who a line is of that is no JSON at first sight, only a second look shows.
         files, texts = _files(days), _in_every_line_of(users)
         with _picked(files, texts, self.work) if texts else nullcontext(files) as fewer:
-            self._load(fewer, f"WHERE {_USER} IN (SELECT user_id FROM wanted_users)")
+            self._load(fewer, f"WHERE json IS NULL OR {_USER} IN (SELECT user_id FROM wanted_users)")
 
     def _load(self, files: Sequence[_File], chosen: str = "") -> None:
         self._execute("DROP VIEW IF EXISTS records")
@@ -103,10 +107,24 @@ class DuckDBEngine:
         self.connection.register("raw_files", _files_table(files))
         longest_mb, threads = _reading(max(file.size for file in files), self.memory_mb)
         self._set(threads=threads, preserve_insertion_order=False)
-        made = f"CREATE TEMP TABLE raw_records AS {_records_sql(longest_mb * MB, chosen)}"
-        self._execute(made, {"paths": [file.path for file in files]})
+        read = _records_sql(longest_mb * MB, chosen)
+        self._execute(f"CREATE TEMP TABLE raw_records AS {read}", {"paths": [file.path for file in files]})
+        self._read_odd_again(files, read)
         parts = (os.cpu_count() or 1) if sum(file.size for file in files) > WHOLE_BYTES else 1
         self._execute(f"CREATE TEMP VIEW records AS {self._in_parts(parts)}")
+
+    def _read_odd_again(self, files: Sequence[_File], read: str) -> None:
+        """Replace the rows of files in which a line is odd by those of the same lines in their plain spelling."""
+        rows = self.connection.execute("SELECT DISTINCT date, file FROM raw_records WHERE odd").fetchall()
+        odd = [file for file in files if (file.date, file.name) in {*rows}]
+        if not odd:
+            return
+        with _in_plain_spelling(odd, self.work) as plain:
+            self.connection.register("odd_files", _files_table(plain))
+            self.connection.register("raw_files", _files_table(plain))
+            self._execute("DELETE FROM raw_records WHERE (date, file) IN (SELECT date, file FROM odd_files)")
+            self._set(threads=1, preserve_insertion_order=True)
+            self._execute(f"INSERT INTO raw_records {read}", {"paths": [file.path for file in plain]})
 
     def _in_parts(self, parts: int) -> str:
         """Return all records, in parts of which each is worked on by a thread of its own.
@@ -115,11 +133,11 @@ class DuckDBEngine:
         batch. `rec` is the row's id: a numbering window would put all reading on one thread. What is nested stays text
         until it is asked for: then it is read of the chosen records alone, and is never in memory as a whole.
         """
-        (rows,) = self.connection.execute("SELECT count(*) FROM raw_records").fetchone()
+        (rows,) = self.connection.execute("SELECT coalesce(max(rowid) + 1, 0) FROM raw_records").fetchone()
         bounds = [rows * number // parts for number in range(parts)] + [rows]
         within = (f"WHERE rowid >= {start} AND rowid < {end}" for start, end in pairwise(bounds))
         lines = " UNION ALL ".join(f"SELECT rowid AS rec, * FROM raw_records {part}" for part in within)
-        return f"SELECT rec, date, {_columns()} FROM ({lines})"
+        return f"SELECT rec, date, file, {_columns()} FROM ({lines})"
 
     def load_table(self, name: str, rows: pa.Table) -> None:
         """Register `rows` under `name`."""
@@ -184,16 +202,25 @@ class _File:
     path: str
     size: int
     date: str
+    name: str
 
 
 def _files(days: Mapping[date, Sequence[RawFile]]) -> list[_File]:
-    return [_File(file.uri, file.size, day.isoformat()) for day, files in days.items() for file in files]
+    return [
+        _File(file.uri, file.size, day.isoformat(), Path(file.uri).stem)
+        for day, files in days.items()
+        for file in files
+    ]
 
 
 def _files_table(files: Sequence[_File]) -> pa.Table:
     return pa.table(
-        {"filename": [file.path for file in files], "date": [file.date for file in files]},
-        schema=pa.schema({"filename": pa.string(), "date": pa.string()}),
+        {
+            "filename": [file.path for file in files],
+            "date": [file.date for file in files],
+            "file": [file.name for file in files],
+        },
+        schema=pa.schema({"filename": pa.string(), "date": pa.string(), "file": pa.string()}),
     )
 
 
@@ -234,9 +261,29 @@ def _picked(files: Sequence[_File], texts: Sequence[bytes], work: Path) -> Itera
                 copy_lines((Path(file.path) for file in files if file.date == day), texts, place)
         except OSError as error:
             raise EngineError(f"lines could not be taken out of raw/: {error.strerror} ({error.filename})") from error
-        yield [_File(str(place), place.stat().st_size, day) for day, place in places.items()]
+        yield [_File(str(place), place.stat().st_size, day, place.stem) for day, place in places.items()]
     finally:
         for place in places.values():
+            place.unlink(missing_ok=True)
+
+
+@contextmanager
+def _in_plain_spelling(files: Sequence[_File], work: Path) -> Iterator[list[_File]]:
+    """Yield copies of files for a while, in which every line that is JSON is spelled as every parser reads it."""
+    places = [work / f"plain-{number}.jsonl" for number in range(len(files))]
+    try:
+        try:
+            for file, place in zip(files, places, strict=True):
+                with place.open("w", encoding="utf-8") as out:
+                    out.writelines((line or NO_JSON) + "\n" for line in plain_lines(Path(file.path)))
+        except OSError as error:
+            raise EngineError(f"a raw file could not be read: {error.strerror} ({error.filename})") from error
+        yield [
+            dataclasses.replace(file, path=str(place), size=place.stat().st_size)
+            for file, place in zip(files, places, strict=True)
+        ]
+    finally:
+        for place in places:
             place.unlink(missing_ok=True)
 
 
@@ -254,7 +301,8 @@ def _records_sql(longest_line: int, chosen: str = "") -> str:
     found = [f"{_found(name, field.kind)} AS {label}" for field in SCALARS for label, name in _labelled(field)]
     columns = [f"{_value(field)} AS {field.name}" for field in SCALARS]
     return f"""
-        SELECT raw_files.date AS date, {", ".join(columns)}, {_kept_text()} AS text
+        SELECT raw_files.date AS date, raw_files.file AS file, {", ".join(columns)}, {_kept_text()} AS text,
+               json IS NULL OR (NOT {_OURS} AND ({_differently_read()})) AS odd
         FROM (
             SELECT filename, json, {", ".join(found)}
             FROM (
@@ -266,6 +314,18 @@ def _records_sql(longest_line: int, chosen: str = "") -> str:
         ) AS lines
         JOIN raw_files ON raw_files.filename = lines.filename
     """
+
+
+_OURS = "coalesce(ingest_id_0 = raw_files.file AND length(raw_files.file) = 64, false)"
+"""Whether the receiver wrote the line: it takes no line that parsers read differently."""
+
+
+def _differently_read() -> str:
+    """Whether DuckDB reads what is no JSON, or the first of two values of a key, of which the last one counts."""
+    keys = [f"json_keys(json, '$.{field.garmin[0]}')" for field in FIELDS if field.kind == "samples"]
+    twice = " OR ".join(f"len({each}) <> len(list_distinct({each}))" for each in ("json_keys(json)", *keys))
+    trailing = "regexp_matches(json, ',[ \\t\\r\\n]*[]}]')"
+    return f"coalesce({twice}, false) OR {trailing}"
 
 
 def _kept_text() -> str:
@@ -310,7 +370,10 @@ def _value(field: Field) -> str:
 
 
 def _time(text: str, _field: Field) -> str:
-    return f"epoch_ms(TRY_CAST({text} AS TIMESTAMPTZ))"
+    """As the receiver writes it at once; in other spellings part by part."""
+    ours = f"epoch_ms(TRY_CAST(replace({text}, 'Z', '') AS TIMESTAMP))"
+    other = iso_ms(text, date_ms="epoch_ms(TRY_CAST({} AS TIMESTAMP))")
+    return f"CASE WHEN {text} LIKE '{OUR_TIME}' THEN {ours} WHEN regexp_matches({text}, '{ISO_TIME}') THEN {other} END"
 
 
 _READERS = {"number": number_within, "text": as_text, "flag": as_flag, "time": _time}

@@ -9,6 +9,8 @@ import mmap
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from qol_dagster.engines.odd_lines import BYTE_ORDER_MARK
+
 
 def copy_lines(files: Iterable[Path], texts: Sequence[bytes], target: Path) -> None:
     """Write to `target` every line of the files in which one of the texts stands, once, as it is. Raises OSError."""
@@ -30,4 +32,5 @@ def _lines_with(file: Path, texts: Sequence[bytes]) -> Iterator[bytes]:
                 end = content.find(b"\n", hit) + 1 or len(content)
                 ends[start] = end
         for start, end in sorted(ends.items()):
-            yield content[start:end]
+            line = content[start:end]
+            yield line.removeprefix(BYTE_ORDER_MARK) if start == 0 else line

@@ -24,11 +24,19 @@ if TYPE_CHECKING:
     from qol_dagster.metrics.thresholds import Thresholds
 
 Dialect = Literal["duckdb", "pyspark"]
-LINE_STAGES = ("lines", "superseded", "current_records")
+LINE_STAGES = (
+    "lines",
+    "superseded",
+    "account_records",
+    "account_dailies",
+    "heart_hours",
+    "other_accounts",
+    "current_records",
+)
 """What is worked out once and kept under these names, in this order, before `day_counts` and `day_users` run."""
-DEFINED = frozenset({"current_records"})
+DEFINED = frozenset({"account_records", "current_records"})
 """Those of the stages that are not kept: nearly all lines are in it, and hardly anything asks for more than a few."""
-DAILY_STAGES = (*LINE_STAGES, "main_dailies", "main_sleeps", "heart_quarters", "nights")
+DAILY_STAGES = (*LINE_STAGES, "main_sleeps")
 """The same before `daily_rows`."""
 COUNTED = "day_counts"
 """The query by which the lines of a date are counted."""
@@ -69,8 +77,9 @@ def bundled(dialect: Dialect, thresholds: Thresholds) -> str:
 
 def _compile_all(dialect: Dialect, thresholds: Thresholds) -> dict[str, str]:
     from qol_dagster.metrics import daily, status, weekly
+    from qol_dagster.metrics.records import records_table
 
-    records = daily.records_table(side_by_side=dialect == "duckdb")  # Spark unnests one at a time
+    records = records_table(side_by_side=dialect == "duckdb")  # Spark unnests one at a time
     expressions: dict[str, ir.Table] = {
         **daily.stages(records),
         "daily_rows": daily.daily_rows(records, thresholds),

@@ -21,8 +21,9 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from qol_dagster.engines import EngineError, EngineName, RawFile
+from qol_dagster.engines.odd_lines import plain_line
 from qol_dagster.engines.queries import queries
-from qol_dagster.engines.sql import as_flag, as_text, first_of, number_within
+from qol_dagster.engines.sql import ISO_TIME, OUR_TIME, as_flag, as_text, first_of, iso_ms, number_within
 from qol_dagster.metrics.fields import FIELDS, Field
 from qol_ingest.shared.limits import LARGEST_NUMBER
 
@@ -47,6 +48,10 @@ AS_DOCUMENTED = _schema(samples="MAP<STRING, DOUBLE>", intervals=MAP, number="DO
 MARK = f"m{secrets.token_hex(8)}"
 NOT_IN_NUMBERS = "dDfFxX"
 """Java alone takes 70d, 70f and 0x1p3 for numbers."""
+
+
+NO_CHARACTERS = r"""'[\\x00-\\x1f]|\\\\[^"\\\\/bfnrtu]'"""
+"""What no string may hold: Spark passes over such a value, and goes on behind it."""
 
 
 SEMANTICS = {
@@ -159,8 +164,22 @@ class SparkEngine:
             .option("lineSep", "\n")
             .text([_glob_escaped(folder) for folder in folders])
         )
-        lines.createOrReplaceTempView("raw_lines")
+        name = "regexp_replace(_metadata.file_name, '[.]jsonl$', '')"
+        lines.selectExpr("date", "value", f"{name} AS file").createOrReplaceTempView("raw_lines")
         self.keep("records", _records_sql())
+        self._read_odd_again()
+
+    def _read_odd_again(self) -> None:
+        """Replace the rows of lines that Spark's parser reads otherwise, or not, by those of their plain spelling."""
+        odd = self.run("SELECT rec, date, file, odd AS value FROM records WHERE odd IS NOT NULL")
+        if not odd.num_rows:
+            return
+        plain = pa.array([plain_line(line) for line in odd["value"].to_pylist()], pa.string())
+        self.session.table("records").where("odd IS NULL").createOrReplaceTempView("plain_records")
+        self.load_table("odd_lines", odd.set_column(odd.column_names.index("value"), "value", plain))
+        self.session.table("odd_lines").createOrReplaceTempView("raw_lines")
+        self.keep("odd_records", _records_sql("rec"))
+        self.define("records", "SELECT * FROM plain_records UNION ALL SELECT * FROM odd_records")
 
     def load_table(self, name: str, rows: pa.Table) -> None:
         """Register `rows` under `name`."""
@@ -231,31 +250,46 @@ def _glob_escaped(path: str) -> str:
     return "".join(f"\\{letter}" if letter in "*?[]{}\\" else letter for letter in path)
 
 
-def _records_sql() -> str:
-    """`records` from `raw_lines`: each line parsed once, and again as text where a type is not the documented one."""
+def _records_sql(rec: str = "monotonically_increasing_id()") -> str:
+    """`records` from `raw_lines`: each line parsed once, and again as text where a type is not the documented one.
+
+    `odd` is the text of a line that is no JSON at first sight, or has an offset twice.
+    """
     clean = "encode(decode(CAST(value AS BINARY), 'UTF-8'), 'UTF-8') = CAST(value AS BINARY)"
     maps = [f"map_keys(line.`{name}`)" for field in FIELDS if field.kind == "samples" for name in field.garmin]
     keys = f"concat_ws('', {', '.join(maps)})"
+    twice = " OR ".join(f"size(array_distinct({each})) <> size({each})" for each in maps)
+    ours = "coalesce(line._ingest_id = file AND length(file) = 64, false)"
     columns = [
         f"CASE WHEN drifted THEN {_column(field, 'as_text')} ELSE {_column(field, 'line')} END AS {field.name}"
         for field in FIELDS
     ]
     return f"""
-        WITH trimmed AS (SELECT date, value, trim(BOTH ' \t\r' FROM value) AS text FROM raw_lines),
+        WITH trimmed AS (SELECT {rec} AS rec, date, file, value, trim(BOTH ' \t\r' FROM value) AS text FROM raw_lines),
         objects AS (
-            SELECT date, CASE WHEN {clean} AND text LIKE '{{%}}' THEN text END AS text FROM trimmed WHERE text <> ''
+            SELECT rec, date, file, CASE WHEN {clean} AND text LIKE '{{%}}' THEN text END AS text
+            FROM trimmed WHERE text <> '' OR text IS NULL
         ),
-        documented AS (SELECT date, text, {_parsed("text", AS_DOCUMENTED)} AS found FROM objects),
-        lines AS (SELECT date, text, {_alone("found")} AS line, found.wrong IS NOT NULL AS wrong FROM documented),
+        documented AS (SELECT rec, date, file, text, {_parsed("text", AS_DOCUMENTED)} AS found FROM objects),
+        lines AS (
+            SELECT rec, date, file, text, {_alone("found")} AS line, found.wrong IS NOT NULL AS wrong FROM documented
+        ),
         judged AS (
-            SELECT date, text, line, text IS NOT NULL AND (wrong OR {keys} RLIKE '[{NOT_IN_NUMBERS}]') AS drifted
+            SELECT rec, date, file, text, line,
+                   text IS NOT NULL AND (wrong OR {keys} RLIKE '[{NOT_IN_NUMBERS}]') AS drifted
             FROM lines
         ),
         both AS (
-            SELECT date, line, drifted, {_parsed("CASE WHEN drifted THEN text END", AS_TEXT)} AS found FROM judged
-        )
-        SELECT monotonically_increasing_id() AS rec, date, {", ".join(columns)}
-        FROM (SELECT date, line, drifted, {_alone("found")} AS as_text FROM both)
+            SELECT rec, date, file, text, line, drifted,
+                   {_parsed("CASE WHEN drifted THEN text END", AS_TEXT)} AS found
+            FROM judged
+        ),
+        read AS (SELECT rec, date, file, text, line, drifted, {_alone("found")} AS as_text FROM both)
+        SELECT rec, date, file, {", ".join(columns)},
+               CASE WHEN line IS NULL AND as_text IS NULL THEN text
+                    WHEN drifted AND text RLIKE {NO_CHARACTERS} THEN text
+                    WHEN coalesce({twice}, false) AND NOT {ours} THEN text END AS odd
+        FROM read
     """
 
 
@@ -303,8 +337,9 @@ def _double(text: str) -> str:
 
 
 def _time(text: str, _field: Field) -> str:
-    # Spark alone takes 8000 for a time.
-    return f"CASE WHEN {text} LIKE '____-__-__%' THEN unix_millis(CAST({text} AS TIMESTAMP)) END"
+    other = iso_ms(text, date_ms="unix_millis(CAST({} AS TIMESTAMP))")
+    ours = f"unix_millis(CAST({text} AS TIMESTAMP))"
+    return f"CASE WHEN {text} LIKE '{OUR_TIME}' THEN {ours} WHEN {text} RLIKE '{ISO_TIME}' THEN {other} END"
 
 
 def _samples(text: str, _field: Field) -> str:

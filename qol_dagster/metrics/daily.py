@@ -1,11 +1,7 @@
-"""Typed records -> daily rows, as one Ibis expression that every engine runs.
+"""The records that count -> daily rows, as Ibis expressions that every engine runs.
 
-Belongs here: which record counts, and the formulas of the daily columns. Reading files, ids of people's accounts
-beyond the join, and writing belong elsewhere. The definitions are those of the metric dictionary, column by column.
-
-Input tables
-    records       one row a raw line, columns of `fields.FIELDS` plus `rec` (unique int64) and `date` (the folder's)
-    participants  user_id, participant_id, revoked
+Belongs here: the formulas of the daily columns, by the metric dictionary's definitions, column by column. Which records
+count is `records.py`'s; reading files and writing belong elsewhere.
 """
 
 from __future__ import annotations
@@ -19,59 +15,31 @@ import ibis.expr.datatypes as dt
 import ibis.expr.types as ir
 
 from qol_dagster.metrics.dictionary import DAILY, by_name
-from qol_dagster.metrics.fields import (
-    DATE_KEYED_TYPES,
-    ID_KEYED_TYPES,
-    KEY_FIELDS,
-    KNOWN_TYPES,
-    SCALARS,
-    TEST_TYPE,
-    TYPE_ALIASES,
-    records_schema,
+from qol_dagster.metrics.fields import KNOWN_TYPES
+from qol_dagster.metrics.records import (
+    DAY_S,
+    NEWEST,
+    ROW,
+    account_dailies,
+    account_records,
+    attach,
+    body_of,
+    classified,
+    contested_accounts,
+    day_number,
+    first_of_each,
+    is_second,
+    main_sleeps,
+    of_chosen_accounts,
+    other_accounts,
+    superseded,
+    with_fields,
 )
 from qol_dagster.metrics.thresholds import Thresholds
-from qol_ingest.shared.calendar import JST_MS
-from qol_ingest.shared.limits import FIRST_SECOND, LARGEST_NUMBER, LAST_SECOND
-from qol_ingest.shared.record_dates import MEASURED_TYPES
+from qol_ingest.shared.limits import LARGEST_NUMBER
 
-DAY_S = 86_400
 DAY_MIN = 1440
-SLOT_S = 15
-FIRST_OF_FOUR = 0x111111111111111  # of 60 bits
 EXACT = "decimal(28, 9)"  # what is pooled is summed in decimals, so the order of the records cannot show
-
-ROW = ["participant_id", "date"]
-NEWEST = ("received_ms", "duration_s", "ingest_id")
-# Only for records alike in all of the above: any fixed order, so that files in another order give the same rows.
-TIE_BREAKERS = (
-    "summary_id",
-    "steps",
-    "active_s",
-    "distance_m",
-    "active_kcal",
-    "resting_hr",
-    "awake_s",
-    "deep_s",
-)
-# What is asked of every line, and what of it is kept; the rest is fetched for the few records of which it is asked.
-ASKED_OF_ALL = (
-    "user_id",
-    "summary_type",
-    "received_ms",
-    "summary_id",
-    "calendar_date",
-    "activity_type",
-    "start_s",
-    "measured_s",
-    "change_s",
-    "nested_start_s",
-    "offset_s",
-    "duration_s",
-    "steps",
-    "on_demand",
-    "is_parent",
-)
-CARRIED = ("received_ms", "duration_s", "start_s", "offset_s", "steps", "on_demand", "is_parent")
 
 
 @ibis.udf.scalar.builtin
@@ -79,24 +47,9 @@ def bit_count(bits: int) -> dt.int8:
     """Return how many bits of an int64 are set; to be cast before anything is added to it."""
 
 
-@ibis.udf.scalar.builtin(name="hash")
-def hash_of(key) -> int:  # type: ignore[empty-body,no-untyped-def]  # of any type
-    """Return the same for equal keys, hardly ever for others, and another number in each engine."""
-
-
 @ibis.udf.agg.builtin
 def bit_or(bits: int) -> int:  # type: ignore[empty-body]
     """Return all bits of a group's int64 values."""
-
-
-def records_table(*, side_by_side: bool) -> ir.Table:
-    """Return the unbound table of typed records; `side_by_side` as in `fields.records_schema`."""
-    return ibis.table(records_schema(side_by_side=side_by_side), name="records")
-
-
-def participants_table() -> ir.Table:
-    """Return the unbound table of enrolled users: Garmin's user id, our participant id, whether revoked."""
-    return ibis.table({"user_id": "string", "participant_id": "string", "revoked": "bool"}, name="participants")
 
 
 @cache
@@ -104,12 +57,14 @@ def stages(records: ir.Table) -> dict[str, ir.Table]:
     """Return what is worked out once and kept under a name, in this order, before `daily_rows` and `day_counts` run."""
     found = {"lines": classified(records)}
     found["superseded"] = superseded(records, _of(found, "lines"))
-    found["current_records"] = current_records(_of(found, "lines"), _of(found, "superseded"))
-    current = _of(found, "current_records")
-    found["main_dailies"] = main_dailies(records, current)
-    found["main_sleeps"] = main_sleeps(records, current)
-    found["heart_quarters"] = _heart_quarters(records, _of(found, "main_dailies"))
-    found["nights"] = _nights(records, _of(found, "main_sleeps"))
+    found["account_records"] = account_records(_of(found, "lines"), _of(found, "superseded"))
+    every = _of(found, "account_records")
+    found["account_dailies"] = account_dailies(records, every)
+    found["heart_hours"] = _heart_hours(records, _of(found, "account_dailies"))
+    wear = _wear_of_contested(records, every, _of(found, "account_dailies"), _of(found, "heart_hours"))
+    found["other_accounts"] = other_accounts(every, wear)
+    found["current_records"] = of_chosen_accounts(every, _of(found, "other_accounts"))
+    found["main_sleeps"] = main_sleeps(records, _of(found, "current_records"))
     return found
 
 
@@ -128,165 +83,35 @@ def daily_rows(records: ir.Table, thresholds: Thresholds) -> ir.Table:
 
     Reads `records` and the tables of `stages`.
     """
-    names = ("current_records", "main_dailies", "main_sleeps", "heart_quarters", "nights")
-    current, dailies, sleeps, quarters, nights = (_of(stages(records), name) for name in names)
+    names = ("lines", "current_records", "account_dailies", "heart_hours", "other_accounts", "main_sleeps")
+    lines, current, every_daily, hours, others, sleeps = (_of(stages(records), name) for name in names)
+    dailies = of_chosen_accounts(every_daily, others)
+    of_sleep = sleeps.select("rec", *ROW, length_s=sleeps.end_s - sleeps.start_s)
     pieces = (
         _counts(current),
         _from_dailies(dailies),
-        _heart_rate(quarters, dailies, thresholds),
-        *_stress(records, current),
-        _sleep(records, sleeps, nights),
-        _spo2(records, sleeps, "sleep_spo2", "sleep"),
-        _spo2(records, current.filter(current.type == "pulseox", ~current.on_demand), "spo2", "day"),
-        _respiration(records, sleeps, "sleep_respiration", "resp_sleep_brpm"),
-        _respiration(records, current.filter(current.type == "allDayRespiration"), "respiration", "resp_day_brpm"),
-        _latest(
-            records,
-            current,
-            hrv_rmssd_ms=("hrv", "last_night_avg"),
-            vo2max=("userMetrics", "vo2_max"),
-            fitness_age=("userMetrics", "fitness_age"),
-        ),
+        _heart_rate(hours, dailies, thresholds),
+        *_stress(records, _of_type(current, "stressDetails")),
+        _nights(records, sleeps),
+        _spo2(records, of_sleep, "sleep_spo2", "sleep"),
+        _spo2(records, _of_type(current.filter(~current.on_demand), "pulseox"), "spo2", "day"),
+        _respiration(records, of_sleep, "sleep_respiration", "resp_sleep_brpm"),
+        _respiration(records, _of_type(current, "allDayRespiration"), "respiration", "resp_day_brpm"),
+        _of_latest_hrv(records, current),
+        _latest_values(records, of_chosen_accounts(lines, others), vo2max="vo2_max", fitness_age="fitness_age"),
         _steps_by_hour(current),
     )
     return _finish(combined(pieces, ROW), thresholds)
 
 
-# -- which record counts
-
-
-def classified(records: ir.Table) -> ir.Table:
-    """Return every line with `state`, `type`, `participant_id`, and what decides which of several lines is the current
-    one.
-
-    state: unreadable (no JSON object, or no user), misfiled (its own date is not its folder's), unmapped, revoked,
-    or usable.
-    """
-    lines = records.filter(records.summary_type.fill_null("") != TEST_TYPE).select("rec", "date", *ASKED_OF_ALL)
-    lines = lines.mutate(type=lines.summary_type.substitute(TYPE_ALIASES))
-    lines = lines.mutate(own_day=_own_day(lines), **_key(lines))
-    people = participants_table()
-    joined = lines.left_join(people, lines.user_id == people.user_id).select(
-        lines, people.participant_id, people.revoked
-    )
-    state = ibis.cases(
-        (joined.user_id.fill_null("") == "", "unreadable"),
-        (joined.own_day != _day_number(joined.date), "misfiled"),
-        (joined.participant_id.isnull(), "unmapped"),
-        (joined.revoked, "revoked"),
-        else_="usable",
-    )
-    joined = joined.mutate(state=state, key_hash=hash_of(ibis.struct({name: joined[name] for name in KEY})))
-    return joined.select("rec", *KEY, "participant_id", *CARRIED, "state", "key_hash")
-
-
-def superseded(records: ir.Table, lines: ir.Table) -> ir.Table:
-    """Return the usable records that a later one supersedes: one received later, else longer, else of a greater ingest
-    id.
-
-    Hardly a record has another version, so only those are ranked whose keys may be another's, by a hash.
-    """
-    # `usable` thrice would be one table expression, which DuckDB writes out whole before it is read.
-    usable = lines.state == "usable"
-    versions = lines.group_by("key_hash").agg(n=lines.count(where=usable))
-    contested = lines.filter(usable, lines.key_hash.isin(versions.filter(versions.n > 1).key_hash))
-    ranked = _ranked(_with(records, contested.select("rec", *KEY), *NEWEST, *TIE_BREAKERS), KEY, *NEWEST)
-    return ranked.filter(ranked.rank > 0).select("rec", "date")
-
-
-def current_records(lines: ir.Table, superseded: ir.Table) -> ir.Table:
-    """Return the usable records that no later one supersedes."""
-    current = lines.filter(lines.state == "usable").anti_join(superseded, "rec")
-    return current.select("rec", *ROW, "type", *CARRIED)
-
-
-def _with(records: ir.Table, chosen: ir.Table, *names: str) -> ir.Table:
-    """Return the chosen records with these fields of theirs."""
-    return records.select("rec", *names).inner_join(chosen, "rec")
-
-
-def _whole(records: ir.Table, chosen: ir.Table) -> ir.Table:
-    """Return the chosen records with all their fields but the lists."""
-    return _with(records, chosen.select("rec", *ROW), *(field.name for field in SCALARS))
-
-
-def main_dailies(records: ir.Table, current: ir.Table) -> ir.Table:
-    """Return the day's record of each participant and date: the longest."""
-    dailies = _whole(records, current.filter(current.type == "dailies"))
-    return _first(dailies, ROW, "duration_s", "received_ms", "ingest_id")
-
-
-def _key(lines: ir.Table) -> dict[str, ir.Value]:
-    """Return what lines have in common that are versions of each other, beside date, user and type."""
-    dated, identified = lines.type.isin(DATE_KEYED_TYPES), lines.type.isin(ID_KEYED_TYPES)
-    timed = ~dated & ~(identified & lines.summary_id.notnull())
-    start = ibis.coalesce(_start(lines), lines.change_s)
-    return {
-        "key_s": timed.ifelse(start, ibis.null("float64")),
-        "key_id": (~dated & (identified | start.isnull())).ifelse(lines.summary_id, ibis.null("string")),
-        **{f"key_{i}": _key_part(lines, i) for i in range(_KEY_PARTS)},
-    }
-
-
-_KEY_PARTS = max(len(names) for names in KEY_FIELDS.values())
-KEY = ["date", "user_id", "type", "key_s", "key_id", *(f"key_{i}" for i in range(_KEY_PARTS))]
-
-
-def _key_part(usable: ir.Table, index: int) -> ir.Value:
-    cases = [
-        (usable.type == type_, usable[names[index]].cast("string"))
-        for type_, names in KEY_FIELDS.items()
-        if index < len(names)
-    ]
-    return ibis.cases(*cases, else_=ibis.null("string"))
-
-
-def main_sleeps(records: ir.Table, current: ir.Table) -> ir.Table:
-    """Return the main sleep of each participant and date: neither off the wrist nor typed in by hand, the longest."""
-    sleeps = _whole(records, current.filter(current.type == "sleeps", current.duration_s > 0))
-    sleeps = sleeps.filter(~sleeps.validation.fill_null("").strip().upper().isin(["OFF_WRIST", "MANUAL"]))
-    return _first(sleeps, ROW, "duration_s", "received_ms", "ingest_id")
-
-
-def _start(lines: ir.Table) -> ir.Value:
-    measured_first = ibis.coalesce(lines.measured_s, lines.start_s, lines.nested_start_s)
-    start_first = ibis.coalesce(lines.start_s, lines.measured_s, lines.nested_start_s)
-    return lines.type.isin(MEASURED_TYPES).ifelse(measured_first, start_first)
-
-
-def _own_day(lines: ir.Table) -> ir.Value:
-    """Return the raw key's rule: calendarDate, else the local date of the start, else the Japanese date of receipt."""
-    strict = lines.calendar_date.re_search(r"^\d{4}-\d{2}-\d{2}$")
-    local_s = (_start(lines) + lines.offset_s.fill_null(0.0)).floor()
-    within = (local_s >= FIRST_SECOND) & (local_s <= LAST_SECOND)
-    return ibis.coalesce(
-        _day_number(strict.ifelse(lines.calendar_date, ibis.null("string"))),
-        within.ifelse((local_s / DAY_S).floor(), ibis.null("float64")).cast("int64"),
-        ((lines.received_ms + JST_MS) / (1000.0 * DAY_S)).floor().cast("int64"),
-        _day_number(lines.date),
-    )
-
-
-def _day_number(text: ir.Value) -> ir.Value:
-    """Days since 1970-01-01; null when the text is no date."""
-    return text.try_cast("date").epoch_days().cast("int64")
+def _of_type(current: ir.Table, type_: str) -> ir.Table:
+    """Return the records of a type, with how long they last: samples outside of that are of no record."""
+    return current.filter(current.type == type_).select("rec", *ROW, length_s=current.duration_s)
 
 
 def _midnight(table: ir.Table) -> ir.Value:
     """Local midnight of `date` in seconds since 1970, as if the local clock were UTC."""
-    return _day_number(table.date).cast("float64") * DAY_S
-
-
-def _first(table: ir.Table, group: Sequence[str], *order: str) -> ir.Table:
-    """Return the first row of each group, in the order of `_ranked`."""
-    ranked = _ranked(table, group, *order)
-    return ranked.filter(ranked.rank == 0).drop("rank")
-
-
-def _ranked(table: ir.Table, group: Sequence[str], *order: str) -> ir.Table:
-    """Adds `rank` within the group, from 0: largest `order` columns first, missing values last."""
-    by = [ibis.desc(table[name], nulls_first=False) for name in (*order, *TIE_BREAKERS)]
-    return table.mutate(rank=ibis.row_number().over(group_by=list(group), order_by=by))
+    return day_number(table.date).cast("float64") * DAY_S
 
 
 # -- pieces: each gives at most one row per (participant_id, date)
@@ -314,6 +139,10 @@ def _counts(current: ir.Table) -> ir.Table:
 
 def _from_dailies(dailies: ir.Table) -> ir.Table:
     d = dailies
+    within = {
+        name: (d[name] <= d.duration_s.fill_null(LARGEST_NUMBER)).ifelse(d[name], ibis.null("float64")) / 60
+        for name in ("rest_stress_s", "low_stress_s", "medium_stress_s", "high_stress_s")
+    }
     return d.select(
         *ROW,
         "steps",
@@ -329,52 +158,70 @@ def _from_dailies(dailies: ir.Table) -> ir.Table:
         resting_hr_bpm=d.resting_hr,
         hr_min_bpm=d.min_hr,
         hr_max_bpm=d.max_hr,
-        stress_rest_min=d.rest_stress_s / 60,
-        stress_low_min=d.low_stress_s / 60,
-        stress_medium_min=d.medium_stress_s / 60,
-        stress_high_min=d.high_stress_s / 60,
+        stress_rest_min=within["rest_stress_s"],
+        stress_low_min=within["low_stress_s"],
+        stress_medium_min=within["medium_stress_s"],
+        stress_high_min=within["high_stress_s"],
         sync_lag_h=(d.received_ms / 1000.0 - (d.start_s + d.duration_s)) / 3600,
     )
 
 
-def _heart_quarters(records: ir.Table, dailies: ir.Table) -> ir.Table:
-    """Return the 15-s slots in which the day's record has a heart rate, by quarter of an hour of the local clock.
+def _heart_hours(records: ir.Table, dailies: ir.Table) -> ir.Table:
+    """Return the minutes in which the day's record has a heart rate, by hour of the local clock, as its 60 bits.
 
-    Slots are counted from the record's start, which takes its place among those of the clock. The 60 of a quarter are
-    the bits of one integer, so a day of 5,760 samples becomes 96 rows in a single pass.
+    A sample stands for the time before its offset. Minutes are counted from the record's start, which takes its place
+    among those of the clock. So a day of 5,760 samples becomes 24 rows in a single pass.
     """
-    lead = ((dailies.start_s + dailies.offset_s - _midnight(dailies)).fill_null(0.0) / SLOT_S).floor()
-    samples = samples_of(records, dailies.select("rec", lead=lead), "heart_rate")
+    lead = ((dailies.start_s + dailies.offset_s - _midnight(dailies)).fill_null(0.0) / 60).floor()
+    samples = samples_of(records, dailies.select("rec", length_s=dailies.duration_s, lead=lead), "heart_rate")
     samples = samples.filter(samples.v > 0)
-    placed = samples.select("rec", "v", slot=(samples.t / SLOT_S).floor() + samples.lead)
-    placed = placed.mutate(quarter=(placed.slot / 60).floor())
-    return placed.group_by("rec", "quarter").agg(
-        slots=bit_or(_bit(placed.slot - 60 * placed.quarter)), total=placed.v.sum(), n=placed.count()
+    minute = ibis.greatest(((samples.t - 1) / 60).floor(), 0.0) + samples.lead
+    placed = samples.select("rec", "v", minute=minute, hour=(minute / 60).floor())
+    return placed.group_by("rec", "hour").agg(
+        minutes=bit_or(_bit(placed.minute - 60 * placed.hour)), total=placed.v.sum(), n=placed.count()
     )
 
 
-def _heart_rate(quarters: ir.Table, dailies: ir.Table, thresholds: Thresholds) -> ir.Table:
-    """Wear and mean, from `_heart_quarters`."""
-    q = quarters
-    minutes = (q.slots | (q.slots >> 1) | (q.slots >> 2) | (q.slots >> 3)) & FIRST_OF_FOUR
-    hours = q.select("rec", "slots", "total", "n", hour=(q.quarter / 4).floor(), minutes=bit_count(minutes))
-    hours = hours.group_by("rec", "hour").agg(
-        slots=bit_count(hours.slots).sum(), minutes=hours.minutes.sum(), total=hours.total.sum(), n=hours.n.sum()
+def _heart_rate(hours: ir.Table, dailies: ir.Table, thresholds: Thresholds) -> ir.Table:
+    """Wear and mean, from `_heart_hours`. A day of 25 hours has two that are one of the clock."""
+    h = hours.mutate(clock=hours.hour - 24 * (hours.hour / 24).floor(), worn=bit_count(hours.minutes))
+    clock = h.group_by("rec", "clock").agg(
+        seen=bit_count(bit_or(h.minutes)), worn=h.worn.sum(), total=h.total.sum(), n=h.n.sum()
     )
-    found = hours.group_by("rec").agg(
-        slots=hours.slots.sum(),
-        valid_minutes_hours=(hours.minutes >= thresholds.minutes_per_valid_hour).sum(),
-        hr_mean_bpm=hours.total.sum() / hours.n.sum(),
+    found = clock.group_by("rec").agg(
+        heart_min=clock.worn.sum(),
+        valid_minutes_hours=(clock.seen >= thresholds.minutes_per_valid_hour).sum(),
+        hr_mean_bpm=clock.total.sum() / clock.n.sum(),
     )
     return dailies.select("rec", *ROW).inner_join(found, "rec").drop("rec")
+
+
+def _wear_of_contested(records: ir.Table, current: ir.Table, dailies: ir.Table, hours: ir.Table) -> ir.Table:
+    """Return `wear_min` of the accounts of whom one has to be chosen, as `_finish` has it of those that are."""
+    account = [*ROW, "user_id"]
+    contested = contested_accounts(current).select(account)
+    mine = dailies.select("rec", *account).semi_join(contested, account).inner_join(hours, "rec")
+    heart = mine.group_by(account).agg(heart_min=bit_count(mine.minutes).cast("int64").sum())
+    details = current.filter(current.type == "stressDetails").semi_join(contested, account)
+    samples = samples_of(records, details.select("rec", *account, length_s=details.duration_s), "stress")
+    stress = samples.group_by(account).agg(
+        stress_samples=samples.count(), worn_samples=samples.count(where=samples.v != -1)
+    )
+    found = attach(attach(contested, heart, account), stress, account)
+    return found.select(account, wear_min=_wear_min(found))
+
+
+def _wear_min(day: ir.Table) -> ir.Value:
+    """Minutes with a heart rate; without any, 3 min for each stress sample taken on the wrist."""
+    by_stress = (day.stress_samples > 0).ifelse(3.0 * day.worn_samples, ibis.null("float64"))
+    return day.heart_min.cast("float64").fill_null(by_stress)
 
 
 def _bit(index: ir.Value) -> ir.Value:
     return ibis.literal(1, "int8").cast("int64") << index.cast("int32")
 
 
-def _stress(records: ir.Table, current: ir.Table) -> tuple[ir.Table, ir.Table]:
-    details = current.filter(current.type == "stressDetails")
+def _stress(records: ir.Table, details: ir.Table) -> tuple[ir.Table, ir.Table]:
     s = _of_samples(
         records,
         details,
@@ -398,53 +245,64 @@ def _stress(records: ir.Table, current: ir.Table) -> tuple[ir.Table, ir.Table]:
 
 
 def _nights(records: ir.Table, sleeps: ir.Table) -> ir.Table:
-    near = _with(records, sleeps.select("rec", "start_s"), "sleep_levels")
-    near = near.select("rec", "start_s", end=near.sleep_levels.unnest())
-    near = near.filter(near.end > near.start_s, near.end <= near.start_s + 2 * DAY_S)
-    ends = near.group_by("rec").agg(level_end_s=near.end.max())
-    s = attach(sleeps, ends, ["rec"])
-    idle_s = s.awake_s.fill_null(0.0) + s.unmeasurable_s.fill_null(0.0)
+    s = sleeps
     to_local_min = s.offset_s - _midnight(s)
-    end_s = s.level_end_s.fill_null(s.start_s + s.duration_s + idle_s)
-    return s.select(
+    known_s = s.awake_s.notnull().ifelse(s.tst_s + s.awake_s + s.unmeasurable_s, ibis.null("float64"))
+    night = s.select(
         "rec",
         *ROW,
-        sleep_tst_min=s.duration_s / 60,
-        sleep_tib_min=(s.duration_s + idle_s) / 60,
+        sleep_tst_min=s.tst_s / 60,
+        sleep_tib_min=(s.tst_s + s.awake_s.fill_null(0.0) + s.unmeasurable_s) / 60,
         sleep_waso_min=s.awake_s / 60,
-        sleep_efficiency_pct=100 * s.duration_s / (s.duration_s + idle_s),
-        sleep_deep_pct=100 * s.deep_s / s.duration_s,
-        sleep_light_pct=100 * s.light_s / s.duration_s,
-        sleep_rem_pct=100 * s.rem_s / s.duration_s,
+        sleep_efficiency_pct=_share(s.tst_s, known_s),
+        sleep_deep_pct=_share(s.deep_s, s.tst_s),
+        sleep_light_pct=_share(s.light_s, s.tst_s),
+        sleep_rem_pct=_share(s.rem_s, s.tst_s),
         sleep_start_min=(s.start_s + to_local_min) / 60,
-        sleep_end_min=(end_s + to_local_min) / 60,
-        midsleep_min=((s.start_s + end_s) / 2 + to_local_min) / 60,
+        sleep_end_min=(s.end_s + to_local_min) / 60,
+        midsleep_min=((s.start_s + s.end_s) / 2 + to_local_min) / 60,
     )
+    return attach(night, _asleep_by_hour(records, sleeps, night), ["rec"]).drop("rec")
 
 
-def _sleep(records: ir.Table, sleeps: ir.Table, nights: ir.Table) -> ir.Table:
-    return attach(nights, _asleep_by_hour(records, sleeps, nights), ["rec"]).drop("rec")
+def _share(part: ir.Value, whole: ir.Value) -> ir.Value:
+    """Percent, at most 100: what exceeds its whole does so by rounding."""
+    share = 100 * part / whole
+    return (share > 100).ifelse(100.0, share)
 
 
 def _asleep_by_hour(records: ir.Table, sleeps: ir.Table, night: ir.Table) -> ir.Table:
     """Return which minutes of the clock the main sleep was asleep: 60 bits for each of the 24 hours.
 
-    A minute counts by its beginning. A sleep of a day and more is cut at 24 hours, when the clock is full.
+    Asleep is who is in a deep, light or REM interval; where the sleep has none, who is in no awake interval. A minute
+    counts by its beginning. A sleep of a day and more is cut at 24 hours, when the clock is full.
     """
     timed = night.filter(night.sleep_start_min.notnull(), night.sleep_end_min.notnull())
     timed = timed.select("rec", begin=timed.sleep_start_min.ceil(), end=timed.sleep_end_min.ceil())
     timed = timed.mutate(end=ibis.least(timed.end, timed.begin + DAY_MIN))
     to_local_s = sleeps.select("rec", lead=sleeps.offset_s - _midnight(sleeps))
-    awake = _with(records, timed.inner_join(to_local_s, "rec"), "awake_spans")
-    awake = awake.select("rec", "begin", "end", "lead", span=awake.awake_spans.unnest())
-    awake = awake.select(
+    window = timed.inner_join(to_local_s, "rec")
+    awake = _minute_bits(_spans(records, window, "awake_spans"), "awake")
+    staged = [_spans(records, window, name) for name in ("deep_spans", "light_spans", "rem_spans")]
+    asleep = ibis.union(*staged)
+    has_stages = asleep.group_by("rec").agg(stages=asleep.count())
+    hours = attach(_minute_bits(timed, "inside"), awake, ["rec", "hour"])
+    hours = attach(attach(hours, _minute_bits(asleep, "asleep"), ["rec", "hour"]), has_stages, ["rec"])
+    by_stage = hours.asleep.fill_null(0)
+    bits = hours.stages.notnull().ifelse(by_stage, hours.inside & ~hours.awake.fill_null(0))
+    return _by_clock_hour(hours.select("rec", "hour", bits=bits), ["rec"], "bits", "asleep_by_hour", ibis.literal(0))
+
+
+def _spans(records: ir.Table, window: ir.Table, field: str) -> ir.Table:
+    """Return the intervals of a stage that end after they begin, in whole local minutes within the sleep."""
+    each = with_fields(records, window, field)
+    each = each.select("rec", "begin", "end", "lead", span=each[field].unnest())
+    each = each.filter(each["span"].e > each["span"].s)
+    return each.select(
         "rec",
-        begin=ibis.greatest(awake.begin, ((awake["span"].s + awake.lead) / 60).ceil()),
-        end=ibis.least(awake.end, ((awake["span"].e + awake.lead) / 60).ceil()),
+        begin=ibis.greatest(each.begin, ((each["span"].s + each.lead) / 60).ceil()),
+        end=ibis.least(each.end, ((each["span"].e + each.lead) / 60).ceil()),
     )
-    hours = attach(_minute_bits(timed, "inside"), _minute_bits(awake, "awake"), ["rec", "hour"])
-    hours = hours.select("rec", "hour", bits=hours.inside & ~hours.awake.fill_null(0))
-    return _by_clock_hour(hours, ["rec"], "bits", "asleep_by_hour", ibis.literal(0))
 
 
 def _minute_bits(spans: ir.Table, name: str) -> ir.Table:
@@ -487,7 +345,7 @@ def _of_samples(records: ir.Table, chosen: ir.Table, field: str, **found: Callab
 
     One number is grouped faster than a participant and a date, of which there is seldom more than one record.
     """
-    samples = samples_of(records, chosen.select("rec"), field)
+    samples = samples_of(records, chosen.select("rec", "length_s"), field)
     each = samples.group_by("rec").agg(**{name: find(samples.v) for name, find in found.items()})
     return chosen.select("rec", *ROW).inner_join(each, "rec").drop("rec")
 
@@ -496,18 +354,32 @@ def _exact_sum(value: ir.Value) -> ir.Value:
     return value.cast(EXACT).sum().cast("float64")
 
 
-def _latest(records: ir.Table, current: ir.Table, **columns: tuple[str, str]) -> ir.Table:
-    """Return what the newest record of a type says, by the name of the column: (type, field)."""
-    types, fields = zip(*columns.values(), strict=True)
-    chosen = current.filter(current.type.isin(sorted(set(types)))).select("rec", *ROW, "type")
-    newest = _first(_with(records, chosen, *NEWEST, *TIE_BREAKERS, *fields), [*ROW, "type"], *NEWEST)
-    of_type = {name: newest[field].max(where=newest.type == type_) for name, (type_, field) in columns.items()}
-    return newest.group_by(ROW).agg(**of_type)
+def _of_latest_hrv(records: ir.Table, current: ir.Table) -> ir.Table:
+    """Return what the record received last says."""
+    found = with_fields(records, current.filter(current.type == "hrv").select("rec", *ROW), *_NEWEST, "last_night_avg")
+    newest = first_of_each(found.mutate(body=body_of(found)), ROW, *NEWEST)
+    return newest.select(*ROW, hrv_rmssd_ms=newest.last_night_avg)
+
+
+def _latest_values(records: ir.Table, lines: ir.Table, **columns: str) -> ir.Table:
+    """Return the latest value of each field that userMetrics say anything of, by the name of the column."""
+    parts = lines.filter(lines.state == "usable", lines.type == "userMetrics").select("rec", *ROW)
+    found = with_fields(records, parts, *_NEWEST, *columns.values())
+    found = found.mutate(body=body_of(found))
+    dates = parts.select(*ROW).distinct()
+    for name, field in columns.items():
+        latest = first_of_each(found.filter(found[field].notnull()), ROW, *NEWEST)
+        dates = attach(dates, latest.select(*ROW, **{name: latest[field]}), ROW)
+    return dates
+
+
+_NEWEST = ("received_ms", "ingest_id", "file")
 
 
 def _steps_by_hour(current: ir.Table) -> ir.Table:
     epochs = current.filter(current.type == "epochs")
-    local = epochs.start_s + epochs.offset_s.fill_null(0.0)
+    local = epochs.start_s + epochs.offset_s
+    local = (is_second(epochs.start_s) & is_second(local)).ifelse(local, ibis.null("float64"))
     epochs = epochs.select(*ROW, "steps", hour=(local / 3600).floor() - 24 * (local / DAY_S).floor())
     hours = epochs.group_by(*ROW, "hour").agg(steps=_exact_sum(epochs.steps))
     return _by_clock_hour(hours, ROW, "steps", "steps_by_hour")
@@ -523,16 +395,19 @@ def _by_clock_hour(
 
 
 def samples_of(records: ir.Table, chosen: ir.Table, field: str) -> ir.Table:
-    """Return the readable samples of chosen records, one a row: the columns of `chosen`, `t` (s from start), `v`."""
-    mine = _with(records, chosen, field)
+    """Return the readable samples of chosen records, one a row: the columns of `chosen`, `t` (s from start), `v`.
+
+    `chosen` has `length_s`, null where it is unknown: what is outside of a record is not of it.
+    """
+    mine = with_fields(records, chosen, field)
     samples, others = mine[field], chosen.columns
     if samples.type().is_struct():
         flat = mine.select(*others, t=samples.t.unnest(), v=samples.v.unnest())
     else:
         one = mine.select(*others, sample=samples.unnest())
         flat = one.select(*others, t=one["sample"].t, v=one["sample"].v)
-    limits = -LARGEST_NUMBER, LARGEST_NUMBER
-    return flat.filter(flat.t.between(*limits), flat.v.between(*limits))
+    length = flat.length_s.fill_null(LARGEST_NUMBER)
+    return flat.filter(flat.t >= 0, flat.t <= length, flat.v.between(-LARGEST_NUMBER, LARGEST_NUMBER))
 
 
 def combined(pieces: Sequence[ir.Table], keys: Sequence[str]) -> ir.Table:
@@ -545,21 +420,13 @@ def combined(pieces: Sequence[ir.Table], keys: Sequence[str]) -> ir.Table:
     return joined.select(**columns)
 
 
-def attach(left: ir.Table, right: ir.Table, keys: list[str]) -> ir.Table:
-    """Left join on columns of the same name, without the copies of the keys."""
-    joined = left.left_join(right, [left[key] == right[key] for key in keys])
-    return joined.select(left, *[right[name] for name in right.columns if name not in keys])
-
-
 # -- the row
 
 
 def _finish(day: ir.Table, thresholds: Thresholds) -> ir.Table:
-    worn_s = day.slots.notnull()
-    wear_min = worn_s.ifelse(
-        day.slots / 4, (day.stress_samples > 0).ifelse(3.0 * day.worn_samples, ibis.null("float64"))
-    )
-    source = ibis.cases((worn_s, "heart_rate"), (day.stress_samples > 0, "stress"), else_=ibis.null("string"))
+    wear_min = _wear_min(day)
+    by_heart = day.heart_min.notnull()
+    source = ibis.cases((by_heart, "heart_rate"), (day.stress_samples > 0, "stress"), else_=ibis.null("string"))
     day = day.mutate(
         wear_min=wear_min,
         wear_source=source,
@@ -590,8 +457,10 @@ def in_shape(table: ir.Table, metrics: Sequence[Any]) -> ir.Table:
 @cache
 def day_counts(records: ir.Table) -> ir.Table:
     """Per date: lines read and what became of them, as counts. No id is in it. Reads the tables of `stages`."""
-    lines, older = (_of(stages(records), name) for name in ("lines", "superseded"))
+    names = ("lines", "superseded", "account_records", "other_accounts")
+    lines, older, every, others = (_of(stages(records), name) for name in names)
     versions = older.group_by("date").agg(superseded=ibis._.count())
+    elsewhere = every.semi_join(others, [*ROW, "user_id"]).group_by("date").agg(other_account=ibis._.count())
     states = {
         "unreadable": "unreadable",
         "misfiled": "misfiled",
@@ -605,9 +474,10 @@ def day_counts(records: ir.Table) -> ir.Table:
         unknown_type_records=lines.count(where=lines.user_id.notnull() & ~lines.type.isin(KNOWN_TYPES)),
         **{name: lines.count(where=lines.state == state) for name, state in states.items()},
     )
-    counts = attach(counted, versions, ["date"])
-    counts = counts.mutate(superseded=counts.superseded.fill_null(0))
-    return counts.mutate(records=counts.usable - counts.superseded).drop("usable").order_by("date")
+    counts = attach(attach(counted, versions, ["date"]), elsewhere, ["date"])
+    counts = counts.mutate(superseded=counts.superseded.fill_null(0), other_account=counts.other_account.fill_null(0))
+    counts = counts.mutate(records=counts.usable - counts.superseded - counts.other_account)
+    return without(counts, "usable").order_by("date")
 
 
 @cache

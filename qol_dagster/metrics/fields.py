@@ -16,7 +16,7 @@ Kind = Literal["number", "text", "flag", "samples", "intervals", "spans", "time"
 
 number     float64: a JSON number, or text that is one; booleans, NaN, infinities and |x| > 1e15 are null
 text       string: a JSON string, or any other scalar's JSON text
-flag       bool: JSON true or the text "true" in any case; everything else is false
+flag       bool: JSON true, 1, or one of them as text, "true" in any case; everything else is false
 samples    list of (t, v): the offsets (s from the record's start) and values of {"offset": value}; each is null
            where it is no number
 intervals  list of the end times (UTC seconds) in {level: [{startTimeInSeconds, endTimeInSeconds}]}
@@ -100,6 +100,9 @@ FIELDS: tuple[Field, ...] = (
     _number("rem_s", "remSleepInSeconds"),
     Field("sleep_levels", "intervals", ("sleepLevelsMap",)),
     Field("awake_spans", "spans", ("sleepLevelsMap.awake",)),
+    Field("deep_spans", "spans", ("sleepLevelsMap.deep",)),
+    Field("light_spans", "spans", ("sleepLevelsMap.light",)),
+    Field("rem_spans", "spans", ("sleepLevelsMap.rem",)),
     Field("sleep_spo2", "samples", ("timeOffsetSleepSpo2",)),
     Field("sleep_respiration", "samples", ("timeOffsetSleepRespiration",)),
     # stressDetails
@@ -126,10 +129,34 @@ TYPE_ALIASES: dict[str, str] = {
 """Names under which a summary type also arrives (Garmin's URL paths, and the manual edits of activities)."""
 
 KEY_FIELDS: dict[str, tuple[str, ...]] = {
-    "epochs": ("activity_type",),
+    "epochs": ("activity_type", "body"),
     "pulseox": ("on_demand",),
 }
-"""What distinguishes records of one type beside their start time."""
+"""What distinguishes records of one type beside their start time; `body` is the request they came with."""
+
+LONGEST_FIRST_TYPES: tuple[str, ...] = (
+    "dailies",
+    "epochs",
+    "stressDetails",
+    "pulseox",
+    "allDayRespiration",
+    "hrv",
+)
+"""Types that grow while they are measured: of two versions a shorter one is an older state, sent again."""
+
+OTHER_FINALITY = 2
+FINALITY: dict[str, int] = {
+    "AUTO_MANUAL": 4,
+    "ENHANCED_FINAL": 3,
+    "AUTO_FINAL": OTHER_FINALITY,
+    "DEVICE": OTHER_FINALITY,
+    "ENHANCED_TENTATIVE": 1,
+    "AUTO_TENTATIVE": 0,
+}
+"""How final a sleep is by its `validation`, in any case: the greater, the more. Other words are like AUTO_FINAL."""
+
+NO_SLEEP: tuple[str, ...] = ("OFF_WRIST", "MANUAL")
+"""Values of a sleep's `validation` with which nothing was measured."""
 
 DATE_KEYED_TYPES: tuple[str, ...] = ("userMetrics",)
 """Types of which a user has one a calendar date."""
@@ -182,9 +209,9 @@ _SIDE_BY_SIDE = "struct<t: array<float64>, v: array<float64>>"
 
 
 def records_schema(*, side_by_side: bool) -> dict[str, str]:
-    """Ibis types of the typed records table: the fields, `rec` (unique a line) and `date` (the folder's).
+    """Ibis types of the typed records table: the fields, `rec` (unique a line), `date` (the folder's) and `file`.
 
     With `side_by_side`, samples are two lists of one length and not a list of pairs: for an engine that unnests two.
     """
     types = {**_IBIS_TYPES, "samples": _SIDE_BY_SIDE} if side_by_side else _IBIS_TYPES
-    return {"rec": "int64", "date": "string", **{field.name: types[field.kind] for field in FIELDS}}
+    return {"rec": "int64", "date": "string", "file": "string", **{field.name: types[field.kind] for field in FIELDS}}

@@ -15,8 +15,9 @@ from __future__ import annotations
 import ibis
 import ibis.expr.types as ir
 
-from qol_dagster.metrics.daily import attach, in_shape
+from qol_dagster.metrics.daily import in_shape
 from qol_dagster.metrics.dictionary import METRICS_VERSION, READ_BY_STATUS, STATUS
+from qol_dagster.metrics.records import attach
 from qol_dagster.metrics.thresholds import TRAILING_WEEKS, Thresholds
 from qol_dagster.metrics.weekly import FIRST_WEEKEND_DAY, WEEK_DAYS
 from qol_ingest.shared.calendar import JST_MS

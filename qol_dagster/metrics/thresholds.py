@@ -21,9 +21,11 @@ class Thresholds:
     valid_day_wear_min: int = 600
     valid_week_days: int = 4
     valid_week_weekend_days: int = 1
-    minutes_per_valid_hour: int = 40
-    rhythm_step_hours: int = 72
-    regularity_night_pairs: int = 3
+    minutes_per_valid_hour: int = 30
+    rhythm_step_hours: int = 120
+    rhythm_step_hours_28d: int = 336
+    regularity_night_pairs: int = 4
+    regularity_night_pairs_28d: int = 14
 
     def as_dict(self) -> dict[str, int]:
         """Return the thresholds by name."""

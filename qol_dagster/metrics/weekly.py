@@ -14,8 +14,9 @@ import math
 import ibis
 import ibis.expr.types as ir
 
-from qol_dagster.metrics.daily import attach, bit_count, combined, in_shape, stage_table, without
+from qol_dagster.metrics.daily import bit_count, combined, in_shape, stage_table, without
 from qol_dagster.metrics.dictionary import DAILY, METRICS_VERSION, WEEKLY
+from qol_dagster.metrics.records import attach
 from qol_dagster.metrics.thresholds import TRAILING_WEEKS, Thresholds
 
 WEEK = ["participant_id", "week"]
@@ -44,9 +45,6 @@ _VALID_MEANS = {
     "body_battery_min_mean": "body_battery_min",
     "body_battery_charged_mean": "body_battery_charged",
     "body_battery_drained_mean": "body_battery_drained",
-    "spo2_mean": "spo2_mean_pct",
-    "spo2_lt90_pct_mean": "spo2_lt90_pct",
-    "resp_sleep_mean": "resp_sleep_brpm",
     "resp_day_mean": "resp_day_brpm",
 }
 _VALID_COUNTS = {
@@ -54,8 +52,6 @@ _VALID_COUNTS = {
     "n_resting_hr_days": "resting_hr_bpm",
     "n_hr_days": "hr_mean_bpm",
     "n_stress_days": "stress_mean",
-    "n_spo2_days": "spo2_mean_pct",
-    "n_resp_sleep_days": "resp_sleep_brpm",
     "n_resp_day_days": "resp_day_brpm",
 }
 _NIGHT_MEANS = {
@@ -168,6 +164,11 @@ def _over_all_days(days: ir.Table) -> dict[str, ir.Value]:
         "hrv_ln_rmssd_mean": days.hrv_rmssd_ms.ln().mean(),
         "hrv_cv_pct": 100 * days.hrv_rmssd_ms.std(how="sample") / days.hrv_rmssd_ms.mean(),
         "n_hrv_nights": days.hrv_rmssd_ms.count(),
+        "spo2_mean": days.spo2_mean_pct.mean(),
+        "n_spo2_days": days.spo2_mean_pct.count(),
+        "spo2_lt90_pct_mean": days.spo2_lt90_pct.mean(),
+        "resp_sleep_mean": days.resp_sleep_brpm.mean(),
+        "n_resp_sleep_days": days.resp_sleep_brpm.count(),
         "exercise_sessions_sum": days.exercise_sessions.sum(),
         "exercise_min_sum": days.exercise_min.sum(),
         "n_records": days.n_records.sum(),
@@ -215,7 +216,8 @@ def _midsleep(days: ir.Table) -> ir.Table:
 
     The spread is summed from sin²(difference / 2), not from R, which for nights much alike is 1 but for rounding.
     """
-    angle = days.midsleep_min * (2 * math.pi / DAY_MIN)
+    minutes = days.midsleep_min - DAY_MIN * (days.midsleep_min / DAY_MIN).floor()
+    angle = minutes * (2 * math.pi / DAY_MIN)
     week = days.group_by(WEEK).agg(
         n_midsleep_nights=angle.count(), **{f"a{day}": angle.max(where=days.day == day) for day in range(WEEK_DAYS)}
     )
@@ -359,26 +361,31 @@ def _measures(sums: ir.Table, thresholds: Thresholds) -> ir.Table:
     w = w.mutate(m10=_both(w, "m8", 0, "m2", 8))
     w = w.mutate(
         spread=_spread(w),
-        between=_known(w.m1).map(lambda hour: (hour - w.mean) * (hour - w.mean)).sums(),
+        between=_known(hours.map(lambda h: w.counts[h] * (w.m1[h] - w.mean) * (w.m1[h] - w.mean))).sums(),
         most=w.m10.maxs() / 10,
         least=w.m5.mins() / 5,
         all_seen=_known(w.m1).length() == len(HOURS),
-        enough=w.n >= thresholds.rhythm_step_hours,
+        enough=w.n >= _by_span(w, thresholds.rhythm_step_hours, thresholds.rhythm_step_hours_28d),
     )
+    pairs = _by_span(w, thresholds.regularity_night_pairs, thresholds.regularity_night_pairs_28d)
     nothing = ibis.null("float64")
     whole = w.enough & w.all_seen
     return w.select(
         *WEEK,
         "suffix",
-        sleep_regularity_index=(w.n_pairs >= thresholds.regularity_night_pairs).ifelse(
+        sleep_regularity_index=(w.n_pairs >= pairs).ifelse(
             -100 + 200 * w.agreeing_min / (DAY_MIN * w.n_pairs.nullif(0)), nothing
         ),
         n_sleep_pairs=w.n_pairs,
-        interdaily_stability=whole.ifelse(w.n * w.n * w.between / (len(HOURS) * w.spread), nothing),
+        interdaily_stability=whole.ifelse(w.n * w.between / w.spread, nothing),
         intradaily_variability=w.enough.ifelse(w.n * w.n * w.jumps / (w.n_jumps.nullif(0) * w.spread), nothing),
         relative_amplitude=whole.ifelse((w.most - w.least) / (w.most + w.least).nullif(0.0), nothing),
         n_step_hours=w.n,
     )
+
+
+def _by_span(w: ir.Table, week: int, longer: int) -> ir.Value:
+    return (w.suffix == "").ifelse(week, longer)
 
 
 def _spread(w: ir.Table) -> ir.Value:

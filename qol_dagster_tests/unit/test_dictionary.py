@@ -21,11 +21,12 @@ from qol_dagster.defs.table_metadata import column_schema
 from qol_dagster.lake.tables import arrow_schema
 from qol_dagster.metrics import tables as ddl
 from qol_dagster.metrics import weekly
-from qol_dagster.metrics.daily import daily_rows, records_table
+from qol_dagster.metrics.daily import daily_rows
 from qol_dagster.metrics.describe import UnknownMetricError, find
 from qol_dagster.metrics.dictionary import DAILY, LONGEST_COMMENT, STATUS, TABLES, WEEKLY, Metric, by_name
 from qol_dagster.metrics.dictionary.japanese import TEXTS
 from qol_dagster.metrics.fields import FIELDS, KNOWN_TYPES
+from qol_dagster.metrics.records import records_table
 from qol_dagster.metrics.status import status_rows
 from qol_dagster.metrics.thresholds import DEFAULT_THRESHOLDS
 from qol_dagster.metrics.types import TableName

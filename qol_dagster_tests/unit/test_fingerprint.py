@@ -61,7 +61,7 @@ def test_a_docstring_makes_no_stored_day_stale(changed: Changed) -> None:
 
 
 def test_a_line_that_reads_otherwise_makes_every_stored_day_stale(changed: Changed) -> None:
-    assert changed("sql.py", lambda text: text.replace("= 'true'", "= 'yes'"))
+    assert changed("sql.py", lambda text: text.replace("'true', '1'", "'yes', '1'"))
 
 
 @pytest.fixture(scope="module")

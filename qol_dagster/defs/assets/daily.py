@@ -71,6 +71,7 @@ _TOTALS = (
     "unreadable",
     "misfiled",
     "superseded",
+    "other_account",
     "unmapped_records",
     "revoked_records",
     "unknown_type_records",

@@ -24,24 +24,34 @@ _daily = partial(entry, "daily")
 
 _DAILIES = "Of the day's dailies record"
 _DAILIES_FROM_0 = f"{_DAILIES}; a negative number is null"
+_STRESS_TIME = f"{_DAILIES_FROM_0}, and so is one longer than the record"
 _DAILIES_ABOVE_0 = f"{_DAILIES}; null when not above 0"
 _BEATS = "dailies.timeOffsetHeartRateSamples"
 _CLOCK = "dailies.startTimeInSeconds dailies.startTimeOffsetInSeconds"
 _STRESS = "stressDetails.timeOffsetStressLevelValues"
 _BATTERY = "stressDetails.timeOffsetBodyBatteryValues"
-_SLEEP = "Main sleep of the date: the longest that is not OFF_WRIST or MANUAL. Null without one"
-_ASLEEP = "sleeps.durationInSeconds sleeps.validation"
-_IDLE = "sleeps.awakeDurationInSeconds sleeps.unmeasurableSleepInSeconds"
+_SLEEP = (
+    "Main sleep of the date: of sleeps that overlap the most final, then the latest received, then the longest; of "
+    "these the longest. OFF_WRIST and MANUAL are none. Null without one"
+)
+_STAGES = "sleeps.deepSleepDurationInSeconds sleeps.lightSleepDurationInSeconds sleeps.remSleepInSeconds"
+_IDLE = "sleeps.awakeDurationInSeconds sleeps.sleepLevelsMap sleeps.unmeasurableSleepInSeconds"
+_ASLEEP = f"sleeps.durationInSeconds sleeps.validation {_STAGES} {_IDLE}"
+_TST = (
+    "deep + light + REM, where within 120 s of the duration or of it without awake, unmeasurable or both; "
+    "else the duration; else the sum"
+)
 _TIMED = "Main sleep of the date. Minutes before midnight are negative. Null without start or offset"
 _SLEEP_START = "sleeps.startTimeInSeconds sleeps.startTimeOffsetInSeconds"
-_SLEEP_TIMES = f"{_SLEEP_START} sleeps.sleepLevelsMap {_ASLEEP} {_IDLE}"
+_SLEEP_TIMES = f"{_SLEEP_START} {_ASLEEP}"
 _OXYGEN = "sleeps.timeOffsetSleepSpo2 pulseox.timeOffsetSpo2Values pulseox.onDemand"
 _NEWEST = "Of the record received last; null when not above 0"
+_LATEST = "The latest value of the date, of whichever record; one not above 0 is none"
 _SESSIONS = (
     "activities and manuallyUpdatedActivities by their local start date, parents left out. "
     "0 on a date with a dailies record and no activity"
 )
-_CURRENT = "Records that no later one supersedes"
+_CURRENT = "Records of which no other version counts, of the account that was worn most"
 
 
 def _received(
@@ -68,25 +78,27 @@ DAILY: tuple[Metric, ...] = (
     ),
     _daily(
         "date", "", "Local calendar date",
-        formula="calendarDate, else the local date of the start, else the Japanese date of receipt",
+        formula="calendarDate, else the local date of the start (sleeps, hrv: end), else that of receipt in Japan",
         rule="Text YYYY-MM-DD", inputs="*.calendarDate *.startTimeInSeconds *.startTimeOffsetInSeconds *._received_at",
         type="string", nullable=False,
     ),
     # Wear
     _daily(
         "wear_min", "min", "Time the device was worn",
-        formula="n(15-s slots with a heart rate) / 4, else 3 x n(stress samples other than -1)",
-        rule="Null without samples of either", inputs=f"{_BEATS} {_STRESS}", sources=WEAR, plausible=DAY_MINUTES,
+        formula="n(minutes with a heart rate), else 3 x n(stress samples other than -1)",
+        rule="A sample stands for the time before its offset. Null without samples of either. "
+        "10 h of wear are not 10 h of waking wear",
+        inputs=f"{_BEATS} {_STRESS}", sources=WEAR, plausible=DAY_MINUTES,
     ),
     _daily(
-        "wear_source", "", "What wear_min was told from",
+        "wear_source", "", "What wear_min was computed from",
         formula="heart_rate, else stress", rule="Null when wear_min is null", inputs=f"{_BEATS} {_STRESS}",
         type="string", sources=WEAR,
     ),
     _daily(
         "valid_minutes_hours", "h", "Hours of the day with data",
         formula="n(hours of the local clock with >= minutes_per_valid_hour minutes that have a heart rate)",
-        rule="Null without heart-rate samples", inputs=f"{_BEATS} {_CLOCK}",
+        rule="At most 24. Null without heart-rate samples", inputs=f"{_BEATS} {_CLOCK}",
         type="int64", sources=RAPIDS, plausible=(0, 24),
     ),
     _daily(
@@ -116,7 +128,8 @@ DAILY: tuple[Metric, ...] = (
     _daily(
         "hr_mean_bpm", "bpm", "Mean heart rate",
         formula="mean(samples > 0)",
-        rule=f"{_DAILIES}. Never averageHeartRateInBeatsPerMinute, which is a 7-day average",
+        rule=f"{_DAILIES}. Never averageHeartRateInBeatsPerMinute, which is a 7-day average. "
+        "Samples weigh the same, so that whoever takes the watch off at night has a higher mean",
         inputs=_BEATS, plausible=(35, 150),
     ),
     _received(
@@ -132,14 +145,21 @@ DAILY: tuple[Metric, ...] = (
         rule="A negative averageStressLevel counts as missing. Samples of all stressDetails records of the date",
         inputs=f"dailies.averageStressLevel {_STRESS}", plausible=(1, 100),
     ),
-    _received("stress_rest_min", "min", "Time at rest (stress 1-25)", "restStressDurationInSeconds", DAY_MINUTES),
-    _received("stress_low_min", "min", "Time in low stress (26-50)", "lowStressDurationInSeconds", DAY_MINUTES),
     _received(
-        "stress_medium_min", "min", "Time in medium stress (51-75)", "mediumStressDurationInSeconds", DAY_MINUTES
+        "stress_rest_min", "min", "Time at rest (stress 1-25)", "restStressDurationInSeconds", DAY_MINUTES,
+        rule=_STRESS_TIME,
+    ),
+    _received(
+        "stress_low_min", "min", "Time in low stress (26-50)", "lowStressDurationInSeconds", DAY_MINUTES,
+        rule=_STRESS_TIME,
+    ),
+    _received(
+        "stress_medium_min", "min", "Time in medium stress (51-75)", "mediumStressDurationInSeconds", DAY_MINUTES,
+        rule=_STRESS_TIME,
     ),
     _received(
         "stress_high_min", "min", "Time in high stress (76-100)", "highStressDurationInSeconds", DAY_MINUTES,
-        rule=f"{_DAILIES_FROM_0}. More than a day is seen in real data and left as received",
+        rule=_STRESS_TIME,
     ),
     _daily(
         "body_battery_max", "points", "Highest Body Battery",
@@ -156,36 +176,38 @@ DAILY: tuple[Metric, ...] = (
     # Sleep
     _daily(
         "sleep_tst_min", "min", "Total sleep time",
-        formula="durationInSeconds / 60", rule=_SLEEP, inputs=_ASLEEP, plausible=(120, 840),
+        formula=f"({_TST}) / 60", rule=_SLEEP, inputs=_ASLEEP, plausible=(120, 840),
     ),
     _daily(
         "sleep_tib_min", "min", "Time in bed",
-        formula="(duration + awake + unmeasurable) / 60", rule=f"{_SLEEP}; a missing awake or unmeasurable counts 0",
-        inputs=f"{_ASLEEP} {_IDLE}", sources=SLEEP, plausible=(120, 960),
+        formula="sleep_tst_min + (awake + unmeasurable) / 60",
+        rule=f"Garmin's sleep period. A missing awake or unmeasurable counts 0. {_SLEEP}",
+        inputs=_ASLEEP, sources=SLEEP, plausible=(120, 960),
     ),
     _daily(
         "sleep_waso_min", "min", "Time awake after sleep onset",
-        formula="awakeDurationInSeconds / 60", rule=_SLEEP, inputs=f"{_ASLEEP} sleeps.awakeDurationInSeconds",
+        formula="awakeDurationInSeconds / 60, else the awake intervals of sleepLevelsMap",
+        rule=f"Null when nobody says. {_SLEEP}", inputs=_ASLEEP,
         sources=SLEEP, plausible=(0, 240),
     ),
     _daily(
         "sleep_efficiency_pct", "%", "Sleep efficiency",
-        formula="100 sleep_tst_min / sleep_tib_min", rule=_SLEEP, inputs=f"{_ASLEEP} {_IDLE}",
+        formula="100 sleep_tst_min / sleep_tib_min", rule=f"Null when sleep_waso_min is null. {_SLEEP}", inputs=_ASLEEP,
         sources=SLEEP, high=100.0, plausible=(50, 100),
     ),
     _daily(
         "sleep_deep_pct", "%", "Share of deep sleep",
-        formula="100 deep / duration", rule=_SLEEP, inputs=f"{_ASLEEP} sleeps.deepSleepDurationInSeconds",
+        formula="100 deep / tst", rule=_SLEEP, inputs=_ASLEEP, high=100.0,
         plausible=(0, 60),
     ),
     _daily(
         "sleep_light_pct", "%", "Share of light sleep",
-        formula="100 light / duration", rule=_SLEEP, inputs=f"{_ASLEEP} sleeps.lightSleepDurationInSeconds",
+        formula="100 light / tst", rule=_SLEEP, inputs=_ASLEEP, high=100.0,
         plausible=(0, 100),
     ),
     _daily(
         "sleep_rem_pct", "%", "Share of REM sleep",
-        formula="100 rem / duration", rule=_SLEEP, inputs=f"{_ASLEEP} sleeps.remSleepInSeconds", plausible=(0, 60),
+        formula="100 rem / tst", rule=_SLEEP, inputs=_ASLEEP, high=100.0, plausible=(0, 60),
     ),
     _daily(
         "sleep_start_min", "min", "Start of the main sleep, local minutes from midnight of the date",
@@ -193,7 +215,8 @@ DAILY: tuple[Metric, ...] = (
     ),
     _daily(
         "sleep_end_min", "min", "End of the main sleep, local minutes from midnight of the date",
-        formula="last end in sleepLevelsMap, else start + duration + awake + unmeasurable", rule=_TIMED,
+        formula="last end in sleepLevelsMap, if within 12 h of start + tst + awake + unmeasurable; else that",
+        rule=_TIMED,
         inputs=_SLEEP_TIMES, low=None,
     ),
     _daily(
@@ -202,7 +225,8 @@ DAILY: tuple[Metric, ...] = (
     ),
     _daily(
         "asleep_by_hour", "bits[24]", "Minutes asleep in the main sleep, by hour of the local clock",
-        formula="bit m of hour h: minute h:m lies in the main sleep and in no awake interval",
+        formula="bit m of hour h: minute h:m is in a deep, light or REM interval of the main sleep; "
+        "where it has none, in no awake one",
         rule="Every night on one clock, also what was before midnight. Null without a main sleep on the local clock",
         inputs=_SLEEP_TIMES, type="list<int64>",
     ),
@@ -233,11 +257,11 @@ DAILY: tuple[Metric, ...] = (
     ),
     _daily(
         "vo2max", "ml/kg/min", "Maximal oxygen uptake as estimated by the device",
-        formula="vo2Max", rule=_NEWEST, inputs="userMetrics.vo2Max", plausible=(10, 90),
+        formula="vo2Max", rule=_LATEST, inputs="userMetrics.vo2Max", plausible=(10, 90),
     ),
     _daily(
         "fitness_age", "y", "Fitness age as estimated by the device",
-        formula="fitnessAge", rule=_NEWEST, inputs="userMetrics.fitnessAge", plausible=(15, 100),
+        formula="fitnessAge", rule=_LATEST, inputs="userMetrics.fitnessAge", plausible=(15, 100),
     ),
     _daily(
         "exercise_sessions", "n", "Recorded activities",
@@ -252,7 +276,7 @@ DAILY: tuple[Metric, ...] = (
     _daily(
         "steps_by_hour", "n[24]", "Steps by local hour",
         formula="hour h: sum of the steps of the epochs that start in it",
-        rule="An hour without any epoch is null. Null without epochs",
+        rule="An hour without any epoch is null; an epoch without an offset has no hour. Null without epochs",
         inputs="epochs.steps epochs.startTimeInSeconds epochs.startTimeOffsetInSeconds", type="list<float64>",
     ),
     # Where the row comes from

@@ -1,7 +1,7 @@
 """指標の日本語の説明。What the dictionary says in Japanese, by table and column.
 
 Belongs here: Japanese texts and nothing else; a test holds that every column has one and that there is no other.
-Formulas, units, ranges and sources need no translation and stand in `dictionary.py`.
+Formulas, units, ranges and sources need no translation and stand with the entries.
 """
 
 from __future__ import annotations
@@ -27,27 +27,32 @@ _FROM_0 = f"{_DAILIES}。負の値は欠損とする"
 _ABOVE_0 = f"{_DAILIES}。0 以下は欠損とする"
 _BOUTS = f"{_FROM_0}。Garmin は 10 分以上続いた活動だけを数えることがある"
 _STRESS_RECORDS = "その日のすべての stressDetails レコードの測定値"
-_SLEEP = "その日の主睡眠（OFF_WRIST と MANUAL を除いた最も長い睡眠）。主睡眠がなければ欠損"
+_SLEEP = (
+    "その日の主睡眠。重なる睡眠のうちでは確定度の最も高いもの（同じなら最後に受信したもの、次に最も長いもの）を採り、"
+    "そのなかで最も長い睡眠とする。OFF_WRIST と MANUAL は除く。主睡眠がなければ欠損"
+)
 _TIMED = "その日の主睡眠。0 時より前は負の値。開始時刻か時差がなければ欠損"
 _NEWEST = "最後に受信したレコードの値。0 以下は欠損とする"
+_LATEST = "その日のレコードのうち、項目ごとに最後に受信した値。0 以下は値とみなさない"
+_STRESS_TIME = f"{_FROM_0}。レコードの長さを超える値も欠損とする"
 _SESSIONS = (
     "activities と manuallyUpdatedActivities を現地の開始日で数え、親レコードは除く。dailies があって活動がない日は 0"
 )
-_CURRENT = "後のレコードに置き換えられていないもの"
+_CURRENT = "ほかの版に置き換えられておらず、その日に最も長く装着したアカウントのもの"
 
 _DAILY: dict[str, Japanese] = {
     "participant_id": _J("参加者 ID", "仮名化された参加者の番号", _ID_RULE),
     "date": _J("日付", "現地の暦日", "YYYY-MM-DD 形式の文字列"),
     "wear_min": _J(
         "装着時間",
-        "機器を装着していた時間。心拍のある 15 秒枠を数え、心拍がない日はストレスの測定値から推定する",
-        "どちらの測定値もなければ欠損",
+        "機器を装着していた時間。心拍のある分を数え、心拍がない日はストレスの測定値から推定する",
+        "心拍の測定値は、その時刻までの時間を表す。どちらの測定値もなければ欠損。覚醒中の装着時間ではない",
     ),
     "wear_source": _J("装着時間の算出元", "wear_min を心拍とストレスのどちらから求めたか", "wear_min が欠損なら欠損"),
     "valid_minutes_hours": _J(
         "有効時間数",
         "十分なデータがある時間帯の数。心拍のある分が minutes_per_valid_hour 分以上の時間帯を数える",
-        "心拍の測定値がなければ欠損",
+        "最大 24。心拍の測定値がなければ欠損",
     ),
     "is_valid_day": _J(
         "有効日",
@@ -65,7 +70,8 @@ _DAILY: dict[str, Japanese] = {
     "hr_mean_bpm": _J(
         "平均心拍数",
         "その日の心拍の測定値の平均",
-        f"{_DAILIES}。averageHeartRateInBeatsPerMinute は過去 7 日間の平均なので使わない",
+        f"{_DAILIES}。averageHeartRateInBeatsPerMinute は過去 7 日間の平均なので使わない。"
+        "測定値を同じ重みで平均するので、夜に外す人では高くなる",
     ),
     "hr_min_bpm": _J("最低心拍数", "その日の最も低い心拍数", _ABOVE_0),
     "hr_max_bpm": _J("最高心拍数", "その日の最も高い心拍数", _ABOVE_0),
@@ -74,26 +80,30 @@ _DAILY: dict[str, Japanese] = {
         "1 日のストレスレベルの平均（1〜100）",
         f"averageStressLevel が負か欠損なら、測定値（0 以上）の平均を使う。{_STRESS_RECORDS}",
     ),
-    "stress_rest_min": _J("安静状態の時間", "ストレスレベルが 1〜25 だった時間", _FROM_0),
-    "stress_low_min": _J("低ストレス時間", "ストレスレベルが 26〜50 だった時間", _FROM_0),
-    "stress_medium_min": _J("中ストレス時間", "ストレスレベルが 51〜75 だった時間", _FROM_0),
+    "stress_rest_min": _J("安静状態の時間", "ストレスレベルが 1〜25 だった時間", _STRESS_TIME),
+    "stress_low_min": _J("低ストレス時間", "ストレスレベルが 26〜50 だった時間", _STRESS_TIME),
+    "stress_medium_min": _J("中ストレス時間", "ストレスレベルが 51〜75 だった時間", _STRESS_TIME),
     "stress_high_min": _J(
         "高ストレス時間",
         "ストレスレベルが 76〜100 だった時間",
-        f"{_FROM_0}。実データには 1 日を超える値もあり、受信したまま残す",
+        _STRESS_TIME,
     ),
     "body_battery_max": _J("Body Battery の最高値", "その日の Body Battery の最高値", _STRESS_RECORDS),
     "body_battery_min": _J("Body Battery の最低値", "その日の Body Battery の最低値", _STRESS_RECORDS),
     "body_battery_charged": _J("Body Battery のチャージ量", "その日に回復した Body Battery の量", _FROM_0),
     "body_battery_drained": _J("Body Battery の消費量", "その日に消費した Body Battery の量", _FROM_0),
-    "sleep_tst_min": _J("総睡眠時間", "主睡眠のうち実際に眠っていた時間（TST）", _SLEEP),
+    "sleep_tst_min": _J(
+        "総睡眠時間",
+        "主睡眠のうち実際に眠っていた時間（TST）。睡眠段階の合計が Garmin の長さと合えば合計、合わなければその長さ",
+        _SLEEP,
+    ),
     "sleep_tib_min": _J(
         "床上時間",
         "主睡眠の睡眠、覚醒、判定不能の時間の合計（TIB）",
-        f"{_SLEEP}。覚醒や判定不能の時間が欠損なら 0 とする",
+        f"Garmin の睡眠期間。覚醒や判定不能の時間が欠損なら 0 とする。{_SLEEP}",
     ),
-    "sleep_waso_min": _J("中途覚醒時間", "入眠後に目が覚めていた時間（WASO）", _SLEEP),
-    "sleep_efficiency_pct": _J("睡眠効率", "床上時間に占める総睡眠時間の割合", _SLEEP),
+    "sleep_waso_min": _J("中途覚醒時間", "入眠後に目が覚めていた時間（WASO）", f"時間も区間もなければ欠損。{_SLEEP}"),
+    "sleep_efficiency_pct": _J("睡眠効率", "床上時間に占める総睡眠時間の割合", f"中途覚醒時間が欠損なら欠損。{_SLEEP}"),
     "sleep_deep_pct": _J("深睡眠の割合", "総睡眠時間に占める深い睡眠の割合", _SLEEP),
     "sleep_light_pct": _J("浅睡眠の割合", "総睡眠時間に占める浅い睡眠の割合", _SLEEP),
     "sleep_rem_pct": _J("レム睡眠の割合", "総睡眠時間に占めるレム睡眠の割合", _SLEEP),
@@ -102,7 +112,8 @@ _DAILY: dict[str, Japanese] = {
     "midsleep_min": _J("睡眠中央時刻", "主睡眠の開始と終了の中間の時刻。その日の 0 時（現地）からの分", _TIMED),
     "asleep_by_hour": _J(
         "時刻別の睡眠",
-        "主睡眠で眠っていた分を、現地時刻の 1 時間ごとに 60 ビットで表したもの",
+        "主睡眠で深・浅・レム睡眠だった分（段階がなければ覚醒でなかった分）を、"
+        "現地時刻の 1 時間ごとに 60 ビットで表したもの",
         "0 時より前の睡眠も同じ 24 時間の時計に置く。現地時刻のわかる主睡眠がなければ欠損",
     ),
     "hrv_rmssd_ms": _J("夜間の心拍変動", "睡眠中の心拍変動（RMSSD）の平均", _NEWEST),
@@ -120,14 +131,14 @@ _DAILY: dict[str, Japanese] = {
         "1 日を通した 1 分あたりの呼吸数の平均",
         "その日のすべての allDayRespiration レコードの測定値",
     ),
-    "vo2max": _J("最大酸素摂取量", "機器が推定した最大酸素摂取量（VO2max）", _NEWEST),
-    "fitness_age": _J("フィットネス年齢", "機器が推定した体力年齢", _NEWEST),
+    "vo2max": _J("最大酸素摂取量", "機器が推定した最大酸素摂取量（VO2max）", _LATEST),
+    "fitness_age": _J("フィットネス年齢", "機器が推定した体力年齢", _LATEST),
     "exercise_sessions": _J("運動回数", "記録された運動（アクティビティ）の回数", _SESSIONS),
     "exercise_min": _J("運動時間", "記録された運動（アクティビティ）の合計時間", _SESSIONS),
     "steps_by_hour": _J(
         "時刻別歩数",
         "現地時刻の 1 時間ごとの歩数（24 個）",
-        "epoch のない時間帯は欠損。epoch が 1 つもない日は全体が欠損",
+        "epoch のない時間帯は欠損。時差のない epoch は数えない。epoch が 1 つもない日は全体が欠損",
     ),
     "n_records": _J("使用レコード数", "その日の計算に使ったレコードの数", f"すべての種類。{_CURRENT}"),
     "n_dailies": _J("dailies レコード数", "dailies 型のレコードの数", _CURRENT),
@@ -166,7 +177,7 @@ def _regularity(suffix: str, over: str) -> dict[str, Japanese]:
             f"睡眠規則性指数{span}",
             "24 時間後に睡眠・覚醒の状態が一致する確率を −100〜100 に換算した指標（SRI）。"
             "毎日同じ時刻に眠れば 100、無秩序なら 0",
-            f"{rule}。regularity_night_pairs 組以上",
+            f"{rule}。regularity_night_pairs{suffix} 組以上",
         ),
         f"n_sleep_pairs{suffix}": _J(
             f"連続した夜の組数{span}", f"sleep_regularity_index{suffix} {_COUNTED}組の数（分母）", rule
@@ -175,12 +186,14 @@ def _regularity(suffix: str, over: str) -> dict[str, Japanese]:
 
 
 def _rhythm(suffix: str, over: str) -> dict[str, Japanese]:
-    hours = f"{over}の 1 時間ごとの歩数のうち、データのある rhythm_step_hours 時間以上"
+    hours = f"{over}の 1 時間ごとの歩数のうち、データのある rhythm_step_hours{suffix} 時間以上"
     whole = f"{hours}。24 の時刻すべてにデータがあること"
     span = "（28 日間）" if suffix else ""
     return {
         f"interdaily_stability{suffix}": _J(
-            f"日間安定性{span}", "活動のリズムが日々どれだけ繰り返されるかを表す指標（IS）。大きいほど規則的", whole
+            f"日間安定性{span}",
+            "活動のリズムが日々どれだけ繰り返されるかを表す指標（IS）。大きいほど規則的",
+            f"{whole}。日数が多いほど小さくなるので、同じ長さの期間どうしを比べる",
         ),
         f"intradaily_variability{suffix}": _J(
             f"日内変動性{span}",
@@ -271,8 +284,8 @@ _WEEKLY: dict[str, Japanese] = {
     "sleep_tst_h_mean": _J("平均総睡眠時間", "1 夜あたりの総睡眠時間の平均", _NIGHTS),
     "sleep_tst_h_sd": _J("総睡眠時間の標準偏差", "総睡眠時間の夜ごとの標準偏差（不偏）", f"{_NIGHTS}。2 夜以上"),
     "sleep_tib_h_mean": _J("平均床上時間", "1 夜あたりの床上時間の平均", _NIGHTS),
-    "sleep_efficiency_mean": _J("平均睡眠効率", "睡眠効率の平均", _NIGHTS),
-    "sleep_waso_min_mean": _J("平均中途覚醒時間", "1 夜あたりの中途覚醒時間の平均", _NIGHTS),
+    "sleep_efficiency_mean": _J("平均睡眠効率", "睡眠効率の平均", _VALUE_NIGHTS),
+    "sleep_waso_min_mean": _J("平均中途覚醒時間", "1 夜あたりの中途覚醒時間の平均", _VALUE_NIGHTS),
     "sleep_deep_pct_mean": _J("深睡眠の平均割合", "深睡眠の割合の平均", _NIGHTS),
     "sleep_light_pct_mean": _J("浅睡眠の平均割合", "浅睡眠の割合の平均", _NIGHTS),
     "sleep_rem_pct_mean": _J("レム睡眠の平均割合", "レム睡眠の割合の平均", _NIGHTS),
@@ -292,11 +305,11 @@ _WEEKLY: dict[str, Japanese] = {
     "nights_ge7h_pct": _J("7 時間以上眠った夜の割合", "総睡眠時間が 420 分以上だった夜の割合", _NIGHTS),
     **_regularity("", _WEEK),
     **_regularity("_28d", _28D),
-    "spo2_mean": _J("平均血中酸素飽和度", "血中酸素飽和度（SpO2）の平均", _V),
-    "spo2_lt90_pct_mean": _J("酸素飽和度 90 % 未満の平均割合", "SpO2 が 90 % を下回った測定値の割合の平均", _V),
-    "n_spo2_days": _days("spo2_mean、spo2_lt90_pct_mean"),
-    "resp_sleep_mean": _J("睡眠中の平均呼吸数", "睡眠中の呼吸数の平均", _V),
-    "n_resp_sleep_days": _days("resp_sleep_mean"),
+    "spo2_mean": _J("平均血中酸素飽和度", "血中酸素飽和度（SpO2）の平均", _ALL),
+    "spo2_lt90_pct_mean": _J("酸素飽和度 90 % 未満の平均割合", "SpO2 が 90 % を下回った測定値の割合の平均", _ALL),
+    "n_spo2_days": _days("spo2_mean、spo2_lt90_pct_mean", _ALL),
+    "resp_sleep_mean": _J("睡眠中の平均呼吸数", "睡眠中の呼吸数の平均", _ALL),
+    "n_resp_sleep_days": _days("resp_sleep_mean", _ALL),
     "resp_day_mean": _J("1 日の平均呼吸数", "1 日を通した呼吸数の平均", _V),
     "n_resp_day_days": _days("resp_day_mean"),
     "vo2max_last": _J("最大酸素摂取量", "その週の最後に推定された最大酸素摂取量（VO2max）", _LAST),

@@ -36,6 +36,7 @@ _weekly = partial(entry, "weekly")
 _V = "Over valid days with a value"
 _ALL = "Over all days with a value"
 _NIGHTS = "Over nights with a main sleep, on any day"
+_NOT_OF_EVERY_NIGHT = ("sleep_efficiency_pct", "sleep_waso_min")
 _VALUE_NIGHTS = "Over nights with a value, on any day"
 _LAST = "Last value of the week, on any day"
 _STRESS_MINUTES = "is_valid_day stress_rest_min stress_low_min stress_medium_min stress_high_min"
@@ -51,6 +52,16 @@ def _mean(
     )  # fmt: skip
 
 
+def _all_mean(
+    name: str, unit: str, what: str, column: str, plausible: tuple[float, float], *, high: float | None = None
+) -> Metric:
+    """Return the mean of a daily column over all days: a day of little wear may have a good night."""
+    return _weekly(
+        name, unit, f"Mean {what}", formula=f"mean({column})", rule=_ALL, inputs=column,
+        high=high, plausible=plausible,
+    )  # fmt: skip
+
+
 def _night_mean(
     name: str, unit: str, what: str, column: str, plausible: tuple[float, float], *, per: int = 1,
     high: float | None = None, sources: tuple[Source, ...] = GARMIN,
@@ -58,8 +69,9 @@ def _night_mean(
     """Return the mean of a daily column over the nights, in `per`ths of its unit."""
     formula = f"mean({column})" if per == 1 else f"mean({column}) / {per}"
     inputs = column if column == "sleep_tst_min" else f"{column} sleep_tst_min"
+    rule = f"{_NIGHTS} where it is known" if column in _NOT_OF_EVERY_NIGHT else _NIGHTS
     return _weekly(
-        name, unit, f"Mean {what}", formula=formula, rule=_NIGHTS, inputs=inputs, sources=sources,
+        name, unit, f"Mean {what}", formula=formula, rule=rule, inputs=inputs, sources=sources,
         high=high, plausible=plausible,
     )  # fmt: skip
 
@@ -101,7 +113,7 @@ def _regularity(suffix: str, days: int, over: str) -> tuple[Metric, ...]:
         _weekly(
             sri, "1", "Sleep regularity index",
             formula=f"-100 + 200 / (1440 {pairs}) sum [s(d, m) = s(d + 1, m)], s: asleep in minute m of date d",
-            rule=f"{rule}, at least regularity_night_pairs",
+            rule=f"{rule}, at least regularity_night_pairs{suffix}",
             inputs=inputs, sources=SRI, low=-100, high=100, plausible=(0, 100),
         ),
         _denominator(pairs, "n", sri, formula="n(pairs)", rule=rule, inputs=inputs, high=days - 1),
@@ -111,14 +123,15 @@ def _regularity(suffix: str, days: int, over: str) -> tuple[Metric, ...]:
 def _rhythm(suffix: str, days: int, over: str) -> tuple[Metric, ...]:
     """Return the nonparametric measures of the rest-activity rhythm over so many days; `over` says which."""
     names = [f"{name}{suffix}" for name in ("interdaily_stability", "intradaily_variability", "relative_amplitude")]
-    hours = f"Hourly steps x {over}, hours with data only, at least rhythm_step_hours"
+    hours = f"Hourly steps x {over}, hours with data only, at least rhythm_step_hours{suffix}"
     whole = f"{hours}, every hour of the clock among them"
     inputs = "steps_by_hour date"
     return (
         _weekly(
             names[0], "1", "Interdaily stability of hourly steps",
-            formula="n sum_h (mean_h - mean)^2 / (24 sum_i (x_i - mean)^2)",
-            rule=whole, inputs=inputs, sources=RHYTHM, plausible=(0, 1),
+            formula="sum_h n_h (mean_h - mean)^2 / sum_i (x_i - mean)^2",
+            rule=f"{whole}. It falls with the number of days: compare spans of one length",
+            inputs=inputs, sources=RHYTHM, high=1.0000001, plausible=(0, 1),
         ),
         _weekly(
             names[1], "1", "Intradaily variability of hourly steps",
@@ -316,14 +329,20 @@ WEEKLY: tuple[Metric, ...] = (
     *_regularity("", 7, WEEK),
     *_regularity("_28d", 28, LAST_28_DAYS),
     # Blood oxygen, breathing, fitness
-    _mean("spo2_mean", "%", "blood oxygen", "spo2_mean_pct", (80, 100)),
-    _mean(
+    _all_mean("spo2_mean", "%", "blood oxygen", "spo2_mean_pct", (80, 100)),
+    _all_mean(
         "spo2_lt90_pct_mean", "%", "share of blood-oxygen samples below 90 %", "spo2_lt90_pct", (0, 100),
         high=100.0000001,
     ),
-    _valid_days("n_spo2_days", "spo2_mean and spo2_lt90_pct_mean", "spo2_mean_pct"),
-    _mean("resp_sleep_mean", "1/min", "breathing rate asleep", "resp_sleep_brpm", (6, 30)),
-    _valid_days("n_resp_sleep_days", "resp_sleep_mean", "resp_sleep_brpm"),
+    _denominator(
+        "n_spo2_days", "d", "spo2_mean and spo2_lt90_pct_mean",
+        formula="n(spo2_mean_pct)", rule=_ALL, inputs="spo2_mean_pct",
+    ),
+    _all_mean("resp_sleep_mean", "1/min", "breathing rate asleep", "resp_sleep_brpm", (6, 30)),
+    _denominator(
+        "n_resp_sleep_days", "d", "resp_sleep_mean",
+        formula="n(resp_sleep_brpm)", rule=_ALL, inputs="resp_sleep_brpm",
+    ),
     _mean("resp_day_mean", "1/min", "breathing rate over the day", "resp_day_brpm", (6, 40)),
     _valid_days("n_resp_day_days", "resp_day_mean", "resp_day_brpm"),
     _weekly(
