@@ -253,15 +253,14 @@ def _in_every_line_of(users: Sequence[str]) -> list[bytes]:
 
 @contextmanager
 def _picked(files: Sequence[_File], texts: Sequence[bytes], work: Path) -> Iterator[list[_File]]:
-    """Yield the lines in which one of these texts stands, in files of their own for a while: one for each date."""
-    places = {day: work / f"lines-of-{day}.jsonl" for day in sorted({file.date for file in files})}
+    """Yield the lines in which one of these texts stands, in files of their own for a while, under their old names."""
+    places = {file: work / f"lines-{number}.jsonl" for number, file in enumerate(files)}
     try:
         try:
-            for day, place in places.items():
-                copy_lines((Path(file.path) for file in files if file.date == day), texts, place)
+            copied = [file for file, place in places.items() if copy_lines(Path(file.path), texts, place)]
         except OSError as error:
             raise EngineError(f"lines could not be taken out of raw/: {error.strerror} ({error.filename})") from error
-        yield [_File(str(place), place.stat().st_size, day, place.stem) for day, place in places.items()]
+        yield [dataclasses.replace(file, path=str(places[file]), size=places[file].stat().st_size) for file in copied]
     finally:
         for place in places.values():
             place.unlink(missing_ok=True)

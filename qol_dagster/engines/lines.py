@@ -6,18 +6,21 @@ Belongs here: bytes and lines. What a line means, and which text to look for, is
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from qol_dagster.engines.odd_lines import BYTE_ORDER_MARK
 
 
-def copy_lines(files: Iterable[Path], texts: Sequence[bytes], target: Path) -> None:
-    """Write to `target` every line of the files in which one of the texts stands, once, as it is. Raises OSError."""
-    with target.open("wb") as out:
-        for file in files:
-            for line in _lines_with(file, texts):
-                out.write(line.removesuffix(b"\n") + b"\n")
+def copy_lines(file: Path, texts: Sequence[bytes], target: Path) -> bool:
+    """Write to `target` every line in which one of the texts stands, once, as it is, and return whether there is one.
+
+    Without one there is no target. Raises OSError.
+    """
+    lines = [line.removesuffix(b"\n") + b"\n" for line in _lines_with(file, texts)]
+    if lines:
+        target.write_bytes(b"".join(lines))
+    return bool(lines)
 
 
 def _lines_with(file: Path, texts: Sequence[bytes]) -> Iterator[bytes]:

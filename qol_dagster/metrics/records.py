@@ -35,7 +35,7 @@ from qol_ingest.shared.record_dates import LAST_STAGE_WITHIN_S, MEASURED_TYPES, 
 
 DAY_S = 86_400
 ROW = ["participant_id", "date"]
-NEWEST = ("received_ms", "body", "rec")
+NEWEST = ("received_ms", "body", "file", "rec")
 """What decides between records, one after the other: the greatest first, missing ones last."""
 LONGEST = ("duration_s", *NEWEST)
 OVERLAPPING = 6
@@ -208,7 +208,7 @@ def superseded(records: ir.Table, lines: ir.Table) -> ir.Table:
 
 
 _DECIDING = ("received_ms", "ingest_id", "file", "duration_s")
-_PRECEDENCE = ("finality", "length_s", "received_ms", "sleep_s", "body", "rec")
+_PRECEDENCE = ("finality", "length_s", "received_ms", "sleep_s", "body", "file", "rec")
 
 
 def _precedence(versions: ir.Table) -> dict[str, ir.Value]:
@@ -329,7 +329,7 @@ def main_sleeps(records: ir.Table, current: ir.Table) -> ir.Table:
 
 def _without_overlaps(sleeps: ir.Table) -> ir.Table:
     """Return the sleeps that overlap none chosen before them: the most final, then the latest, then the longest."""
-    ranked = _ranked(sleeps, ROW, "finality", "received_ms", "tst_s", "body", "rec")
+    ranked = _ranked(sleeps, ROW, "finality", "received_ms", "tst_s", "body", "file", "rec")
     places = range(OVERLAPPING)
     spans = ranked.group_by(ROW).agg(
         **{f"begin_{i}": ranked.start_s.max(where=ranked.rank == i) for i in places},

@@ -85,7 +85,8 @@ def in_bits(lake: Lake) -> list[str]:
 def test_files_that_come_in_waves_give_what_they_give_at_once(tmp_path: Path, watched: Watched, seed: int) -> None:
     chance, users = random.Random(seed), write_trap_lake(tmp_path / "traps", MONDAY)
     stranger, leaver = chance.sample(sorted(users), 2)
-    known = {user: participant for user, participant in users.items() if user not in (stranger, leaver)}
+    accounts = {participant: user for user, participant in sorted(users.items())}  # where there are two, all is read
+    known = {user: participant for participant, user in accounts.items() if user not in (stranger, leaver)}
     identities = Identities(known, frozenset({leaver}))
     waves: list[dict[date, list[bytes]]] = [{} for _ in range(4)]
     for day, lines in lines_by_day(tmp_path / "traps").items():
@@ -217,15 +218,18 @@ def test_somebody_new_to_the_day_gets_a_row_in_its_place(tmp_path: Path, watched
     assert rows["participant_id"].to_pylist() == ["P1", "P2"]
 
 
-def test_an_account_that_comes_late_is_pooled_with_the_participant_s_other_one(
-    tmp_path: Path, watched: Watched
+@pytest.mark.parametrize(("hours", "steps", "others"), [(6, 4000, 1), (14, 5000, 2)])
+def test_an_account_that_comes_late_counts_instead_of_the_other_one_if_it_was_worn_more(
+    tmp_path: Path, watched: Watched, hours: int, steps: int, others: int
 ) -> None:
     lake, identities = fill(tmp_path), Identities({ADA: "P1", BEN: "P2", "new-device": "P1"})
     watched.run(lake, identities)
-    write_raw(tmp_path, MONDAY, [record("userMetrics", "new-device", MONDAY, vo2Max=41)], "late")
-    watched.run(lake, identities)
-    assert watched.chosen == [sorted([ADA, "new-device"])]
-    assert (row(lake, MONDAY, "P1")["vo2max"], row(lake, MONDAY, "P1")["steps"]) == (41, 4000)
+    late = record("dailies", "new-device", MONDAY, steps=5000, timeOffsetHeartRateSamples=worn(hours))
+    write_raw(tmp_path, MONDAY, [late], "late")
+    counts = watched.run(lake, identities).days[0].counts
+    assert watched.chosen == []
+    assert row(lake, MONDAY, "P1")["steps"] == steps
+    assert (counts["other_account"], counts["records"]) == (others, 5 - others)
 
 
 def test_of_a_late_file_that_tells_of_nobody_only_the_counts_change(tmp_path: Path, watched: Watched) -> None:

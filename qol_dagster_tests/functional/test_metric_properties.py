@@ -1,7 +1,7 @@
 """What must hold whatever the data: the way raw lines come to lie in files cannot show in a row, and neither can
 other people; steps have no unit but their own, and no date is special.
 
-Two made-up weeks of several people go through the receiver's own parsing into a lake; then again, changed.
+Four made-up weeks of several people go through the receiver's own parsing into a lake; then again, changed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from qol_dagster_tests.support.lakes import JST_S, MONDAY, UNCOMPARED, differenc
 from qol_ingest.records import parse_body
 
 PEOPLE = {f"user-{n}": f"P{n}" for n in range(5)}
-WEEKS = [MONDAY - timedelta(weeks=1), MONDAY]
+WEEKS = [MONDAY - timedelta(weeks=back) for back in (3, 2, 1, 0)]
 WEEK_S = 7 * 86_400
 SEEDS = range(2)
 

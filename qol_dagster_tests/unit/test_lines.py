@@ -13,23 +13,29 @@ from qol_dagster.engines.lines import copy_lines
 LINES = st.lists(st.lists(st.sampled_from([b"ab", b"ba", b"a", b"-", b"\\", b"\r"]), max_size=5).map(b"".join))
 
 
-def copied(folder: Path, contents: list[bytes], texts: list[bytes]) -> bytes:
-    files = [folder / str(number) for number in range(len(contents))]
-    for file, content in zip(files, contents, strict=True):
+def copied(folder: Path, contents: list[bytes], texts: list[bytes]) -> list[bytes | None]:
+    """What becomes of each content: the copy, or None."""
+    found: list[bytes | None] = []
+    for number, content in enumerate(contents):
+        file, target = folder / str(number), folder / f"out-{number}"
         file.write_bytes(content)
-    copy_lines(files, texts, folder / "out")
-    return (folder / "out").read_bytes()
+        assert copy_lines(file, texts, target) == target.exists()
+        found.append(target.read_bytes() if target.exists() else None)
+    return found
 
 
 @given(files=st.lists(st.tuples(LINES, st.sampled_from([b"", b"\n", b"\n\n"])), max_size=3))
 def test_they_are_the_lines_that_a_look_at_each_finds(files: list[tuple[list[bytes], bytes]]) -> None:
     contents = [b"\n".join(lines) + end for lines, end in files]
     texts = [b"ab", b"\\"]
-    wanted = [line for content in contents for line in content.split(b"\n") if any(text in line for text in texts)]
+    wanted = [
+        b"".join(line + b"\n" for line in content.split(b"\n") if any(text in line for text in texts)) or None
+        for content in contents
+    ]
     with TemporaryDirectory() as folder:
-        found = copied(Path(folder), contents, texts)
-    assert found == b"".join(line + b"\n" for line in wanted)
+        assert copied(Path(folder), contents, texts) == wanted
 
 
-def test_a_file_without_an_end_of_line_does_not_run_into_the_next(tmp_path: Path) -> None:
-    assert copied(tmp_path, [b"one x", b"", b"two x\nthree\n"], [b"x"]) == b"one x\ntwo x\n"
+def test_a_line_without_an_end_gets_one_and_a_byte_order_mark_is_left_behind(tmp_path: Path) -> None:
+    contents = [b"one x", b"", b"two x\nthree\n", b"\xef\xbb\xbfx\nno\n"]
+    assert copied(tmp_path, contents, [b"x"]) == [b"one x\n", None, b"two x\n", b"x\n"]
