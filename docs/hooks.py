@@ -21,6 +21,7 @@ from qol_dagster.metrics.fields import (
     ID_KEYED_TYPES,
     KEY_FIELDS,
     KNOWN_TYPES,
+    LONGEST_FIRST_TYPES,
     TYPE_ALIASES,
     Field,
 )
@@ -128,8 +129,19 @@ def _data(field: Field) -> str:
 def types_table() -> str:
     """A row for each summary type of Garmin's, with its other names and what tells two records apart."""
     others = {type_: [name for name, of in TYPE_ALIASES.items() if of == type_] for type_ in KNOWN_TYPES}
-    rows = [(_code(type_), _codes(others[type_]), _identity(type_)) for type_ in KNOWN_TYPES]
-    return _table(("Type", "Also arrives as", "Two records of a user are the same when equal in"), rows)
+    rows = [(_code(type_), _codes(others[type_]), _identity(type_), _precedence(type_)) for type_ in KNOWN_TYPES]
+    head = ("Type", "Also arrives as", "Two records of a user are the same when equal in", "Of these counts")
+    return _table(head, rows)
+
+
+def _precedence(type_: str) -> str:
+    if type_ == "sleeps":
+        return "the most final, then the latest, then the longest"
+    if type_ == "epochs":
+        return "those of one delivery: the longest, then the latest"
+    if type_ in DATE_KEYED_TYPES:
+        return "the latest value of each field"
+    return "the longest, then the latest" if type_ in LONGEST_FIRST_TYPES else "the latest"
 
 
 def _identity(type_: str) -> str:
@@ -137,7 +149,7 @@ def _identity(type_: str) -> str:
         return "date"
     if type_ in ID_KEYED_TYPES:
         return "`summaryId`, else start time"
-    keys = {field.name: field.garmin[0] for field in FIELDS}
+    keys = {field.name: field.garmin[0] for field in FIELDS} | {"body": "_ingest_id"}
     time = "measurement time" if type_ in MEASURED_TYPES else "start time"
     return ", ".join([time, *(_code(keys[name]) for name in KEY_FIELDS.get(type_, ()))])
 

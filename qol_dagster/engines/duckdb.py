@@ -40,6 +40,8 @@ WHOLE_BYTES = 64 * MB
 """So few are not worth being taken in parts."""
 _OTHER_SPELLINGS = {name for field in FIELDS for name in field.garmin[1:] if name.lower() == field.garmin[0].lower()}
 """They differ from the documented name by case only, which two fields of a struct cannot."""
+LONGEST_CHECKED = 4 * MB
+"""Characters of a line up to which its keys are looked at; a whole day of samples has a fortieth of them."""
 NO_JSON = "!"
 """In the place of a line that cannot be read, so that it is counted."""
 NESTED_HINTS = ("timeOffset", "sleepLevelsMap")
@@ -301,7 +303,9 @@ def _records_sql(longest_line: int, chosen: str = "") -> str:
     columns = [f"{_value(field)} AS {field.name}" for field in SCALARS]
     return f"""
         SELECT raw_files.date AS date, raw_files.file AS file, {", ".join(columns)}, {_kept_text()} AS text,
-               json IS NULL OR (NOT {_OURS} AND ({_differently_read()})) AS odd
+               CASE WHEN json IS NULL THEN true
+                    WHEN NOT {_OURS} AND length(json) <= {LONGEST_CHECKED} THEN {_differently_read()}
+                    ELSE false END AS odd
         FROM (
             SELECT filename, json, {", ".join(found)}
             FROM (

@@ -170,7 +170,7 @@ def test_the_doctor_names_the_part_that_is_missing_and_no_other(
 def test_the_doctor_follows_a_test_push_into_the_bucket(qol: Qol, deployed: Deployment) -> None:
     with LocalWebhook(Receiver(S3Store(deployed.settings.bucket), SECRET)) as server:
         said = qol("doctor", "--webhook", server.url)
-    assert re.search(r"lies in raw/daily/date=\d{4}-\d\d-\d\d/[0-9a-f]{64}\.jsonl after", said.out), said.out
+    assert re.search(r"is in raw/daily/date=\d{4}-\d\d-\d\d/[0-9a-f]{64}\.jsonl after", said.out), said.out
 
 
 def test_the_definitions_load_without_asking_aws_or_touching_the_disk(deployed: Deployment, tmp_path: Path) -> None:

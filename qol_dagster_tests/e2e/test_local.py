@@ -64,7 +64,7 @@ def test_the_system_takes_pushes_until_it_is_stopped_and_leaves_nothing_behind(
     command = [str(Path(sys.executable).with_name("qol")), "doctor", "--webhook", found["WEBHOOK_URL"]]
     doctor = subprocess.run(command, env={**found, "PATH": os.environ["PATH"]}, capture_output=True, text=True)
     assert (doctor.returncode, doctor.stderr) == (0, "")
-    assert "the test push lies in raw/daily/" in doctor.stdout
+    assert "the test push is in raw/daily/" in doctor.stdout
     assert len(processes_of(port)) > 1
     os.killpg(up.pid, end)  # as a terminal does it, which tells all that were started in it
     assert up.wait(20) == (0 if end is signal.SIGINT else 143)

@@ -146,7 +146,7 @@ def test_misfiled_records_are_moved_to_their_date_and_then_count(qol: Qol, setti
     tuesday = MONDAY.replace(day=17)
     lines = [record("dailies", USER, MONDAY, steps=1), record("dailies", USER, tuesday, steps=2), b"not json"]
     file = write_raw(settings.lake_dir, MONDAY, lines)
-    assert qol("raw", "refile", "--dry-run").out == "1 of 3 records lie under another date\n"
+    assert qol("raw", "refile", "--dry-run").out == "1 of 3 records are under another date\n"
     assert qol("raw", "refile").out == "1 of 3 records moved\n"
     assert qol("raw", "refile").out == "0 of 3 records moved\n"
     assert file.read_bytes() == json.dumps(lines[0]).encode() + b"\nnot json\n"
@@ -228,7 +228,7 @@ def test_the_doctor_follows_a_test_push_to_raw_where_it_is_nobody_s_data(qol: Qo
     with local_webhook(settings) as server:
         said = qol("doctor", "--webhook", server.url)
         assert [line.split(":")[0] for line in said.out.splitlines()] == ["ok    webhook"] * 3
-        assert re.search(r"lies in raw/daily/date=\d{4}-\d\d-\d\d/[0-9a-f]{64}\.jsonl after", said.out)
+        assert re.search(r"is in raw/daily/date=\d{4}-\d\d-\d\d/[0-9a-f]{64}\.jsonl after", said.out)
         secret = server.url.rpartition("/")[2]
         assert secret not in said.out + said.err
     (file,) = settings.lake_dir.glob("raw/daily/*/*.jsonl")
