@@ -323,7 +323,12 @@ def _fault(entry: _Entry) -> str | None:
 
 
 def _repetition(entry: _Entry) -> str | None:
-    """Why a record with a repeated key cannot become a line: here too readers differ in which of the two they take."""
+    """Why a record with a repeated key cannot become a line: here too readers differ in which of the two they take.
+
+    Events do: a withdrawal must not wait in quarantine, and Python alone reads them.
+    """
+    if entry.summary_type in LIFECYCLE_TYPES:
+        return None
     repeated = _repeated_key(entry.raw, entry.value)
     if repeated is None:
         return None

@@ -41,7 +41,7 @@ def events(lines: Iterable[str]) -> Iterator[LifecycleEvent]:
         if not line.strip():
             continue
         try:
-            event = _event(json.loads(line))
+            event = _event(json.loads(line, parse_int=float))
         except (ValueError, TypeError, AttributeError, KeyError, OverflowError, RecursionError, OSError):
             event = None
         if event is None:

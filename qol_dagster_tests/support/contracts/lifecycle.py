@@ -97,6 +97,12 @@ def test_a_withdrawal_whose_time_cannot_be_read_counts_from_its_receipt(people: 
     assert people.identities().revoked == {USER}
 
 
+def test_a_withdrawal_beside_a_number_of_five_thousand_digits_counts(people: IdMap) -> None:
+    line = json.dumps(allows(NO_HEALTH)).replace("{", '{"other": ' + "9" * 5000 + ", ", 1)
+    assert [apply(people, event) for event in events([line])] == ["applied"]
+    assert people.identities().revoked == {USER}
+
+
 def test_a_time_that_garmin_sends_as_text_is_read(people: IdMap) -> None:
     received = LATER + timedelta(days=1)
     tell(people, allows(ALL, LATER + timedelta(seconds=5), received))
