@@ -5,17 +5,19 @@ Belongs here: the checks as functions of Arrow tables, and their specs. The rang
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from qol_dagster.metrics.dictionary import Metric
-from qol_dagster.resources.id_map import CHANCE_LENGTH
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_GARMIN_ID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+"""The shape of Garmin's user ids. Whoever knows the webhook's URL can push for a user of any name, such as `meets`."""
 _DESCRIPTIONS = {
     "rows": "There are rows where there was something to make them from.",
     "unique_keys": "One row per participant and date.",
@@ -94,6 +96,5 @@ def _garmin_ids(rows: pa.Table, garmin_ids: Iterable[str]) -> str:
         if value is not None
     }
     everything = "\n".join(texts)
-    lowered = {one.lower() for one in garmin_ids}
-    shown = sum(one in texts or (len(one) >= CHANCE_LENGTH and one in everything) for one in lowered)
+    shown = sum(one in everything for one in {one.lower() for one in garmin_ids} if _GARMIN_ID.fullmatch(one))
     return f"{shown} Garmin user ids stand in the data" if shown else ""

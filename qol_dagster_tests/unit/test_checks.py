@@ -82,6 +82,12 @@ def test_a_garmin_id_in_any_text_fails_without_being_named(told: str) -> None:
     assert told.lower() not in str(results).lower()
 
 
+@pytest.mark.parametrize("pushed", ["p1", "meets", "2026-11-16", "2.0.0", "1"])
+def test_a_push_for_a_user_of_any_name_stops_nobody_s_week(pushed: str) -> None:
+    row = {**GOOD, "who_activity": "meets", "metrics_version": "2.0.0"}
+    assert failed(row, ids=(pushed, pushed.upper())) == set()
+
+
 def test_every_check_blocks_what_is_downstream() -> None:
     specs = check_specs("weekly_metrics")
     assert {spec.name for spec in specs} == set(verdicts(GOOD))
