@@ -325,10 +325,20 @@ _OURS = "coalesce(ingest_id_0 = raw_files.file AND length(raw_files.file) = 64, 
 
 def _differently_read() -> str:
     """Whether DuckDB reads what is no JSON, or the first of two values of a key, of which the last one counts."""
-    keys = [f"json_keys(json, '$.{field.garmin[0]}')" for field in FIELDS if field.kind == "samples"]
-    twice = " OR ".join(f"len({each}) <> len(list_distinct({each}))" for each in ("json_keys(json)", *keys))
+    twice = "list_unique(json_keys(json)) <> len(json_keys(json))"
     trailing = "regexp_matches(json, ',[ \\t\\r\\n]*[]}]')"
-    return f"coalesce({twice}, false) OR {trailing}"
+    samples = " OR ".join(_offset_twice(field.garmin[0]) for field in FIELDS if field.kind == "samples")
+    return f"CASE WHEN {twice} OR {trailing} THEN true ELSE {samples} END"
+
+
+def _offset_twice(name: str) -> str:
+    """Whether an offset comes twice in a sample map. That none does is seen at once where they rise."""
+    keys = f"json_keys(json, '$.{name}')"
+    highest = f"list_reduce(TRY_CAST({keys} AS DOUBLE[]), lambda a, b: CASE WHEN a < b THEN b END, -{LARGEST_NUMBER})"
+    return (
+        f"CASE WHEN NOT contains(json, '{name}') THEN false WHEN {highest} IS NOT NULL THEN false "
+        f"ELSE coalesce(list_unique({keys}) <> len({keys}), false) END"
+    )
 
 
 def _kept_text() -> str:

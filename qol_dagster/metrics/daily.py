@@ -62,7 +62,7 @@ def stages(records: ir.Table) -> dict[str, ir.Table]:
     found["account_dailies"] = account_dailies(records, every)
     found["heart_hours"] = _heart_hours(records, _of(found, "account_dailies"))
     wear = _wear_of_contested(records, every, _of(found, "account_dailies"), _of(found, "heart_hours"))
-    found["other_accounts"] = other_accounts(every, wear)
+    found["other_accounts"] = other_accounts(_of(found, "lines"), every, wear)
     found["current_records"] = of_chosen_accounts(every, _of(found, "other_accounts"))
     found["main_sleeps"] = main_sleeps(records, _of(found, "current_records"))
     return found
@@ -457,10 +457,10 @@ def in_shape(table: ir.Table, metrics: Sequence[Any]) -> ir.Table:
 @cache
 def day_counts(records: ir.Table) -> ir.Table:
     """Per date: lines read and what became of them, as counts. No id is in it. Reads the tables of `stages`."""
-    names = ("lines", "superseded", "account_records", "other_accounts")
-    lines, older, every, others = (_of(stages(records), name) for name in names)
+    names = ("lines", "superseded", "other_accounts")
+    lines, older, others = (_of(stages(records), name) for name in names)
     versions = older.group_by("date").agg(superseded=ibis._.count())
-    elsewhere = every.semi_join(others, [*ROW, "user_id"]).group_by("date").agg(other_account=ibis._.count())
+    elsewhere = others.anti_join(older, "rec").group_by("date").agg(other_account=ibis._.count())
     states = {
         "unreadable": "unreadable",
         "misfiled": "misfiled",

@@ -264,8 +264,8 @@ def account_dailies(records: ir.Table, current: ir.Table) -> ir.Table:
 # -- which account
 
 
-def other_accounts(current: ir.Table, wear: ir.Table) -> ir.Table:
-    """Return the accounts that do not count, as (participant_id, date, user_id).
+def other_accounts(lines: ir.Table, current: ir.Table, wear: ir.Table) -> ir.Table:
+    """Return the usable records, superseded ones too, of accounts that do not count.
 
     Of several accounts of a participant on a date that with the most wear counts, for all types; then that whose
     records came last. `wear` has `wear_min` for each account of `contested_accounts` that has any.
@@ -273,7 +273,8 @@ def other_accounts(current: ir.Table, wear: ir.Table) -> ir.Table:
     accounts = attach(contested_accounts(current), wear, [*ROW, "user_id"])
     accounts = accounts.mutate(wear_min=accounts.wear_min.fill_null(-1.0))
     ranked = _ranked(accounts, ROW, "wear_min", "received_ms", "user_id")
-    return ranked.filter(ranked.rank > 0).select(*ROW, "user_id")
+    less_worn = ranked.filter(ranked.rank > 0).select(*ROW, "user_id")
+    return lines.filter(lines.state == "usable").semi_join(less_worn, [*ROW, "user_id"]).select("rec", "date")
 
 
 def contested_accounts(current: ir.Table) -> ir.Table:
@@ -284,8 +285,8 @@ def contested_accounts(current: ir.Table) -> ir.Table:
 
 
 def of_chosen_accounts(table: ir.Table, others: ir.Table) -> ir.Table:
-    """Return the rows of the accounts that count."""
-    return table.anti_join(others, [*ROW, "user_id"])
+    """Return the records of the accounts that count."""
+    return table.anti_join(others, "rec")
 
 
 # -- which night
