@@ -8,6 +8,7 @@ import hashlib
 import http.client
 import json
 import logging
+import random
 import re
 import resource
 import socket
@@ -167,6 +168,22 @@ def test_sixteen_clients_with_one_body_store_one_file_of_each_date(hook: LocalWe
     assert {len(content.splitlines()) for content in files.values()} == {1, 2}
 
 
+def odd_nights(noon: int) -> Iterator[dict[str, Any]]:
+    """Lengths, parts and stages by which a night that begins at noon ends on the same date or a later one."""
+    chance = random.Random(7)
+    lengths = (None, 0, 600, 43_200, "43200", 80_000, -5, 10**16, True)
+    names = ("durationInSeconds", "awakeDurationInSeconds", "unmeasurableSleepInSeconds", "deepSleepDurationInSeconds")
+    for _ in range(120):
+        night = {name: chance.choice(lengths) for name in chance.sample(names, chance.randint(1, 4))}
+        spans = [
+            {"startTimeInSeconds": noon, "endTimeInSeconds": noon + chance.choice((-60, 600, 43_200, 90_000, 200_000))}
+            for _ in range(chance.randint(0, 2))
+        ]
+        level = chance.choice(("deep", "awake", "unknown", "light"))
+        levels = chance.choice(({}, {"sleepLevelsMap": {level: spans}}, {"sleepLevelsMap": {level: "x"}}))
+        yield {"startTimeInSeconds": noon, "startTimeOffsetInSeconds": chance.choice((0, 32_400)), **night, **levels}
+
+
 def test_the_weekly_job_finds_every_record_under_its_own_date(tmp_path: Path) -> None:
     noon = 1_794_830_400  # 2026-11-16T12:00:00Z
     times: list[dict[str, Any]] = [
@@ -186,8 +203,9 @@ def test_the_weekly_job_finds_every_record_under_its_own_date(tmp_path: Path) ->
         {"summary": {"startTimeInSeconds": noon, "startTimeOffsetInSeconds": 86_400}},
         {"startTimeInSeconds": None, "summary": "none"},
         {},
+        *odd_nights(noon),
     ]
-    types = ("dailies", "bloodPressures", "activityDetails", "epochs", "unheardOf")
+    types = ("dailies", "bloodPressures", "activityDetails", "epochs", "unheardOf", "sleeps", "hrv")
     body = {type_: [{"userId": "u-1", "summaryId": str(n), **at} for n, at in enumerate(times)] for type_ in types}
     receiver = Receiver(DirectoryStore(tmp_path), SECRET)
     answer = receiver.handle(event(json.dumps(body)), NOW.replace(day=18))
