@@ -311,7 +311,7 @@ def test_a_report_of_nothing_where_raw_files_lie_fails_the_step(deployed: Deploy
     lake = sample.put(deployed)
     days = [{**day, "rows": 0, "counts": dict.fromkeys(day["counts"], 0)} for day in sample.report.as_dict()["days"]]
     run = done(scripted(deployed, *[lies(lake, sample, days=days)] * 2)[0])
-    assert f"raw files lie in s3://{deployed.settings.bucket}, but the Glue run jr_2" in run.error
+    assert f"raw files are in s3://{deployed.settings.bucket}, but the Glue run jr_2" in run.error
     assert "saw no line of them" in run.error
 
 

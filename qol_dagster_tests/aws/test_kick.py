@@ -96,7 +96,7 @@ def test_a_start_on_glue_of_which_nobody_can_be_told_fails_the_lambda_and_is_kep
 ) -> None:
     monkeypatch.setenv("QOL_ALERT_TOPIC_ARN", "arn:aws:sns:ap-northeast-1:000000000000:nowhere")
     for outcome in ("started on Glue", "on Glue already"):  # Lambda tries again
-        with pytest.raises(KickError, match=rf"is {outcome}\. .* Nobody could be told"):
+        with pytest.raises(KickError, match=rf"is {outcome}\. .* Nobody could be notified"):
             kick.handler(EVENT, None)
     assert len(system.runs()) == 1
 
