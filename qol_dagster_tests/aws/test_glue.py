@@ -318,7 +318,7 @@ def test_a_report_of_nothing_where_raw_files_lie_fails_the_step(deployed: Deploy
 def test_a_report_of_rows_that_do_not_lie_in_the_lake_fails_the_step(deployed: Deployment, sample: Sample) -> None:
     run = done(scripted(deployed, *[lies(sample.put(deployed), sample)] * 2)[0])
     assert "says it wrote 3 rows to s3://" in run.error
-    assert "where 0 lie" in run.error
+    assert "where there are 0" in run.error
 
 
 def test_a_report_of_other_weeks_fails_the_step(deployed: Deployment, sample: Sample) -> None:
