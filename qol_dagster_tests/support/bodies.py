@@ -11,6 +11,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+EVENTS = ("deregistrations", "userPermissionsChange")
 TYPES = (
     "dailies", "epochs", "sleeps", "bodyComps", "stressDetails", "userMetrics", "pulseox", "pulseOx", "hrv",
     "allDayRespiration", "respiration", "healthSnapshot", "bloodPressures", "skinTemp", "mct", "activities",
@@ -22,7 +23,9 @@ TYPES = (
 @dataclass(frozen=True)
 class Body:
     """A request body. `records` are the raw texts of the objects in it that can be kept as they are; `others` counts
-    the elements that cannot, those with a repeated key among them; a `broken` body is no JSON object at all."""
+    the elements that cannot, those with a repeated key among them unless they are events; a `broken` body is no JSON
+    object at all.
+    """
 
     content: bytes
     records: tuple[str, ...] = ()
@@ -47,13 +50,14 @@ def bodies(count: int, seed: int) -> Iterator[Body]:
 def _sound(chance: random.Random) -> Body:
     draft = _Draft()
     for _ in range(chance.choice((0, 1, 1, 1, 2, 3))):
-        kind = json.dumps(chance.choice(TYPES), ensure_ascii=chance.random() < 0.5)
-        draft.members.append(f"{kind}:{_value(chance, draft)}")
+        kind = chance.choice(TYPES)
+        spelled = json.dumps(kind, ensure_ascii=chance.random() < 0.5)
+        draft.members.append(f"{spelled}:{_value(chance, draft, may_repeat=kind in EVENTS)}")
     space = chance.choice(("", "", " ", "\t"))
     return Body(f"{space}{{{','.join(draft.members)}}}{space}".encode(), tuple(draft.records), draft.others)
 
 
-def _value(chance: random.Random, draft: _Draft) -> str:
+def _value(chance: random.Random, draft: _Draft, *, may_repeat: bool) -> str:
     if chance.random() < 0.05:  # a type that is no list
         draft.others += 1
         return chance.choice(("null", "7", '"text"', "{}", '{"userId":"u"}', "true"))
@@ -65,7 +69,7 @@ def _value(chance: random.Random, draft: _Draft) -> str:
         else:
             record, is_repeating = _record(chance)
             elements.append(record)
-            if is_repeating:
+            if is_repeating and not may_repeat:
                 draft.others += 1
             else:
                 draft.records.append(record)
