@@ -40,6 +40,7 @@ def break_the_lake(settings: Settings) -> None:
     (settings.lake_dir / "processed").write_text("a file where a folder belongs")
 
 
+@pytest.mark.slow
 def test_a_failed_run_sends_one_mail_with_the_reason_the_week_and_what_to_do(
     mailing: Settings, inbox: tuple[Inbox, int]
 ) -> None:
@@ -56,6 +57,7 @@ def test_a_failed_run_sends_one_mail_with_the_reason_the_week_and_what_to_do(
     assert USER not in text
 
 
+@pytest.mark.slow
 def test_the_sensor_tells_of_a_run_that_the_hook_did_not_see_and_of_no_run_twice(
     mailing: Settings, inbox: tuple[Inbox, int]
 ) -> None:

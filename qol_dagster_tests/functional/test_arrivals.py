@@ -91,6 +91,7 @@ def test_two_ticks_report_and_ask_for_each_arrival_once(settings: Settings, sens
     assert user not in str((first, third))
 
 
+@pytest.mark.slow
 def test_a_week_that_was_computed_by_hand_is_reported_but_not_run_again(settings: Settings, sensor: Any) -> None:
     user = "a1b2c3d4e5f60718293a4b5c6d7e8f90"
     IdMap(settings.id_map_path).add(user)
@@ -102,6 +103,7 @@ def test_a_week_that_was_computed_by_hand_is_reported_but_not_run_again(settings
     assert found.run_requests == []
 
 
+@pytest.mark.slow
 def test_a_late_file_asks_for_the_weeks_that_look_back_on_its_day_too(
     settings: Settings, sensor: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -134,6 +134,7 @@ def normal(records: Counter[tuple[str, str]]) -> Counter[tuple[str, str]]:
 # -- pings
 
 
+@pytest.mark.slow
 def test_everything_that_pings_announce_arrives_once_though_the_cloud_fails_limits_and_cuts_off(
     make_world: MakeWorld,
 ) -> None:
@@ -310,6 +311,7 @@ print(report.asked, report.already)
 """
 
 
+@pytest.mark.slow
 def test_killed_again_and_again_it_goes_on_and_asks_for_no_remembered_piece_twice(make_world: MakeWorld) -> None:
     with make_world() as world:
         code = [sys.executable, "-c", KILLED, str(world.home), world.cloud.base_url, SECRET, world.cloud.user_id(0)]

@@ -113,6 +113,7 @@ def test_participants_are_imported_listed_without_garmin_ids_and_revoked(qol: Qo
 
 
 @pytest.mark.parametrize("client_id", ["", "our-client"])
+@pytest.mark.slow
 def test_a_simulation_pushed_to_the_served_webhook_becomes_raw_files(
     qol: Qol, settings: Settings, client_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -131,6 +131,7 @@ def test_a_lake_full_of_traps_gives_the_rows_of_the_plain_python_reference(world
     assert differences(found.weekly, expected_weekly) == []
 
 
+@pytest.mark.slow
 def test_records_of_one_hash_are_told_apart_by_their_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     people, lake = write_trap_lake(tmp_path / "lake", TRAP_MONDAY), Lake.local(tmp_path / "lake")
     with open_engine("duckdb", memory_mb=1024, temp_dir=tmp_path) as engine:

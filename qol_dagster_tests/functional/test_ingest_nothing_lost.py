@@ -146,6 +146,7 @@ def expected_lines(sim: garmin_sim.Simulation) -> Counter[str]:
     return found
 
 
+@pytest.mark.slow
 def test_a_store_that_is_slow_and_fails_half_way_has_every_record_once_after_retries(tmp_path: Path) -> None:
     sim = garmin_sim.Simulation(4, 2, date(2026, 11, 22), seed=5)
     receiver = Receiver(Faulty(DirectoryStore(tmp_path), random.Random(7)), SECRET)
@@ -210,6 +211,7 @@ def restarted(lake: Path, deaths: list[int]) -> Iterator[str]:
         current[0].wait()
 
 
+@pytest.mark.slow
 def test_a_process_killed_between_write_and_answer_has_every_record_once_after_retries(tmp_path: Path) -> None:
     sim, deaths = garmin_sim.Simulation(3, 3, date(2026, 11, 22), seed=6), []
     with restarted(tmp_path, deaths) as url:

@@ -74,6 +74,7 @@ def test_the_standard_query_works_word_for_word_and_shows_the_dictionary_s_colum
     assert [row[:2] for row in found.rows] == [("P1", "2026-11-16"), ("P2", "2026-11-16")]
 
 
+@pytest.mark.slow
 def test_a_second_run_reads_no_raw_byte_and_changes_no_number(settings: Settings) -> None:
     fill(settings)
     first = run(settings)
@@ -84,6 +85,7 @@ def test_a_second_run_reads_no_raw_byte_and_changes_no_number(settings: Settings
     assert differences(table(settings), before) == []
 
 
+@pytest.mark.slow
 def test_one_late_file_makes_its_day_and_the_week_anew_and_reads_nothing_else(settings: Settings) -> None:
     fill(settings)
     run(settings)
@@ -96,6 +98,7 @@ def test_one_late_file_makes_its_day_and_the_week_anew_and_reads_nothing_else(se
     assert [row["hrv_rmssd_mean"] for row in table(settings)] == [44, None]
 
 
+@pytest.mark.slow
 def test_several_weeks_are_one_run_and_every_partition_says_what_it_holds(settings: Settings) -> None:
     fill(settings, weeks=3)
     first = MONDAY - timedelta(weeks=2)
@@ -127,6 +130,7 @@ def materialized(settings: Settings, *assets: str) -> dg.ExecuteInProcessResult:
         )
 
 
+@pytest.mark.slow
 def test_one_of_the_tables_can_be_made_alone(settings: Settings) -> None:
     fill(settings)
     run(settings)
@@ -148,12 +152,14 @@ def test_nothing_is_made_from_rows_that_fail_a_check(settings: Settings, monkeyp
     assert not [event.step_key for event in done.all_events if event.is_step_success]
 
 
+@pytest.mark.slow
 def test_with_force_every_day_is_computed_anew(settings: Settings) -> None:
     fill(settings)
     run(settings)
     assert run(settings, force=True).days_recomputed == 7
 
 
+@pytest.mark.slow
 def test_the_strict_profile_writes_beside_and_never_over(settings: Settings) -> None:
     fill(settings)
     run(settings)
@@ -169,6 +175,7 @@ def test_the_strict_profile_writes_beside_and_never_over(settings: Settings) -> 
     assert [row["wear_min_mean"] for row in strict] == [row["wear_min_mean"] for row in usual]
 
 
+@pytest.mark.slow
 def test_enrolling_a_user_later_repairs_the_past(settings: Settings) -> None:
     fill(settings, users=dict([next(iter(USERS.items()))]))
     late = list(USERS)[1]
@@ -181,6 +188,7 @@ def test_enrolling_a_user_later_repairs_the_past(settings: Settings) -> None:
     assert [row["participant_id"] for row in table(settings)] == ["P1", "P2"]
 
 
+@pytest.mark.slow
 def test_a_revoked_participant_leaves_the_tables_at_the_next_run_and_stays_raw(settings: Settings) -> None:
     fill(settings)
     run(settings)
@@ -192,6 +200,7 @@ def test_a_revoked_participant_leaves_the_tables_at_the_next_run_and_stays_raw(s
     assert {path: path.read_bytes() for path in raw} == raw
 
 
+@pytest.mark.slow
 def test_who_deregisters_at_garmin_leaves_the_tables_at_the_next_run(settings: Settings) -> None:
     fill(settings)
     run(settings)
@@ -235,6 +244,7 @@ def test_the_database_of_a_run_is_too_and_the_disk_is_waited_for_only_then(setti
         assert len(instance.all_logs(done.run_id)) > 50
 
 
+@pytest.mark.slow
 def test_what_a_command_prints_is_captured_only_where_dagster_s_configuration_says_so(settings: Settings) -> None:
     fill(settings)
     captured = settings.dagster_home / "captured"
@@ -247,6 +257,7 @@ def test_what_a_command_prints_is_captured_only_where_dagster_s_configuration_sa
     assert len(list(captured.rglob("*.err"))) == 1
 
 
+@pytest.mark.slow
 def test_a_spoiled_database_of_dagster_s_is_named_and_moving_it_away_is_enough(settings: Settings) -> None:
     fill(settings)
     run(settings)
@@ -295,6 +306,7 @@ def is_told(settings: Settings, path: Path) -> bool:
     return path != settings.id_map_path and "raw" not in path.relative_to(settings.home).parts
 
 
+@pytest.mark.slow
 def test_a_failed_run_leaves_the_old_week_whole_and_the_next_one_heals(settings: Settings) -> None:
     fill(settings)
     run(settings)
@@ -333,6 +345,7 @@ def test_two_runs_of_one_week_at_once_both_succeed_and_give_the_right_rows(setti
     assert files == {"daily": 7, "weekly": 1, "status": 1}
 
 
+@pytest.mark.slow
 def test_dagster_s_home_can_be_made_by_several_processes_at_once(settings: Settings) -> None:
     code = """
 from qol_dagster.defs.instance import dagster_instance

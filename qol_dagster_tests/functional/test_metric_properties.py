@@ -293,6 +293,7 @@ def test_lines_that_lie_there_twice_change_nothing(world: World, rows: Rows) -> 
     assert unlike(world.compute(files), rows) == []
 
 
+@pytest.mark.slow
 def test_a_hundred_files_a_day_give_what_one_gives(world: World, rows: Rows) -> None:
     files = {day: [lines[n::100] for n in range(min(100, len(lines)))] for day, lines in world.lines().items()}
     assert max(map(len, files.values())) == 100
@@ -329,6 +330,7 @@ def times_three(value: Any) -> Any:
     return value if value is None or isinstance(value, bool) else 3 * value
 
 
+@pytest.mark.slow
 def test_a_participant_has_the_same_rows_alone_as_among_others(world: World, rows: Rows) -> None:
     user, participant = world.chance().choice(sorted(PEOPLE.items()))
     theirs = [
@@ -342,6 +344,7 @@ def test_a_participant_has_the_same_rows_alone_as_among_others(world: World, row
         assert unlike(found, rows.of(participant)) == []
 
 
+@pytest.mark.slow
 def test_all_of_it_a_week_later_gives_the_same_rows_a_week_later(world: World, rows: Rows) -> None:
     week = timedelta(weeks=1)
     later = [replace(body, received_at=body.received_at + week) for body in world.altered(a_week_later)]

@@ -974,6 +974,7 @@ for kind in ("small", "large"):
 """
 
 
+@pytest.mark.slow
 def test_a_callback_of_60_mb_needs_less_than_five_times_its_size(tmp_path: Path, garmin: Garmin) -> None:
     one = json.dumps({"userId": "user", "calendarDate": "2026-11-20", "samples": list(range(200))})
     large = f"[{','.join([one] * (60 * 1024 * 1024 // len(one)))}]".encode()

@@ -43,6 +43,7 @@ print(len(queries("duckdb", Thresholds(), Path({str(folder)!r}))), "ibis" in sys
     assert done.stdout.split() == [str(len(DAILY_STAGES + WEEKLY_STAGES) + len(FINAL)), "False", "False"]
 
 
+@pytest.mark.slow
 def test_other_thresholds_are_other_queries_and_lie_beside(folder: Path) -> None:
     strict = queries("duckdb", STRICT, folder)
     assert "780" in strict["daily_rows"]
@@ -70,6 +71,7 @@ def test_a_file_that_was_spoiled_is_made_anew(folder: Path, content: bytes) -> N
 
 
 @pytest.mark.usefixtures("_sql_is_compiled_anew")
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_written_costs_time_and_nothing_else(tmp_path: Path, folder: Path) -> None:
     assert queries("duckdb", DEFAULT, tmp_path / "missing") == queries("duckdb", DEFAULT, folder)
 

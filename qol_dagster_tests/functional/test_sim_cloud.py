@@ -479,6 +479,7 @@ BACKFILLED = [
 ]
 
 
+@pytest.mark.slow
 def test_every_type_comes_by_webhook_as_the_pushes_would_have_left_it(cloud: GarminCloud, box: Inbox) -> None:
     begin_s, end_s = END_S - 10 * DAY_S + 14 * 3600, END_S - 2 * DAY_S + 16 * 3600  # no date's begin, anywhere
     texts = {json.dumps(one, separators=(",", ":")) for body in pushed(SIM) for given in body.values() for one in given}

@@ -261,6 +261,7 @@ def test_a_past_week_comes_out_the_same_whenever_and_with_whichever_weeks_it_is_
     assert found[2][0]["computed_at"] == NOW + timedelta(days=400)
 
 
+@pytest.mark.slow
 def test_the_thresholds_decide_what_a_valid_week_is(duckdb: Engine, tmp_path: Path) -> None:
     lake = Lake.local(tmp_path)
     write_daily(lake, Case("VVVV...", "", (0, 0, 0, 0, 0), None, None, None).rows("P1"))

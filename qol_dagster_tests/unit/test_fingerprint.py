@@ -84,6 +84,7 @@ def test_other_thresholds_make_other_expressions(sql: Mapping[str, str], tmp_pat
     assert daily_fingerprint(strict, "") != daily_fingerprint(sql, "")
 
 
+@pytest.mark.slow
 def test_two_processes_agree(tmp_path: Path) -> None:
     code = (
         "import json; from pathlib import Path\n"
