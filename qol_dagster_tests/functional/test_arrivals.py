@@ -127,6 +127,7 @@ def test_weeks_after_the_last_data_have_nothing_to_repair(settings: Settings) ->
     assert stale_weeks(Lake.local(settings.lake_dir), [MONDAY]) == [MONDAY]
 
 
+@pytest.mark.slow
 def test_a_week_whose_run_stopped_before_its_weekly_partition_is_asked_for(settings: Settings, sensor: Any) -> None:
     user = "a1b2c3d4e5f60718293a4b5c6d7e8f90"
     IdMap(settings.id_map_path).add(user)

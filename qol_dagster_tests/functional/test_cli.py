@@ -136,6 +136,7 @@ def test_a_simulation_pushed_to_the_served_webhook_becomes_raw_files(
     assert qol("materialize", "--week", "2026-11-22").out == "2026-11-16  participants: 2\n"
 
 
+@pytest.mark.slow
 def test_a_simulation_written_into_the_lake_gives_the_same_rows_as_one_that_is_pushed(qol: Qol) -> None:
     assert (
         qol("simulate", "--participants", "2", "--weeks", "1", "--until", "2026-11-22", "--lake", "--enrol").code == 0
@@ -211,6 +212,7 @@ def test_a_home_that_is_not_there_is_not_made_by_a_question(
     assert (tmp_path / "elsewhere").stat().st_mode & 0o077 == 0
 
 
+@pytest.mark.slow
 def test_the_doctor_says_what_is_there_and_what_is_missing(qol: Qol, settings: Settings) -> None:
     said = qol("doctor")
     assert said.code == 0

@@ -126,6 +126,7 @@ def test_nobody_is_invited_under_an_id_that_another_may_be_given_meanwhile(
     assert run(["participants", "invite", capsys.readouterr().out.strip()]) == 0  # a second account of hers
 
 
+@pytest.mark.slow
 def test_what_pings_announce_is_fetched_and_makes_the_same_rows_as_pushes(
     world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -224,6 +224,7 @@ def test_dagster_s_databases_are_written_out_once_at_the_end_of_a_command(settin
     assert not any(log.exists() for log in logs)
 
 
+@pytest.mark.slow
 def test_the_database_of_a_run_is_too_and_the_disk_is_waited_for_only_then(settings: Settings) -> None:
     def how_durable() -> int:
         with create_engine(f"sqlite:///{settings.home}/any.db").connect() as connection:

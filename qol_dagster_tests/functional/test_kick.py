@@ -192,6 +192,7 @@ def test_a_failed_run_and_a_canceled_one_are_asked_for_again(system: System) -> 
     assert states == ["QUEUED", "CANCELED", "FAILURE"]
 
 
+@pytest.mark.slow
 def test_a_run_of_several_weeks_counts_for_each_of_them(system: System) -> None:
     first, last = WEEK - timedelta(weeks=8), WEEK - timedelta(weeks=6)
     done = materialize_weeks(system.settings, [first, last])

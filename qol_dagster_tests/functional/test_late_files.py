@@ -81,7 +81,8 @@ def in_bits(lake: Lake) -> list[str]:
     return [repr(row) for rows in tables if rows is not None for row in rows.to_pylist()]
 
 
-@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
 def test_files_that_come_in_waves_give_what_they_give_at_once(tmp_path: Path, watched: Watched, seed: int) -> None:
     chance, users = random.Random(seed), write_trap_lake(tmp_path / "traps", MONDAY)
     stranger, leaver = chance.sample(sorted(users), 2)
@@ -176,6 +177,7 @@ def test_an_object_in_the_place_of_a_user_is_a_stranger_however_it_is_spelled(tm
     assert found == [(1, 1), (1, 2), (2, 3)]
 
 
+@pytest.mark.slow
 def test_many_users_in_a_late_file_are_found_as_a_few_are(tmp_path: Path, watched: Watched) -> None:
     users = [f"{number:032x}" for number in range(10, 10 + 2 * FEW_USERS)]
     lake, identities = fill(tmp_path, users), Identities({user: f"P{user[-2:]}" for user in users})

@@ -46,6 +46,7 @@ def test_a_line_of_thirty_megabytes_is_read_with_little_memory_and_many_cores(
     assert steps_of_monday(tmp_path, 512) == [7]
 
 
+@pytest.mark.slow
 def test_a_line_too_long_for_any_record_is_a_clear_error_and_the_old_rows_stay(tmp_path: Path) -> None:
     write_raw(tmp_path, MONDAY, [record("dailies", "user-1", MONDAY, steps=7)])
     assert steps_of_monday(tmp_path, 512) == [7]

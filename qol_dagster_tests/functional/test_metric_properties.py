@@ -29,7 +29,7 @@ from qol_ingest.records import parse_body
 PEOPLE = {f"user-{n}": f"P{n}" for n in range(5)}
 WEEKS = [MONDAY - timedelta(weeks=back) for back in (3, 2, 1, 0)]
 WEEK_S = 7 * 86_400
-SEEDS = range(2)
+SEEDS = [0, pytest.param(1, marks=pytest.mark.slow)]
 
 Record = dict[str, Any]
 Row = dict[str, Any]
@@ -285,6 +285,7 @@ def test_the_order_of_lines_and_files_changes_nothing(world: World, rows: Rows) 
     assert unlike(world.compute(files), rows) == []
 
 
+@pytest.mark.slow
 def test_lines_that_lie_there_twice_change_nothing(world: World, rows: Rows) -> None:
     files, chance = {}, world.chance()
     for day, lines in world.lines().items():

@@ -51,6 +51,7 @@ def test_other_thresholds_are_other_queries_and_lie_beside(folder: Path) -> None
     assert len(list(folder.iterdir())) == 2
 
 
+@pytest.mark.slow
 def test_those_of_older_code_go(folder: Path) -> None:
     (file, *_) = folder.iterdir()
     old = file.with_name(f"{file.stem.rpartition('-')[0]}-0123456789abcdef.json")

@@ -621,6 +621,7 @@ def fetch(cloud: GarminCloud, item: dict[str, Any], token: str) -> Reply:
     return ask(cloud, item["callbackURL"].removeprefix(cloud.base_url), authorization=f"Bearer {token}")
 
 
+@pytest.mark.slow
 def test_pings_lead_to_all_that_is_pushed(cloud: GarminCloud, box: Inbox) -> None:
     report = cloud.ping()
     assert (report.bodies, report.retries) == (len(box.taken), 0)

@@ -695,6 +695,7 @@ def test_progress_of_a_lake_ends_at_all_participant_days(tmp_path: Path) -> None
     assert calls == [(25, 28), (28, 28)]
 
 
+@pytest.mark.slow
 def test_memory_for_a_lake_does_not_grow_with_the_participants(tmp_path: Path) -> None:
     write_lake(Simulation(8, 1, SUNDAY), tmp_path, files_per_day=2)  # fills the caches
     few, many = (peak_of_lake(participants, tmp_path) for participants in (8, 24))
