@@ -10,7 +10,7 @@ import dataclasses
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import date
@@ -23,7 +23,7 @@ import pyarrow as pa
 
 from qol_dagster.engines import DUCKDB_SETTINGS, EngineError, EngineName, RawFile
 from qol_dagster.engines.lines import copy_lines
-from qol_dagster.engines.odd_lines import plain_lines
+from qol_dagster.engines.odd_lines import write_plain
 from qol_dagster.engines.queries import queries
 from qol_dagster.engines.sql import ISO_TIME, OUR_TIME, as_flag, as_text, first_of, iso_ms, number_within
 from qol_dagster.metrics.fields import FIELDS, NESTED, SCALARS, Field, Kind
@@ -42,8 +42,6 @@ _OTHER_SPELLINGS = {name for field in FIELDS for name in field.garmin[1:] if nam
 """They differ from the documented name by case only, which two fields of a struct cannot."""
 LONGEST_CHECKED = 4 * MB
 """Characters of a line up to which its keys are looked at; a whole day of samples has a fortieth of them."""
-NO_JSON = "!"
-"""In the place of a line that cannot be read, so that it is counted."""
 NESTED_HINTS = ("timeOffset", "sleepLevelsMap")
 """One of them is in each name under which something nested comes, and an underscore in none."""
 
@@ -100,7 +98,8 @@ class DuckDBEngine:
         self.connection.register("wanted_users", pa.table({"user_id": pa.array(users, pa.string())}))
         # Who a line is of that is no JSON at first sight, only a second look shows.
         files, texts = _files(days), _in_every_line_of(users)
-        with _picked(files, texts, self.work) if texts else nullcontext(files) as fewer:
+        picked = _copies(files, self.work, "lines", lambda file, target: copy_lines(file, texts, target))
+        with picked if texts else nullcontext(files) as fewer:
             self._load(fewer, f"WHERE json IS NULL OR {_USER} IN (SELECT user_id FROM wanted_users)")
 
     def _load(self, files: Sequence[_File], chosen: str = "") -> None:
@@ -121,10 +120,9 @@ class DuckDBEngine:
         odd = [file for file in files if (file.date, file.name) in {*rows}]
         if not odd:
             return
-        with _in_plain_spelling(odd, self.work) as plain:
-            self.connection.register("odd_files", _files_table(plain))
+        with _copies(odd, self.work, "plain", write_plain) as plain:
             self.connection.register("raw_files", _files_table(plain))
-            self._execute("DELETE FROM raw_records WHERE (date, file) IN (SELECT date, file FROM odd_files)")
+            self._execute("DELETE FROM raw_records WHERE (date, file) IN (SELECT date, file FROM raw_files)")
             self._set(threads=1, preserve_insertion_order=True)
             self._execute(f"INSERT INTO raw_records {read}", {"paths": [file.path for file in plain]})
 
@@ -254,37 +252,17 @@ def _in_every_line_of(users: Sequence[str]) -> list[bytes]:
 
 
 @contextmanager
-def _picked(files: Sequence[_File], texts: Sequence[bytes], work: Path) -> Iterator[list[_File]]:
-    """Yield the lines in which one of these texts stands, in files of their own for a while, under their old names."""
-    places = {file: work / f"lines-{number}.jsonl" for number, file in enumerate(files)}
+def _copies(files: Sequence[_File], work: Path, kind: str, copy: Callable[[Path, Path], bool]) -> Iterator[list[_File]]:
+    """Yield copies of files for a while, under their old names, as far as `copy` made one."""
+    places = {file: work / f"{kind}-{number}.jsonl" for number, file in enumerate(files)}
     try:
         try:
-            copied = [file for file, place in places.items() if copy_lines(Path(file.path), texts, place)]
+            copied = [file for file, place in places.items() if copy(Path(file.path), place)]
         except OSError as error:
             raise EngineError(f"lines could not be taken out of raw/: {error.strerror} ({error.filename})") from error
         yield [dataclasses.replace(file, path=str(places[file]), size=places[file].stat().st_size) for file in copied]
     finally:
         for place in places.values():
-            place.unlink(missing_ok=True)
-
-
-@contextmanager
-def _in_plain_spelling(files: Sequence[_File], work: Path) -> Iterator[list[_File]]:
-    """Yield copies of files for a while, in which every line that is JSON is spelled as every parser reads it."""
-    places = [work / f"plain-{number}.jsonl" for number in range(len(files))]
-    try:
-        try:
-            for file, place in zip(files, places, strict=True):
-                with place.open("w", encoding="utf-8") as out:
-                    out.writelines((line or NO_JSON) + "\n" for line in plain_lines(Path(file.path)))
-        except OSError as error:
-            raise EngineError(f"a raw file could not be read: {error.strerror} ({error.filename})") from error
-        yield [
-            dataclasses.replace(file, path=str(place), size=place.stat().st_size)
-            for file, place in zip(files, places, strict=True)
-        ]
-    finally:
-        for place in places:
             place.unlink(missing_ok=True)
 
 

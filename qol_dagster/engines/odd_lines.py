@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+NO_JSON = "!"
+"""In the place of a line that cannot be read, so that it is counted."""
 LONGEST_NUMBER = 400
 """Digits that a parser takes for sure; a longer number is beyond every limit of a field."""
 
@@ -31,8 +33,14 @@ def plain_line(line: str) -> str | None:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def plain_lines(file: Path) -> Iterator[str | None]:
-    """Yield each line of a file as `plain_line` has it, blank ones left out. Raises OSError."""
+def write_plain(file: Path, target: Path) -> bool:
+    """Write each line of a file to `target` as `plain_line` has it, and return True. Raises OSError."""
+    with target.open("w", encoding="utf-8") as out:
+        out.writelines((line or NO_JSON) + "\n" for line in _plain_lines(file))
+    return True
+
+
+def _plain_lines(file: Path) -> Iterator[str | None]:
     with file.open("rb") as content:
         for number, line in enumerate(content):
             try:

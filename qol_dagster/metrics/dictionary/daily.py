@@ -64,6 +64,13 @@ def _received(
     )  # fmt: skip
 
 
+def _stress_time(level: str, what: str) -> Metric:
+    """Return how long a level of stress lasted."""
+    return _received(
+        f"stress_{level}_min", "min", f"Time {what}", f"{level}StressDurationInSeconds", DAY_MINUTES, rule=_STRESS_TIME
+    )
+
+
 def _of_type(name: str, type_: str, rule: str = _CURRENT) -> Metric:
     return _daily(
         name, "n", f"Records of type {type_}", formula=f"n({type_})", rule=rule, inputs=f"{type_}.*",
@@ -145,22 +152,10 @@ DAILY: tuple[Metric, ...] = (
         rule="A negative averageStressLevel counts as missing. Samples of all stressDetails records of the date",
         inputs=f"dailies.averageStressLevel {_STRESS}", plausible=(1, 100),
     ),
-    _received(
-        "stress_rest_min", "min", "Time at rest (stress 1-25)", "restStressDurationInSeconds", DAY_MINUTES,
-        rule=_STRESS_TIME,
-    ),
-    _received(
-        "stress_low_min", "min", "Time in low stress (26-50)", "lowStressDurationInSeconds", DAY_MINUTES,
-        rule=_STRESS_TIME,
-    ),
-    _received(
-        "stress_medium_min", "min", "Time in medium stress (51-75)", "mediumStressDurationInSeconds", DAY_MINUTES,
-        rule=_STRESS_TIME,
-    ),
-    _received(
-        "stress_high_min", "min", "Time in high stress (76-100)", "highStressDurationInSeconds", DAY_MINUTES,
-        rule=_STRESS_TIME,
-    ),
+    _stress_time("rest", "at rest (stress 1-25)"),
+    _stress_time("low", "in low stress (26-50)"),
+    _stress_time("medium", "in medium stress (51-75)"),
+    _stress_time("high", "in high stress (76-100)"),
     _daily(
         "body_battery_max", "points", "Highest Body Battery",
         formula="max(samples >= 0)", rule="Samples of all stressDetails records of the date", inputs=_BATTERY,
