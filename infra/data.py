@@ -250,8 +250,8 @@ def _load_balancers_log(bucket: s3.Bucket) -> iam.PolicyStatement:
 def _lifecycle() -> list[s3.LifecycleRule]:
     """Keep what was overwritten or deleted for 90 days; raw data gets cheaper, and is never deleted by a rule."""
     for_days = ((names.QUERY_RESULTS, 7), (names.PIPES, 7), (names.COMPUTE_LOGS, 180), (names.WORK, 1))
-    # Every few seconds, as long as a run or a sensor is at work; the last holds what a run takes away at its end.
-    rewritten = (names.LEASE, names.PENDING_DAYS, names.WORK)
+    # Every few seconds, as long as a run or a sensor is at work; what a run takes away at its end, or can make again.
+    rewritten = (names.LEASE, names.PENDING_DAYS, names.WORK, names.RECORDS)
     return [
         s3.LifecycleRule(
             id="old-versions",

@@ -5,7 +5,8 @@ script, with its own `python3`, the arguments as environment variables, and 127.
 
 What is as on Glue: `spark-submit` starts the script with the archives of `--extra-py-files`; Python has the packages
 that Glue 5.1 brings, and none of those installed here beside them; `s3://` is opened by Spark itself. What is not: the
-bucket that Spark sees is a copy, made before the start, of `raw/daily/`; what Spark writes stays in that copy.
+bucket that Spark sees is a copy in a folder, of `raw/daily/` and `records/`. `emulated_bucket.py` keeps the copy and
+the bucket alike where either side writes what the other reads.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ ARGUMENTS = (
 )
 """Of all that stands in the environment, what the script is given."""
 SCRIPT, ARCHIVES = "emulated-script", "extra-py-files"
-COPIED = "raw/daily"
+COPIED = ("raw/daily", "records")
 BROUGHT_BY_GLUE = (
     *("boto3", "botocore", "jmespath", "numpy", "pyarrow", "python-dateutil", "s3transfer", "six", "tenacity"),
     *("typing_extensions", "tzdata", "urllib3"),
@@ -53,7 +54,8 @@ def main(environ: Mapping[str, str]) -> None:
     }
     command = [str(spark / "bin" / "spark-submit"), "--master", "local[2]", "--driver-memory", "1g"]
     command += [word for name, value in options.items() for word in ("--conf", f"{name}={value}")]
-    command += ["--py-files", ",".join(map(str, archives)), str(script), "--JOB_NAME", script.stem]
+    command += ["--py-files", ",".join(map(str, archives)), str(HERE.with_name("emulated_bucket.py"))]
+    command += [str(place / "mirror" / bucket), str(script), "--JOB_NAME", script.stem]
     command += [word for name in ARGUMENTS if name in environ for word in (f"--{name}", environ[name])]
     os.execve(command[0], command, _environment(environ, place, spark))  # noqa: S606 - that is what it is for
 
@@ -90,11 +92,12 @@ def _brought_by_glue(folder: Path) -> Path:
 
 def _mirror(environ: Mapping[str, str], bucket: str, folder: Path) -> None:
     store = _store(environ, bucket)
-    (folder / COPIED).mkdir(parents=True)
-    for item in (item for batch in store.list(COPIED) for item in batch):
-        file = folder / item["path"]
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(store.get(item["path"]).bytes())
+    for prefix in COPIED:
+        (folder / prefix).mkdir(parents=True)
+        for item in (item for batch in store.list(prefix) for item in batch):
+            file = folder / item["path"]
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(store.get(item["path"]).bytes())
 
 
 def _fetched(environ: Mapping[str, str], url: str, folder: Path) -> Path:

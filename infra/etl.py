@@ -226,8 +226,8 @@ def _job_may(data: DataStack) -> list[Statement]:
         allow("s3:DeleteObject", "s3:GetObject", "s3:PutObject", on=objects(*names.PROCESSED), because=PARTITIONS),
         allow(
             *("s3:AbortMultipartUpload", "s3:DeleteObject", "s3:GetObject", "s3:PutObject"),
-            on=objects(names.WORK),
-            because="Spark names what its machines hand to each other",
+            on=objects(names.WORK, names.RECORDS),
+            because="Spark names what its machines write",
         ),
         allow(
             *("logs:AssociateKmsKey", "logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"),

@@ -46,6 +46,8 @@ DAGSTER_TOKEN = "qol/dagster-token"  # noqa: S105
 RAW_DAILY, QUARANTINE = "raw/daily/", "raw/quarantine/"
 RAW_PINGS, RAW_LIFECYCLE = "raw/pings/", "raw/lifecycle/"
 PULLED, FILES = "raw/pulled/", "raw/files/"
+RECORDS = "records/"
+"""Raw lines, parsed once; under the key of raw data, and made again from it when they are missing."""
 PROCESSED = tuple(f"{profile.folder}/" for profile in PROFILES.values())
 """The tables of each profile."""
 QUERY_RESULTS, PIPES = "athena/", "pipes/"

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from qol_dagster.errors import QolError
 
@@ -47,6 +47,23 @@ class RawFile:
     size: int
 
 
+REC_BITS = 49
+"""Bits of a record's number within its date; those above are the date's."""
+
+
+@dataclass(frozen=True)
+class RecordsUpdate:
+    """What a date's records are made from: raw files to parse, and stored records of other files.
+
+    `stored` are the URIs of the date's Parquet files, of which the records of the raw files `keep` (names without
+    ending) stay; without it, all.
+    """
+
+    parse: Sequence[RawFile]
+    stored: Sequence[str] = ()
+    keep: Sequence[str] | None = None
+
+
 class Engine(Protocol):
     """What the weekly job asks of an engine. Tables are registered by name, then queries are run over them."""
 
@@ -56,7 +73,7 @@ class Engine(Protocol):
 
     @property
     def batch_bytes(self) -> int:
-        """Raw bytes to take in at once: enough to be fast, little enough for its memory."""
+        """Raw bytes to parse at once: enough to be fast, little enough for its memory."""
 
     @property
     def reading(self) -> str:
@@ -65,8 +82,15 @@ class Engine(Protocol):
     def queries(self, thresholds: Thresholds) -> Mapping[str, str]:
         """Return the metrics in the engine's SQL; see `engines.queries`."""
 
-    def load_records(self, days: Mapping[date, Sequence[RawFile]]) -> None:
-        """Register `records`: all lines of these days, typed as `metrics.fields` says."""
+    def write_records(self, days: Mapping[date, RecordsUpdate], folder: str) -> None:
+        """Write the records of these dates, one row a raw line, to Parquet files below `folder`/date=YYYY-MM-DD.
+
+        `folder` is the URI of one that does not exist. Columns are the fields of `metrics.fields`, samples as two
+        lists, and `file` and `line`: the raw file's name without its ending, and a number that rises with its lines.
+        """
+
+    def load_records(self, parts: Mapping[date, Sequence[str]]) -> None:
+        """Register `records` from the URIs of such files of each date, with the columns of `fields.records_schema`."""
 
     def load_table(self, name: str, rows: pa.Table) -> None:
         """Register `rows` under `name`."""
@@ -83,14 +107,6 @@ class Engine(Protocol):
         With `in_order`, DuckDB adds up in the order of the rows, so that the same rows give the same bits; it costs the
         other threads. Spark has no such order: there the last digit of a mean may differ between runs.
         """
-
-
-@runtime_checkable
-class SelectiveEngine(Engine, Protocol):
-    """An engine for which a few users' records cost much less than all of a day. For Spark, starting is what costs."""
-
-    def load_records_of(self, users: Sequence[str], days: Mapping[date, Sequence[RawFile]]) -> None:
-        """Register `records` as `load_records` does, but of these users' lines alone."""
 
 
 @contextmanager

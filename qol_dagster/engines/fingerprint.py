@@ -15,6 +15,12 @@ from types import CodeType
 from qol_dagster.engines.queries import COUNTED, DAILY_STAGES
 
 
+def records_fingerprint(engine: str, reading: str) -> str:
+    """Changes with what raw lines are parsed to. `reading`: the SQL by which the engine of this name reads lines."""
+    parts = (engine, reading, package_fingerprint(Path(__file__).parent))
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
 def daily_fingerprint(sql: Mapping[str, str], reading: str) -> str:
     """Changes with what a daily row is computed by.
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from qol_dagster.metrics.thresholds import Thresholds
 
 Dialect = Literal["duckdb", "pyspark"]
-LINE_STAGES = (
+DAILY_STAGES = (
     "lines",
     "superseded",
     "account_records",
@@ -32,12 +32,11 @@ LINE_STAGES = (
     "heart_hours",
     "other_accounts",
     "current_records",
+    "main_sleeps",
 )
-"""What is worked out once and kept under these names, in this order, before `day_counts` and `day_users` run."""
+"""What is worked out once and kept under these names, in this order, before `day_counts` and `daily_rows` run."""
 DEFINED = frozenset({"account_records", "current_records"})
 """Those of the stages that are not kept: nearly all lines are in it, and hardly anything asks for more than a few."""
-DAILY_STAGES = (*LINE_STAGES, "main_sleeps")
-"""The same before `daily_rows`."""
 COUNTED = "day_counts"
 """The query by which the lines of a date are counted."""
 WEEKLY_STAGES = ("rhythm_sums", "rhythm")
@@ -84,7 +83,6 @@ def _compile_all(dialect: Dialect, thresholds: Thresholds) -> dict[str, str]:
         **daily.stages(records),
         "daily_rows": daily.daily_rows(records, thresholds),
         COUNTED: daily.day_counts(records),
-        "day_users": daily.day_users(records),
         **weekly.stages(thresholds),
         "weekly_rows": weekly.weekly_rows(thresholds),
         "status_rows": status.status_rows(thresholds),

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from qol_dagster.engines import EngineError, EngineName, RawFile
+from qol_dagster.engines import REC_BITS, EngineError, EngineName, RawFile, RecordsUpdate
 from qol_dagster.engines.odd_lines import plain_line
 from qol_dagster.engines.queries import queries
 from qol_dagster.engines.sql import ISO_TIME, OUR_TIME, as_flag, as_text, first_of, iso_ms, number_within
@@ -45,6 +45,8 @@ AS_TEXT = _schema(samples=MAP, intervals=MAP)
 """Every value as its JSON text: a wrong type is null and spoils nothing beside it."""
 AS_DOCUMENTED = _schema(samples="MAP<STRING, DOUBLE>", intervals=MAP, number="DOUBLE")
 """Numbers as numbers, several times faster; for lines in which all have their documented types."""
+FILES_BY_NAME = 1_000
+"""More files are not named one by one: their folders are listed, and what else is in them is passed over."""
 MARK = f"m{secrets.token_hex(8)}"
 NOT_IN_NUMBERS = "dDfFxX"
 """Java alone takes 70d, 70f and 0x1p3 for numbers."""
@@ -149,37 +151,103 @@ class SparkEngine:
     @property
     def reading(self) -> str:
         """What is taken from a line; but for the mark, which differs between processes."""
-        return _records_sql().replace(MARK, "mark")
+        return _parse_sql().replace(MARK, "mark")
 
     def queries(self, thresholds: Thresholds) -> Mapping[str, str]:
         """Return the metrics in Spark's SQL."""
         return queries("pyspark", thresholds, self.work.parent)
 
-    def load_records(self, days: Mapping[date, Sequence[RawFile]]) -> None:
-        """Register `records`: all lines of these days' folders, typed, each line parsed once and kept."""
-        folders = [files[0].uri.rpartition("/")[0] for files in days.values() if files]
+    def write_records(self, days: Mapping[date, RecordsUpdate], folder: str) -> None:
+        """Write the records of these dates below `folder`, as a few files each."""
+        rows = [_parse_sql()]
+        self._define_raw_lines({day: update.parse for day, update in days.items()})
+        if stored := {day: update for day, update in days.items() if update.stored}:
+            self._define_stored(stored)
+            rows.append(f"SELECT line, date, file, {_FIELDS}, {_NOT_ODD} FROM stored_records")
+        # Numbers are given to each task's rows as they come, so that both are of the same row.
+        numbered = f"SELECT monotonically_increasing_id() AS rec, * FROM ({' UNION ALL '.join(rows)})"
+        self._write_by_date(numbered, folder)
+        self._parse_odd_again(folder)
+
+    def _define_raw_lines(self, days: Mapping[date, Sequence[RawFile]]) -> None:
+        """Register `raw_lines`: the lines of these files. A folder is listed at once; what came to it since is not."""
+        files = [(str(day), file.uri) for day, found in days.items() for file in found]
+        names = [_name_of(uri) for _, uri in files]
+        wanted = pa.table(
+            {"date": pa.array([day for day, _ in files], pa.string()), "file": pa.array(names, pa.string())}
+        )
+        self.load_table("wanted_files", wanted)
+        folders = sorted({uri.rpartition("/")[0] for _, uri in files})
+        if not folders:
+            self.define("raw_lines", "SELECT date, file, '' AS value FROM wanted_files WHERE false")
+            return
+        paths = folders if len(files) > FILES_BY_NAME else [uri for _, uri in files]
         lines = (
             self.session.read.option("basePath", folders[0].rpartition("/")[0])
             .option("pathGlobFilter", "*.jsonl")
             .option("lineSep", "\n")
-            .text([_glob_escaped(folder) for folder in folders])
+            .text([_glob_escaped(path) for path in paths])
         )
         name = "regexp_replace(_metadata.file_name, '[.]jsonl$', '')"
-        lines.selectExpr("date", "value", f"{name} AS file").createOrReplaceTempView("raw_lines")
-        self.keep("records", _records_sql())
-        self._read_odd_again()
+        lines.selectExpr("date", "value", f"{name} AS file").createOrReplaceTempView("lines_of_folders")
+        same = "f.date = l.date AND f.file = l.file"
+        self.define("raw_lines", f"SELECT l.* FROM lines_of_folders l LEFT SEMI JOIN wanted_files f ON {same}")
 
-    def _read_odd_again(self) -> None:
-        """Replace the rows of lines that Spark's parser reads otherwise, or not, by those of their plain spelling."""
-        odd = self.run("SELECT rec, date, file, odd AS value FROM records WHERE odd IS NOT NULL")
+    def _define_stored(self, days: Mapping[date, RecordsUpdate]) -> None:
+        """Register `stored_records`: those that stay."""
+        kept = [(str(day), name) for day, update in days.items() for name in update.keep or ()]
+        filtered = [str(day) for day, update in days.items() if update.keep is not None]
+        self._read_parts([uri for update in days.values() for uri in update.stored], "every_stored_record")
+        if not filtered:
+            self.define("stored_records", "SELECT * FROM every_stored_record")
+            return
+        names = (
+            [pa.array(column, pa.string()) for column in zip(*kept, strict=True)]
+            if kept
+            else [pa.array([], pa.string())] * 2
+        )
+        self.load_table("kept_files", pa.table(dict(zip(("date", "file"), names, strict=True))))
+        whole = f"date NOT IN ({', '.join(repr(day) for day in filtered)})"
+        self.define(
+            "stored_records",
+            f"SELECT * FROM every_stored_record r WHERE {whole} OR EXISTS "
+            "(SELECT 1 FROM kept_files k WHERE k.date = r.date AND k.file = r.file)",
+        )
+
+    def _parse_odd_again(self, folder: str) -> None:
+        """Add the rows of lines that Spark's parser reads otherwise, or not, in their plain spelling.
+
+        The first reading of such a line stays where it is, with its text in `odd`, and is never loaded.
+        """
+        self.session.read.parquet(_glob_escaped(folder)).createOrReplaceTempView("written_records")
+        odd = self.run("SELECT rec, line, date, file, odd AS value FROM written_records WHERE odd IS NOT NULL")
         if not odd.num_rows:
             return
         plain = pa.array([plain_line(line) for line in odd["value"].to_pylist()], pa.string())
-        self.session.table("records").where("odd IS NULL").createOrReplaceTempView("plain_records")
-        self.load_table("odd_lines", odd.set_column(odd.column_names.index("value"), "value", plain))
-        self.session.table("odd_lines").createOrReplaceTempView("raw_lines")
-        self.keep("odd_records", _records_sql("rec"))
-        self.define("records", "SELECT * FROM plain_records UNION ALL SELECT * FROM odd_records")
+        self.load_table("raw_lines", odd.set_column(odd.column_names.index("value"), "value", plain))
+        plain_rows = f"SELECT rec, line, date, file, {_FIELDS}, {_NOT_ODD} FROM ({_parse_sql(again=True)})"
+        self._write_by_date(plain_rows, folder)
+
+    def _write_by_date(self, sql: str, folder: str) -> None:
+        with _clear_errors():
+            rows = self.session.sql(f"SELECT rec, line, date, file, odd, {_AS_LISTS} FROM ({sql})")
+            rows.write.mode("append").option("compression", "zstd").partitionBy("date").parquet(folder)
+
+    def load_records(self, parts: Mapping[date, Sequence[str]]) -> None:
+        """Register `records`: those stored in these files."""
+        self._read_parts([uri for day in sorted(parts) for uri in parts[day]], "record_parts")
+        rec = f"rec + shiftleft(CAST(datediff(CAST(date AS DATE), DATE '{min(parts)}') AS BIGINT), {REC_BITS})"
+        self.define(
+            "records",
+            f"SELECT {rec} AS rec, date, file, line, coalesce(ingest_id, file) AS body, {_FIELDS} FROM record_parts",
+        )
+
+    def _read_parts(self, uris: Sequence[str], name: str) -> None:
+        root = uris[0].rsplit("/", 2)[0]
+        with _clear_errors():
+            rows = self.session.read.option("basePath", root).parquet(*map(_glob_escaped, uris))
+        rows = rows.where("odd IS NULL").selectExpr("rec", "line", "date", "file", *_AS_PAIRS)
+        rows.createOrReplaceTempView(name)
 
     def load_table(self, name: str, rows: pa.Table) -> None:
         """Register `rows` under `name`."""
@@ -215,10 +283,8 @@ class SparkEngine:
 
     def _kept(self, name: str, sql: str) -> str:
         folder = self._next(name)
-        try:
+        with _clear_errors():
             self.session.sql(sql).write.parquet(self._seen_by_all(folder))
-        except Exception as error:
-            raise EngineError(f"Spark stopped: {_first_line(error)}") from error
         return folder
 
     def _next(self, name: str) -> str:
@@ -241,18 +307,31 @@ class SparkEngine:
         return path.getFileSystem(settings), path, settings
 
 
+@contextmanager
+def _clear_errors() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        raise EngineError(f"Spark stopped: {_first_line(error)}") from error
+
+
 def _first_line(error: Exception) -> str:
     # What follows the first line may quote the data.
     return f"{type(error).__name__}: {str(error).strip().splitlines()[0][:300]}"
+
+
+def _name_of(uri: str) -> str:
+    return uri.rpartition("/")[2].removesuffix(".jsonl")
 
 
 def _glob_escaped(path: str) -> str:
     return "".join(f"\\{letter}" if letter in "*?[]{}\\" else letter for letter in path)
 
 
-def _records_sql(rec: str = "monotonically_increasing_id()") -> str:
-    """`records` from `raw_lines`: each line parsed once, and again as text where a type is not the documented one.
+def _parse_sql(*, again: bool = False) -> str:
+    """Records of `raw_lines`: each line parsed once, and again as text where a type is not the documented one.
 
+    With `again`, the lines have their numbers already, `rec` and `line`.
     `odd` is the text of a line that is no JSON at first sight, or has an offset twice.
     """
     clean = "encode(decode(CAST(value AS BINARY), 'UTF-8'), 'UTF-8') = CAST(value AS BINARY)"
@@ -264,28 +343,33 @@ def _records_sql(rec: str = "monotonically_increasing_id()") -> str:
         f"CASE WHEN drifted THEN {_column(field, 'as_text')} ELSE {_column(field, 'line')} END AS {field.name}"
         for field in FIELDS
     ]
+    number, ids = ("line", "rec, number") if again else ("monotonically_increasing_id()", "number")
+    numbers = f"{'rec, ' if again else ''}{number} AS number"
     return f"""
-        WITH trimmed AS (SELECT {rec} AS rec, date, file, value, trim(BOTH ' \t\r' FROM value) AS text FROM raw_lines),
+        WITH trimmed AS (
+            SELECT {numbers}, date, file, value, trim(BOTH ' \t\r' FROM value) AS text FROM raw_lines
+        ),
         objects AS (
-            SELECT rec, date, file, CASE WHEN {clean} AND text LIKE '{{%}}' THEN text END AS text
+            SELECT {ids}, date, file, CASE WHEN {clean} AND text LIKE '{{%}}' THEN text END AS text
             FROM trimmed WHERE text <> '' OR text IS NULL
         ),
-        documented AS (SELECT rec, date, file, text, {_parsed("text", AS_DOCUMENTED)} AS found FROM objects),
+        documented AS (SELECT {ids}, date, file, text, {_parsed("text", AS_DOCUMENTED)} AS found FROM objects),
         lines AS (
-            SELECT rec, date, file, text, {_alone("found")} AS line, found.wrong IS NOT NULL AS wrong FROM documented
+            SELECT {ids}, date, file, text, {_alone("found")} AS line, found.wrong IS NOT NULL AS wrong
+            FROM documented
         ),
         judged AS (
-            SELECT rec, date, file, text, line,
+            SELECT {ids}, date, file, text, line,
                    text IS NOT NULL AND (wrong OR {keys} RLIKE '[{NOT_IN_NUMBERS}]') AS drifted
             FROM lines
         ),
         both AS (
-            SELECT rec, date, file, text, line, drifted,
+            SELECT {ids}, date, file, text, line, drifted,
                    {_parsed("CASE WHEN drifted THEN text END", AS_TEXT)} AS found
             FROM judged
         ),
-        read AS (SELECT rec, date, file, text, line, drifted, {_alone("found")} AS as_text FROM both)
-        SELECT rec, date, file, {", ".join(columns)},
+        read AS (SELECT {ids}, date, file, text, line, drifted, {_alone("found")} AS as_text FROM both)
+        SELECT {"rec, " if again else ""}number AS line, date, file, {", ".join(columns)},
                CASE WHEN line IS NULL AND as_text IS NULL THEN text
                     WHEN drifted AND text RLIKE {NO_CHARACTERS} THEN text
                     WHEN coalesce({twice}, false) AND NOT {ours} THEN text END AS odd
@@ -370,3 +454,16 @@ _READERS = {
     "intervals": _intervals,
     "spans": _spans,
 }
+
+_FIELDS = ", ".join(field.name for field in FIELDS)
+_NOT_ODD = "CAST(NULL AS STRING) AS odd"
+_AS_LISTS = ", ".join(
+    f"named_struct('t', {field.name}.t, 'v', {field.name}.v) AS {field.name}" if field.kind == "samples" else field.name
+    for field in FIELDS
+)
+_AS_PAIRS = [
+    f"CAST(arrays_zip({field.name}.t, {field.name}.v) AS ARRAY<STRUCT<t: DOUBLE, v: DOUBLE>>) AS {field.name}"
+    if field.kind == "samples"
+    else field.name
+    for field in FIELDS
+]

@@ -122,7 +122,7 @@ class Lake:
 
     def lifecycle_lines(self) -> Iterator[str]:
         """Yield all lines of `raw/lifecycle/`, in the order of the dates of receipt."""
-        for key in sorted(key for key in self._keys("raw/lifecycle") if _is_raw(key)):
+        for key in sorted(key for key in self.objects("raw/lifecycle") if _is_raw(key)):
             yield from self._get(key).decode("utf-8", "replace").splitlines()
 
     def write_raw(self, day: date, name: str, content: bytes) -> None:
@@ -147,12 +147,54 @@ class Lake:
         except Exception as error:
             raise LakeError(f"{self.root}/{item.key} could not be changed: {reason(error)}") from error
 
+    # -- any object
+
+    def objects(self, prefix: str) -> dict[str, int]:
+        """Sizes in bytes by key of everything below a prefix, in key order."""
+        try:
+            found = [item for batch in self.store.list(prefix) for item in batch]
+        except Exception as error:
+            raise LakeError(f"{self.root}/{prefix} cannot be listed: {reason(error)}") from error
+        return dict(sorted((item["path"], item["size"]) for item in found))
+
+    def read_object(self, key: str) -> bytes:
+        """Return an object's bytes."""
+        return self._get(key)
+
+    def replace_object(self, key: str, content: bytes) -> None:
+        """Write an object, whole or not at all."""
+        try:
+            self._put(key, content)
+        except Exception as error:
+            raise LakeError(f"{self.root}/{key} could not be written: {reason(error)}") from error
+
+    def move_object(self, key: str, target: str) -> None:
+        """Give an object another key. In a folder, only its owner may read it from then on."""
+        try:
+            self.store.rename(key, target)
+            if self.folder:
+                (self.folder / target).chmod(0o600)
+        except Exception as error:
+            raise LakeError(f"{self.root}/{key} could not be moved: {reason(error)}") from error
+
+    def remove_objects(self, keys: Iterable[str]) -> None:
+        """Remove objects; none of them need be there."""
+        from obstore.exceptions import NotFoundError
+
+        for key in keys:
+            try:
+                self.store.delete(key)
+            except (NotFoundError, FileNotFoundError):
+                continue
+            except Exception as error:
+                raise LakeError(f"{self.root}/{key} could not be removed: {reason(error)}") from error
+
     # -- processed
 
     def table_dates(self, table: TableName) -> list[date]:
         """Dates of the partitions of a table that hold a file, in order."""
         prefix = f"{self.processed}/{table}/"
-        parts = (key.removeprefix(prefix).split("/") for key in self._keys(prefix) if key.endswith(".parquet"))
+        parts = (key.removeprefix(prefix).split("/") for key in self.objects(prefix) if key.endswith(".parquet"))
         return sorted({day for folder, *names in parts if len(names) == 1 and (day := _partition_date(folder))})
 
     def partition_key(self, table: TableName, day: date) -> str:
@@ -278,13 +320,6 @@ class Lake:
             reraise=True,
         )
         again((store or self.store).put, key, content, mode=mode, use_multipart=False)
-
-    def _keys(self, prefix: str) -> list[str]:
-        """Return all keys below a prefix, in one listing."""
-        try:
-            return [item["path"] for batch in self.store.list(prefix) for item in batch]
-        except Exception as error:
-            raise LakeError(f"{self.root}/{prefix} cannot be listed: {reason(error)}") from error
 
     def _list(self, prefix: str) -> Any:
         try:

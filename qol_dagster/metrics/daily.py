@@ -23,7 +23,6 @@ from qol_dagster.metrics.records import (
     account_dailies,
     account_records,
     attach,
-    body_of,
     classified,
     contested_accounts,
     day_number,
@@ -356,24 +355,20 @@ def _exact_sum(value: ir.Value) -> ir.Value:
 
 def _of_latest_hrv(records: ir.Table, current: ir.Table) -> ir.Table:
     """Return what the record received last says."""
-    found = with_fields(records, current.filter(current.type == "hrv").select("rec", *ROW), *_NEWEST, "last_night_avg")
-    newest = first_of_each(found.mutate(body=body_of(found)), ROW, *NEWEST)
+    found = with_fields(records, current.filter(current.type == "hrv").select("rec", *ROW), *NEWEST, "last_night_avg")
+    newest = first_of_each(found, ROW, *NEWEST)
     return newest.select(*ROW, hrv_rmssd_ms=newest.last_night_avg)
 
 
 def _latest_values(records: ir.Table, lines: ir.Table, **columns: str) -> ir.Table:
     """Return the latest value of each field that userMetrics say anything of, by the name of the column."""
     parts = lines.filter(lines.state == "usable", lines.type == "userMetrics").select("rec", *ROW)
-    found = with_fields(records, parts, *_NEWEST, *columns.values())
-    found = found.mutate(body=body_of(found))
+    found = with_fields(records, parts, *NEWEST, *columns.values())
     dates = parts.select(*ROW).distinct()
     for name, field in columns.items():
         latest = first_of_each(found.filter(found[field].notnull()), ROW, *NEWEST)
         dates = attach(dates, latest.select(*ROW, **{name: latest[field]}), ROW)
     return dates
-
-
-_NEWEST = ("received_ms", "ingest_id", "file")
 
 
 def _steps_by_hour(current: ir.Table) -> ir.Table:
@@ -478,13 +473,3 @@ def day_counts(records: ir.Table) -> ir.Table:
     counts = counts.mutate(superseded=counts.superseded.fill_null(0), other_account=counts.other_account.fill_null(0))
     counts = counts.mutate(records=counts.usable - counts.superseded - counts.other_account)
     return without(counts, "usable").order_by("date")
-
-
-@cache
-def day_users(records: ir.Table) -> ir.Table:
-    """Per date and user that counts for anything: how many lines are usable, and how many of somebody unmapped."""
-    lines = _of(stages(records), "lines")
-    states = ("usable", "unmapped")
-    counted = lines.filter(lines.state.isin(states))
-    per_state = {state: counted.count(where=counted.state == state) for state in states}
-    return counted.group_by("date", "user_id").agg(**per_state)

@@ -209,9 +209,12 @@ _SIDE_BY_SIDE = "struct<t: array<float64>, v: array<float64>>"
 
 
 def records_schema(*, side_by_side: bool) -> dict[str, str]:
-    """Ibis types of the typed records table: the fields, `rec` (unique a line), `date` (the folder's) and `file`.
+    """Ibis types of the typed records table: the fields, and where each record comes from.
 
+    `rec` is a record's number, unique in the table. `date` is that of the raw folder, `file` the raw file's name
+    without its ending, `line` rises with the file's lines, and `body` is what the records of one request share.
     With `side_by_side`, samples are two lists of one length and not a list of pairs: for an engine that unnests two.
     """
     types = {**_IBIS_TYPES, "samples": _SIDE_BY_SIDE} if side_by_side else _IBIS_TYPES
-    return {"rec": "int64", "date": "string", "file": "string", **{field.name: types[field.kind] for field in FIELDS}}
+    origin = {"rec": "int64", "date": "string", "file": "string", "line": "int64", "body": "string"}
+    return {**origin, **{field.name: types[field.kind] for field in FIELDS}}

@@ -4,8 +4,8 @@ Belongs here: Garmin's own rules of what is an update, as Ibis expressions that 
 the records that count is `daily.py`'s.
 
 Input tables
-    records       one row a raw line, columns of `fields.FIELDS` plus `rec` (unique int64, in a file in its order),
-                  `date` (the folder's) and `file` (the raw file's name without its ending)
+    records       one row a raw line, columns of `fields.FIELDS` plus `rec` (unique int64),
+                  `date` (the folder's), `file`, `line` and `body`; see `fields.records_schema`
     participants  user_id, participant_id, revoked
 """
 
@@ -35,7 +35,8 @@ from qol_ingest.shared.record_dates import LAST_STAGE_WITHIN_S, MEASURED_TYPES, 
 
 DAY_S = 86_400
 ROW = ["participant_id", "date"]
-NEWEST = ("received_ms", "body", "file", "rec")
+ORIGIN = ("body", "file", "line")
+NEWEST = ("received_ms", *ORIGIN)
 """What decides between records, one after the other: the greatest first, missing ones last."""
 LONGEST = ("duration_s", *NEWEST)
 OVERLAPPING = 6
@@ -46,8 +47,7 @@ ASKED_OF_ALL = (
     "user_id",
     "summary_type",
     "received_ms",
-    "ingest_id",
-    "file",
+    "body",
     "summary_id",
     "calendar_date",
     "activity_type",
@@ -90,9 +90,7 @@ def classified(records: ir.Table) -> ir.Table:
     or usable.
     """
     lines = records.filter(records.summary_type.fill_null("") != TEST_TYPE).select("rec", "date", *ASKED_OF_ALL)
-    lines = lines.mutate(
-        type=lines.summary_type.substitute(TYPE_ALIASES), stated_day=_stated_day(lines), body=body_of(lines)
-    )
+    lines = lines.mutate(type=lines.summary_type.substitute(TYPE_ALIASES), stated_day=_stated_day(lines))
     undated = lines.filter(lines.type == "sleeps", lines.stated_day.isnull())
     lines = attach(lines, sleep_times(records, undated).select("rec", "end_s"), ["rec"])
     lines = lines.mutate(own_day=_own_day(lines), **_key(lines))
@@ -139,11 +137,6 @@ def _key_part(lines: ir.Table, index: int) -> ir.Value:
         if index < len(names)
     ]
     return ibis.cases(*cases, else_=ibis.null("string"))
-
-
-def body_of(lines: ir.Table) -> ir.Value:
-    """Return what the records of one request body share; a file is named after it where no line says so."""
-    return lines.ingest_id.fill_null(lines.file)
 
 
 def _start(lines: ir.Table) -> ir.Value:
@@ -201,14 +194,13 @@ def superseded(records: ir.Table, lines: ir.Table) -> ir.Table:
     versions = lines.group_by("key_hash").agg(n=lines.count(where=usable))
     contested = lines.filter(usable, lines.key_hash.isin(versions.filter(versions.n > 1).key_hash))
     found = with_fields(records, contested.select("rec", *KEY), *_DECIDING, "validation")
-    found = found.mutate(body=body_of(found))
     ranked = _ranked(found.mutate(**_precedence(found)), KEY, *_PRECEDENCE)
     older = ranked.filter(ranked.rank > 0).select("rec", "date")
     return older.union(_replaced_epochs(lines), distinct=True)
 
 
-_DECIDING = ("received_ms", "ingest_id", "file", "duration_s")
-_PRECEDENCE = ("finality", "length_s", "received_ms", "sleep_s", "body", "file", "rec")
+_DECIDING = (*NEWEST, "duration_s")
+_PRECEDENCE = ("finality", "length_s", "received_ms", "sleep_s", *ORIGIN)
 
 
 def _precedence(versions: ir.Table) -> dict[str, ir.Value]:
@@ -257,8 +249,8 @@ def account_records(lines: ir.Table, superseded: ir.Table) -> ir.Table:
 def account_dailies(records: ir.Table, current: ir.Table) -> ir.Table:
     """Return the day's record of each account and date: the longest."""
     dailies = current.filter(current.type == "dailies").select("rec", *ROW, "user_id")
-    found = with_fields(records, dailies, *(field.name for field in SCALARS if field.name != "user_id"), "file")
-    return first_of_each(found.mutate(body=body_of(found)), [*ROW, "user_id"], *LONGEST)
+    fields = (field.name for field in SCALARS if field.name != "user_id")
+    return first_of_each(with_fields(records, dailies, *fields, *ORIGIN), [*ROW, "user_id"], *LONGEST)
 
 
 # -- which account
@@ -321,16 +313,16 @@ def _total_sleep_s(s: ir.Table) -> ir.Value:
 def main_sleeps(records: ir.Table, current: ir.Table) -> ir.Table:
     """Return the main sleep of each participant and date: of overlapping ones the most final, of others the longest."""
     sleeps = current.filter(current.type == "sleeps").select("rec", *ROW, "start_s", "offset_s", "received_ms")
-    words = with_fields(records, sleeps, "validation", "ingest_id", "file", "deep_s", "light_s", "rem_s")
+    words = with_fields(records, sleeps, "validation", *ORIGIN, "deep_s", "light_s", "rem_s")
     words = words.filter(~words.validation.fill_null("").strip().upper().isin(NO_SLEEP))
     s = words.inner_join(sleep_times(records, sleeps), "rec")
-    s = s.filter(s.tst_s > 0).mutate(finality=finality(s), body=body_of(s))
+    s = s.filter(s.tst_s > 0).mutate(finality=finality(s))
     return first_of_each(_without_overlaps(s), ROW, "tst_s", *NEWEST)
 
 
 def _without_overlaps(sleeps: ir.Table) -> ir.Table:
     """Return the sleeps that overlap none chosen before them: the most final, then the latest, then the longest."""
-    ranked = _ranked(sleeps, ROW, "finality", "received_ms", "tst_s", "body", "file", "rec")
+    ranked = _ranked(sleeps, ROW, "finality", "received_ms", "tst_s", *ORIGIN)
     places = range(OVERLAPPING)
     spans = ranked.group_by(ROW).agg(
         **{f"begin_{i}": ranked.start_s.max(where=ranked.rank == i) for i in places},

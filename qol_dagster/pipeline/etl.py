@@ -6,20 +6,24 @@ Belongs here: which days are done again, in what order, and what is reported. No
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from qol_dagster.engines.fingerprint import daily_fingerprint
+from qol_dagster.engines import EngineError
+from qol_dagster.engines.fingerprint import daily_fingerprint, records_fingerprint
 from qol_dagster.engines.queries import WEEKLY_STAGES
 from qol_dagster.lake.fingerprints import NO_RAW, raw_fingerprint, week_fingerprint
 from qol_dagster.lake.lake import map_concurrently
+from qol_dagster.lake.records import NOTHING, clear_staging, forget_records, stored_records
 from qol_dagster.lake.tables import by_date, concat_rows, read_partitions, times_as_int, with_time
 from qol_dagster.metrics.dictionary import DAILY, METRICS_VERSION, WEEKLY
 from qol_dagster.metrics.thresholds import DEFAULT_THRESHOLDS, Thresholds
 from qol_dagster.pipeline.clock import Clock
-from qol_dagster.pipeline.days import COUNTS, DayComputer
+from qol_dagster.pipeline.days import COUNTS, ComputedDay, compute_days, participants_table, update_records
+from qol_dagster.pipeline.plan import RecordsPlan, batches, plan_records, stale_days
 from qol_dagster.pipeline.reports import DailyReport, DayReport, EtlReport, WeekReport
 from qol_dagster.pipeline.status import materialize_status
 from qol_dagster.weeks import contributing_weeks, dates_of, mondays
@@ -64,8 +68,8 @@ def materialize_daily(
 
     The weeks before, from `since` on, are among them: the `..._28d` columns look back, and must come out the same
     whichever week is run first. A day is left as it is when the fingerprint kept with it says that its raw files, the
-    code, the enrolments and the thresholds are the same; with `force`, never in the weeks that were named. Where files
-    came late and all else is the same, only the rows of the users in them are made again.
+    code, the enrolments and the thresholds are the same; with `force`, never in the weeks that were named. Raw files
+    are parsed once: what changed otherwise is computed from the stored records, which `force` makes again too.
     Raises LakeError or EngineError; partitions not yet reached then keep their old rows.
     """
     named = {day for week in mondays(weeks) for day in dates_of(week)}
@@ -78,33 +82,60 @@ def materialize_daily(
         code = _code_fingerprint(engine, thresholds, identities)
         wanted = {day: {"raw": raw_fingerprint(found), "code": code} for day, found in raw.items()}
         with clock("compare fingerprints"):
-            notes = {
-                day: found or {}
-                for day, found in map_concurrently(partial(lake.partition_metadata, "daily"), raw).items()
-            }
-        stale = [day for day in raw if (force and day in named) or not _is_up_to_date(notes[day], wanted[day])]
-        computer = DayComputer(engine, lake, identities, thresholds, clock)
-        late = {
-            day: new
-            for day in stale
-            if not force and notes[day].get("code") == code and (new := computer.late(raw[day], notes[day]))
-        }
+            noted = map_concurrently(partial(lake.partition_metadata, "daily"), raw)
+            notes = {day: found or {} for day, found in noted.items()}
+            forced = named if force else set()
+            stale = stale_days(wanted, notes, forced)
+            reading = records_fingerprint(engine.name, engine.reading)
+            stored = map_concurrently(partial(stored_records, lake, reading=reading), stale)
+            plans = {day: plan_records(raw[day], NOTHING if day in forced else stored[day]) for day in stale}
+        computer = _Computer(engine, lake, engine.queries(thresholds), reading, clock, log)
         done: dict[date, DayReport] = {}
-        for batch in _batches({day: raw[day] for day in stale}, engine.batch_bytes):
-            log(f"computing {batch[0]} to {batch[-1]} from {sum(len(raw[day]) for day in batch):,} raw files")
-            computed = computer.whole({day: raw[day] for day in batch if day not in late})
-            if some := {day: late[day] for day in batch if day in late}:
-                seen = {day: notes[day]["counts"] for day in some}
-                computed |= computer.recompute_affected({day: raw[day] for day in some}, some, seen)
+        if plans:
+            clear_staging(lake)
+            engine.load_table("participants", participants_table(identities))
+        for batch in batches(plans, engine.batch_bytes):
+            computed, parsed = computer.compute(batch)
             with clock("write daily"):
-                for day in batch:
-                    done[day] = _day_report(
-                        day, raw[day], computed[day].rows.num_rows, computed[day].counts, reused=False
-                    )
-                    metadata = {**wanted[day], **computer.partition_metadata(raw[day], computed[day])}
-                    lake.write_table("daily", day, computed[day].rows, metadata)
+                for day, found in computed.items():
+                    metadata = {**wanted[day], "rows": found.rows.num_rows, "counts": dict(found.counts)}
+                    lake.write_table("daily", day, found.rows, metadata)
+                    done[day] = _day_report(day, raw[day], found.rows.num_rows, found.counts, parsed[day])
     reports = [done[day] if day in done else _reused_day(day, raw[day], notes[day]) for day in sorted(raw)]
     return DailyReport(tuple(reports), clock.seconds)
+
+
+@dataclass(frozen=True)
+class _Computer:
+    engine: Engine
+    lake: Lake
+    sql: Mapping[str, str]
+    reading: str
+    clock: Clock
+    log: Callable[[str], object]
+
+    def compute(self, plans: Mapping[date, RecordsPlan]) -> tuple[dict[date, ComputedDay], dict[date, int]]:
+        """Return what was computed for each date, and how many raw bytes were parsed.
+
+        Stored records that cannot be read are made again from all raw files.
+        """
+        try:
+            return self._compute(plans)
+        except EngineError as error:
+            reused = [day for day, plan in plans.items() if plan.stored.parts]
+            if not reused:
+                raise
+            self.log(f"stored records of {reused[0]} to {reused[-1]} are of no use and made again ({error})")
+            forget_records(self.lake, reused)
+            return self._compute({day: plan_records(plan.files, NOTHING) for day, plan in plans.items()})
+
+    def _compute(self, plans: Mapping[date, RecordsPlan]) -> tuple[dict[date, ComputedDay], dict[date, int]]:
+        first, last, files = min(plans), max(plans), sum(len(plan.new) for plan in plans.values())
+        self.log(f"computing {first} to {last}; raw files to parse: {files:,}")
+        with self.clock("parse raw"):
+            records = update_records(self.engine, self.lake, self.reading, plans)
+        computed = compute_days(self.engine, self.lake, self.sql, records, self.clock)
+        return computed, {day: plan.bytes_to_parse for day, plan in plans.items()}
 
 
 def materialize_weekly(
@@ -145,26 +176,12 @@ def materialize_weekly(
     )
 
 
-def _batches(raw: Mapping[date, Sequence[RawObject]], largest: int) -> Iterator[list[date]]:
-    """Yield the dates in runs of at most so many bytes (or one date)."""
-    batch: list[date] = []
-    size = 0
-    for day in sorted(raw):
-        day_bytes = sum(item.size for item in raw[day])
-        if batch and size + day_bytes > largest:
-            yield batch
-            batch, size = [], 0
-        batch.append(day)
-        size += day_bytes
-    if batch:
-        yield batch
-
-
 def _day_report(
-    day: date, objects: Sequence[RawObject], rows: int, counts: Mapping[str, Any], *, reused: bool
+    day: date, objects: Sequence[RawObject], rows: int, counts: Mapping[str, Any], parsed: int | None
 ) -> DayReport:
     full = {name: int(counts.get(name) or 0) for name in COUNTS}
-    return DayReport(day, reused, rows, len(objects), sum(item.size for item in objects), full)
+    raw_bytes = sum(item.size for item in objects)
+    return DayReport(day, parsed is None, rows, len(objects), raw_bytes, parsed or 0, full)
 
 
 def _code_fingerprint(engine: Engine, thresholds: Thresholds, identities: Identities) -> str:
@@ -174,9 +191,5 @@ def _code_fingerprint(engine: Engine, thresholds: Thresholds, identities: Identi
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
 
-def _is_up_to_date(notes: Mapping[str, Any], wanted: Mapping[str, str]) -> bool:
-    return all(notes.get(name) == value for name, value in wanted.items())
-
-
 def _reused_day(day: date, objects: Sequence[RawObject], notes: Mapping[str, Any]) -> DayReport:
-    return _day_report(day, objects, int(notes["rows"]), notes["counts"], reused=True)
+    return _day_report(day, objects, int(notes["rows"]), notes["counts"], None)

@@ -15,19 +15,18 @@ from qol_dagster.weeks import monday_of, mondays
 
 @dataclass(frozen=True)
 class DayReport:
-    """One date: whether its rows were reused, and what its raw lines contained. `counts` has the keys of `COUNTS`."""
+    """One date: whether its rows were reused, and what its raw lines contained. `counts` has the keys of `COUNTS`.
+
+    `raw_bytes` are those of all its raw files, `bytes_read` those that were parsed in this run.
+    """
 
     date: date
     reused: bool
     rows: int
     files: int
     raw_bytes: int
+    bytes_read: int
     counts: Mapping[str, int]
-
-    @property
-    def bytes_read(self) -> int:
-        """Raw bytes read in this run."""
-        return 0 if self.reused else self.raw_bytes
 
 
 @dataclass(frozen=True)

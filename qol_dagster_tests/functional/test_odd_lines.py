@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from qol_dagster.engines import Engine, RawFile
+from qol_dagster.engines import Engine, RawFile, RecordsUpdate
 from qol_dagster.engines.odd_lines import plain_line
 from qol_dagster_tests.support.reference import flag, not_negative, number
 
@@ -46,9 +46,11 @@ def test_both_engines_read_twenty_thousand_odd_lines_as_plain_python_does(engine
     file = tmp_path / f"date={DAY}" / "dump.jsonl"
     file.parent.mkdir()
     file.write_bytes(b"\xef\xbb\xbf" + b"\n".join(lines) + b"\n")
-    engine.load_records({DAY: [RawFile(str(file), file.stat().st_size)]})
+    folder = tmp_path / "records"
+    engine.write_records({DAY: RecordsUpdate([RawFile(str(file), file.stat().st_size)])}, str(folder))
+    engine.load_records({DAY: [str(part) for part in sorted(folder.glob("date=*/*.parquet"))]})
     rows = engine.run(
-        f"SELECT user_id, summary_id, received_ms, heart_rate, {', '.join(FIELDS)} FROM records ORDER BY rec"
+        f"SELECT user_id, summary_id, received_ms, heart_rate, {', '.join(FIELDS)} FROM records ORDER BY line"
     )
     expected = [in_python(line) for line in lines if line.strip(b" \t\r")]
     found = [seen(row) for row in rows.to_pylist()]

@@ -9,13 +9,11 @@ from pathlib import Path
 import pytest
 
 from qol_dagster.engines import queries as module
-from qol_dagster.engines.duckdb import NESTED_HINTS
 from qol_dagster.engines.queries import DAILY_STAGES, WEEKLY_STAGES, queries
-from qol_dagster.metrics.fields import FIELDS, NESTED
 from qol_dagster.metrics.thresholds import Thresholds
 
 DEFAULT, STRICT = Thresholds(), Thresholds(valid_day_wear_min=780)
-FINAL = {"daily_rows", "day_counts", "day_users", "weekly_rows", "status_rows"}
+FINAL = {"daily_rows", "day_counts", "weekly_rows", "status_rows"}
 
 
 @pytest.fixture
@@ -75,9 +73,3 @@ def test_a_file_that_was_spoiled_is_made_anew(folder: Path, content: bytes) -> N
 @pytest.mark.slow
 def test_a_folder_that_cannot_be_written_costs_time_and_nothing_else(tmp_path: Path, folder: Path) -> None:
     assert queries("duckdb", DEFAULT, tmp_path / "missing") == queries("duckdb", DEFAULT, folder)
-
-
-def test_the_hints_of_what_is_nested_are_in_all_its_names_and_no_underscore_is() -> None:
-    for name in (name for field in FIELDS if field.kind in NESTED for name in field.garmin):
-        assert any(hint in name for hint in NESTED_HINTS)
-        assert "_" not in name

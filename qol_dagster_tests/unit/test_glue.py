@@ -22,7 +22,7 @@ from qol_dagster_tests.support.scripted_glue import Run, ScriptedGlue, refusal
 
 GIVEN = ["--lake", "s3://qol-lake", "--id-map-table", "user_id_map", "--weeks", "2026-11-16"]
 USER = "4aacafe82427c251df9c9592d0c06768"
-DAY = DayReport(MONDAY, False, 3, 2, 1024, dict.fromkeys(COUNTS, 5))
+DAY = DayReport(MONDAY, False, 3, 2, 1024, 512, dict.fromkeys(COUNTS, 5))
 WEEK = WeekReport(MONDAY, 3, "s3://qol-lake/processed/weekly/date=2026-11-16", {"write weekly": 0.1})
 REPORT = EtlReport(DailyReport((DAY,), {"read raw": 1.5}), (WEEK,), (WEEK,))
 ENDED_WELL = GlueRun("qol-weekly-etl", "jr_1", "SUCCEEDED", "ap-northeast-1", "/aws-glue/qol")

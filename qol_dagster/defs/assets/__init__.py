@@ -1,4 +1,4 @@
-"""The assets, as Dagster shows them: raw days, daily metrics, weekly metrics, the weekly table, the status, the id map.
+"""The assets, as Dagster shows them: raw days, records, daily and weekly metrics, the table, the status, the id map.
 
 Belongs here: keys, dependencies, partitions, policies. What is computed is `etl.py`'s.
 """
@@ -12,6 +12,7 @@ from typing import Any
 import dagster as dg
 
 from qol_dagster.defs.assets.computed import computed_assets
+from qol_dagster.defs.assets.daily import RECORDS_ASSET
 from qol_dagster.defs.assets.weekly import weekly_table_asset
 from qol_dagster.defs.partitions import Partitions
 from qol_dagster.metrics.profiles import PROFILES
@@ -50,6 +51,16 @@ def _external(partitions: Partitions, owners: Sequence[str], id_map: str) -> lis
             kinds={"json", "garmin"},
             owners=list(owners),
             partitions_def=partitions.daily,
+        ),
+        dg.AssetSpec(
+            RECORDS_ASSET,
+            description="Raw lines as they were parsed, once: one typed row a line, under `records/date=D/`. Holds "
+            "Garmin's ids, as raw does. A run parses the raw files that are new to it, and computes from here.",
+            deps=[dg.AssetDep("garmin_raw_daily", partition_mapping=dg.TimeWindowPartitionMapping())],
+            group_name=GROUP,
+            kinds={"parquet", "garmin"},
+            owners=list(owners),
+            partitions_def=partitions.weekly,
         ),
         dg.AssetSpec(
             "user_id_map",

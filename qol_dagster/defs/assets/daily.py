@@ -13,9 +13,13 @@ from qol_dagster.metrics.dictionary import DAILY
 from qol_dagster.metrics.profiles import Profile
 from qol_dagster.metrics.tables import TableId
 from qol_dagster.pipeline.reports import DailyReport, DayReport
-from qol_dagster.weeks import dates_of
+from qol_dagster.weeks import dates_of, monday_of
 
 PREVIEW = ("date", "participant_id", "wear_min", "is_valid_day", "steps", "resting_hr_bpm", "sleep_tst_min")
+
+
+RECORDS_ASSET = "garmin_records"
+"""What is parsed of the raw files, and kept."""
 
 
 def daily_spec(profile: Profile) -> dg.AssetSpec:
@@ -26,7 +30,7 @@ def daily_spec(profile: Profile) -> dg.AssetSpec:
         description="Steps, heart rate, stress, sleep and wear time per participant and local date, as Parquet "
         f"under `{table.folder}/date=D/`. Days whose raw files did not change are reused. {profile.why}",
         deps=[
-            dg.AssetDep("garmin_raw_daily", partition_mapping=dg.TimeWindowPartitionMapping()),
+            RECORDS_ASSET,
             "user_id_map",
         ],
         metadata=table_metadata(DAILY, table.qualified_name),
@@ -38,6 +42,7 @@ def daily_result(run: Computation, report: DailyReport) -> dg.MaterializeResult:
     table, lake = TableId("daily", run.profile), run.lake
     rows = rows_of(lake, "daily", [day for week in run.weeks for day in dates_of(week)], DAILY)
     run.add_week_metadata(table.name, {week: _week_metadata(report, week) for week in run.weeks})
+    _report_records(run, report)
     return dg.MaterializeResult(
         asset_key=table.name,
         metadata={
@@ -48,6 +53,19 @@ def daily_result(run: Computation, report: DailyReport) -> dg.MaterializeResult:
         },
         check_results=check_rows(table.name, rows, DAILY, _total(report.of(run.weeks), "records"), run.garmin_ids),
     )
+
+
+def _report_records(run: Computation, report: DailyReport) -> None:
+    """Report the weeks of which raw files were parsed, also those before the run's own."""
+    for week in sorted({monday_of(day.date) for day in report.days if day.bytes_read}):
+        days = report.of([week])
+        metadata = {
+            "dagster/partition_row_count": sum(day.counts["lines"] for day in days),
+            "raw_files": sum(day.files for day in days),
+            "bytes_parsed": sum(day.bytes_read for day in days),
+            "days_parsed": sum(day.bytes_read > 0 for day in days),
+        }
+        run.context.log_event(dg.AssetMaterialization(RECORDS_ASSET, partition=week.isoformat(), metadata=metadata))
 
 
 def _metadata(report: DailyReport, days: Sequence[DayReport], rows: Any) -> dict[str, Any]:

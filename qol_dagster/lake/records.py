@@ -1,0 +1,133 @@
+"""The records zone: what raw lines were parsed to, `records/date=D/*.parquet`, and from which raw files.
+
+Belongs here: which stored records are good, and how others take their place. Parsing is the engines', and which records
+count is `metrics/records.py`'s. Records hold Garmin's ids: the zone is as confidential as raw.
+
+A date's manifest names its Parquet files and the raw files they were made from. It is written last and at once, so
+that a process killed at any moment leaves the old records or the new ones; a file that no manifest names is nobody's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+import shutil
+from base64 import b64encode
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from qol_dagster.lake.lake import Lake, RawObject
+
+RECORDS = "records"
+MANIFEST = "manifest.json"
+STAGING = f"{RECORDS}/_staging"
+"""Where engines write to; what killed runs left there is removed by the next."""
+MARK = 16
+"""Letters of a raw file's mark, 6 bits each."""
+
+
+@dataclass(frozen=True)
+class StoredRecords:
+    """A date's records: their Parquet files (sizes in bytes by key), and the marks of the raw files in them."""
+
+    parts: Mapping[str, int]
+    marks: frozenset[str]
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return sum(self.parts.values())
+
+
+NOTHING = StoredRecords({}, frozenset())
+
+
+def mark(item: RawObject) -> str:
+    """Return a mark of a raw file, which changes when it is written again."""
+    version = f"{item.key}\0{item.size}\0{item.etag}".encode()
+    return b64encode(hashlib.sha256(version).digest())[:MARK].decode()
+
+
+def stored_records(lake: Lake, day: date, reading: str) -> StoredRecords:
+    """Return the records of a date that were read by `reading` (a fingerprint), if they are whole; else nothing."""
+    found = lake.objects(f"{_folder(day)}/")
+    manifest = f"{_folder(day)}/{MANIFEST}"
+    if manifest not in found:
+        return NOTHING
+    try:
+        noted = json.loads(lake.read_object(manifest))
+        parts = {f"{_folder(day)}/{name}": int(size) for name, size in noted["parts"].items()}
+        marks = str(noted["files"])
+        good = noted["reading"] == reading and all(found.get(key) == size for key, size in parts.items())
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return NOTHING
+    return StoredRecords(parts, _split(marks)) if good else NOTHING
+
+
+def new_staging() -> str:
+    """Return the key of a folder for an engine to write to."""
+    return f"{STAGING}/{secrets.token_hex(8)}"
+
+
+def clear_staging(lake: Lake) -> None:
+    """Remove what engines left, above all when they were killed. Whoever calls this holds the lake's lock."""
+    lake.remove_objects(lake.objects(f"{STAGING}/"))
+    if lake.folder:
+        shutil.rmtree(lake.folder / STAGING, ignore_errors=True)
+
+
+def store_records(
+    lake: Lake, staging: str, reading: str, files: Mapping[date, Sequence[RawObject]]
+) -> dict[date, StoredRecords]:
+    """Put what an engine wrote below `staging` in the place of the records of these dates, made from these files."""
+    staged = [key for key in lake.objects(f"{staging}/") if _is_part(key)]
+    found = {}
+    for day, made_from in files.items():
+        parts = _move(lake, [key for key in staged if key.startswith(f"{staging}/date={day}/")], day)
+        found[day] = StoredRecords(parts, frozenset(map(mark, made_from)))
+        _note(lake, day, found[day], reading)
+    clear_staging(lake)
+    return found
+
+
+def _move(lake: Lake, staged: Sequence[str], day: date) -> dict[str, int]:
+    """Move Parquet files to the date's folder, and return their sizes by key."""
+    token = secrets.token_hex(8)
+    targets = [f"{_folder(day)}/{token}-{number}.parquet" for number in range(len(staged))]
+    for key, target in zip(staged, targets, strict=True):
+        lake.move_object(key, target)
+    there = lake.objects(f"{_folder(day)}/")
+    return {target: there[target] for target in targets}
+
+
+def _note(lake: Lake, day: date, records: StoredRecords, reading: str) -> None:
+    """Make these the date's records, and remove what is none of them."""
+    parts = {key.rpartition("/")[2]: size for key, size in records.parts.items()}
+    noted = {"reading": reading, "parts": parts, "files": "".join(sorted(records.marks))}
+    manifest = f"{_folder(day)}/{MANIFEST}"
+    lake.replace_object(manifest, json.dumps(noted).encode())
+    lake.remove_objects(lake.objects(f"{_folder(day)}/").keys() - records.parts.keys() - {manifest})
+
+
+def forget_records(lake: Lake, days: Iterable[date]) -> None:
+    """Remove the records of these dates. They can be made again."""
+    for day in days:
+        found = lake.objects(f"{_folder(day)}/")
+        lake.remove_objects(sorted(found, key=lambda key: not key.endswith(MANIFEST)))
+
+
+def _folder(day: date) -> str:
+    return f"{RECORDS}/date={day.isoformat()}"
+
+
+def _is_part(key: str) -> bool:
+    name = key.rpartition("/")[2]
+    return name.endswith(".parquet") and name[0] not in "._"
+
+
+def _split(marks: str) -> frozenset[str]:
+    return frozenset(marks[start : start + MARK] for start in range(0, len(marks), MARK))
