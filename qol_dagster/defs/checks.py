@@ -21,7 +21,8 @@ _GARMIN_ID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}
 _DESCRIPTIONS = {
     "rows": "There are rows where there was something to make them from.",
     "unique_keys": "One row per participant and date.",
-    "ranges": "Every value is within the range of its dictionary entry; required values are there.",
+    "ranges": "Every value is within the range of its dictionary entry, and required values are there. Values "
+    "that were set aside are a warning.",
     "no_garmin_id": "No Garmin user id stands in the processed data.",
 }
 
@@ -35,20 +36,28 @@ def check_specs(asset: str) -> list[dg.AssetCheckSpec]:
 
 
 def check_rows(
-    asset: str, rows: pa.Table, metrics: Sequence[Metric], used: int, garmin_ids: Iterable[str]
+    asset: str, rows: pa.Table, metrics: Sequence[Metric], used: int, garmin_ids: Iterable[str], *, set_aside: int = 0
 ) -> list[dg.AssetCheckResult]:
-    """Return the results of an asset's checks over the rows of a run; `used` is how much they were made from."""
+    """Return the results of an asset's checks over the rows of a run; `used` is how much they were made from.
+
+    `set_aside` values of single participants could not be and are null: that is a warning and blocks nobody's rows.
+    """
     found = {
         "rows": _missing_rows(rows, used),
         "unique_keys": _double_keys(rows),
         "ranges": _out_of_range(rows, metrics),
         "no_garmin_id": _garmin_ids(rows, garmin_ids),
     }
+    warned = set()
+    if set_aside and not found["ranges"]:
+        found["ranges"] = f"{set_aside} values outside of what can be were set aside, and are null"
+        warned.add("ranges")
     return [
         dg.AssetCheckResult(
             asset_key=asset,
             check_name=name,
             passed=not problem,
+            severity=dg.AssetCheckSeverity.WARN if name in warned else dg.AssetCheckSeverity.ERROR,
             description=problem or _DESCRIPTIONS[name],
             metadata={"rows": rows.num_rows},
         )

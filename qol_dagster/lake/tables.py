@@ -52,6 +52,30 @@ def by_date(rows: pa.Table, metrics: Sequence[Metric], days: Sequence[date]) -> 
     return {day: rows.slice(first, past - first) for day, (first, past) in bounds.items()}
 
 
+def set_aside(rows: pa.Table, metrics: Sequence[Metric]) -> tuple[pa.Table, dict[str, int]]:
+    """Return the rows with null in the place of values that cannot be, and how many there were by column.
+
+    What can be is the range of the dictionary's entry; only columns that may be null are looked at.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    found = {}
+    for metric in metrics:
+        if not metric.nullable or (metric.minimum is None and metric.maximum is None):
+            continue
+        values = rows[metric.name]
+        beyond = pc.or_kleene(
+            pc.less(values, metric.minimum) if metric.minimum is not None else pa.scalar(False),
+            pc.greater(values, metric.maximum) if metric.maximum is not None else pa.scalar(False),
+        )
+        if number := pc.sum(beyond).as_py():
+            found[metric.name] = number
+            kept = pc.if_else(beyond, pa.scalar(None, values.type), values)
+            rows = rows.set_column(rows.column_names.index(metric.name), rows.schema.field(metric.name), kept)
+    return rows, found
+
+
 def with_time(rows: pa.Table, computed_at: datetime) -> pa.Table:
     """Return the rows with the run's time, which no expression knows."""
     import pyarrow as pa

@@ -6,14 +6,14 @@ Belongs here: the order in which an engine is asked. Which dates are computed, a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING
 
 from qol_dagster.engines import Engine, RawFile, RecordsUpdate
 from qol_dagster.engines.queries import DAILY_STAGES, DEFINED
 from qol_dagster.lake.records import NOTHING, StoredRecords, forget_records, new_staging, store_records
-from qol_dagster.lake.tables import arrow_schema, by_date
+from qol_dagster.lake.tables import arrow_schema, by_date, set_aside
 from qol_dagster.metrics.dictionary import DAILY
 
 if TYPE_CHECKING:
@@ -35,15 +35,20 @@ COUNTS = (
     "revoked_records",
     "unknown_type_records",
     "records",
+    "values_set_aside",
 )
 
 
 @dataclass(frozen=True)
 class ComputedDay:
-    """A date's rows, with the dictionary's columns, and by `COUNTS` what its raw lines held."""
+    """A date's rows, with the dictionary's columns, and by `COUNTS` what its raw lines held.
+
+    `set_aside`: by column how many values could not be and are null now.
+    """
 
     rows: pa.Table
     counts: Mapping[str, int]
+    set_aside: Mapping[str, int] = field(default_factory=dict)
 
 
 def update_records(
@@ -81,8 +86,12 @@ def compute_days(
         rows = by_date(engine.run(sql["daily_rows"]), DAILY, list(records))
     with clock("count"):
         counted = {row["date"]: row for row in engine.run(sql["day_counts"]).to_pylist()}
-    counts = {day: {name: int(counted.get(str(day), {}).get(name) or 0) for name in COUNTS} for day in records}
-    return {day: ComputedDay(rows[day], counts[day]) for day in records}
+    found = {}
+    for day in records:
+        kept, beyond = set_aside(rows[day], DAILY)
+        counts = {**counted.get(str(day), {}), "values_set_aside": sum(beyond.values())}
+        found[day] = ComputedDay(kept, {name: int(counts.get(name) or 0) for name in COUNTS}, beyond)
+    return found
 
 
 def participants_table(identities: Identities) -> pa.Table:

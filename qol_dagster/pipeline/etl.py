@@ -18,7 +18,7 @@ from qol_dagster.engines.queries import WEEKLY_STAGES
 from qol_dagster.lake.fingerprints import NO_RAW, raw_fingerprint, week_fingerprint
 from qol_dagster.lake.lake import map_concurrently
 from qol_dagster.lake.records import NOTHING, clear_staging, forget_records, stored_records
-from qol_dagster.lake.tables import by_date, concat_rows, read_partitions, times_as_int, with_time
+from qol_dagster.lake.tables import by_date, concat_rows, read_partitions, set_aside, times_as_int, with_time
 from qol_dagster.metrics.dictionary import DAILY, METRICS_VERSION, WEEKLY
 from qol_dagster.metrics.thresholds import DEFAULT_THRESHOLDS, Thresholds
 from qol_dagster.pipeline.clock import Clock
@@ -99,6 +99,7 @@ def materialize_daily(
             with clock("write daily"):
                 for day, found in computed.items():
                     metadata = {**wanted[day], "rows": found.rows.num_rows, "counts": dict(found.counts)}
+                    metadata["set_aside"] = dict(found.set_aside)
                     lake.write_table("daily", day, found.rows, metadata)
                     done[day] = _day_report(day, raw[day], found.rows.num_rows, found.counts, parsed[day])
     reports = [done[day] if day in done else _reused_day(day, raw[day], notes[day]) for day in sorted(raw)]
@@ -161,18 +162,28 @@ def materialize_weekly(
                 engine.keep(name, sql[name], in_order=True)
             found = engine.run(sql["weekly_rows"], in_order=True)
             rows = by_date(with_time(found, computed_at), WEEKLY, chosen)
+        aside = {}
         with clock("write weekly"):
             for week in chosen:
+                rows[week], aside[week] = set_aside(rows[week], WEEKLY)
                 seen = [raw[day] for one in contributing_weeks([week]) for day in dates_of(one)]
                 notes = {
                     "raw": week_fingerprint(seen),
                     "metrics_version": METRICS_VERSION,
                     "engine": engine.name,
+                    "set_aside": aside[week],
                     **thresholds.as_dict(),
                 }
                 lake.write_table("weekly", week, rows[week], notes)
     return tuple(
-        WeekReport(week, rows[week].num_rows, lake.partition_uri("weekly", week), clock.seconds) for week in chosen
+        WeekReport(
+            week,
+            rows[week].num_rows,
+            lake.partition_uri("weekly", week),
+            clock.seconds,
+            sum(aside[week].values()),
+        )
+        for week in chosen
     )
 
 

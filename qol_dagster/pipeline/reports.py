@@ -44,12 +44,13 @@ class DailyReport:
 
 @dataclass(frozen=True)
 class WeekReport:
-    """One week's rows and where they are stored."""
+    """One week's rows, where they are stored, and how many values were set aside since they cannot be."""
 
     week: date
     rows: int
     uri: str
     seconds: Mapping[str, float]
+    set_aside: int = 0
 
 
 @dataclass(frozen=True)

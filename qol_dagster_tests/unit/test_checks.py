@@ -11,7 +11,7 @@ import pytest
 
 from qol_dagster.defs.checks import check_rows, check_specs
 from qol_dagster.defs.table_metadata import column_lineage, column_schema
-from qol_dagster.lake.tables import arrow_schema
+from qol_dagster.lake.tables import arrow_schema, set_aside
 from qol_dagster.metrics.dictionary import DAILY, WEEKLY, by_name
 
 USER = "a1b2c3d4e5f60718293a4b5c6d7e8f90"
@@ -113,3 +113,21 @@ def test_dagster_shows_the_type_unit_definition_and_origin_of_every_column() -> 
     assert [(one.asset_key, one.column_name) for one in origins] == [
         (dg.AssetKey("daily_metrics"), name) for name in by_name(WEEKLY)["steps_mean"].inputs
     ]
+
+
+def test_values_that_cannot_be_are_set_aside_and_the_others_stay() -> None:
+    schema = arrow_schema(WEEKLY)
+    required = {metric.name: 0 for metric in WEEKLY if not metric.nullable and metric.type in ("int64", "float64")}
+    rows = [
+        {**dict.fromkeys(schema.names), **required, **GOOD, "sleep_efficiency_mean": 100.5, "steps_mean": -1.0},
+        {**dict.fromkeys(schema.names), **required, **GOOD, "participant_id": "P2"},
+    ]
+    kept, found = set_aside(pa.Table.from_pylist(rows, schema=schema), WEEKLY)
+    assert found == {"sleep_efficiency_mean": 1, "steps_mean": 1}
+    assert kept["sleep_efficiency_mean"].to_pylist() == [None, 90.0]
+    assert kept["steps_mean"].to_pylist() == [None, 5000.0]
+    assert kept.schema.equals(schema, check_metadata=True)
+    results = check_rows("weekly_metrics", kept, WEEKLY, 70, (USER,), set_aside=sum(found.values()))
+    (ranges,) = (result for result in results if result.check_name == "ranges")
+    assert (ranges.passed, ranges.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert ranges.description == "2 values outside of what can be were set aside, and are null"

@@ -51,7 +51,14 @@ def daily_result(run: Computation, report: DailyReport) -> dg.MaterializeResult:
             **run.made_with(),
             "preview": preview(rows, PREVIEW),
         },
-        check_results=check_rows(table.name, rows, DAILY, _total(report.of(run.weeks), "records"), run.garmin_ids),
+        check_results=check_rows(
+            table.name,
+            rows,
+            DAILY,
+            _total(report.of(run.weeks), "records"),
+            run.garmin_ids,
+            set_aside=_total(report.of(run.weeks), "values_set_aside"),
+        ),
     )
 
 
@@ -93,6 +100,7 @@ _TOTALS = (
     "unmapped_records",
     "revoked_records",
     "unknown_type_records",
+    "values_set_aside",
 )
 
 
@@ -106,4 +114,4 @@ def _week_metadata(report: DailyReport, week: date) -> dict[str, Any]:
 
 
 def _total(days: Sequence[DayReport], name: str) -> int:
-    return sum(day.counts[name] for day in days)
+    return sum(day.counts.get(name, 0) for day in days)

@@ -47,6 +47,7 @@ def weekly_result(run: Computation, reports: Sequence[WeekReport]) -> dg.Materia
     daily, table, lake = TableId("daily", run.profile), TableId("weekly", run.profile), run.lake
     run.add_week_metadata(table.name, {one.week: week_metadata(one) for one in reports})
     rows = rows_of(lake, "weekly", run.weeks, WEEKLY)
+    set_aside = sum(one.set_aside for one in reports)
     return dg.MaterializeResult(
         asset_key=table.name,
         metadata={
@@ -59,7 +60,9 @@ def weekly_result(run: Computation, reports: Sequence[WeekReport]) -> dg.Materia
             "preview": preview(rows, PREVIEW),
             **(seconds(reports[0].seconds) if reports else {}),
         },
-        check_results=check_rows(table.name, rows, WEEKLY, _daily_rows(lake, run.weeks), run.garmin_ids),
+        check_results=check_rows(
+            table.name, rows, WEEKLY, _daily_rows(lake, run.weeks), run.garmin_ids, set_aside=set_aside
+        ),
     )
 
 
