@@ -218,21 +218,33 @@ def files(setting: Setting) -> Table:
 
 
 def late(setting: Setting) -> Table:
-    """One late file in a week that was computed before."""
+    """Return what a change costs in a week that was computed before, beside that week from raw files."""
     sample = enrolled(simulated(setting.work, setting.size(1000), 1))
-    full, again = [], []
+    costs: dict[str, list[Cost]] = {"whole week from raw": [], "one late file": [], "everybody again, from records": []}
     for number in range(setting.many):
-        full.append(_computed(sample))
         arrived = _late_file(sample, number)
-        again.append(_materialize(sample))
+        arrived.rename(aside := sample.home / arrived.name)
+        costs["whole week from raw"].append(_computed(sample))
+        aside.rename(arrived)
+        costs["one late file"].append(_materialize(sample))
+        _remove(sample, "processed")  # as another enrolment or threshold does
+        costs["everybody again, from records"].append(_materialize(sample))
         arrived.unlink()
-    part = times_as_long(again, full)
-    rows = [("whole week", _s(median(full).wall_s), "1"), ("one late file", _s(median(again).wall_s), _x(part))]
+    whole, a_file, again = costs.values()
+    stored = sum(file.stat().st_size for file in sample.lake.glob("records/date=*/*.parquet")) / 1e6
     return Table(
-        f"A late file: a week of {sample.participants:,} participants",
-        ("run", "wall", "ratio"),
-        rows,
-        (_goal("late file / whole week", part, 0.3),),
+        f"A change: a week of {sample.participants:,} participants, {sample.megabytes:.0f} MB, "
+        f"records {stored:.1f} MB ({100 * stored / sample.megabytes:.1f} %)",
+        ("run", "wall", "ratio", "peak"),
+        [
+            (name, _s(median(runs).wall_s), _x(times_as_long(runs, whole)), _mb(median(runs)))
+            for name, runs in costs.items()
+        ],
+        (
+            _goal("late file / whole week", times_as_long(a_file, whole), 0.25),
+            _goal("from records / from raw", times_as_long(again, whole), 0.3),
+            _goal("records / raw bytes, %", 100 * stored / sample.megabytes, 6),
+        ),
     )
 
 
@@ -264,9 +276,13 @@ def enrolled(sample: Sample) -> Sample:
 
 def _computed(sample: Sample) -> Cost:
     """Return all weeks from nothing; the metrics' SQL is kept, as after any first run."""
-    for folder in ("processed", "processed-strict"):
-        shutil.rmtree(sample.lake / folder, ignore_errors=True)
+    _remove(sample, "processed", "processed_strict", "records")
     return _materialize(sample)
+
+
+def _remove(sample: Sample, *folders: str) -> None:
+    for folder in folders:
+        shutil.rmtree(sample.lake / folder, ignore_errors=True)
 
 
 def _materialize(sample: Sample) -> Cost:
