@@ -31,7 +31,8 @@ MEMORY_MB = int(os.environ.get("BENCH_MEMORY_MB", "1536"))
 
 def compute(work: Work, engine: Engine) -> None:
     """Both tables of all weeks of the lake, from nothing, with the SQL that an earlier run has kept."""
-    shutil.rmtree(work.lake / "processed", ignore_errors=True)
+    for folder in ("processed", "records"):
+        shutil.rmtree(work.lake / folder, ignore_errors=True)
     with work.people.open() as file:
         people = Identities({row["user_id"]: row["participant_id"] for row in csv.DictReader(file)})
     lake = Lake.local(work.lake)
