@@ -16,6 +16,16 @@ import pyarrow as pa
 import pytest
 
 from qol_dagster.lake.lake import Lake, LakeError
+from qol_dagster.lake.records import (
+    MANIFEST,
+    NOTHING,
+    clear_staging,
+    forget_records,
+    mark,
+    new_staging,
+    store_records,
+    stored_records,
+)
 from qol_dagster_tests.support.cloud import Cloud
 from qol_dagster_tests.support.lakes import MONDAY
 from qol_ingest.shared import aws
@@ -36,6 +46,42 @@ def put(lake: Lake, *keys: str, content: bytes = b"{}\n") -> None:
 
 def keys(lake: Lake, prefix: str) -> list[str]:
     return sorted(item["path"] for batch in lake.store.list(prefix) for item in batch)
+
+
+# -- records
+
+
+def staged(lake: Lake, *names: str) -> str:
+    """Files as an engine leaves them, with what Spark writes beside."""
+    staging = new_staging()
+    put(lake, *(f"{staging}/date={MONDAY}/{name}" for name in names), content=b"PAR1")
+    put(lake, f"{staging}/_SUCCESS", content=b"")
+    return staging
+
+
+def test_records_take_the_place_of_a_date_s_others_and_are_known_by_who_read_them(lake: Lake) -> None:
+    put(lake, f"{DAY}/a.jsonl", f"{DAY}/b.jsonl")
+    a, b = lake.raw_objects(MONDAY)
+    assert stored_records(lake, MONDAY, "v1") == NOTHING
+    first = store_records(lake, staged(lake, "part-0.parquet"), "v1", {MONDAY: [a]})[MONDAY]
+    assert (list(first.parts.values()), first.marks) == ([4], {mark(a)})
+    assert stored_records(lake, MONDAY, "v1") == first
+    assert stored_records(lake, MONDAY, "v2") == NOTHING
+    put(lake, f"records/date={MONDAY}/stray.parquet")
+    names = ("part-0.parquet", "part-1.parquet", ".part-1.parquet.crc", "_metadata")
+    second = store_records(lake, staged(lake, *names), "v1", {MONDAY: [a, b]})[MONDAY]
+    assert (len(second.parts), second.marks, second.size) == (2, {mark(a), mark(b)}, 8)
+    assert keys(lake, "records") == sorted([*second.parts, f"records/date={MONDAY}/{MANIFEST}"])
+    put(lake, next(iter(second.parts)), content=b"PAR")
+    assert stored_records(lake, MONDAY, "v1") == NOTHING
+    forget_records(lake, [MONDAY])
+    assert keys(lake, "records") == []
+
+
+def test_what_a_killed_run_left_is_removed(lake: Lake) -> None:
+    staged(lake, "part-0.parquet")
+    clear_staging(lake)
+    assert keys(lake, "records") == []
 
 
 # -- processed
@@ -219,6 +265,16 @@ from pathlib import Path
 import pyarrow as pa
 from datetime import date
 from qol_dagster.lake.lake import Lake, LakeError
+from qol_dagster.lake.records import (
+    MANIFEST,
+    NOTHING,
+    clear_staging,
+    forget_records,
+    mark,
+    new_staging,
+    store_records,
+    stored_records,
+)
 resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
 rows = pa.table({"participant_id": [str(hash(str(n))) for n in range(10000)]})
 try:

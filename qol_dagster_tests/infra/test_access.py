@@ -28,6 +28,7 @@ RAW, PING, LIFECYCLE = (
     key("raw/pings/date=2026-11-16/a.jsonl"),
     key("raw/lifecycle/date=2026-11-16/a.jsonl"),
 )
+WORK, RECORDS = key("tmp/spark-1/a.parquet"), key("records/date=2026-11-16/a-0.parquet")
 QUARANTINE, MARKER = key("raw/quarantine/date=2026-11-16/a.body"), key("raw/pulled/date=2026-11-16/a.json")
 WEEKLY, STRICT = (
     key("processed/weekly/date=2026-11-16/part-0.parquet"),
@@ -74,7 +75,7 @@ MAY = [
     *((JOB, f"s3:{call}Object", one) for call in ("Put", "Delete") for one in (WEEKLY, STRICT)),
     *((who, f"s3:{call}Object", key("locks/writer")) for who in (JOB, DAGSTER) for call in ("Get", "Put")),
     *((who, "s3:PutObject", key("pipes/run/1.json")) for who in (JOB, DAGSTER)),
-    *((JOB, f"s3:{call}Object", key("tmp/spark-1/a.parquet")) for call in ("Put", "Get", "Delete")),
+    *((JOB, f"s3:{call}Object", one) for call in ("Put", "Get", "Delete") for one in (WORK, RECORDS)),
     *((who, f"dynamodb:{call}", ID_MAP) for who in (JOB, DAGSTER) for call in ("Scan", "GetItem", "PutItem")),
     *(
         (DAGSTER, f"s3:{call}Object", key(one))
@@ -134,7 +135,7 @@ MAY_NOT = [
     (JOB, "athena:StartQueryExecution", WORKGROUP),
     *((PERSON, "s3:GetObject", one) for one in (RAW, PING, LIFECYCLE, QUARANTINE, MARKER)),
     *((STAFF, "s3:GetObject", one) for one in (RAW, PING, LIFECYCLE, QUARANTINE, MARKER)),
-    *((who, "s3:GetObject", key("tmp/spark-1/a.parquet")) for who in (DAGSTER, PERSON, STAFF)),
+    *((who, "s3:GetObject", one) for who in (DAGSTER, PERSON, STAFF) for one in (WORK, RECORDS)),
     *((STAFF, "secretsmanager:GetSecretValue", one) for one in (TOKENS, WEBHOOK_SECRET, CLIENT_SECRET, DAGSTER_TOKEN)),
     *((STAFF, f"dynamodb:{call}", one) for call in ("DeleteItem", "DeleteTable") for one in (ID_MAP, ENROLMENT)),
     (STAFF, "glue:StartJobRun", GLUE_JOB),

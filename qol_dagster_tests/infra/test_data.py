@@ -74,7 +74,7 @@ def test_no_rule_deletes_raw_data_or_tables(system: System) -> None:
 def test_what_a_run_takes_away_does_not_stay_as_an_old_version(system: System) -> None:
     rules = system.one("AWS::S3::Bucket", BucketName=LAKE)["LifecycleConfiguration"]["Rules"]
     kept = {one.get("Prefix", ""): one.get("NoncurrentVersionExpiration") for one in rules if "is-now" in one["Id"]}
-    assert kept["tmp/"] == {"NoncurrentDays": 1}
+    assert kept["tmp/"] == kept["records/"] == {"NoncurrentDays": 1}
 
 
 def test_new_raw_objects_are_told_to_the_queues_that_work_them_off(system: System) -> None:
