@@ -6,19 +6,46 @@ emulated bucket; on AWS both are one. Only `records/` is written by one side and
 
 from __future__ import annotations
 
+import importlib.util
 import runpy
 import sys
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 SHARED = "records/"
+CLIENT = "obstore.store"
 
 
-def keep_alike(folder: Path) -> None:
-    """Let the job's store and the folder follow each other below `SHARED`."""
-    from obstore.store import S3Store
+class KeptAlike(MetaPathFinder):
+    """Changes the job's client of S3 when it is imported: the script unpacks it first."""
 
-    listed, moved, removed = S3Store.list, S3Store.rename, S3Store.delete
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:  # noqa: ARG002
+        """Return the client's spec, and of nothing else any."""
+        if fullname != CLIENT:
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(fullname)
+        if spec is None or spec.loader is None:
+            return spec
+        load = spec.loader.exec_module
+
+        def exec_module(module: ModuleType) -> None:
+            load(module)
+            keep_alike(module.S3Store, self.folder)
+
+        spec.loader.exec_module = exec_module  # type: ignore[method-assign]
+        return spec
+
+
+def keep_alike(store: Any, folder: Path) -> None:
+    """Let what a class of stores holds and the folder follow each other below `SHARED`."""
+    listed, moved, removed = store.list, store.rename, store.delete
 
     def list_(self: Any, prefix: str | None = None, **options: Any) -> Any:
         if prefix and prefix.startswith(SHARED):
@@ -39,11 +66,11 @@ def keep_alike(folder: Path) -> None:
         if key.startswith(SHARED):
             (folder / key).unlink(missing_ok=True)
 
-    S3Store.list, S3Store.rename, S3Store.delete = list_, rename, delete  # type: ignore[method-assign,assignment]
+    store.list, store.rename, store.delete = list_, rename, delete
 
 
 if __name__ == "__main__":
     _, mirror, script, *arguments = sys.argv
-    keep_alike(Path(mirror))
+    sys.meta_path.insert(0, KeptAlike(Path(mirror)))
     sys.argv = [script, *arguments]
     runpy.run_path(script, run_name="__main__")

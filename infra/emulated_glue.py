@@ -54,7 +54,7 @@ def main(environ: Mapping[str, str]) -> None:
     }
     command = [str(spark / "bin" / "spark-submit"), "--master", "local[2]", "--driver-memory", "1g"]
     command += [word for name, value in options.items() for word in ("--conf", f"{name}={value}")]
-    command += ["--py-files", ",".join(map(str, archives)), str(HERE.with_name("emulated_bucket.py"))]
+    command += ["--py-files", ",".join(map(str, archives)), str(_checkout() / "infra" / "emulated_bucket.py")]
     command += [str(place / "mirror" / bucket), str(script), "--JOB_NAME", script.stem]
     command += [word for name in ARGUMENTS if name in environ for word in (f"--{name}", environ[name])]
     os.execve(command[0], command, _environment(environ, place, spark))  # noqa: S606 - that is what it is for
@@ -118,7 +118,12 @@ def _address(environ: Mapping[str, str]) -> str:
 
 
 def _quiet() -> Path:
-    return Path(str(_spec("qol_dagster").origin)).parent / "engines" / "log4j2.properties"
+    return _checkout() / "qol_dagster" / "engines" / "log4j2.properties"
+
+
+def _checkout() -> Path:
+    """Return where the project is: the emulator runs a copy of this file from elsewhere."""
+    return Path(str(_spec("qol_dagster").origin)).parents[1]
 
 
 def _spec(package: str) -> Any:

@@ -156,13 +156,14 @@ def test_a_week_goes_through_dagster_and_pipes_to_glue_and_comes_back_as_duckdb_
         mine, theirs = rows_of(lake, table), rows_of(sample.lake, table)
         assert len(mine) >= 3
         assert differences(mine, theirs) == []
-    assert run.tables.keys() == ASSETS
+    assert run.tables.keys() == ASSETS | {"garmin_records"}
     weekly, daily = run.tables["weekly_metrics"], run.tables["daily_metrics"]
     assert (weekly["engine"], weekly["participants"]) == ("spark", 3)
     assert weekly["glue/run_id"] in weekly["glue/run"]
     assert weekly["seconds/compute_weekly"] > 0
     assert daily["lines"] == sum(day.counts["lines"] for day in sample.report.daily.days)
-    assert "computing 2026-11-16 to 2026-11-22 from" in run.log
+    assert "computing 2026-11-16 to 2026-11-22; raw files to parse: " in run.log
+    assert len(list(lake.store.list("records/").collect())) >= 14
     assert_nothing_is_given_away(run, lake, sample)
     assert_tables_lie_under_their_own_key(on_glue)
     (shared,) = cloud.place.glob(f"emulated-glue-*/mirror/{on_glue.settings.bucket}/tmp")
@@ -272,7 +273,7 @@ def test_a_run_that_fails_is_repeated_and_the_second_counts(deployed: Deployment
     run = done(platform)
     assert run.error == ""
     assert "ended as FAILED: LakeError: the disk is full" in run.log
-    assert run.tables.keys() == ASSETS
+    assert run.tables.keys() == ASSETS | {"garmin_records"}
     assert {one["glue/run_id"] for one in run.tables.values()} == {"jr_2"}
     assert {one["glue/dpu_s"] for one in run.tables.values()} == {122}
     assert [one["--weeks"] for one in client.started] == ["2026-11-16"] * 2
