@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
+import re
 import socket
 import subprocess
 import sys
@@ -206,8 +206,8 @@ def test_what_a_ping_points_at_is_stored_just_as_a_push_of_it_would_be(world: Wo
     world.ping("dailies")
     assert world.work() == Worked({"stored": 1})
     body = b'{"dailies":' + world.garmin.reply("").content + b"}"
-    daily = parse_body(body, RECEIVED).daily
-    name = hashlib.sha256(body).hexdigest()
+    (name,) = {line["_ingest_id"] for line in world.lines()}
+    daily = parse_body(body, RECEIVED, name).daily
     assert world.objects() == {
         f"raw/daily/date={day}/{name}.jsonl": "\n".join([*lines, ""]).encode() for day, lines in daily.items()
     }
@@ -259,8 +259,9 @@ def test_content_that_is_no_json_is_kept_byte_for_byte_in_quarantine(world: Worl
     world.garmin.answers(Reply(content=content))
     world.ping("dailies")
     assert world.work() == Worked({"quarantined": 1})
-    name = hashlib.sha256(content).hexdigest()
-    assert world.objects("raw/quarantine") == {f"raw/quarantine/date={TODAY}/{name}.body": content}
+    ((key, kept),) = world.objects("raw/quarantine").items()
+    assert re.fullmatch(f"raw/quarantine/date={TODAY}/[0-9a-f]{{64}}.body", key)
+    assert kept == content
     assert world.objects() == {}
 
 
@@ -281,10 +282,31 @@ def test_a_file_is_kept_byte_for_byte_and_its_marker_says_where(world: World, to
     world.garmin.answers(Reply(content=content))
     world.ping("activityFiles", fileType=told)
     assert world.work() == Worked({"stored": 1})
-    key = f"raw/files/date={TODAY}/{hashlib.sha256(content).hexdigest()}.{ending}"
-    assert world.objects("raw/files") == {key: content}
+    ((key, kept),) = world.objects("raw/files").items()
+    assert re.fullmatch(f"raw/files/date={TODAY}/[0-9a-f]{{64}}.{ending}", key)
+    assert kept == content
     assert [marker["file"] for marker in world.markers()] == [key]
     assert world.objects() == {}
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "prefix"),
+    [
+        ("activities", b'[{"activityId": 12345}]', "raw/daily"),
+        ("activityFiles", b"FIT", "raw/files"),
+        ("activities", b"<html>", "raw/quarantine"),
+        ("activities", b"[1]", "raw/quarantine"),
+    ],
+)
+def test_the_same_bytes_of_two_users_are_stored_for_both(world: World, kind: str, content: bytes, prefix: str) -> None:
+    world.people.add(STRANGER, "P0002")
+    world.connect(STRANGER)
+    world.garmin.answers(Reply(content=content))
+    for user in (USER, STRANGER):
+        world.ping(kind, user=user)
+    world.work()
+    assert len(world.objects(prefix)) == 2
+    assert sorted(line["userId"] for line in world.lines()) == (sorted([USER, STRANGER]) if "daily" in prefix else [])
 
 
 def test_a_download_counts_as_received_when_its_ping_was_so_a_late_one_supersedes_nothing(world: World) -> None:

@@ -7,6 +7,9 @@ A message of the queue announces objects. Whatever of it could not be done stays
 later each time, until the queue makes it a dead letter. Nothing is done twice: a ping that is settled has a marker,
 `raw/pulled/date=<receipt>/<hash>.json`, which is written last.
 
+Names. A download is named by a hash of its content and its user: Garmin may leave the user out of it, and then two
+users' downloads can be the same bytes.
+
 Time. What a ping points at counts as received when the ping was. So a download that had to be tried for hours does
 not supersede what came meanwhile, and one that is done again after a crash ends in the very same objects.
 
@@ -358,10 +361,12 @@ class Puller:
     def _keep(self, ping: Ping, file: SpooledTemporaryFile[bytes]) -> _Pulled:
         if ping.kind == FILES:
             return self._keep_file(ping, _whole(file))
-        parsed = parse_body(_body(_whole(file), ping.kind), ping.received_at)
+        body = _body(_whole(file), ping.kind)
+        parsed = parse_body(body, ping.received_at, _name(body, ping.user))
+        del body
         if parsed.whole_body_reason:
             content = _whole(file)
-            parsed = Parsed(hashlib.sha256(content).hexdigest(), whole_body_reason=parsed.whole_body_reason)
+            parsed = Parsed(_name(content, ping.user), whole_body_reason=parsed.whole_body_reason)
             log.error("%s of %s, %s, cannot be read; it is in quarantine", ping.label, self._who(ping), ping.date)
         else:
             content, parsed = b"", _with_user(parsed, ping.user)
@@ -373,7 +378,7 @@ class Puller:
 
     def _keep_file(self, ping: Ping, content: bytes) -> _Pulled:
         ending = ping.file_type if ping.file_type in FILE_TYPES else "bin"
-        key = f"raw/files/date={ping.date}/{hashlib.sha256(content).hexdigest()}.{ending}"
+        key = f"raw/files/date={ping.date}/{_name(content, ping.user)}.{ending}"
         self.store.put_new(key, content)
         return _Pulled("stored", 1, key)
 
@@ -532,6 +537,11 @@ def _is_final(error: GarminApiError) -> bool:
     A refusal of the token endpoint is none: with a wrong client secret all pings would be given up.
     """
     return not error.may_pass and error.status != 401 and str(error).endswith(" to a callback")
+
+
+def _name(content: bytes, user: str) -> str:
+    """Return the name of a download. Those of two users may be the same bytes, so the user is part of it."""
+    return hashlib.sha256(json.dumps([hashlib.sha256(content).hexdigest(), user]).encode()).hexdigest()
 
 
 def _whole(file: SpooledTemporaryFile[bytes]) -> bytes:
