@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 from qol_ingest.shared.calendar import aware, receipt_date
 from qol_ingest.shared.record_dates import own_date
 
-LIFECYCLE_TYPES = ("deregistrations", "userPermissionsChange")
+LIFECYCLE_TYPES = ("deregistrations", "userPermissionsChange", "userPermissions")
 OUR_KEYS = ("_summary_type", "_received_at", "_ingest_id")
 TOKEN_KEY = "userAccessToken"  # noqa: S105 - the name of the secret, not the secret
 

@@ -25,7 +25,7 @@ from qol_dagster.errors import QolError, QolInputError
 from qol_dagster.metrics.profiles import PROFILES, ProfileName
 
 if TYPE_CHECKING:
-    from qol_dagster.resources.id_map import People
+    from qol_dagster.resources.id_map import Enrolment, People
     from qol_dagster.settings import Settings
 
 OPTIONS: dict[str, Any] = {"add_completion": False, "rich_markup_mode": None}
@@ -255,12 +255,19 @@ def show(participant_id: Annotated[str, typer.Argument(help="The participant's i
     if not accounts and not waiting:
         raise UsageError(f"there is no participant {participant_id}; `qol participants list` shows who there is")
     for number, one in enumerate(accounts, start=1):
-        allowed = "not told" if one.permissions is None else ", ".join(one.permissions) or "nothing"
-        typer.echo(f"account {number}: {one.status}, {cloud.connection(one)} to Garmin; permissions: {allowed}")
+        typer.echo(f"account {number}: {one.status}, {cloud.connection(one)} to Garmin; permissions: {_allowed(one)}")
     for invitation in waiting:
         typer.echo(f"invited until {invitation.expires_at:%Y-%m-%d %H:%M} UTC")
     for change in cloud.id_map.history(participant_id):
         typer.echo(f"{change.at[:16].replace('T', ' ')} UTC  {change.what}")
+
+
+def _allowed(account: Enrolment) -> str:
+    """Return what an account permits, and when Garmin was asked."""
+    if account.permissions is None:
+        return "not told"
+    asked = f" (asked {account.permissions_at[:16].replace('T', ' ')} UTC)" if account.permissions_at else ""
+    return (", ".join(account.permissions) or "nothing") + asked
 
 
 @participants.command()

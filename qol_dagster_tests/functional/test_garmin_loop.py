@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from datetime import date, timedelta
@@ -111,7 +112,7 @@ def test_an_invited_participant_connects_and_staff_sees_it_without_garmin_s_id(
     connected(world, capsys)
     assert run(["participants", "show", "QOL-1"]) == 0
     shown = capsys.readouterr().out
-    assert "account 1: active, connected to Garmin" in shown
+    assert re.search("account 1: active, connected to Garmin; permissions: .*HEALTH_EXPORT.* \\(asked 20", shown)
     assert "invited" not in shown
     assert not any(user in shown for user in (world.cloud.user_id(0), world.cloud.user_id(1)))
     assert run(["participants", "show", "nobody"]) == 2

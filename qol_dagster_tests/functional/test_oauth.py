@@ -265,6 +265,27 @@ def test_a_participant_who_comes_back_connects_with_a_new_invitation(place: Plac
     assert place.linked() == {1: ("P0001", "active")}
 
 
+def test_a_consent_after_a_withdrawal_can_be_used_again(place: Place) -> None:
+    Browser().connect(place.link("P0001"), 1)
+    user = place.cloud.user_id(1)
+    place.id_map.narrow_permissions(user, [], datetime.now(UTC))
+    place.id_map.deregister(user, datetime.now(UTC))
+    place.clock.now += 60
+    assert Browser().connect(place.link("P0001"), 1).title == titled("done")
+    known = place.id_map.get(user)
+    assert known is not None
+    assert known.may_be_used
+    assert known.permissions_at[:19] == datetime.fromtimestamp(place.clock.now, UTC).isoformat()[:19]
+
+
+def test_what_a_participant_does_not_tick_at_garmin_is_not_permitted(place: Place) -> None:
+    place.cloud._accounts[1].change(["ACTIVITY_EXPORT"], 0)
+    assert Browser().connect(place.link("P0001"), 1).title == titled("done")
+    known = place.id_map.get(place.cloud.user_id(1))
+    assert known is not None
+    assert known.permissions == ("ACTIVITY_EXPORT",)
+
+
 # -- codes that are not good
 
 

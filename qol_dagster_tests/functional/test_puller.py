@@ -859,6 +859,7 @@ def test_permissions_are_applied_in_garmin_s_order_and_once(world: World) -> Non
         at = int(RECEIVED.timestamp()) - 100 + second
         return {"userId": USER, "permissions": permissions, "changeTimeInSeconds": at}
 
+    world.garmin.reply = lambda _path: Reply(content=b'["HEALTH_EXPORT"]')
     world.push({"userPermissionsChange": [told([], 2), told(["HEALTH_EXPORT"], 3), told([], 1)]})
     assert world.work() == Worked({"applied": 2})
     (key,) = world.objects("raw/lifecycle")
@@ -867,6 +868,22 @@ def test_permissions_are_applied_in_garmin_s_order_and_once(world: World) -> Non
     known = world.people.get(USER)
     assert known is not None
     assert known.permissions == ("HEALTH_EXPORT",)
+
+
+@pytest.mark.parametrize("first", [Reply(503), Reply(403), Reply(content=b"[]"), Reply(content=b"<html>")])
+def test_permissions_that_garmin_does_not_confirm_are_not_given_and_asked_for_again(world: World, first: Reply) -> None:
+    def allowed() -> tuple[str, ...] | None:
+        known = world.people.get(USER)
+        return known.permissions if known else None
+
+    world.people.narrow_permissions(USER, [], RECEIVED)
+    world.garmin.reply = lambda _path: first
+    world.push({"userPermissions": [{"userId": USER, "permissions": ["HEALTH_EXPORT"]}]}, RECEIVED + timedelta(1))
+    assert world.work().waiting == 1
+    assert allowed() == ()
+    world.garmin.reply = lambda _path: Reply(content=b'{"permissions": ["HEALTH_EXPORT"]}')
+    assert world.later() == Worked({"applied": 1})
+    assert allowed() == ("HEALTH_EXPORT",)
 
 
 # -- as a Lambda

@@ -88,6 +88,20 @@ def test_a_file_of_the_first_release_keeps_working(old: IdMap) -> None:
     assert [change.what for change in old.history("P0001")] == ["deregistered"]
 
 
+def test_a_file_that_kept_the_time_of_permissions_otherwise_takes_no_older_change(people: IdMap) -> None:
+    people.add(USER)
+    with closing(sqlite3.connect(people.path)) as database:
+        database.executescript("""
+            ALTER TABLE user_id_map DROP COLUMN permissions_at;
+            ALTER TABLE user_id_map ADD COLUMN permissions_order TEXT NOT NULL DEFAULT '';
+            UPDATE user_id_map SET permissions = '["HEALTH_EXPORT"]',
+                permissions_order = '2026-03-20T00:00:00.000+00:00 2026-03-20T00:00:01.000+00:00 998 HEALTH_EXPORT';
+        """)
+    assert [one.permissions for one in people.list()] == [("HEALTH_EXPORT",)]
+    assert not people.narrow_permissions(USER, [], datetime(2026, 3, 20, tzinfo=UTC))
+    assert people.narrow_permissions(USER, [], datetime(2026, 3, 21, tzinfo=UTC))
+
+
 def test_a_map_that_another_process_holds_is_a_clear_error(people: IdMap, monkeypatch: pytest.MonkeyPatch) -> None:
     people.add(USER)
     monkeypatch.setattr("qol_ingest.shared.sqlite.PATIENCE_S", 0.01)

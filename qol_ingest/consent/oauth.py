@@ -10,8 +10,8 @@ sign-ins in `enrolment`, Garmin's side in `garmin_api`.
     GET /oauth/done, denied, …    what came of it, once more, for a reload or in the other language
 
 Order. The state is used up first, then Garmin is asked, then the code is claimed for a minute, and only then is
-anything kept: the tokens, the link, and last that the code is used up. After a crash in between the code is free again
-when the minute is over, and doing it all again makes it good.
+anything kept: the tokens, the link, what is permitted, and last that the code is used up. After a crash in between the
+code is free again when the minute is over, and doing it all again makes it good.
 
 Nothing that identifies a person is logged: no path, query, cookie, code, id or token.
 """
@@ -27,6 +27,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import cache, cached_property
 from math import ceil
 from pathlib import Path
@@ -193,28 +194,35 @@ class Enrolments:
         if not code:
             return "denied" if error == "access_denied" else "later"
         tokens = self.api.exchange_code(code, sign_in.verifier, self.redirect_uri)
-        user = self.api.user_id(tokens.access_token)
+        consent = self._consent(tokens)
         if not self.invitations.claim(sign_in):
             return "later"
-        if not self._link(sign_in, user, tokens):
+        if not self._link(sign_in, consent):
             return "other-account"
         self.invitations.use(sign_in)
         self._sign_ins.finish(sign_in)
         return "done"
 
-    def _link(self, sign_in: SignIn, user: str, tokens: Tokens) -> bool:
-        """Keep the tokens and link the account; False, and nothing kept, if it belongs to another participant."""
-        linked = False
+    def _consent(self, tokens: Tokens) -> _Consent:
+        """Ask Garmin whose tokens these are, and what is permitted."""
+        user, at = self.api.user_id(tokens.access_token), datetime.fromtimestamp(self.clock(), UTC)
+        return _Consent(user, tokens, self.api.permissions_of(tokens.access_token), at)
+
+    def _link(self, sign_in: SignIn, consent: _Consent) -> bool:
+        """Store what a consent gave and link its account; False, storing nothing, if that is another participant's."""
+        linked, user = False, consent.user
         try:
             if self._is_of_another(user, sign_in):
                 return False
-            self.api.store.put(user, tokens)
+            self.api.store.put(user, consent.tokens)
             try:
                 self.id_map.add(user, sign_in.participant_id)
             except IdMapError:
                 if self._is_of_another(user, sign_in):  # as of this moment
                     return False
                 raise
+            # Each time anew: before this consent everything may have been withdrawn.
+            self.id_map.confirm_permissions(user, consent.permissions, consent.at)
             linked = True
         finally:
             if not linked:
@@ -270,6 +278,16 @@ class Enrolments:
         asked = [one for one in (query.get("lang"), chosen) if one in LANGUAGES]
         language = cast("Language", asked[0]) if asked else _preferred(headers.get("accept-language", ""))
         return _Visit(path.removeprefix(self._prefix), query, browser, code, language)
+
+
+@dataclass(frozen=True)
+class _Consent:
+    """What Garmin gave for one consent; `permissions` were asked for `at`."""
+
+    user: str = field(repr=False)
+    tokens: Tokens
+    permissions: tuple[str, ...]
+    at: datetime
 
 
 @dataclass(frozen=True)

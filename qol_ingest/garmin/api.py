@@ -160,8 +160,16 @@ class GarminApi:
     def permissions(self, user: str) -> tuple[str, ...]:
         """Return what a user allows. Raises GarminApiError."""
         with self._as_user("GET", "user/permissions", user) as response:
-            content = self._small(response, "user/permissions")
-            self._expect(response, "user/permissions")
+            return self._read_permissions(response)
+
+    def permissions_of(self, access_token: str) -> tuple[str, ...]:
+        """Return what the user of a new token allows. Raises GarminApiError."""
+        with self._request("GET", self._url("user/permissions"), "user/permissions", _bearer(access_token)) as response:
+            return self._read_permissions(response)
+
+    def _read_permissions(self, response: HTTPResponse) -> tuple[str, ...]:
+        content = self._small(response, "user/permissions")
+        self._expect(response, "user/permissions")
         found = _json(content)
         listed = found.get("permissions") if isinstance(found, dict) else found
         if not isinstance(listed, list):

@@ -201,16 +201,22 @@ def _putting_off(attempt: _Attempt) -> Iterator[None]:
 
 @dataclass
 class _Question:
-    """Whether Garmin still knows a user, and whether that is known."""
+    """What Garmin says of a user, and whether it answered."""
 
-    ask: Callable[[str], bool | None]
+    api: GarminApi
     unanswered: bool = False
     refuted: bool = False
 
-    def __call__(self, user: str) -> bool | None:
-        answer = self.ask(user)
+    def is_registered(self, user: str) -> bool | None:
+        answer = self.api.is_registered(user)
         self.unanswered, self.refuted = answer is None, answer is False
         return answer
+
+    def permissions(self, user: str) -> tuple[str, ...] | None:
+        try:
+            return self.api.permissions(user)
+        except (GarminApiError, ConsentNeededError):
+            return None
 
 
 @dataclass(frozen=True)
@@ -268,11 +274,11 @@ class Puller:
     def _lifecycle(self, key: str, attempt: _Attempt) -> None:
         for event in lifecycle.events(self._lines(key)):
             with _putting_off(attempt):
-                question = _Question(self.api.is_registered)
+                question = _Question(self.api)
                 outcome = lifecycle.apply(self.id_map, event, question)
                 if question.refuted:
                     self.api.store.delete(event.user)  # of no use any more, and not ours to keep
-                if question.unanswered and self.api.access.known(event.user):
+                if (question.unanswered or outcome == "unconfirmed") and self.api.access.known(event.user):
                     attempt.put_off()  # applied, to be on the safe side; but it may be forged, so it is asked again
                 elif outcome != "nothing new":
                     attempt.outcomes[outcome] += 1

@@ -13,12 +13,12 @@ import itertools
 import json
 import re
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from qol_ingest.shared import sqlite
 from qol_ingest.shared.errors import QolInputError
@@ -40,7 +40,7 @@ _COLUMNS = {
     "status_before": "TEXT NOT NULL DEFAULT ''",
     "status_at": "TEXT NOT NULL DEFAULT ''",
     "permissions": "TEXT",
-    "permissions_order": "TEXT NOT NULL DEFAULT ''",
+    "permissions_at": "TEXT NOT NULL DEFAULT ''",
 }
 _HISTORY = """
     CREATE TABLE IF NOT EXISTS user_id_map_history (
@@ -61,7 +61,11 @@ class IdMapError(QolInputError):
 
 @dataclass(frozen=True)
 class Enrolment:
-    """One row of the map. Times are ISO 8601, UTC; `permissions` is None as long as Garmin announced nothing."""
+    """One row of the map. Times are ISO 8601, UTC.
+
+    `permissions` is None as long as Garmin has said nothing of them; `permissions_at` is when Garmin was last asked,
+    or "".
+    """
 
     garmin_user_id: str = field(repr=False)
     participant_id: str
@@ -69,6 +73,7 @@ class Enrolment:
     updated_at: str
     enrolled_at: str = ""
     permissions: tuple[str, ...] | None = None
+    permissions_at: str = ""
 
     @property
     def may_be_used(self) -> bool:
@@ -117,13 +122,16 @@ class IdMap(Protocol):
     def reinstate(self, garmin_user_id: str, at: datetime) -> bool:
         """Take a deregistration back that was none, as was found out at `at`. False if nothing changes."""
 
-    def change_permissions(
-        self, garmin_user_id: str, permissions: Sequence[str], at: datetime, received_at: datetime | None = None
-    ) -> bool:
-        """Return what the user allows since `at` by Garmin's clock; of two at the same time the one received later
-        counts.
+    def narrow_permissions(self, garmin_user_id: str, permissions: Sequence[str], at: datetime) -> bool:
+        """Withdraw every permission that is not among those announced for `at`; nothing is ever added.
 
-        False if that was known, or something later is.
+        Announcements may come in any order. False if nothing changes, or Garmin was asked after `at`.
+        """
+
+    def confirm_permissions(self, garmin_user_id: str, permissions: Sequence[str], at: datetime) -> bool:
+        """Replace a known user's permissions by what Garmin answered when it was asked at `at`.
+
+        False if nothing changes, or Garmin was asked later.
         """
 
     def history(self, participant_id: str) -> Sequence[Change]:
@@ -210,26 +218,23 @@ class SqliteIdMap:
             _set_status(database, garmin_user_id, row["status_before"] or "pending", text_of(at))
             return True
 
-    def change_permissions(
-        self, garmin_user_id: str, permissions: Sequence[str], at: datetime, received_at: datetime | None = None
-    ) -> bool:
+    def narrow_permissions(self, garmin_user_id: str, permissions: Sequence[str], at: datetime) -> bool:
         """See `IdMap`."""
-        allowed = allowed_of(permissions)
-        order = order_of(allowed, at, received_at)
         with self._write() as database:
             _pending(database, garmin_user_id, text_of(at))
             row = _row(database, garmin_user_id)
-            if row is None or order <= row["permissions_order"]:
+            if row is None or text_of(at) <= row["permissions_at"]:
                 return False
-            database.execute(
-                "UPDATE user_id_map SET permissions = ?, permissions_order = ?, updated_at = ? "
-                "WHERE garmin_user_id = ?",
-                (json.dumps(allowed), order, _now(), garmin_user_id),
-            )
-            if json.dumps(allowed) == row["permissions"]:  # said again: what is older than this must still not count
+            allowed = without_withdrawn(_permissions(row), permissions)
+            return _set_permissions(database, row, allowed, text_of(at), row["permissions_at"])
+
+    def confirm_permissions(self, garmin_user_id: str, permissions: Sequence[str], at: datetime) -> bool:
+        """See `IdMap`."""
+        with self._write() as database:
+            row = _row(database, garmin_user_id)
+            if row is None or text_of(at) <= row["permissions_at"]:
                 return False
-            _note(database, garmin_user_id, text_of(at), permissions_line(allowed))
-            return True
+            return _set_permissions(database, row, allowed_of(permissions), text_of(at), text_of(at))
 
     def history(self, participant_id: str) -> Sequence[Change]:
         """See `IdMap`."""
@@ -300,19 +305,40 @@ def _make_tables(database: sqlite3.Connection) -> None:
         database.execute(f"ALTER TABLE user_id_map ADD COLUMN {name} {_COLUMNS[name]}")
     if "enrolled_at" not in there:
         database.execute("UPDATE user_id_map SET enrolled_at = created_at, status_at = updated_at")
+    if "permissions_order" in there and "permissions_at" not in there:  # it began with the time
+        database.execute("UPDATE user_id_map SET permissions_at = substr(permissions_order, 1, 29)")
 
 
 def _enrolment(row: sqlite3.Row) -> Enrolment:
     kept = dict(row)
-    permissions = kept.get("permissions")
+    permissions = _permissions(kept)
     return Enrolment(
         kept["garmin_user_id"],
         kept["participant_id"],
         kept["status"],
         kept["updated_at"],
         kept.get("enrolled_at", kept["created_at"]),
-        None if permissions is None else tuple(json.loads(permissions)),
+        None if permissions is None else tuple(permissions),
+        kept.get("permissions_at", ""),
     )
+
+
+def _permissions(row: Mapping[str, Any] | sqlite3.Row) -> list[str] | None:
+    text = row["permissions"] if "permissions" in row.keys() else None  # noqa: SIM118 - a row of an older file
+    return None if text is None else list(json.loads(text))
+
+
+def _set_permissions(
+    database: sqlite3.Connection, row: sqlite3.Row, allowed: list[str], at: str, confirmed_at: str
+) -> bool:
+    user, is_new = row["garmin_user_id"], allowed != _permissions(row)
+    database.execute(
+        "UPDATE user_id_map SET permissions = ?, permissions_at = ?, updated_at = ? WHERE garmin_user_id = ?",
+        (json.dumps(allowed), confirmed_at, _now(), user),
+    )
+    if is_new:
+        _note(database, user, at, permissions_line(allowed))
+    return is_new
 
 
 def _row(database: sqlite3.Connection, user: str) -> sqlite3.Row | None:
@@ -402,9 +428,10 @@ def permissions_line(allowed: Sequence[str]) -> str:
     return f"permissions: {', '.join(allowed) or 'nothing'}"
 
 
-def order_of(allowed: Sequence[str], at: datetime, received_at: datetime | None) -> str:
-    """Text that sorts as changes count: by Garmin's time, then by receipt, and if both are equal what allows less."""
-    return f"{text_of(at)} {text_of(received_at or at)} {999 - len(allowed):03d} {','.join(allowed)}"
+def without_withdrawn(known: Iterable[str] | None, announced: Iterable[str]) -> list[str]:
+    """Return what of the known permissions (None: nothing is known) an announced change leaves."""
+    allowed = allowed_of(announced)
+    return allowed if known is None else sorted(set(known).intersection(allowed))
 
 
 def text_of(moment: datetime) -> str:

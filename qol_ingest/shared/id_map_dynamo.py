@@ -25,9 +25,9 @@ from qol_ingest.shared.id_map import (
     free_ids,
     is_user,
     list_,
-    order_of,
     permissions_line,
     text_of,
+    without_withdrawn,
 )
 
 CLAIM = "#"
@@ -119,24 +119,32 @@ class DynamoIdMap:
 
         return self._change(garmin_user_id, back)
 
-    def change_permissions(
-        self, garmin_user_id: str, permissions: Sequence[str], at: datetime, received_at: datetime | None = None
-    ) -> bool:
+    def narrow_permissions(self, garmin_user_id: str, permissions: Sequence[str], at: datetime) -> bool:
         """See `IdMap`."""
-        allowed = allowed_of(permissions)
-        order, is_new = order_of(allowed, at, received_at), False
 
-        def changed(item: Item) -> Item | None:
-            nonlocal is_new
-            is_new = item["permissions"] != allowed
-            if order <= item["permissions_order"]:
+        def narrow(item: Item) -> Item | None:
+            if text_of(at) <= item["permissions_at"]:
                 return None
-            item = {**item, "permissions": allowed, "permissions_order": order}
-            return _with_history(item, text_of(at), permissions_line(allowed)) if is_new else item
+            allowed = without_withdrawn(item["permissions"], permissions)
+            return _with_permissions(item, allowed, text_of(at))
 
         if self.item(garmin_user_id) is None:
             self._note_pending(garmin_user_id, at)
-        return self._change(garmin_user_id, changed) and is_new
+        return self._change(garmin_user_id, narrow)
+
+    def confirm_permissions(self, garmin_user_id: str, permissions: Sequence[str], at: datetime) -> bool:
+        """See `IdMap`."""
+        is_new = False
+
+        def confirm(item: Item) -> Item | None:
+            nonlocal is_new
+            allowed = allowed_of(permissions)
+            is_new = item["permissions"] != allowed
+            if text_of(at) <= item["permissions_at"]:
+                return None
+            return {**_with_permissions(item, allowed, text_of(at)), "permissions_at": text_of(at)}
+
+        return self._change(garmin_user_id, confirm) and is_new
 
     def history(self, participant_id: str) -> Sequence[Change]:
         """See `IdMap`."""
@@ -314,7 +322,7 @@ def _unchanged(old: Item) -> Item:
 
 
 def _new(user: str, at: str) -> Item:
-    texts = dict.fromkeys(("participant_id", "enrolled_at", "status_before", "status_at", "permissions_order"), "")
+    texts = dict.fromkeys(("participant_id", "enrolled_at", "status_before", "status_at", "permissions_at"), "")
     return {
         KEY: user,
         "status": "pending",
@@ -339,6 +347,12 @@ def _with_status(item: Item, status: str, at: str) -> Item:
     return _with_history({**item, "status_before": item["status"], "status": status, "status_at": at}, at, status)
 
 
+def _with_permissions(item: Item, allowed: list_[str], at: str) -> Item:
+    if item["permissions"] == allowed:
+        return item
+    return _with_history({**item, "permissions": allowed}, at, permissions_line(allowed))
+
+
 def _with_history(item: Item, at: str, what: str) -> Item:
     line = {"at": at, "what": what, "noted_at": _now()}
     return {**item, "history": [*item["history"], line][-MOST_LINES:]}
@@ -351,7 +365,13 @@ def _next(item: Item) -> Item:
 def _enrolment(item: Item) -> Enrolment:
     permissions = None if item["permissions"] is None else tuple(item["permissions"])
     return Enrolment(
-        item[KEY], item["participant_id"], item["status"], item["updated_at"], item["enrolled_at"], permissions
+        item[KEY],
+        item["participant_id"],
+        item["status"],
+        item["updated_at"],
+        item["enrolled_at"],
+        permissions,
+        item["permissions_at"],
     )
 
 
@@ -368,6 +388,7 @@ def _unpacked(item: Item) -> Item:
 
     read: Item = TypeDeserializer().deserialize({"M": item})
     usual = _new(read[KEY], "")
+    usual["permissions_at"] = read.pop("permissions_order", "")[:29]  # older items: text that begins with the time
     if read.get("participant_id"):
         usual["status"] = "active"
     return {**usual, **read, "version": int(read.get("version", 0))}

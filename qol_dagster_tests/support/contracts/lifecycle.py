@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import json
 import logging
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -34,8 +36,32 @@ def allows(permissions: object, at: datetime = LATER, received: datetime | None 
     }
 
 
-def tell(people: IdMap, *lines: dict[str, Any], asks: Any = None) -> list[str]:
-    return [apply(people, event, asks) for event in events(json.dumps(line) for line in lines)]
+@dataclass
+class Garmin:
+    """What Garmin answers: whether a user is registered, and what the user allows."""
+
+    registered: Callable[[], bool | None] = lambda: None
+    allowed: tuple[str, ...] | None = None
+    asked: int = 0
+
+    def is_registered(self, user: str) -> bool | None:
+        assert user == USER
+        return self.registered()
+
+    def permissions(self, user: str) -> tuple[str, ...] | None:
+        assert user == USER
+        self.asked += 1
+        return self.allowed
+
+
+def tell(people: IdMap, *lines: dict[str, Any], garmin: Garmin | None = None) -> list[str]:
+    return [apply(people, event, garmin) for event in events(json.dumps(line) for line in lines)]
+
+
+def permissions(people: IdMap) -> tuple[str, ...] | None:
+    found = people.get(USER)
+    assert found is not None
+    return found.permissions
 
 
 def test_who_leaves_at_garmin_is_left_out_of_the_next_run_and_the_history_says_since_when(people: IdMap) -> None:
@@ -65,29 +91,54 @@ def test_who_comes_back_is_the_same_participant_and_a_replay_does_not_send_them_
     assert people.identities().active == {USER: "P7"}
 
 
-def test_without_the_health_permission_the_data_is_left_out_until_it_is_given_again(people: IdMap) -> None:
+def test_without_the_health_permission_the_data_is_left_out_until_garmin_confirms_it_again(people: IdMap) -> None:
     assert tell(people, allows(NO_HEALTH)) == ["applied"]
     assert people.identities().active == {}
     assert people.identities().revoked == {USER}
-    assert tell(people, allows(ALL, LATER + timedelta(hours=1))) == ["applied"]
+    given = allows(ALL, LATER + timedelta(hours=1))
+    assert tell(people, given) == ["nothing new"]
+    assert tell(people, given, garmin=Garmin(allowed=tuple(NO_HEALTH))) == ["unconfirmed"]
+    assert tell(people, given, garmin=Garmin(allowed=None)) == ["unconfirmed"]
+    assert people.identities().active == {}
+    assert tell(people, given, garmin=Garmin(allowed=tuple(ALL))) == ["applied"]
     assert people.identities().active == {USER: "P7"}
 
 
-@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
-def test_garmin_s_time_decides_between_changes_and_not_the_order_of_arrival(
-    people: IdMap, order: tuple[int, ...]
+def test_a_confirmed_permission_stays_when_its_withdrawal_is_replayed_and_goes_with_the_next_one(
+    people: IdMap,
 ) -> None:
+    withdrawn, given = allows(NO_HEALTH), allows(ALL, LATER + timedelta(seconds=5))
+    tell(people, withdrawn, given, garmin=Garmin(allowed=tuple(ALL)))
+    assert tell(people, withdrawn, given) == ["nothing new"] * 2
+    assert permissions(people) == tuple(ALL)
+    assert tell(people, allows([], LATER + timedelta(seconds=9))) == ["applied"]
+    assert permissions(people) == ()
+
+
+def test_a_change_that_only_takes_away_asks_nobody(people: IdMap) -> None:
+    garmin = Garmin(allowed=tuple(ALL))
+    tell(people, allows(ALL), allows(NO_HEALTH, LATER + timedelta(seconds=1)), garmin=garmin)
+    assert (garmin.asked, permissions(people)) == (0, tuple(NO_HEALTH))
+
+
+def test_what_garmin_confirms_counts_and_not_what_was_announced(people: IdMap) -> None:
+    tell(people, allows([]))
+    forged = allows([*ALL, "EVERYTHING"], LATER + timedelta(seconds=5))
+    assert tell(people, forged, garmin=Garmin(allowed=("HEALTH_EXPORT",))) == ["applied"]
+    assert permissions(people) == ("HEALTH_EXPORT",)
+
+
+@pytest.mark.parametrize("kind", ["userPermissionsChange", "userPermissions"])
+def test_permissions_of_null_are_none(people: IdMap, kind: str) -> None:
+    assert tell(people, allows(None, _summary_type=kind)) == ["applied"]
+    assert permissions(people) == ()
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_announced_changes_end_the_same_in_whatever_order_they_arrive(people: IdMap, order: tuple[int, ...]) -> None:
     changes = [allows(ALL), allows(NO_HEALTH, LATER + timedelta(seconds=5)), allows(ALL, LATER + timedelta(seconds=9))]
-    received = LATER + timedelta(days=1)
-    tell(people, *({**changes[n], "_received_at": received.isoformat()} for n in order))
-    found = people.get(USER)
-    assert found is not None
-    assert found.permissions == tuple(ALL)
-
-
-def test_a_change_from_the_future_counts_from_its_receipt(people: IdMap) -> None:
-    tell(people, allows(NO_HEALTH, LATER + timedelta(days=900), received=LATER))
-    assert tell(people, allows(ALL, LATER + timedelta(minutes=1))) == ["applied"]
+    tell(people, *(changes[n] for n in order))
+    assert permissions(people) == tuple(NO_HEALTH)
 
 
 @pytest.mark.parametrize("odd", [None, 1e300, "soon", True, 1_800_000_000_000, [], -(10**20)])
@@ -104,29 +155,24 @@ def test_a_withdrawal_beside_a_number_of_five_thousand_digits_counts(people: IdM
 
 
 def test_a_time_that_garmin_sends_as_text_is_read(people: IdMap) -> None:
-    received = LATER + timedelta(days=1)
-    tell(people, allows(ALL, LATER + timedelta(seconds=5), received))
+    people.confirm_permissions(USER, ALL, LATER + timedelta(seconds=5))
     seconds = str(int(LATER.timestamp()))
+    received = LATER + timedelta(days=1)
     assert tell(people, allows(NO_HEALTH, LATER, received, changeTimeInSeconds=seconds)) == ["nothing new"]
 
 
-@pytest.mark.parametrize("replayed", list(itertools.permutations(range(3))))
-def test_of_changes_in_one_second_the_one_received_last_counts_and_a_replay_in_any_order_changes_nothing(
-    people: IdMap, replayed: tuple[int, ...]
-) -> None:
-    changes = [allows(one, LATER, LATER + timedelta(seconds=n)) for n, one in enumerate((NO_HEALTH, ALL, NO_HEALTH))]
-    assert tell(people, *changes) == ["applied"] * 3
-    before = people.history("P7")
-    assert tell(people, *(changes[n] for n in replayed)) == ["nothing new"] * 3
-    assert people.history("P7") == before
+def test_a_change_from_the_future_counts_from_its_receipt(people: IdMap) -> None:
+    tell(people, allows(NO_HEALTH, LATER + timedelta(days=900), received=LATER))
+    given = allows(ALL, LATER + timedelta(minutes=1))
+    assert tell(people, given, garmin=Garmin(allowed=tuple(ALL))) == ["applied"]
 
 
 def test_who_really_leaves_while_garmin_is_asked_about_a_forgery_has_left(people: IdMap) -> None:
-    def asked(user: str) -> bool:
+    def asked() -> bool:
         assert tell(people, left(received=datetime.now(UTC) + timedelta(seconds=1))) == ["nothing new"]
         return True
 
-    assert tell(people, left(received=datetime.now(UTC)), asks=asked) == ["applied"]
+    assert tell(people, left(received=datetime.now(UTC)), garmin=Garmin(asked)) == ["applied"]
     assert people.identities().revoked == {USER}
 
 
@@ -134,7 +180,7 @@ def test_a_forged_deregistration_is_undone_and_stays_so_when_replayed(
     people: IdMap, caplog: pytest.LogCaptureFixture
 ) -> None:
     event = left(received=datetime.now(UTC))
-    assert tell(people, event, asks=lambda _user: True) == ["forged"]
+    assert tell(people, event, garmin=Garmin(lambda: True)) == ["forged"]
     assert tell(people, event) == ["nothing new"]
     assert people.identities().active == {USER: "P7"}
     assert "P7 is forged" in caplog.text
@@ -143,13 +189,13 @@ def test_a_forged_deregistration_is_undone_and_stays_so_when_replayed(
 
 @pytest.mark.parametrize("answer", [False, None])
 def test_garmin_s_no_and_no_answer_leave_the_deregistration_as_it_is(people: IdMap, answer: bool | None) -> None:
-    assert tell(people, left(), asks=lambda _user: answer) == ["applied"]
+    assert tell(people, left(), garmin=Garmin(lambda: answer)) == ["applied"]
     assert people.identities().revoked == {USER}
 
 
 def test_a_revoked_participant_stays_revoked_when_a_forgery_is_undone(people: IdMap) -> None:
     people.revoke("P7")
-    tell(people, left(), asks=lambda _user: True)
+    tell(people, left(), garmin=Garmin(lambda: True))
     found = people.get(USER)
     assert found is not None
     assert found.status == "revoked"
@@ -176,6 +222,7 @@ def test_a_stranger_s_permissions_make_them_pending_and_nobody_s_data(people: Id
         json.dumps({**left(), "_received_at": "yesterday"}),
         json.dumps({**left(), "_summary_type": "dailies"}),
         json.dumps(allows("HEALTH_EXPORT")),
+        json.dumps({key: value for key, value in allows([]).items() if key != "permissions"}),
         json.dumps({**left(), "userId": "\ud800"}),
         json.dumps({**left(), "userId": "x" * 300}),
         json.dumps({**left(), "_received_at": 7}),
