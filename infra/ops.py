@@ -127,6 +127,11 @@ class OpsStack(Stack):
                 allow("ssm:GetParameter", on=[arn("ssm", f"parameter{names.SETTINGS}")]),
                 deny("s3:GetObject", "s3:GetObjectVersion", on=objects("raw/")),
                 deny("secretsmanager:GetSecretValue", on=[arn("secretsmanager", "secret:*")]),
+                allow(
+                    "secretsmanager:DeleteSecret",
+                    on=[arn("secretsmanager", f"secret:{names.TOKEN_PREFIX}*")],
+                    because="whoever revokes a participant forgets the tokens, a secret named by a hash",
+                ),
             ],
             "People who enrol participants, with a second factor; never raw data, never a token",
         )

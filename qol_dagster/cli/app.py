@@ -277,16 +277,23 @@ def revoke(
     at_garmin: Annotated[
         bool, typer.Option("--at-garmin", help="End the registration at Garmin too: no more data is sent.")
     ] = False,
+    keep_tokens: Annotated[
+        bool, typer.Option("--keep-tokens", help="Keep the tokens, to take the participant back in with `add`.")
+    ] = False,
 ) -> None:
-    """Stop using a participant's data from the next run on. Raw files stay."""
+    """Stop using a participant's data from the next run on, and forget the Garmin tokens. Raw files stay."""
     from qol_dagster.resources.garmin_cloud import Garmin
 
+    if at_garmin and keep_tokens:
+        raise UsageError("tokens are worth nothing after --at-garmin; leave --keep-tokens out")
     cloud = Garmin(_settings(existing=True))
     cloud.id_map.revoke(participant_id)
     cloud.invitations.withdraw(participant_id)
     typer.echo(f"{participant_id} revoked; run the weeks again to take the data out of the tables")
-    if at_garmin and (problems := cloud.leave(participant_id)):
-        raise NotPossibleError(f"the registration at Garmin goes on: {'; '.join(problems)}")
+    problems = [] if keep_tokens else cloud.disconnect(participant_id, at_garmin=at_garmin)
+    if problems:
+        goes_on = "the registration at Garmin goes on" if at_garmin else "the tokens are not forgotten"
+        raise NotPossibleError(f"{goes_on}, do the same again: {'; '.join(problems)}")
 
 
 @garmin.command()

@@ -183,17 +183,19 @@ class Garmin:
             return "not connected"
         return "has to connect again" if kept.needs_consent else "connected"
 
-    def leave(self, participant: str) -> list[str]:
-        """End a revoked participant's registrations at Garmin; what could not be ended, in words."""
-        problems = []
-        api = self.api()
+    def disconnect(self, participant: str, *, at_garmin: bool = False) -> list[str]:
+        """Forget a participant's tokens; with `at_garmin`, end the registrations with them first.
+
+        Return what could not be done, in words; then the tokens stay, so that it can be tried again.
+        """
+        problems, api = [], self.api() if at_garmin else None
         for account in self.id_map.list():
             if account.participant_id != participant:
                 continue
             try:
-                api.deregister(account.garmin_user_id)
+                if api is not None:
+                    api.deregister(account.garmin_user_id)
+                self.tokens.delete(account.garmin_user_id)
             except (GarminApiError, ConsentNeededError, TokenStoreError) as error:
                 problems.append(str(error))
-            else:
-                self.tokens.delete(account.garmin_user_id)
         return problems

@@ -192,6 +192,19 @@ def test_revoking_at_garmin_too_ends_the_registration(world: World, capsys: pyte
     assert run(["participants", "revoke", "QOL-1", "--at-garmin"]) == 1  # nothing is left to end it with
 
 
+def test_revoking_forgets_the_tokens_unless_they_are_to_be_kept(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    connected(world, capsys)
+    user = world.cloud.user_id(0)
+    assert run(["participants", "revoke", "QOL-1", "--keep-tokens"]) == 0
+    assert world.garmin.tokens.get(user) is not None
+    assert run(["participants", "revoke", "QOL-1", "--keep-tokens", "--at-garmin"]) == 2
+    assert run(["participants", "revoke", "QOL-1"]) == 0
+    assert world.garmin.tokens.get(user) is None
+    assert world.cloud.requests["user/registration", 204] == 0
+
+
 def test_without_garmin_s_keys_commands_say_what_to_set(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["participants", "invite", "QOL-1"]) == 2
     assert "set QOL_PUBLIC_URL" in capsys.readouterr().err

@@ -507,6 +507,46 @@ def test_what_garmin_refuses_is_not_asked_again_and_an_operator_hears_of_it_once
     assert world.lost() == [letter]
 
 
+def revoke(people: SqliteIdMap) -> None:
+    people.revoke("P0001")
+
+
+def withdraw(people: SqliteIdMap) -> None:
+    people.narrow_permissions(USER, ["ACTIVITY_EXPORT"], RECEIVED)
+
+
+@pytest.mark.parametrize("change", [revoke, withdraw])
+def test_nothing_is_fetched_for_who_was_revoked_or_withdrew_a_permission(
+    world: World, change: Callable[[SqliteIdMap], None]
+) -> None:
+    change(world.people)
+    world.ping("dailies")
+    world.work()
+    assert world.later() == Worked({"withdrawn": 1})
+    assert world.garmin.asked == {}
+    assert [marker["outcome"] for marker in world.markers()] == ["withdrawn"]
+    assert world.lost() == []
+
+
+def test_a_ping_waits_while_it_is_not_certain_that_its_user_has_left(world: World) -> None:
+    world.garmin.reply = lambda path: Reply(503) if path == "user/id" else summaries(DAY)
+    world.push({"deregistrations": [{"userId": USER}]}, datetime.now(UTC) + timedelta(seconds=1))
+    world.ping("dailies")
+    assert world.work().outcomes == {}
+    assert world.garmin.asked["dailies"] == 0
+    world.people.reinstate(USER, datetime.now(UTC) + timedelta(minutes=1))
+    assert world.later().outcomes["stored"] == 1
+
+
+def test_a_user_who_has_left_costs_no_request(world: World) -> None:
+    world.people.deregister(USER, datetime.now(UTC) + timedelta(seconds=1))
+    world.tokens.delete(USER)
+    world.ping("dailies")
+    world.work()
+    assert world.later() == Worked({"withdrawn": 1})
+    assert world.garmin.asked == {}
+
+
 def test_a_file_that_was_fetched_before_and_never_kept_is_gone(world: World) -> None:
     world.garmin.answers(Reply(410))
     world.ping("activityFiles")

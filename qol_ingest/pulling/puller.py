@@ -13,6 +13,9 @@ users' downloads can be the same bytes.
 Time. What a ping points at counts as received when the ping was. So a download that had to be tried for hours does
 not supersede what came meanwhile, and one that is done again after a crash ends in the very same objects.
 
+Who is not there. Nothing is fetched for a user who was revoked, has left, or does not permit the type; that gets a
+marker, and no dead letter. While it is not certain that a user has left, the ping waits.
+
 Never again. What Garmin will not give any more (the URL is used up, the user has withdrawn, it is not Garmin's) gets a
 marker too, and a dead letter that names type, date and participant: an operator can ask for a backfill.
 
@@ -78,12 +81,12 @@ FIRST_DELAY_S, DELAY_GROWTH, LONGEST_DELAY_S = 60.0, 4.0, 3 * 3600.0
 """Until a message is handed out again. 8 receives cover an outage of 5 to 10 hours; URLs live for a day."""
 
 _NEVER = frozenset({"lost", "refused", "consent", "gone"})
-_SECOND_LOOK = frozenset({"consent", "gone"})
+_SECOND_LOOK = frozenset({"consent", "gone", "withdrawn"})
 _BOM = b"\xef\xbb\xbf"
 _FIRST = re.compile(rb"[^ \t\r\n]")
 _NAME = re.compile(r"[A-Za-z]{1,32}")
 
-Outcome = Literal["stored", "quarantined", "lost", "refused", "consent", "gone"]
+Outcome = Literal["stored", "quarantined", "lost", "refused", "consent", "gone", "withdrawn"]
 
 
 class PullerSetupError(QolInputError):
@@ -330,6 +333,8 @@ class Puller:
         """Fetch and store what a ping points at. Raises _PutOffError."""
         if not self.api.endpoints.is_callback(ping.url):
             return _Pulled("refused", why="the URL is not Garmin's")
+        if not self._is_permitted(ping):
+            return _Pulled("withdrawn")
         tries = 0
         while True:
             try:
@@ -345,6 +350,18 @@ class Puller:
                     return _Pulled("gone" if error.status == 410 else "lost", why=str(error))
                 tries += 1
                 self._pause(error, tries, attempt)
+
+    def _is_permitted(self, ping: Ping) -> bool:
+        """Return whether a ping may be fetched, which Garmin decides for whoever is not enrolled.
+
+        Raises _PutOffError while a deregistration may turn out to be forged.
+        """
+        known = self.id_map.get(ping.user)
+        if known is None or known.status == "pending":
+            return True
+        if known.status == "deregistered" and self.api.access.known(ping.user):
+            raise _PutOffError("the user may have left")
+        return known.permits(ping.kind)
 
     def _pause(self, error: GarminApiError, tries: int, attempt: _Attempt) -> None:
         """Wait for the next try. Raises _PutOffError if that would take too long or be in vain."""

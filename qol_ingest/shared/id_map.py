@@ -26,8 +26,13 @@ from qol_ingest.shared.errors import QolInputError
 list_ = list  # the maps have a method of that name
 Status = Literal["pending", "active", "revoked", "deregistered"]
 
-HEALTH = "HEALTH_EXPORT"
-"""Garmin's permission for a user's health data."""
+HEALTH, ACTIVITY = "HEALTH_EXPORT", "ACTIVITY_EXPORT"
+"""Garmin's permissions for a user's health data and activities."""
+ACTIVITY_TYPES = (
+    *("activities", "activityDetails", "activityFiles", "moveIQActivities", "manuallyUpdatedActivities"),
+    "moveiq",
+)
+"""The types that need ACTIVITY_EXPORT, in either spelling; every other needs HEALTH_EXPORT."""
 
 _COLUMNS = {
     "garmin_user_id": "TEXT PRIMARY KEY",
@@ -79,6 +84,11 @@ class Enrolment:
     def may_be_used(self) -> bool:
         """Whether the user's data may be worked with now."""
         return self.status == "active" and (self.permissions is None or HEALTH in self.permissions)
+
+    def permits(self, kind: str) -> bool:
+        """Return whether the user's data of a type, by Garmin's name, may be asked for now."""
+        needed = ACTIVITY if kind in ACTIVITY_TYPES else HEALTH
+        return self.status == "active" and (self.permissions is None or needed in self.permissions)
 
 
 @dataclass(frozen=True)
