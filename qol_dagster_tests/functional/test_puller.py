@@ -532,7 +532,7 @@ def test_a_ping_waits_while_it_is_not_certain_that_its_user_has_left(world: Worl
     world.garmin.reply = lambda path: Reply(503) if path == "user/id" else summaries(DAY)
     world.push({"deregistrations": [{"userId": USER}]}, datetime.now(UTC) + timedelta(seconds=1))
     world.ping("dailies")
-    assert world.work().outcomes == {}
+    assert world.work().outcomes == {"applied": 1}
     assert world.garmin.asked["dailies"] == 0
     world.people.reinstate(USER, datetime.now(UTC) + timedelta(minutes=1))
     assert world.later().outcomes["stored"] == 1
@@ -853,34 +853,81 @@ def user_id(status: int, user: str = USER) -> Callable[[str], Reply]:
     return lambda path: Reply(status, json.dumps({"userId": user}).encode() if status == 200 else b"")
 
 
-@pytest.mark.parametrize(
-    ("status", "becomes", "outcome"), [(200, "active", "forged"), (404, "deregistered", "applied")]
-)
-def test_a_deregistration_counts_if_garmin_does_not_know_the_user_any_more(
-    world: World, status: int, becomes: str, outcome: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    world.garmin.reply = user_id(status)
+def status(world: World, user: str = USER) -> str:
+    known = world.people.get(user)
+    return known.status if known else ""
+
+
+def announce_leaving(world: World) -> None:
+    """Garmin, or somebody in its name, says that the user has left; a second from now, so after the enrolment."""
     world.push({"deregistrations": [{"userId": USER}]}, datetime.now(UTC) + timedelta(seconds=1))
-    assert world.work() == Worked({outcome: 1})
-    known = world.people.get(USER)
-    assert known is not None
-    assert known.status == becomes
-    assert ("of P0001 is forged" in caplog.text) == (outcome == "forged")
+
+
+def test_a_deregistration_counts_if_garmin_says_that_the_user_is_gone(world: World) -> None:
+    world.garmin.reply = user_id(410)
+    announce_leaving(world)
+    assert world.work() == Worked({"applied": 1})
+    assert status(world) == "deregistered"
+    assert world.tokens.get(USER) is None
     assert world.queue.receive() == []
 
 
-def test_while_garmin_does_not_answer_a_deregistration_counts_and_is_asked_about_again(world: World) -> None:
-    def status() -> str:
-        known = world.people.get(USER)
-        return known.status if known else ""
+def test_a_deregistration_counts_if_the_refresh_token_is_not_taken_any_more(world: World) -> None:
+    world.garmin.reply = lambda path: Reply(401) if path == "user/id" else Reply(400, b'{"error": "invalid_grant"}')
+    announce_leaving(world)
+    assert world.work() == Worked({"applied": 1})
+    assert (status(world), world.tokens.get(USER)) == ("deregistered", None)
 
-    world.garmin.reply = user_id(503)
-    world.push({"deregistrations": [{"userId": USER}]}, datetime.now(UTC) + timedelta(seconds=1))
-    assert world.work().waiting == 1
-    assert status() == "deregistered"
+
+def test_a_deregistration_of_a_user_whom_garmin_knows_is_undone(world: World, caplog: pytest.LogCaptureFixture) -> None:
     world.garmin.reply = user_id(200)
-    assert world.later() == Worked({"forged": 1})
-    assert status() == "active"
+    announce_leaving(world)
+    assert world.work().outcomes == {"forged": 1}
+    assert status(world) == "active"
+    assert "of P0001 looks forged" in caplog.text
+
+
+@pytest.mark.parametrize("refusal", [401, 403, 404, 429, 500])
+def test_an_answer_that_may_be_a_gateway_s_is_no_proof_and_deletes_no_tokens(world: World, refusal: int) -> None:
+    world.garmin.reply = user_id(refusal)
+    announce_leaving(world)
+    assert world.work().waiting == 1
+    assert status(world) == "deregistered"
+    assert world.tokens.get(USER) is not None
+    world.garmin.reply = user_id(200)
+    assert world.later().outcomes == {"forged": 1}
+    assert status(world) == "active"
+
+
+def test_a_true_deregistration_that_looks_forged_at_first_is_found_out_later(world: World) -> None:
+    world.garmin.reply = user_id(200)
+    announce_leaving(world)
+    world.work()
+    assert status(world) == "active"
+    world.garmin.reply = user_id(410)
+    assert world.later(0.1) == Worked({"applied": 1})
+    assert (status(world), world.tokens.get(USER)) == ("deregistered", None)
+
+
+@pytest.mark.parametrize(("answer", "ends", "letters"), [(200, "active", 0), (503, "deregistered", 1)])
+def test_garmin_is_asked_less_and_less_often_for_a_day_and_it_never_becomes_a_dead_letter_of_the_queue(
+    world: World, answer: int, ends: str, letters: int
+) -> None:
+    world.garmin.reply = user_id(answer)
+    puller = world.new_puller(wall_clock=lambda: time.time() + world.later_s)
+    announce_leaving(world)
+    asked_at = []
+    for minute in range(36 * 60):
+        world.later_s = 60.0 * minute
+        before = world.garmin.asked["user/id"]
+        world.work(puller)
+        if world.garmin.asked["user/id"] > before:
+            asked_at.append(minute / 60)
+    assert 10 <= len(asked_at) <= 20
+    assert asked_at[3] < 0.25
+    assert 24 <= asked_at[-1] < 28
+    assert (status(world), world.dead()) == (ends, [])
+    assert len(world.lost()) == letters
 
 
 def test_a_deregistration_of_somebody_without_tokens_is_not_asked_about(world: World) -> None:
@@ -918,7 +965,7 @@ def test_permissions_that_garmin_does_not_confirm_are_not_given_and_asked_for_ag
 
     world.people.narrow_permissions(USER, [], RECEIVED)
     world.garmin.reply = lambda _path: first
-    world.push({"userPermissions": [{"userId": USER, "permissions": ["HEALTH_EXPORT"]}]}, RECEIVED + timedelta(1))
+    world.push({"userPermissions": [{"userId": USER, "permissions": ["HEALTH_EXPORT"]}]}, datetime.now(UTC))
     assert world.work().waiting == 1
     assert allowed() == ()
     world.garmin.reply = lambda _path: Reply(content=b'{"permissions": ["HEALTH_EXPORT"]}')

@@ -56,6 +56,7 @@ from qol_ingest.shared import lifecycle
 from qol_ingest.shared.calendar import receipt_date
 from qol_ingest.shared.errors import QolInputError
 from qol_ingest.shared.id_map import IdMap, IdMapError, SqliteIdMap
+from qol_ingest.shared.lifecycle import LifecycleEvent
 from qol_ingest.shared.queues import Message, Queue, QueueError, SqsQueue, announced
 from qol_ingest.shared.stores import DirectoryStore, S3Store, Store, StoreError
 from qol_ingest.webhook import objects
@@ -80,6 +81,11 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 20.0
 FIRST_DELAY_S, DELAY_GROWTH, LONGEST_DELAY_S = 60.0, 4.0, 3 * 3600.0
 """Until a message is handed out again. 8 receives cover an outage of 5 to 10 hours; URLs live for a day."""
 
+VERIFY_S = 86_400.0
+"""How long Garmin is asked, less and less often, whether an announcement is true: it may not know it itself yet."""
+RECEIVES_IN_A_ROW = 4
+"""How often an announcement that is asked about is handed out before it is sent anew, so that it is no dead letter."""
+
 _NEVER = frozenset({"lost", "refused", "consent", "gone"})
 _SECOND_LOOK = frozenset({"consent", "gone", "withdrawn"})
 _BOM = b"\xef\xbb\xbf"
@@ -95,16 +101,21 @@ class PullerSetupError(QolInputError):
 
 @dataclass(frozen=True)
 class Worked:
-    """What came of a message: how much was settled, by outcome, and how much waits for `wait_s` seconds at least."""
+    """What came of a message: how much was settled, by outcome, and how much waits for `wait_s` seconds at least.
+
+    Of what waits, `unverified` are announcements that Garmin is asked about again: no failures, however often.
+    """
 
     outcomes: Mapping[str, int] = field(default_factory=dict)
     waiting: int = 0
     wait_s: float = 0.0
+    unverified: int = 0
 
     def __add__(self, other: Worked) -> Worked:
         """Both together."""
         outcomes = Counter(self.outcomes) + Counter(other.outcomes)
-        return Worked(dict(outcomes), self.waiting + other.waiting, max(self.wait_s, other.wait_s))
+        wait_s, unverified = max(self.wait_s, other.wait_s), self.unverified + other.unverified
+        return Worked(dict(outcomes), self.waiting + other.waiting, wait_s, unverified)
 
 
 @dataclass(frozen=True)
@@ -179,10 +190,15 @@ class _Attempt:
     waiting: int = 0
     wait_s: float = 0.0
     stopped: bool = False
+    unverified: int = 0
 
     def put_off(self, wait_s: float = 0.0) -> None:
         self.waiting += 1
         self.wait_s = max(self.wait_s, wait_s)
+
+    def verify_later(self, wait_s: float) -> None:
+        self.put_off(wait_s)
+        self.unverified += 1
 
 
 @contextmanager
@@ -204,15 +220,16 @@ def _putting_off(attempt: _Attempt) -> Iterator[None]:
 
 @dataclass
 class _Question:
-    """What Garmin says of a user, and whether it answered."""
+    """What Garmin says of a user; `has_left` is None when it says no such thing, or was not asked."""
 
     api: GarminApi
-    unanswered: bool = False
-    refuted: bool = False
+    has_left: bool | None = None
+    is_open: bool = False  # it may still turn out otherwise
 
     def is_registered(self, user: str) -> bool | None:
         answer = self.api.is_registered(user)
-        self.unanswered, self.refuted = answer is None, answer is False
+        self.has_left = None if answer is None else not answer
+        self.is_open = answer is not False
         return answer
 
     def permissions(self, user: str) -> tuple[str, ...] | None:
@@ -226,7 +243,7 @@ class _Question:
 class Puller:
     """Processes messages. Any number of pullers may do so at a time; `dead_letters` takes what is lost.
 
-    `clock` counts seconds from any moment, `chance` gives 0 to 1.
+    `clock` counts seconds from any moment, `wall_clock` since 1970, `chance` gives 0 to 1.
     """
 
     store: Store
@@ -237,6 +254,7 @@ class Puller:
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
     chance: Callable[[], float] = random.random
+    wall_clock: Callable[[], float] = time.time
 
     def work(self, message: Message, until: float | None = None) -> Worked:
         """Do what a message asks for; begin nothing after `until`, by the clock. Never raises."""
@@ -246,7 +264,8 @@ class Puller:
             log.warning("a message announces no object; it is dropped")
         for key in keys:
             self._object(key, attempt)
-        worked = Worked(dict(attempt.outcomes), attempt.waiting, self._delay(attempt) if attempt.waiting else 0.0)
+        delay_s = self._delay(attempt) if attempt.waiting else 0.0
+        worked = Worked(dict(attempt.outcomes), attempt.waiting, delay_s, attempt.unverified)
         counts = ", ".join(f"{number} {outcome}" for outcome, number in sorted(worked.outcomes.items()))
         level = logging.WARNING if worked.waiting else logging.INFO
         log.log(level, "message processed: %s; %d deferred", counts or "nothing new", worked.waiting)
@@ -277,14 +296,31 @@ class Puller:
     def _lifecycle(self, key: str, attempt: _Attempt) -> None:
         for event in lifecycle.events(self._lines(key)):
             with _putting_off(attempt):
-                question = _Question(self.api)
-                outcome = lifecycle.apply(self.id_map, event, question)
-                if question.refuted:
-                    self.api.store.delete(event.user)  # of no use any more, and not ours to keep
-                if (question.unanswered or outcome == "unconfirmed") and self.api.access.known(event.user):
-                    attempt.put_off()  # applied, to be on the safe side; but it may be forged, so it is asked again
-                elif outcome != "nothing new":
-                    attempt.outcomes[outcome] += 1
+                self._event(event, attempt)
+
+    def _event(self, event: LifecycleEvent, attempt: _Attempt) -> None:
+        question = _Question(self.api)
+        outcome = lifecycle.apply(self.id_map, event, question)
+        if question.has_left:
+            self.api.store.delete(event.user)  # of no use any more, and not ours to keep
+        is_open = (question.is_open or outcome == "unconfirmed") and self.api.access.known(event.user)
+        age_s = self.wall_clock() - event.received_at.timestamp()
+        if is_open and age_s < VERIFY_S:
+            attempt.verify_later(max(FIRST_DELAY_S, age_s))
+        elif is_open and question.has_left is None:
+            self._give_up(event)
+        if outcome != "nothing new" and not (is_open and outcome == "unconfirmed"):
+            attempt.outcomes[outcome] += 1
+
+    def _give_up(self, event: LifecycleEvent) -> None:
+        what = "deregistration" if event.permissions is None else "permissions"
+        who, date = self.api.name_of(event.user), receipt_date(event.received_at).isoformat()
+        log.error(
+            "%s of %s, %s: Garmin did not say within a day whether it is true; ask the participant", what, who, date
+        )
+        if self.dead_letters is not None:
+            letter = {"outcome": "unverified", "type": what, "date": date, "participant": who}
+            self.dead_letters.send(json.dumps({**letter, "why": "Garmin did not say whether it is true"}))
 
     # -- pings
 
@@ -460,7 +496,8 @@ def work_off(
 
 def settle(queue: Queue, message: Message, worked: Worked) -> bool:
     """Take a message off the queue, or leave it there for later (False). Raises QueueError."""
-    if worked.waiting and not worked.outcomes:
+    is_question = worked.unverified > 0 and message.receives >= RECEIVES_IN_A_ROW
+    if worked.waiting and not worked.outcomes and not is_question:
         queue.retry(message, worked.wait_s)
         return False
     if worked.waiting:

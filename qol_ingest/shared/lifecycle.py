@@ -65,8 +65,9 @@ def events(lines: Iterable[str]) -> Iterator[LifecycleEvent]:
 def apply(id_map: IdMap, event: LifecycleEvent, garmin: Garmin | None = None) -> Outcome:
     """Change the map as an event says. Doing it again, or in another order, ends the same. Raises IdMapError.
 
-    With `garmin`, a deregistration of a user whom Garmin still knows is forged and is undone, and permissions that
-    Garmin confirms are given. "unconfirmed" are permissions that Garmin does not, or not yet.
+    With `garmin`, a deregistration of a user whom Garmin still knows looks forged and is undone, which may be asked
+    again: Garmin may not know it itself yet. Permissions that Garmin confirms are given. "unconfirmed" are permissions
+    that it does not confirm, or not yet.
     """
     if event.permissions is not None:
         changed = id_map.narrow_permissions(event.user, event.permissions, event.at)
@@ -75,8 +76,8 @@ def apply(id_map: IdMap, event: LifecycleEvent, garmin: Garmin | None = None) ->
     else:
         # First the safe side: whoever may have left is not worked with while Garmin is being asked.
         changed = id_map.deregister(event.user, event.at)
-        if garmin is not None and _was_forged(id_map, event, garmin):
-            return "forged"
+        if garmin is not None:
+            return _verify(id_map, event, garmin, "applied" if changed else "nothing new")
     return "applied" if changed else "nothing new"
 
 
@@ -105,16 +106,19 @@ def _asked_at(event: LifecycleEvent) -> datetime:
     return max(datetime.now(UTC), event.at + timedelta(milliseconds=1))
 
 
-def _was_forged(id_map: IdMap, event: LifecycleEvent, garmin: Garmin) -> bool:
+def _verify(id_map: IdMap, event: LifecycleEvent, garmin: Garmin, so_far: Outcome) -> Outcome:
+    """Ask Garmin whether a user has left, and change the map if it says otherwise than the map."""
     known = id_map.get(event.user)
     asked_at = _asked_at(event)
-    if known is None or known.status != "deregistered" or not garmin.is_registered(event.user):
-        return False
+    if known is None or (is_registered := garmin.is_registered(event.user)) is None:
+        return so_far
+    if not is_registered:
+        return "applied" if id_map.deregister(event.user, asked_at) else so_far
     if not id_map.reinstate(event.user, asked_at):
-        return False
+        return so_far
     who = known.participant_id or "a user who is not enrolled"
-    log.error("a deregistration of %s is forged: Garmin still knows the user; check who has the webhook's URL", who)
-    return True
+    log.error("a deregistration of %s looks forged: Garmin still knows the user; check who has the webhook's URL", who)
+    return "forged"
 
 
 def _event(line: Any) -> LifecycleEvent | None:

@@ -183,8 +183,17 @@ def test_a_forged_deregistration_is_undone_and_stays_so_when_replayed(
     assert tell(people, event, garmin=Garmin(lambda: True)) == ["forged"]
     assert tell(people, event) == ["nothing new"]
     assert people.identities().active == {USER: "P7"}
-    assert "P7 is forged" in caplog.text
+    assert "P7 looks forged" in caplog.text
     assert USER not in caplog.text
+
+
+def test_who_looked_registered_and_turns_out_to_have_left_has_left(people: IdMap) -> None:
+    event = left(received=datetime.now(UTC))
+    answers = iter([True, True, False])
+    garmin = Garmin(lambda: next(answers))
+    assert [tell(people, event, garmin=garmin)[0] for _ in range(3)] == ["forged", "nothing new", "applied"]
+    assert people.identities().revoked == {USER}
+    assert tell(people, event) == ["nothing new"]
 
 
 @pytest.mark.parametrize("answer", [False, None])
