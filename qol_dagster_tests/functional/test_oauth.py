@@ -33,7 +33,7 @@ from qol_ingest.consent.enrolment import (
     Invitations,
     SqliteState,
 )
-from qol_ingest.consent.oauth import COOKIE, Enrolments, EnrolmentSetupError
+from qol_ingest.consent.oauth import COOKIE, Enrolments, EnrolmentSetupError, visitor_of
 from qol_ingest.consent.pages import TEXTS, PageName, Programme
 from qol_ingest.garmin import tokens
 from qol_ingest.garmin.api import Endpoints, GarminApi
@@ -346,18 +346,41 @@ def test_a_used_code_is_used_for_every_browser(place: Place) -> None:
     assert place.api.store.get(place.cloud.user_id(2)) is None
 
 
-def test_guessing_is_stopped_for_a_while_even_when_right(place: Place) -> None:
-    link = place.link()
+def test_guessing_is_refused_for_a_while_and_a_right_code_never(place: Place, tmp_path: Path) -> None:
+    link, other = place.link(), place.url("/oauth/start?entry=AAAA-CCCC-DDDD-XXXX")
     for number in range(WRONG_CODES):
-        assert Browser().get(link).status == 200
         wrong = f"{number:04d}".translate(str.maketrans("01", "XY"))
         assert Browser().get(place.url(f"/oauth/start?entry=AAAA-CCCC-DDDD-{wrong}")).status == 404
-    page = Browser().get(link)
+    page = Browser().get(other)
     assert (page.status, page.title) == (429, titled("too-many"))
     assert 0 < int(page.headers["retry-after"]) <= 600
-    assert Browser().get(place.url("/oauth/start/go?entry=AAAA-CCCC-DDDD-XXXX")).status == 429
+    assert Browser().connect(link, 1).title == titled("done")
+    assert b"127.0.0.1" not in (tmp_path / "enrolment.sqlite").read_bytes()
     place.clock.now += 600
-    assert Browser().get(link).status == 200
+    assert Browser().get(other).status == 404
+
+
+def test_guesses_are_counted_by_address_and_one_network_of_ipv6_is_one() -> None:
+    def counted(*addresses: str) -> int:
+        return len({visitor_of(address, "key") for address in addresses})
+
+    assert counted("192.0.2.1", "192.0.2.2", "2001:db8::1", "", "no address") == 5
+    assert counted("2001:db8::1", "2001:db8::2", "2001:0db8::ffff:1%eth0") == 1
+    assert counted("2001:db8:0:1::1", "2001:db8:0:2::1") == 2
+    assert visitor_of("192.0.2.1", "key") != visitor_of("192.0.2.1", "another")
+
+
+def test_a_lambda_counts_guesses_by_the_address_that_api_gateway_names(place: Place) -> None:
+    def status(address: str) -> int:
+        event = {
+            "rawPath": "/oauth/start",
+            "rawQueryString": "entry=AAAA-CCCC-DDDD-XXXX",
+            "requestContext": {"http": {"method": "GET", "sourceIp": address}},
+        }
+        return int(place.enrolments.handle(event)["statusCode"])
+
+    assert [status("192.0.2.1") for _ in range(WRONG_CODES + 1)] == [404] * WRONG_CODES + [429]
+    assert status("192.0.2.2") == 404
 
 
 def test_what_cannot_be_a_code_is_no_guess(place: Place) -> None:

@@ -21,6 +21,14 @@ def test_requests_are_throttled(system: System) -> None:
     assert (limits["ThrottlingRateLimit"], limits["ThrottlingBurstLimit"]) == (200, 400)
 
 
+def test_participants_and_guessers_have_limits_of_their_own(system: System) -> None:
+    (stage,) = system.all("AWS::ApiGatewayV2::Stage")
+    routes = {one["RouteKey"] for one in system.all("AWS::ApiGatewayV2::Route")}
+    assert stage["RouteSettings"] == {
+        route: {"ThrottlingRateLimit": 20, "ThrottlingBurstLimit": 40} for route in routes if "/oauth/" in route
+    }
+
+
 def test_the_access_log_has_neither_a_path_nor_a_query_nor_an_address(system: System) -> None:
     (stage,) = system.all("AWS::ApiGatewayV2::Stage")
     logged = json.loads(stage["AccessLogSettings"]["Format"])

@@ -20,15 +20,18 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import hmac
 import logging
 import os
 import re
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache, cached_property
+from ipaddress import ip_address, ip_network
 from math import ceil
 from pathlib import Path
 from typing import cast
@@ -153,11 +156,11 @@ class Enrolments:
     def _start(self, visit: _Visit) -> Answer:
         if not visit.entry:
             return self._page(visit, "enter")
-        self.invitations.find(visit.entry)
+        self.invitations.find(visit.entry, visit.visitor)
         return self._page(visit, "start")
 
     def _go(self, visit: _Visit) -> Answer:
-        participant_id = self.invitations.find(visit.entry)
+        participant_id = self.invitations.find(visit.entry, visit.visitor)
         # One browser may have two tabs open: it keeps the cookie it has.
         browser = visit.browser or secrets.token_urlsafe(32)
         state, verifier = self._sign_ins.begin(participant_id, visit.entry, browser)
@@ -277,7 +280,9 @@ class Enrolments:
         browser, code, chosen = _cookie(event.get("cookies") or headers.get("cookie", "").split(";"))
         asked = [one for one in (query.get("lang"), chosen) if one in LANGUAGES]
         language = cast("Language", asked[0]) if asked else _preferred(headers.get("accept-language", ""))
-        return _Visit(path.removeprefix(self._prefix), query, browser, code, language)
+        address = event.get("requestContext", {}).get("http", {}).get("sourceIp") or ""
+        visitor = visitor_of(address, self.api.client_secret)
+        return _Visit(path.removeprefix(self._prefix), query, browser, code, language, visitor)
 
 
 @dataclass(frozen=True)
@@ -301,6 +306,8 @@ class _Visit:
     code_of_before: str = field(repr=False)
     """The entry code that the browser came with before it went to Garmin, or nothing."""
     language: Language
+    visitor: str = field(repr=False)
+    """By what wrong codes are counted."""
 
     @property
     def entry(self) -> str:
@@ -313,6 +320,17 @@ def _cookie(cookies: Iterable[str]) -> tuple[str, str, str]:
     values = dict(one.strip().partition("=")[::2] for one in cookies)
     browser, code, language = (*values.get(COOKIE, "").split("."), "", "", "")[:3]
     return browser if _BROWSER.fullmatch(browser) else "", read_code(code), language
+
+
+def visitor_of(address: str, key: str) -> str:
+    """Return what a network address is counted by, which nobody without the key leads back to it.
+
+    All of an IPv6 network (/64) counts as one, since a single host may use any of its addresses.
+    """
+    with suppress(ValueError):
+        parsed = ip_address(address.partition("%")[0])
+        address = str(ip_network((parsed, 64), strict=False) if parsed.version == 6 else parsed)
+    return hmac.new(key.encode(), f"address {address}".encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
 
 
 def _preferred(accept_language: str) -> Language:

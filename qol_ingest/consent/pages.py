@@ -220,13 +220,13 @@ TEXTS: Mapping[PageName, Mapping[Language, str]] = {
     "too-many": {
         "ja": """
             # しばらくお待ちください
-            正しくない招待コードが続けて入力されたため、安全のため受け付けを一時的に止めています。
-            10分ほどたってから、もう一度お試しください。
+            正しくない招待コードが何度も入力されました。
+            ご案内の招待コードをご確認のうえ、10分ほどたってから、もう一度お試しください。
         """,
         "en": """
             # Please wait a little
-            Wrong codes were entered many times, so for safety none is accepted for a while.
-            Please try again in about ten minutes.
+            Wrong codes were entered many times.
+            Please compare the code with your invitation and try again in about ten minutes.
         """,
     },
     "lost": {
