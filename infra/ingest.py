@@ -5,6 +5,7 @@ the stack of data.
 
     POST /garmin/{secret}, GET /health   garmin_webhook_receiver
     GET  /oauth/...                      qol-oauth
+    POST /oauth/start/go                 qol-oauth
     queue qol-pings                      qol-puller
     every five minutes                   qol-spill-drain
 
@@ -50,7 +51,7 @@ NO_SIGNATURE = (
     "Garmin cannot sign its requests: the receiver compares a secret in the path, and the client id in a header, in "
     "constant time, and answers 403"
 )
-OAUTH_PATH = "/oauth/{proxy+}"
+OAUTH_PATH, OAUTH_GO_PATH = "/oauth/{proxy+}", "/oauth/start/go"
 NO_ACCOUNT = "participants have no account: an entry code, good once, is what they show"
 
 
@@ -71,7 +72,8 @@ class IngestStack(Stack):
         _route(http, api.HttpMethod.POST, "/garmin/{secret}", receives, NO_SIGNATURE)
         _route(http, api.HttpMethod.GET, "/health", receives, "it says that the receiver runs, and nothing else")
         _route(http, api.HttpMethod.GET, OAUTH_PATH, connects, NO_ACCOUNT)
-        _throttle(stage, f"GET {OAUTH_PATH}")
+        _route(http, api.HttpMethod.POST, OAUTH_GO_PATH, connects, NO_ACCOUNT)
+        _throttle(stage, f"GET {OAUTH_PATH}", f"POST {OAUTH_GO_PATH}")
         if settings.public_domain:
             self._domain(settings, stage)
         CfnOutput(self, "PublicUrl", value=self.public_url)

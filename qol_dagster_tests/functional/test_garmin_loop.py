@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import date, timedelta
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlencode, urljoin, urlsplit
 
 import dagster as dg
 import pytest
@@ -47,22 +47,23 @@ class World:
 
     def connect(self, participant: str, url: str) -> int:
         """A participant's browser: opens the link, goes to Garmin, comes back. The last page's status."""
-        cookie, status = "", 0
-        url = url.replace("/oauth/start?", "/oauth/start/go?")
+        cookie, form = "", ""
         for _ in range(6):
             parts = urlsplit(url)
             connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=20)
-            connection.request("GET", f"{parts.path}?{parts.query}", headers={"cookie": cookie} if cookie else {})
+            headers = {"cookie": cookie} if cookie else {}
+            connection.request("POST" if form else "GET", f"{parts.path}?{parts.query}", form or None, headers)
             response = connection.getresponse()
-            response.read()
+            text = response.read().decode()
             connection.close()
-            status = response.status
             if given := response.getheader("set-cookie"):
                 cookie = given.split(";")[0]
-            if status not in (302, 303):
+            button = re.search('<form method="post" action="([^"]*)"', text)
+            if button is None and response.status not in (302, 303):
                 break
-            url = urljoin(url, response.getheader("location") or "")
-        return status
+            form = urlencode(re.findall('name="([^"]*)" value="([^"]*)"', text)) if button else ""
+            url = urljoin(url, button[1] if button else response.getheader("location") or "")
+        return response.status
 
 
 @pytest.fixture

@@ -11,7 +11,12 @@ from qol_dagster_tests.support.templates import System, arn
 
 def test_only_garmin_s_pushes_the_health_check_and_enrolment_have_a_route(system: System) -> None:
     routes = system.all("AWS::ApiGatewayV2::Route")
-    assert {one["RouteKey"] for one in routes} == {"POST /garmin/{secret}", "GET /health", "GET /oauth/{proxy+}"}
+    assert {one["RouteKey"] for one in routes} == {
+        "POST /garmin/{secret}",
+        "GET /health",
+        "GET /oauth/{proxy+}",
+        "POST /oauth/start/go",
+    }
 
 
 def test_requests_are_throttled(system: System) -> None:
