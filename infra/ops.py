@@ -116,7 +116,8 @@ class OpsStack(Stack):
             people(self.account),
             [
                 *queries(data),
-                allow("dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Scan", on=[id_map]),
+                # DeleteItem forgets a user who is nobody; the table keeps what it was for 35 days.
+                allow("dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Scan", on=[id_map]),
                 allow("dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", on=[enrolments]),
                 encrypt(data.map_key.key_arn, "dynamodb"),
                 # What `qol doctor` looks at. Of raw objects it sees names, which are dates and hashes.

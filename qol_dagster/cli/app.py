@@ -214,7 +214,10 @@ def add(
 
 @participants.command(name="import")
 def import_(
-    file: Annotated[Path, typer.Argument(help="CSV with the columns garmin_user_id and participant_id.")],
+    file: Annotated[
+        Path,
+        typer.Argument(help="CSV with the columns garmin_user_id, participant_id and, if it is known, enrolled_at."),
+    ],
 ) -> None:
     """Enrol everybody of a CSV file, or nobody when a line of it is wrong."""
     from qol_dagster.resources.id_map import read_csv
@@ -228,10 +231,38 @@ def list_(form: Annotated[Format, typer.Option("--format", help="How the rows ar
     from qol_dagster.cli.output import rendered
 
     everyone = _id_map(_settings(existing=True)).list()
-    rows = [(one.participant_id, one.status, one.updated_at) for one in everyone if one.status != "pending"]
+    rows = [(one.participant_id, one.status, one.updated_at) for one in everyone if one.participant_id]
     typer.echo(rendered(("participant_id", "status", "updated_at"), rows, form, _width()), nl=False)
     if pending := len(everyone) - len(rows):
-        _note(f"{pending} Garmin users push data and are not enrolled; it is kept and counts for nobody")
+        _note(
+            f"{pending} Garmin users push data and are not enrolled; it is kept and counts for nobody "
+            "(`qol participants pending`)"
+        )
+
+
+@participants.command(name="pending")
+def pending_(form: Annotated[Format, typer.Option("--format", help="How the rows are printed.")] = "table") -> None:
+    """Show who pushes data and is not enrolled: Garmin's id masked, since when, records of the last 28 dates."""
+    from qol_dagster.cli.output import rendered
+    from qol_dagster.resources.garmin_cloud import Garmin
+
+    rows = [(one.garmin_user, one.since, one.records) for one in Garmin(_settings(existing=True)).pending()]
+    typer.echo(rendered(("garmin_user", "since", "records"), rows, form, _width()), nl=False)
+
+
+@participants.command()
+def forget(
+    garmin_user: Annotated[str, typer.Argument(help="Garmin's userId, or as `qol participants pending` shows it.")],
+    *,
+    participant_id: Annotated[
+        str, typer.Option("--participant-id", help="Whose account it is, if it was enrolled by mistake.")
+    ] = "",
+) -> None:
+    """Remove a Garmin user who is nobody or was enrolled by mistake, with history and tokens. Raw files stay."""
+    from qol_dagster.resources.garmin_cloud import Garmin
+
+    Garmin(_settings(existing=True)).forget(garmin_user, participant_id)
+    typer.echo("forgotten; whoever still pushes data becomes pending again")
 
 
 @participants.command()

@@ -43,6 +43,7 @@ def _act(people: IdMap, chance: random.Random) -> Any:
         lambda: people.reinstate(user, at),
         lambda: people.narrow_permissions(user, chance.sample(ALL, chance.randrange(3)), at),
         lambda: people.confirm_permissions(user, chance.sample(ALL, chance.randrange(3)), at),
+        lambda: people.forget(user),
         lambda: people.import_rows([(f"user-{chance.randrange(5)}", f"Q{chance.randrange(3)}") for _ in range(2)]),
     ]
     try:
@@ -117,7 +118,7 @@ def test_a_claim_is_nobody_and_cannot_be_had_as_a_user(cloud: Cloud) -> None:
 
 
 def test_a_history_ends_before_the_item_grows_too_large(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("qol_ingest.shared.id_map_dynamo.MOST_LINES", 3)
+    monkeypatch.setattr("qol_ingest.shared.id_map.MOST_LINES", 3)
     people = DynamoIdMap(cloud.table())
     people.add(USER, "P1")
     for number in range(4):

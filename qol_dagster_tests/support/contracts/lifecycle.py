@@ -210,11 +210,14 @@ def test_a_revoked_participant_stays_revoked_when_a_forgery_is_undone(people: Id
     assert found.status == "revoked"
 
 
-def test_a_stranger_s_permissions_make_them_pending_and_nobody_s_data(people: IdMap) -> None:
+def test_what_is_announced_of_a_stranger_changes_nothing(people: IdMap) -> None:
+    assert tell(people, {**allows(ALL), "userId": OTHER}, left(OTHER)) == ["nothing new"] * 2
+    assert people.get(OTHER) is None
+
+
+def test_what_is_announced_of_a_pending_user_makes_it_nobody_s_data(people: IdMap) -> None:
+    people.seen([OTHER], LATER - timedelta(hours=2))
     tell(people, {**allows(ALL), "userId": OTHER})
-    found = people.get(OTHER)
-    assert found is not None
-    assert (found.status, found.participant_id) == ("pending", "")
     assert OTHER not in people.identities().active.keys() | people.identities().revoked
     assert tell(people, left(OTHER)) == ["applied"]
 
