@@ -528,6 +528,14 @@ def test_nothing_is_fetched_for_who_was_revoked_or_withdrew_a_permission(
     assert world.lost() == []
 
 
+def test_pings_are_fetched_by_what_their_type_needs(world: World) -> None:
+    world.people.narrow_permissions(USER, ["ACTIVITY_EXPORT"], RECEIVED)
+    world.ping("activities", "dailies", "activityDetails", "typeOfTomorrow")
+    world.work()
+    world.later()
+    assert world.garmin.asked == {"activities": 1, "activityDetails": 1}
+
+
 def test_a_ping_waits_while_it_is_not_certain_that_its_user_has_left(world: World) -> None:
     world.garmin.reply = lambda path: Reply(503) if path == "user/id" else summaries(DAY)
     world.push({"deregistrations": [{"userId": USER}]}, datetime.now(UTC) + timedelta(seconds=1))

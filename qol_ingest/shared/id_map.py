@@ -13,7 +13,7 @@ import itertools
 import json
 import re
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -32,7 +32,9 @@ ACTIVITY_TYPES = (
     *("activities", "activityDetails", "activityFiles", "moveIQActivities", "manuallyUpdatedActivities"),
     "moveiq",
 )
-"""The types that need ACTIVITY_EXPORT, in either spelling; every other needs HEALTH_EXPORT."""
+"""The types that need ACTIVITY_EXPORT, in either spelling."""
+_NEEDED = {**dict.fromkeys(ACTIVITY_TYPES, ACTIVITY), "mct": "MCT_EXPORT"}
+"""The permission that a type needs; every other needs HEALTH_EXPORT."""
 
 _COLUMNS = {
     "garmin_user_id": "TEXT PRIMARY KEY",
@@ -75,6 +77,11 @@ Row = tuple[str, str] | tuple[str, str, datetime | None]
 """An enrolment to import: Garmin user id, participant id, and when it was made, if that is known."""
 
 
+def kind_is_permitted(permissions: Collection[str] | None, kind: str) -> bool:
+    """Return whether some permissions (None: nothing is known of them) cover a type, by Garmin's name."""
+    return permissions is None or _NEEDED.get(kind, HEALTH) in permissions
+
+
 class IdMapError(QolInputError):
     """An enrolment cannot be made or changed; the message says why and what to do."""
 
@@ -103,8 +110,7 @@ class Enrolment:
 
     def permits(self, kind: str) -> bool:
         """Return whether the user's data of a type, by Garmin's name, may be asked for now."""
-        needed = ACTIVITY if kind in ACTIVITY_TYPES else HEALTH
-        return self.status == "active" and (self.permissions is None or needed in self.permissions)
+        return self.status == "active" and kind_is_permitted(self.permissions, kind)
 
 
 @dataclass(frozen=True)
