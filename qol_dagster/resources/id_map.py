@@ -42,6 +42,7 @@ class People(port.IdMap, Protocol):
             {one.garmin_user_id: one.participant_id for one in everyone if one.may_be_used},
             frozenset(one.garmin_user_id for one in everyone if not one.may_be_used),
             {one.participant_id: _date_in_japan(one.enrolled_at) for one in latest_first},
+            {one.garmin_user_id: next(iter(one.withheld)) for one in everyone if one.may_be_used and one.withheld},
         )
 
     def replay(self, lines: Iterable[str]) -> int:

@@ -26,7 +26,8 @@ from qol_ingest.garmin.api import GarminApi, GarminApiError
 from qol_ingest.garmin.tokens import ConsentNeededError
 from qol_ingest.shared.calendar import EPOCH, JST
 from qol_ingest.shared.errors import QolInputError
-from qol_ingest.shared.id_map import IdMap, kind_is_permitted
+from qol_ingest.shared.id_map import IdMap
+from qol_ingest.shared.permissions import kind_is_permitted
 from qol_ingest.shared.stores import Store
 
 log = logging.getLogger(__name__)

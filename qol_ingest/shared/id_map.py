@@ -13,7 +13,7 @@ import itertools
 import json
 import re
 import sqlite3
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -22,19 +22,10 @@ from typing import Any, Literal, Protocol
 
 from qol_ingest.shared import sqlite
 from qol_ingest.shared.errors import QolInputError
+from qol_ingest.shared.permissions import kind_is_permitted, withheld_of
 
 list_ = list  # the maps have a method of that name
 Status = Literal["pending", "active", "revoked", "deregistered"]
-
-HEALTH, ACTIVITY = "HEALTH_EXPORT", "ACTIVITY_EXPORT"
-"""Garmin's permissions for a user's health data and activities."""
-ACTIVITY_TYPES = (
-    *("activities", "activityDetails", "activityFiles", "moveIQActivities", "manuallyUpdatedActivities"),
-    "moveiq",
-)
-"""The types that need ACTIVITY_EXPORT, in either spelling."""
-_NEEDED = {**dict.fromkeys(ACTIVITY_TYPES, ACTIVITY), "mct": "MCT_EXPORT"}
-"""The permission that a type needs; every other needs HEALTH_EXPORT."""
 
 _COLUMNS = {
     "garmin_user_id": "TEXT PRIMARY KEY",
@@ -77,11 +68,6 @@ Row = tuple[str, str] | tuple[str, str, datetime | None]
 """An enrolment to import: Garmin user id, participant id, and when it was made, if that is known."""
 
 
-def kind_is_permitted(permissions: Collection[str] | None, kind: str) -> bool:
-    """Return whether some permissions (None: nothing is known of them) cover a type, by Garmin's name."""
-    return permissions is None or _NEEDED.get(kind, HEALTH) in permissions
-
-
 class IdMapError(QolInputError):
     """An enrolment cannot be made or changed; the message says why and what to do."""
 
@@ -105,8 +91,13 @@ class Enrolment:
 
     @property
     def may_be_used(self) -> bool:
-        """Whether the user's data may be worked with now."""
-        return self.status == "active" and (self.permissions is None or HEALTH in self.permissions)
+        """Whether any of the user's data may be worked with now."""
+        return self.status == "active" and len(self.withheld) < 2
+
+    @property
+    def withheld(self) -> frozenset[str]:
+        """Which of the permissions for health data and activities the user does not give."""
+        return withheld_of(self.permissions)
 
     def permits(self, kind: str) -> bool:
         """Return whether the user's data of a type, by Garmin's name, may be asked for now."""

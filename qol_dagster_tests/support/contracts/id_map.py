@@ -328,7 +328,7 @@ def test_a_pending_user_s_permissions_stay_when_they_are_enrolled_and_a_stranger
     people.add(USER, "P1")
     found = people.get(USER)
     assert found is not None
-    assert (found.permissions, found.may_be_used) == (NO_HEALTH, False)
+    assert (found.permissions, found.withheld) == (NO_HEALTH, {"HEALTH_EXPORT"})
 
 
 def test_changes_of_one_user_from_many_threads_all_count(people: IdMap) -> None:
