@@ -981,6 +981,17 @@ def test_permissions_that_garmin_does_not_confirm_are_not_given_and_asked_for_ag
     assert allowed() == ("HEALTH_EXPORT",)
 
 
+def test_of_somebody_who_is_not_connected_it_is_said_that_only_an_invitation_helps(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.people.narrow_permissions(USER, [], RECEIVED)
+    world.tokens.delete(USER)
+    world.push({"userPermissionsChange": [{"userId": USER, "permissions": ["HEALTH_EXPORT"]}]}, datetime.now(UTC))
+    assert world.work() == Worked({"unconfirmed": 1})
+    assert "P0001 may permit more, but is not connected" in caplog.text
+    assert world.queue.receive() == []
+
+
 # -- as a Lambda
 
 

@@ -309,6 +309,9 @@ class Puller:
             attempt.verify_later(max(FIRST_DELAY_S, age_s))
         elif is_open and question.has_left is None:
             self._give_up(event)
+        elif outcome == "unconfirmed":
+            who = self.api.name_of(event.user)
+            log.error("%s may permit more, but is not connected, so Garmin cannot confirm it; send an invitation", who)
         if outcome != "nothing new" and not (is_open and outcome == "unconfirmed"):
             attempt.outcomes[outcome] += 1
 
