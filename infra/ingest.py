@@ -5,6 +5,7 @@ the stack of data.
 
     POST /garmin/{secret}, GET /health   garmin_webhook_receiver
     GET  /oauth/...                      qol-oauth
+    POST /oauth/start/go                 qol-oauth
     queue qol-pings                      qol-puller
     every five minutes                   qol-spill-drain
 
@@ -39,6 +40,8 @@ ANSWER_S = 29
 LOGGED = ("requestId", "requestTime", "httpMethod", "routeKey", "status", "responseLatency", "responseLength")
 A_SECOND, AT_ONCE = 200, 400
 """Requests: ten times what 10,000 participants send. Beyond that Garmin is answered 429, and sends again."""
+OAUTH_A_SECOND, OAUTH_AT_ONCE = 20, 40
+"""Requests of participants, or of whoever guesses codes: neither may use up what Garmin needs."""
 PULLERS = 5
 """Downloads at a time: Garmin limits how often it is asked."""
 
@@ -48,6 +51,7 @@ NO_SIGNATURE = (
     "Garmin cannot sign its requests: the receiver compares a secret in the path, and the client id in a header, in "
     "constant time, and answers 403"
 )
+OAUTH_PATH, OAUTH_GO_PATH = "/oauth/{proxy+}", "/oauth/start/go"
 NO_ACCOUNT = "participants have no account: an entry code, good once, is what they show"
 
 
@@ -67,7 +71,9 @@ class IngestStack(Stack):
         connects = integrations.HttpLambdaIntegration("connects", oauth.function)
         _route(http, api.HttpMethod.POST, "/garmin/{secret}", receives, NO_SIGNATURE)
         _route(http, api.HttpMethod.GET, "/health", receives, "it says that the receiver runs, and nothing else")
-        _route(http, api.HttpMethod.GET, "/oauth/{proxy+}", connects, NO_ACCOUNT)
+        _route(http, api.HttpMethod.GET, OAUTH_PATH, connects, NO_ACCOUNT)
+        _route(http, api.HttpMethod.POST, OAUTH_GO_PATH, connects, NO_ACCOUNT)
+        _throttle(stage, f"GET {OAUTH_PATH}", f"POST {OAUTH_GO_PATH}")
         if settings.public_domain:
             self._domain(settings, stage)
         CfnOutput(self, "PublicUrl", value=self.public_url)
@@ -218,6 +224,15 @@ def _route(
 ) -> None:
     for route in http.add_routes(path=path, methods=[method], integration=to):
         explain(route, {"APIG4": why_open})
+
+
+def _throttle(stage: api.HttpStage, *routes: str) -> None:
+    """Give routes a limit of their own, each."""
+    limits = {"ThrottlingRateLimit": OAUTH_A_SECOND, "ThrottlingBurstLimit": OAUTH_AT_ONCE}
+    cast("api.CfnStage", stage.node.default_child).route_settings = dict.fromkeys(routes, limits)
+    for route in stage.api.node.children:
+        if isinstance(route, api.HttpRoute):
+            stage.node.add_dependency(route)
 
 
 def _at_garmin(settings: DeploySettings, data: DataStack) -> dict[str, str]:

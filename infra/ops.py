@@ -116,7 +116,8 @@ class OpsStack(Stack):
             people(self.account),
             [
                 *queries(data),
-                allow("dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Scan", on=[id_map]),
+                # DeleteItem forgets a user who is nobody; the table keeps what it was for 35 days.
+                allow("dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Scan", on=[id_map]),
                 allow("dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", on=[enrolments]),
                 encrypt(data.map_key.key_arn, "dynamodb"),
                 # What `qol doctor` looks at. Of raw objects it sees names, which are dates and hashes.
@@ -127,6 +128,11 @@ class OpsStack(Stack):
                 allow("ssm:GetParameter", on=[arn("ssm", f"parameter{names.SETTINGS}")]),
                 deny("s3:GetObject", "s3:GetObjectVersion", on=objects("raw/")),
                 deny("secretsmanager:GetSecretValue", on=[arn("secretsmanager", "secret:*")]),
+                allow(
+                    "secretsmanager:DeleteSecret",
+                    on=[arn("secretsmanager", f"secret:{names.TOKEN_PREFIX}*")],
+                    because="whoever revokes a participant forgets the tokens, a secret named by a hash",
+                ),
             ],
             "People who enrol participants, with a second factor; never raw data, never a token",
         )

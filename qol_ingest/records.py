@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 from qol_ingest.shared.calendar import aware, receipt_date
 from qol_ingest.shared.record_dates import own_date
 
-LIFECYCLE_TYPES = ("deregistrations", "userPermissionsChange")
+LIFECYCLE_TYPES = ("deregistrations", "userPermissionsChange", "userPermissions")
 OUR_KEYS = ("_summary_type", "_received_at", "_ingest_id")
 TOKEN_KEY = "userAccessToken"  # noqa: S105 - the name of the secret, not the secret
 
@@ -70,9 +70,12 @@ class Parsed:
         return len(self.rejects) + (self.whole_body_reason is not None)
 
 
-def parse_body(body: bytes, received_at: datetime) -> Parsed:
-    """Sort the records of one request body, received at `received_at`. Never raises, whatever the bytes are."""
-    ingest_id = hashlib.sha256(body).hexdigest()
+def parse_body(body: bytes, received_at: datetime, ingest_id: str = "") -> Parsed:
+    """Sort the records of one request body, received at `received_at`. Never raises, whatever the bytes are.
+
+    `ingest_id` is the SHA-256 of the body, unless another one is given.
+    """
+    ingest_id = ingest_id or hashlib.sha256(body).hexdigest()
     try:
         text = body.removeprefix(_UTF8_BOM).decode("utf-8")
         return _sorted(_Scanner(text), ingest_id, aware(received_at))

@@ -186,7 +186,7 @@ class _Handler(BaseHTTPRequestHandler):
             "rawQueryString": query,
             "cookies": [one for one in cookies if one],
             "headers": headers,
-            "requestContext": {"http": {"method": self.command, "path": path}},
+            "requestContext": {"http": {"method": self.command, "path": path, "sourceIp": self.client_address[0]}},
             "body": base64.b64encode(body).decode(),
             "isBase64Encoded": True,
         }

@@ -25,7 +25,7 @@ from qol_dagster.errors import QolError, QolInputError
 from qol_dagster.metrics.profiles import PROFILES, ProfileName
 
 if TYPE_CHECKING:
-    from qol_dagster.resources.id_map import People
+    from qol_dagster.resources.id_map import Enrolment, People
     from qol_dagster.settings import Settings
 
 OPTIONS: dict[str, Any] = {"add_completion": False, "rich_markup_mode": None}
@@ -214,7 +214,10 @@ def add(
 
 @participants.command(name="import")
 def import_(
-    file: Annotated[Path, typer.Argument(help="CSV with the columns garmin_user_id and participant_id.")],
+    file: Annotated[
+        Path,
+        typer.Argument(help="CSV with the columns garmin_user_id, participant_id and, if it is known, enrolled_at."),
+    ],
 ) -> None:
     """Enrol everybody of a CSV file, or nobody when a line of it is wrong."""
     from qol_dagster.resources.id_map import read_csv
@@ -228,10 +231,38 @@ def list_(form: Annotated[Format, typer.Option("--format", help="How the rows ar
     from qol_dagster.cli.output import rendered
 
     everyone = _id_map(_settings(existing=True)).list()
-    rows = [(one.participant_id, one.status, one.updated_at) for one in everyone if one.status != "pending"]
+    rows = [(one.participant_id, one.status, one.updated_at) for one in everyone if one.participant_id]
     typer.echo(rendered(("participant_id", "status", "updated_at"), rows, form, _width()), nl=False)
     if pending := len(everyone) - len(rows):
-        _note(f"{pending} Garmin users push data and are not enrolled; it is kept and counts for nobody")
+        _note(
+            f"{pending} Garmin users push data and are not enrolled; it is kept and counts for nobody "
+            "(`qol participants pending`)"
+        )
+
+
+@participants.command(name="pending")
+def pending_(form: Annotated[Format, typer.Option("--format", help="How the rows are printed.")] = "table") -> None:
+    """Show who pushes data and is not enrolled: Garmin's id masked, since when, records of the last 28 dates."""
+    from qol_dagster.cli.output import rendered
+    from qol_dagster.resources.garmin_cloud import Garmin
+
+    rows = [(one.garmin_user, one.since, one.records) for one in Garmin(_settings(existing=True)).pending()]
+    typer.echo(rendered(("garmin_user", "since", "records"), rows, form, _width()), nl=False)
+
+
+@participants.command()
+def forget(
+    garmin_user: Annotated[str, typer.Argument(help="Garmin's userId, or as `qol participants pending` shows it.")],
+    *,
+    participant_id: Annotated[
+        str, typer.Option("--participant-id", help="Whose account it is, if it was enrolled by mistake.")
+    ] = "",
+) -> None:
+    """Remove a Garmin user who is nobody or was enrolled by mistake, with history and tokens. Raw files stay."""
+    from qol_dagster.resources.garmin_cloud import Garmin
+
+    Garmin(_settings(existing=True)).forget(garmin_user, participant_id)
+    typer.echo("forgotten; whoever still pushes data becomes pending again")
 
 
 @participants.command()
@@ -255,12 +286,19 @@ def show(participant_id: Annotated[str, typer.Argument(help="The participant's i
     if not accounts and not waiting:
         raise UsageError(f"there is no participant {participant_id}; `qol participants list` shows who there is")
     for number, one in enumerate(accounts, start=1):
-        allowed = "not told" if one.permissions is None else ", ".join(one.permissions) or "nothing"
-        typer.echo(f"account {number}: {one.status}, {cloud.connection(one)} to Garmin; permissions: {allowed}")
+        typer.echo(f"account {number}: {one.status}, {cloud.connection(one)} to Garmin; permissions: {_allowed(one)}")
     for invitation in waiting:
         typer.echo(f"invited until {invitation.expires_at:%Y-%m-%d %H:%M} UTC")
     for change in cloud.id_map.history(participant_id):
         typer.echo(f"{change.at[:16].replace('T', ' ')} UTC  {change.what}")
+
+
+def _allowed(account: Enrolment) -> str:
+    """Return what an account permits, and when Garmin was asked."""
+    if account.permissions is None:
+        return "not told"
+    asked = f" (asked {account.permissions_at[:16].replace('T', ' ')} UTC)" if account.permissions_at else ""
+    return (", ".join(account.permissions) or "nothing") + asked
 
 
 @participants.command()
@@ -270,16 +308,23 @@ def revoke(
     at_garmin: Annotated[
         bool, typer.Option("--at-garmin", help="End the registration at Garmin too: no more data is sent.")
     ] = False,
+    keep_tokens: Annotated[
+        bool, typer.Option("--keep-tokens", help="Keep the tokens, to take the participant back in with `add`.")
+    ] = False,
 ) -> None:
-    """Stop using a participant's data from the next run on. Raw files stay."""
+    """Stop using a participant's data from the next run on, and forget the Garmin tokens. Raw files stay."""
     from qol_dagster.resources.garmin_cloud import Garmin
 
+    if at_garmin and keep_tokens:
+        raise UsageError("tokens are worth nothing after --at-garmin; leave --keep-tokens out")
     cloud = Garmin(_settings(existing=True))
     cloud.id_map.revoke(participant_id)
     cloud.invitations.withdraw(participant_id)
     typer.echo(f"{participant_id} revoked; run the weeks again to take the data out of the tables")
-    if at_garmin and (problems := cloud.leave(participant_id)):
-        raise NotPossibleError(f"the registration at Garmin goes on: {'; '.join(problems)}")
+    problems = [] if keep_tokens else cloud.disconnect(participant_id, at_garmin=at_garmin)
+    if problems:
+        goes_on = "the registration at Garmin goes on" if at_garmin else "the tokens are not forgotten"
+        raise NotPossibleError(f"{goes_on}, do the same again: {'; '.join(problems)}")
 
 
 @garmin.command()

@@ -31,11 +31,13 @@ from qol_dagster.metrics.records import (
     main_sleeps,
     of_chosen_accounts,
     other_accounts,
+    participants_table,
     superseded,
     with_fields,
 )
 from qol_dagster.metrics.thresholds import Thresholds
 from qol_ingest.shared.limits import LARGEST_NUMBER
+from qol_ingest.shared.permissions import ACTIVITY
 
 DAY_MIN = 1440
 EXACT = "decimal(28, 9)"  # what is pooled is summed in decimals, so the order of the records cannot show
@@ -117,7 +119,10 @@ def _midnight(table: ir.Table) -> ir.Value:
 
 
 def _counts(current: ir.Table) -> ir.Table:
-    """Records by type, and exercise: none at all, on a date with a dailies record, is 0 and not unknown."""
+    """Records by type, and exercise.
+
+    None at all, on a date with a dailies record, is 0 and not unknown; it is unknown of who does not permit activities.
+    """
     types = {"n_dailies": "dailies", "n_sleeps": "sleeps", "n_stress": "stressDetails", "n_hrv": "hrv"}
     session = (current.type == "activities") & ~current.is_parent
     found = current.group_by(ROW).agg(
@@ -127,13 +132,16 @@ def _counts(current: ir.Table) -> ir.Table:
         session_s=_exact_sum(session.ifelse(current.duration_s, ibis.null("float64"))),
         **{name: current.count(where=current.type == type_) for name, type_ in types.items()},
     )
+    people = participants_table()
+    withheld = people.filter(people.withheld == ACTIVITY).select("participant_id", withholds=True).distinct()
+    found = attach(found, withheld, ["participant_id"])
     none = found.sessions == 0
-    unknown = none & (found.n_dailies == 0)
+    unknown = none & ((found.n_dailies == 0) | found.withholds.fill_null(False))
     exercise = found.mutate(
         exercise_sessions=unknown.ifelse(ibis.null("int64"), found.sessions),
         exercise_min=unknown.ifelse(ibis.null("float64"), none.ifelse(0.0, found.session_s / 60)),
     )
-    return without(exercise, "sessions", "session_s")
+    return without(exercise, "sessions", "session_s", "withholds")
 
 
 def _from_dailies(dailies: ir.Table) -> ir.Table:

@@ -6,7 +6,7 @@ the records that count is `daily.py`'s.
 Input tables
     records       one row a raw line, columns of `fields.FIELDS` plus `rec` (unique int64),
                   `date` (the folder's), `file`, `line` and `body`; see `fields.records_schema`
-    participants  user_id, participant_id, revoked
+    participants  user_id, participant_id, revoked, withheld
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from qol_dagster.metrics.fields import (
 )
 from qol_ingest.shared.calendar import JST_MS
 from qol_ingest.shared.limits import FIRST_SECOND, LAST_SECOND
+from qol_ingest.shared.permissions import ACTIVITY, ACTIVITY_TYPES, HEALTH
 from qol_ingest.shared.record_dates import LAST_STAGE_WITHIN_S, MEASURED_TYPES, STAGES_TOLERANCE_S
 
 DAY_S = 86_400
@@ -76,8 +77,12 @@ def records_table(*, side_by_side: bool) -> ir.Table:
 
 
 def participants_table() -> ir.Table:
-    """Return the unbound table of enrolled users: Garmin's user id, our participant id, whether revoked."""
-    return ibis.table({"user_id": "string", "participant_id": "string", "revoked": "bool"}, name="participants")
+    """Return the unbound table of enrolled users: Garmin's user id, our participant id, whether revoked.
+
+    `withheld` is the permission, for health data or for activities, that the user does not give, or "".
+    """
+    columns = {"user_id": "string", "participant_id": "string", "revoked": "bool", "withheld": "string"}
+    return ibis.table(columns, name="participants")
 
 
 # -- whose, of which date
@@ -86,8 +91,8 @@ def participants_table() -> ir.Table:
 def classified(records: ir.Table) -> ir.Table:
     """Return every line with `state`, `type`, `participant_id`, and the key that versions of one record share.
 
-    state: unreadable (no JSON object, or no user), misfiled (its own date is not its folder's), unmapped, revoked,
-    or usable.
+    state: unreadable (no JSON object, or no user), misfiled (its own date is not its folder's), unmapped, revoked
+    (all of the user's, or records of a type that is not permitted), or usable.
     """
     lines = records.filter(records.summary_type.fill_null("") != TEST_TYPE).select("rec", "date", *ASKED_OF_ALL)
     lines = lines.mutate(type=lines.summary_type.substitute(TYPE_ALIASES), stated_day=_stated_day(lines))
@@ -96,13 +101,14 @@ def classified(records: ir.Table) -> ir.Table:
     lines = lines.mutate(own_day=_own_day(lines), **_key(lines))
     people = participants_table()
     joined = lines.left_join(people, lines.user_id == people.user_id).select(
-        lines, people.participant_id, people.revoked
+        lines, people.participant_id, people.revoked, people.withheld
     )
+    needed = joined.type.isin(ACTIVITY_TYPES).ifelse(ACTIVITY, HEALTH)
     state = ibis.cases(
         (joined.user_id.fill_null("") == "", "unreadable"),
         (joined.own_day != day_number(joined.date), "misfiled"),
         (joined.participant_id.isnull(), "unmapped"),
-        (joined.revoked, "revoked"),
+        (joined.revoked | (joined.withheld == needed), "revoked"),
         else_="usable",
     )
     slice_ = ibis.struct({name: joined[name] for name in ("date", "user_id", "key_s", "key_id")})

@@ -98,9 +98,12 @@ def participants_table(identities: Identities) -> pa.Table:
     """Return who is who, as the expressions take it."""
     import pyarrow as pa
 
-    schema = pa.schema({"user_id": pa.string(), "participant_id": pa.string(), "revoked": pa.bool_()})
-    people = [(user, participant, False) for user, participant in sorted(identities.active.items())]
-    people += [(user, "", True) for user in sorted(identities.revoked - identities.active.keys())]
+    names = {"user_id": pa.string(), "participant_id": pa.string(), "revoked": pa.bool_(), "withheld": pa.string()}
+    schema, withheld = pa.schema(names), identities.withheld
+    people = [
+        (user, participant, False, withheld.get(user, "")) for user, participant in sorted(identities.active.items())
+    ]
+    people += [(user, "", True, "") for user in sorted(identities.revoked - identities.active.keys())]
     columns = [[one[n] for one in people] for n in range(len(schema))]
     return pa.table([pa.array(column, type_) for column, type_ in zip(columns, schema.types, strict=True)], schema)
 

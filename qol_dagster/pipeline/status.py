@@ -49,7 +49,7 @@ def materialize_status(
             }
             engine.load_table("daily_metrics", times_as_int(concat_rows(daily.values(), READ_BY_STATUS)))
         with clock("read earlier weeks"):
-            silent = _silent(set(identities.active.values()), chosen, daily)
+            silent = _silent(identities.participants_with_health_data(), chosen, daily)
             engine.load_table("earlier_weeks", times_as_int(_earlier_weeks(lake, chosen, silent)))
         with clock("compute status"):
             engine.load_table("people", _people(identities))
@@ -68,8 +68,8 @@ def materialize_status(
 def _people(identities: Identities) -> pa.Table:
     import pyarrow as pa
 
-    active = set(identities.active.values())
-    people = sorted(active | identities.enrolled.keys())
+    active = identities.participants_with_health_data()
+    people = sorted({*identities.active.values(), *identities.enrolled})
     dates = [str(identities.enrolled[one]) if one in identities.enrolled else None for one in people]
     return pa.table(
         {

@@ -6,16 +6,19 @@ staff ask for goes to the same places.
 
 from __future__ import annotations
 
+import json
 import re
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from qol_dagster.errors import QolInputError
+from qol_dagster.lake.lake import Lake, LakeError
 from qol_dagster.resources.platform import Platform, open_platform
 from qol_ingest.consent.enrolment import Invitations
 from qol_ingest.consent.oauth import Enrolments, start_url
@@ -29,7 +32,7 @@ from qol_ingest.garmin.tokens import (
 from qol_ingest.pulling import backfill
 from qol_ingest.pulling.puller import CLAIM_S, Puller, Worked, participant_names, work_off
 from qol_ingest.shared.calendar import receipt_date
-from qol_ingest.shared.id_map import Enrolment, IdMap
+from qol_ingest.shared.id_map import Enrolment, IdMap, masked
 from qol_ingest.shared.queues import DirectoryQueue
 from qol_ingest.shared.stores import DirectoryStore
 
@@ -41,12 +44,53 @@ RECEIVES = 8
 """How often a ping is tried over half a day before it is a dead letter; Garmin keeps it for a day."""
 
 
+COUNTED_DATES = 28
+"""How many of the last dates the records of pending users are counted in."""
+_USER = re.compile(rb'"userId"\s*:\s*"([^"\\]*)"')
+
+
 class GarminSetupError(QolInputError):
     """Garmin cannot be asked with these settings; the message says which is missing."""
 
 
 class InviteError(QolInputError):
     """Nobody can be invited under this id; the message says why."""
+
+
+class ForgetError(QolInputError):
+    """Nobody can be forgotten by these words; the message says why, and holds no Garmin id."""
+
+
+@dataclass(frozen=True)
+class PendingUser:
+    """A Garmin user who was never enrolled: the id masked, since when (ISO 8601, UTC), and how many records came."""
+
+    garmin_user: str
+    since: str
+    records: int | None
+
+
+def _count_records(lake: Lake, users: Collection[str]) -> dict[str, int] | None:
+    """Return how many raw records these users have; None if raw files cannot be read."""
+    counts: Counter[str] = Counter()
+    try:
+        for day in lake.raw_days()[-COUNTED_DATES:]:
+            for item in lake.raw_objects(day):
+                counts.update(user for user in _users_in(lake.read_raw(item)) if user in users)
+    except LakeError:
+        return None
+    return dict(counts)
+
+
+def _users_in(content: bytes) -> Iterator[str]:
+    """Yield the user of each line. The whole line is read as JSON only where the text alone does not say it."""
+    for line in content.split(b"\n"):
+        plain = _USER.findall(line)
+        if len(plain) == 1:
+            yield plain[0].decode("utf-8", "replace")
+        elif line.strip():
+            with suppress(ValueError, AttributeError, RecursionError):
+                yield str(json.loads(line).get("userId"))
 
 
 @dataclass(frozen=True)
@@ -183,17 +227,53 @@ class Garmin:
             return "not connected"
         return "has to connect again" if kept.needs_consent else "connected"
 
-    def leave(self, participant: str) -> list[str]:
-        """End a revoked participant's registrations at Garmin; what could not be ended, in words."""
-        problems = []
-        api = self.api()
+    def forget(self, garmin_user: str, participant_id: str) -> None:
+        """Remove a user, by Garmin's id or as `masked` shows it, and the tokens. Raises ForgetError.
+
+        `participant_id` says whose account it is; "" for a user who was never enrolled.
+        """
+        given = garmin_user.strip()
+        found = [one for one in self.id_map.list() if given in (one.garmin_user_id, masked(one.garmin_user_id))]
+        if not found:
+            raise ForgetError("there is no such Garmin user; `qol participants pending` shows who is not enrolled")
+        if len(found) > 1:
+            raise ForgetError(f"{len(found)} Garmin users look like this; give the whole id")
+        (account,) = found
+        if account.participant_id != participant_id:
+            belongs = f"belongs to {account.participant_id}" if account.participant_id else "belongs to no participant"
+            raise ForgetError(f"this Garmin user {belongs}; say so with --participant-id if that is to be forgotten")
+        self.tokens.delete(account.garmin_user_id)
+        self.id_map.forget(account.garmin_user_id)
+
+    def pending(self) -> list[PendingUser]:
+        """Return who pushes and was never enrolled, the longest first.
+
+        Their records are counted in the raw files of the last COUNTED_DATES dates; None where these cannot be read.
+        """
+        waiting = [one for one in self.id_map.list() if not one.participant_id]
+        counts = _count_records(self._platform.lake(), {one.garmin_user_id for one in waiting}) if waiting else {}
+        return [
+            PendingUser(
+                masked(one.garmin_user_id),
+                one.created_at,
+                None if counts is None else counts.get(one.garmin_user_id, 0),
+            )
+            for one in sorted(waiting, key=lambda one: one.created_at)
+        ]
+
+    def disconnect(self, participant: str, *, at_garmin: bool = False) -> list[str]:
+        """Forget a participant's tokens; with `at_garmin`, end the registrations with them first.
+
+        Return what could not be done, in words; then the tokens stay, so that it can be tried again.
+        """
+        problems, api = [], self.api() if at_garmin else None
         for account in self.id_map.list():
             if account.participant_id != participant:
                 continue
             try:
-                api.deregister(account.garmin_user_id)
+                if api is not None:
+                    api.deregister(account.garmin_user_id)
+                self.tokens.delete(account.garmin_user_id)
             except (GarminApiError, ConsentNeededError, TokenStoreError) as error:
                 problems.append(str(error))
-            else:
-                self.tokens.delete(account.garmin_user_id)
         return problems

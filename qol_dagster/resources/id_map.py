@@ -6,19 +6,26 @@ Belongs here: the map in the form the weekly job needs, and reading a CSV file o
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
-from datetime import date, datetime
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime, time
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from qol_dagster.identities import Identities
 from qol_dagster.weeks import receipt_date
 from qol_ingest.shared import id_map as port
+from qol_ingest.shared.calendar import JST
 from qol_ingest.shared.id_map import CHANCE_LENGTH, Enrolment, IdMapError, SqliteIdMap, tells_user
 from qol_ingest.shared.id_map_dynamo import DynamoIdMap
 from qol_ingest.shared.lifecycle import apply, events
 
 __all__ = ["CHANCE_LENGTH", "AwsIdMap", "Enrolment", "IdMap", "IdMapError", "People", "read_csv", "tells_user"]
+
+
+COLUMNS = ("garmin_user_id", "participant_id", "enrolled_at")
+"""Of a file of enrolments; the last may be missing."""
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 class People(port.IdMap, Protocol):
@@ -35,6 +42,7 @@ class People(port.IdMap, Protocol):
             {one.garmin_user_id: one.participant_id for one in everyone if one.may_be_used},
             frozenset(one.garmin_user_id for one in everyone if not one.may_be_used),
             {one.participant_id: _date_in_japan(one.enrolled_at) for one in latest_first},
+            {one.garmin_user_id: next(iter(one.withheld)) for one in everyone if one.may_be_used and one.withheld},
         )
 
     def replay(self, lines: Iterable[str]) -> int:
@@ -54,18 +62,52 @@ def _date_in_japan(moment: str) -> date:
     return receipt_date(datetime.fromisoformat(moment))
 
 
-def read_csv(file: Path) -> list[tuple[str, str]]:
-    """(garmin_user_id, participant_id) of a CSV file with these two columns. Raises IdMapError naming the line."""
+def read_csv(file: Path) -> list[tuple[str, str, datetime | None]]:
+    """(garmin_user_id, participant_id, enrolled_at) of a CSV file with these columns, of which the last may be missing.
+
+    Raises IdMapError naming the column or the entry.
+    """
     try:
         with file.open(encoding="utf-8-sig", newline="") as text:
             reader = csv.DictReader(text, skipinitialspace=True)
-            missing = [name for name in ("garmin_user_id", "participant_id") if name not in (reader.fieldnames or ())]
-            if missing:
-                raise IdMapError(f"{file} has no column {' and no column '.join(missing)} in its first line")
-            found = [(line["garmin_user_id"] or "", line["participant_id"] or "") for line in reader]
+            _check_columns(file, reader.fieldnames or ())
+            lines = list(reader)
     except UnicodeDecodeError as error:
         raise IdMapError(f"{file} is not UTF-8 text; save it as CSV UTF-8") from error
-    for number, (user, participant) in enumerate(found, start=1):
-        if not user.strip() or not participant.strip():
-            raise IdMapError(f"{file}: entry {number} lacks a garmin_user_id or a participant_id")
-    return found
+    return [_enrolment(f"{file}: entry {number}", line) for number, line in enumerate(lines, start=1)]
+
+
+def _check_columns(file: Path, names: Sequence[str]) -> None:
+    missing = [name for name in COLUMNS[:2] if name not in names]
+    if missing:
+        raise IdMapError(f"{file} has no column {' and no column '.join(missing)} in its first line")
+    if unknown := [name for name in names if name not in COLUMNS]:
+        raise IdMapError(f"{file} has columns that are not read: {', '.join(unknown)}. Leave {', '.join(COLUMNS)} only")
+    if len({*names}) < len(names):
+        raise IdMapError(f"{file} has a column twice")
+
+
+def _enrolment(where: str, line: Mapping[str | None, Any]) -> tuple[str, str, datetime | None]:
+    user, participant, enrolled = (str(line.get(name) or "") for name in COLUMNS)
+    if not user.strip() or not participant.strip():
+        raise IdMapError(f"{where} lacks a garmin_user_id or a participant_id")
+    if None in line:
+        raise IdMapError(f"{where} has more values than there are columns")
+    try:
+        return user, participant, _moment(enrolled.strip())
+    except ValueError:
+        raise IdMapError(
+            f"{where}: enrolled_at is a date like 2026-04-01, or a time with its zone like 2026-04-01T09:00+09:00"
+        ) from None
+
+
+def _moment(text: str) -> datetime | None:
+    """Return a time, midnight in Japan of a date, None of nothing. Raises ValueError."""
+    if not text:
+        return None
+    if _DATE.fullmatch(text):
+        return datetime.combine(date.fromisoformat(text), time(), JST)
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError
+    return moment

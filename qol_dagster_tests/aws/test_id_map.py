@@ -41,7 +41,9 @@ def _act(people: IdMap, chance: random.Random) -> Any:
         lambda: people.seen([user, f"user-{chance.randrange(5)}"], at),
         lambda: people.deregister(user, at),
         lambda: people.reinstate(user, at),
-        lambda: people.change_permissions(user, chance.sample(ALL, chance.randrange(3)), at),
+        lambda: people.narrow_permissions(user, chance.sample(ALL, chance.randrange(3)), at),
+        lambda: people.confirm_permissions(user, chance.sample(ALL, chance.randrange(3)), at),
+        lambda: people.forget(user),
         lambda: people.import_rows([(f"user-{chance.randrange(5)}", f"Q{chance.randrange(3)}") for _ in range(2)]),
     ]
     try:
@@ -110,17 +112,17 @@ def test_a_claim_is_nobody_and_cannot_be_had_as_a_user(cloud: Cloud) -> None:
     with pytest.raises(IdMapError, match="does not begin with #"):
         people.add("#P0001")
     assert people.seen(["#P0001", "#P0002"], LATER) == 0
-    assert not people.change_permissions("#P0001", ALL, LATER)
+    assert not people.narrow_permissions("#P0001", ALL, LATER)
     assert people.get("#P0001") is None
     assert statuses(people) == {USER: ("P0001", "active")}
 
 
 def test_a_history_ends_before_the_item_grows_too_large(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("qol_ingest.shared.id_map_dynamo.MOST_LINES", 3)
+    monkeypatch.setattr("qol_ingest.shared.id_map.MOST_LINES", 3)
     people = DynamoIdMap(cloud.table())
     people.add(USER, "P1")
     for number in range(4):
-        people.change_permissions(USER, ALL[number % 2 :], LATER + number * SECOND)
+        people.confirm_permissions(USER, ALL[number % 2 :], LATER + number * SECOND)
     assert len(people.history("P1")) == 3
 
 

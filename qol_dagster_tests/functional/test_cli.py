@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,40 @@ def test_participants_are_imported_listed_without_garmin_ids_and_revoked(qol: Qo
         ("A2", "revoked"),
     ]
     assert USER not in listed.out + qol("participants", "list").out
+
+
+def test_who_pushes_without_being_enrolled_is_listed_masked_and_may_be_forgotten(qol: Qol, settings: Settings) -> None:
+    people, lake = IdMap(settings.id_map_path), Lake.local(settings.lake_dir)
+    people.add("0" * 32, "A1")
+    people.seen([USER, "1" * 32], datetime(2026, 11, 17, tzinfo=UTC))
+    lines = [record("dailies", USER, MONDAY), record("sleeps", USER, MONDAY), record("dailies", "0" * 32, MONDAY)]
+    lake.write_raw(MONDAY, "a", "".join(json.dumps(line) + "\n" for line in lines).encode())
+    listed = json.loads(qol("participants", "pending", "--format", "json").out)
+    shown = f"{USER[:4]}...{USER[-4:]}"
+    assert {one["garmin_user"]: one["records"] for one in listed} == {shown: 2, "1111...1111": 0}
+    assert {one["since"][:10] for one in listed} == {"2026-11-17"}
+    assert USER not in str(listed)
+    assert qol("participants", "forget", shown).code == 0
+    assert qol("participants", "forget", USER).code == 2
+    assert [one.garmin_user_id for one in people.list()] == ["1" * 32, "0" * 32]
+
+
+def test_an_enrolled_user_is_forgotten_only_by_saying_whose_account_it_is(qol: Qol, settings: Settings) -> None:
+    people = IdMap(settings.id_map_path)
+    people.add(USER, "A1")
+    for arguments in ([], ["--participant-id", "A2"]):
+        refused = qol("participants", "forget", USER, *arguments)
+        assert (refused.code, USER in refused.err) == (2, False)
+        assert "belongs to A1" in refused.err
+    assert qol("participants", "forget", USER, "--participant-id", "A1").code == 0
+    assert people.list() == []
+
+
+def test_adding_a_participant_id_in_place_of_a_garmin_user_is_refused(qol: Qol) -> None:
+    assert qol("participants", "add", USER, "--participant-id", "QOL-003").code == 0
+    refused = qol("participants", "add", "QOL-003")
+    assert (refused.code, refused.out) == (2, "")
+    assert "is a participant id" in refused.err
 
 
 @pytest.mark.parametrize("client_id", ["", "our-client"])

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from datetime import date, timedelta
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlencode, urljoin, urlsplit
 
 import dagster as dg
 import pytest
@@ -46,22 +47,23 @@ class World:
 
     def connect(self, participant: str, url: str) -> int:
         """A participant's browser: opens the link, goes to Garmin, comes back. The last page's status."""
-        cookie, status = "", 0
-        url = url.replace("/oauth/start?", "/oauth/start/go?")
+        cookie, form = "", ""
         for _ in range(6):
             parts = urlsplit(url)
             connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=20)
-            connection.request("GET", f"{parts.path}?{parts.query}", headers={"cookie": cookie} if cookie else {})
+            headers = {"cookie": cookie} if cookie else {}
+            connection.request("POST" if form else "GET", f"{parts.path}?{parts.query}", form or None, headers)
             response = connection.getresponse()
-            response.read()
+            text = response.read().decode()
             connection.close()
-            status = response.status
             if given := response.getheader("set-cookie"):
                 cookie = given.split(";")[0]
-            if status not in (302, 303):
+            button = re.search('<form method="post" action="([^"]*)"', text)
+            if button is None and response.status not in (302, 303):
                 break
-            url = urljoin(url, response.getheader("location") or "")
-        return status
+            form = urlencode(re.findall('name="([^"]*)" value="([^"]*)"', text)) if button else ""
+            url = urljoin(url, button[1] if button else response.getheader("location") or "")
+        return response.status
 
 
 @pytest.fixture
@@ -111,7 +113,7 @@ def test_an_invited_participant_connects_and_staff_sees_it_without_garmin_s_id(
     connected(world, capsys)
     assert run(["participants", "show", "QOL-1"]) == 0
     shown = capsys.readouterr().out
-    assert "account 1: active, connected to Garmin" in shown
+    assert re.search("account 1: active, connected to Garmin; permissions: .*HEALTH_EXPORT.* \\(asked 20", shown)
     assert "invited" not in shown
     assert not any(user in shown for user in (world.cloud.user_id(0), world.cloud.user_id(1)))
     assert run(["participants", "show", "nobody"]) == 2
@@ -189,6 +191,19 @@ def test_revoking_at_garmin_too_ends_the_registration(world: World, capsys: pyte
     assert [count for (kind, status), count in world.cloud.requests.items() if status == 204] == [1]
     assert world.garmin.tokens.get(world.cloud.user_id(0)) is None
     assert run(["participants", "revoke", "QOL-1", "--at-garmin"]) == 1  # nothing is left to end it with
+
+
+def test_revoking_forgets_the_tokens_unless_they_are_to_be_kept(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    connected(world, capsys)
+    user = world.cloud.user_id(0)
+    assert run(["participants", "revoke", "QOL-1", "--keep-tokens"]) == 0
+    assert world.garmin.tokens.get(user) is not None
+    assert run(["participants", "revoke", "QOL-1", "--keep-tokens", "--at-garmin"]) == 2
+    assert run(["participants", "revoke", "QOL-1"]) == 0
+    assert world.garmin.tokens.get(user) is None
+    assert world.cloud.requests["user/registration", 204] == 0
 
 
 def test_without_garmin_s_keys_commands_say_what_to_set(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,13 +12,13 @@ import socket
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import parse_qs, urlencode, urljoin, urlsplit
 
 import pytest
 from botocore.exceptions import ClientError
@@ -33,7 +33,7 @@ from qol_ingest.consent.enrolment import (
     Invitations,
     SqliteState,
 )
-from qol_ingest.consent.oauth import COOKIE, Enrolments, EnrolmentSetupError
+from qol_ingest.consent.oauth import COOKIE, Enrolments, EnrolmentSetupError, visitor_of
 from qol_ingest.consent.pages import TEXTS, PageName, Programme
 from qol_ingest.garmin import tokens
 from qol_ingest.garmin.api import Endpoints, GarminApi
@@ -122,6 +122,13 @@ class Page:
         return html.unescape(re.findall(r'<a class="button" href="([^"]*)"', self.text)[0])
 
     @property
+    def form(self) -> tuple[str, dict[str, str]]:
+        """Where the button of the first page leads, and what it sends there."""
+        (action,) = re.findall(r'<form method="post" action="([^"]*)"', self.text)
+        fields = re.findall(r'<input type="hidden" name="([^"]*)" value="([^"]*)">', self.text)
+        return urljoin(self.url, html.unescape(action)), {name: html.unescape(value) for name, value in fields}
+
+    @property
     def other_language(self) -> str:
         return html.unescape(re.findall(r'<a href="([^"]*)" lang="(?:ja|en)" hreflang', self.text)[0])
 
@@ -147,11 +154,17 @@ class Browser:
         self.cookies = http.cookiejar.CookieJar()
         self.language = language
 
-    def get(self, url: str, *, follow: bool = True, method: str = "GET") -> Page:
+    def press(self, page: Page, *, follow: bool = True, **changed: str) -> Page:
+        """Press the button of the first page."""
+        action, fields = page.form
+        return self.get(action, follow=follow, method="POST", form={**fields, **changed})
+
+    def get(self, url: str, *, follow: bool = True, method: str = "GET", form: Mapping[str, str] | None = None) -> Page:
         """Where a link leads."""
         handlers = [urllib.request.ProxyHandler({}), urllib.request.HTTPCookieProcessor(self.cookies)]
         opener = urllib.request.build_opener(*handlers, *([] if follow else [_Stay()]))
-        request = urllib.request.Request(url, headers={"accept-language": self.language}, method=method)
+        body = None if form is None else urlencode(form).encode()
+        request = urllib.request.Request(url, body, headers={"accept-language": self.language}, method=method)
         try:
             with opener.open(request, timeout=20) as answer:
                 return Page(answer.status, answer.url, answer.headers, answer.read().decode())
@@ -161,7 +174,7 @@ class Browser:
 
     def to_garmin(self, link: str) -> Page:
         """Open an invitation and press the button."""
-        at_garmin = self.get(self.get(link).button)
+        at_garmin = self.press(self.get(link))
         assert "/oauth2Confirm" in at_garmin.url
         return at_garmin
 
@@ -191,7 +204,7 @@ def test_a_participant_connects_and_a_token_works(place: Place) -> None:
 def test_the_request_to_garmin_is_oauth_2_with_pkce(place: Place) -> None:
     browser = Browser()
     link = place.link()
-    sent = browser.get(browser.get(link).button, follow=False)
+    sent = browser.press(browser.get(link), follow=False)
     assert sent.status == 303
     assert sent.headers["cache-control"] == "no-store"
     assert sent.headers["referrer-policy"] == "no-referrer"
@@ -210,7 +223,7 @@ def test_the_request_to_garmin_is_oauth_2_with_pkce(place: Place) -> None:
     digest = hashlib.sha256(kept["verifier"].encode()).digest()
     assert base64.urlsafe_b64encode(digest).decode() == f"{challenge}="
     assert 43 <= len(kept["verifier"]) <= 128
-    again = browser.get(browser.get(link).button, follow=False).headers["location"]
+    again = browser.press(browser.get(link), follow=False).headers["location"]
     assert state not in again
     assert challenge not in again
 
@@ -220,7 +233,7 @@ def test_opening_the_link_uses_nothing_up(place: Place) -> None:
     for _ in range(3):
         scanner = Browser()
         assert scanner.get(link).status == 200
-        assert scanner.get(scanner.get(link).button).status == 200
+        assert scanner.press(scanner.get(link)).status == 200
         assert scanner.get(link, method="HEAD").status in (405, 501)
     assert Browser().connect(link, 0).title == titled("done")
 
@@ -238,7 +251,7 @@ def test_a_code_may_be_typed_in_many_ways(place: Place, spelled: str) -> None:
     action = html.unescape(re.findall(r'<form method="get" action="([^"]*)">', form.text)[0])
     page = browser.get(place.url(f"{action}?{urlencode({'lang': 'en', 'entry': typed})}"))
     assert page.title == titled("start")
-    assert browser.get(f"{browser.get(page.button).url}&auto=0").title == titled("done")
+    assert browser.get(f"{browser.press(page).url}&auto=0").title == titled("done")
 
 
 def test_a_reload_of_any_page_is_sensible(place: Place) -> None:
@@ -265,6 +278,27 @@ def test_a_participant_who_comes_back_connects_with_a_new_invitation(place: Plac
     assert place.linked() == {1: ("P0001", "active")}
 
 
+def test_a_consent_after_a_withdrawal_can_be_used_again(place: Place) -> None:
+    Browser().connect(place.link("P0001"), 1)
+    user = place.cloud.user_id(1)
+    place.id_map.narrow_permissions(user, [], datetime.now(UTC))
+    place.id_map.deregister(user, datetime.now(UTC))
+    place.clock.now += 60
+    assert Browser().connect(place.link("P0001"), 1).title == titled("done")
+    known = place.id_map.get(user)
+    assert known is not None
+    assert known.may_be_used
+    assert known.permissions_at[:19] == datetime.fromtimestamp(place.clock.now, UTC).isoformat()[:19]
+
+
+def test_what_a_participant_does_not_tick_at_garmin_is_not_permitted(place: Place) -> None:
+    place.cloud._accounts[1].change(["ACTIVITY_EXPORT"], 0)
+    assert Browser().connect(place.link("P0001"), 1).title == titled("done")
+    known = place.id_map.get(place.cloud.user_id(1))
+    assert known is not None
+    assert known.permissions == ("ACTIVITY_EXPORT",)
+
+
 # -- codes that are not good
 
 
@@ -272,7 +306,7 @@ def test_an_unknown_code_gets_a_field_to_try_again(place: Place) -> None:
     for code in ("ACDE-FGHJ-KMNP-QRTV", "x", "", "\0", "%", "あ" * 500):
         for path in ("/oauth/start", "/oauth/start/go"):
             page = Browser().get(place.url(f"{path}?{urlencode({'entry': code})}"))
-            if code or path.endswith("go"):
+            if code:
                 assert (page.status, page.title) == (404, titled("unknown"))
             assert '<input name="entry"' in page.text
 
@@ -280,11 +314,12 @@ def test_an_unknown_code_gets_a_field_to_try_again(place: Place) -> None:
 def test_an_expired_code_says_so(place: Place) -> None:
     link = place.link(valid_for=timedelta(days=14))
     place.clock.now += 14 * 86_400 - 1
-    page = Browser().get(link)
+    browser = Browser()
+    page = browser.get(link)
     assert page.title == titled("start")
     place.clock.now += 1
-    for url in (link, page.button):
-        assert (Browser().get(url).status, Browser().get(url).title) == (410, titled("expired"))
+    for late in (browser.get(link), browser.press(page)):
+        assert (late.status, late.title) == (410, titled("expired"))
 
 
 def test_a_code_that_expires_while_the_participant_is_at_garmin_is_still_good(place: Place) -> None:
@@ -325,18 +360,41 @@ def test_a_used_code_is_used_for_every_browser(place: Place) -> None:
     assert place.api.store.get(place.cloud.user_id(2)) is None
 
 
-def test_guessing_is_stopped_for_a_while_even_when_right(place: Place) -> None:
-    link = place.link()
+def test_guessing_is_refused_for_a_while_and_a_right_code_never(place: Place, tmp_path: Path) -> None:
+    link, other = place.link(), place.url("/oauth/start?entry=AAAA-CCCC-DDDD-XXXX")
     for number in range(WRONG_CODES):
-        assert Browser().get(link).status == 200
         wrong = f"{number:04d}".translate(str.maketrans("01", "XY"))
         assert Browser().get(place.url(f"/oauth/start?entry=AAAA-CCCC-DDDD-{wrong}")).status == 404
-    page = Browser().get(link)
+    page = Browser().get(other)
     assert (page.status, page.title) == (429, titled("too-many"))
     assert 0 < int(page.headers["retry-after"]) <= 600
-    assert Browser().get(place.url("/oauth/start/go?entry=AAAA-CCCC-DDDD-XXXX")).status == 429
+    assert Browser().connect(link, 1).title == titled("done")
+    assert b"127.0.0.1" not in (tmp_path / "enrolment.sqlite").read_bytes()
     place.clock.now += 600
-    assert Browser().get(link).status == 200
+    assert Browser().get(other).status == 404
+
+
+def test_guesses_are_counted_by_address_and_one_network_of_ipv6_is_one() -> None:
+    def counted(*addresses: str) -> int:
+        return len({visitor_of(address, "key") for address in addresses})
+
+    assert counted("192.0.2.1", "192.0.2.2", "2001:db8::1", "", "no address") == 5
+    assert counted("2001:db8::1", "2001:db8::2", "2001:0db8::ffff:1%eth0") == 1
+    assert counted("2001:db8:0:1::1", "2001:db8:0:2::1") == 2
+    assert visitor_of("192.0.2.1", "key") != visitor_of("192.0.2.1", "another")
+
+
+def test_a_lambda_counts_guesses_by_the_address_that_api_gateway_names(place: Place) -> None:
+    def status(address: str) -> int:
+        event = {
+            "rawPath": "/oauth/start",
+            "rawQueryString": "entry=AAAA-CCCC-DDDD-XXXX",
+            "requestContext": {"http": {"method": "GET", "sourceIp": address}},
+        }
+        return int(place.enrolments.handle(event)["statusCode"])
+
+    assert [status("192.0.2.1") for _ in range(WRONG_CODES + 1)] == [404] * WRONG_CODES + [429]
+    assert status("192.0.2.2") == 404
 
 
 def test_what_cannot_be_a_code_is_no_guess(place: Place) -> None:
@@ -590,19 +648,19 @@ def test_the_other_language_is_one_link_away_on_every_page_and_stays(place: Plac
     assert (start.language, start.title) == ("ja", titled("start", "ja"))
     start = browser.get(place.url(start.other_language))
     assert (start.language, start.title) == ("en", titled("start"))
-    denied = browser.get(f"{browser.get(start.button).url}&deny=1")
+    denied = browser.get(f"{browser.press(start).url}&deny=1")
     assert (denied.language, denied.title) == ("en", titled("denied"))
     good = place.api
     place.swap(api=replace(good, endpoints=replace(good.endpoints, token="http://127.0.0.1:1")))
     start = browser.get(place.url(denied.button))
-    later = browser.get(f"{browser.get(start.button).url}&auto=1")
+    later = browser.get(f"{browser.press(start).url}&auto=1")
     assert (later.language, later.title) == ("en", titled("later"))
     place.swap(api=good)
     denied = browser.get(place.url(denied.other_language))
     assert (denied.status, denied.language, denied.title) == (200, "ja", titled("denied", "ja"))
     start = browser.get(place.url(denied.button))
     assert (start.language, start.title) == ("ja", titled("start", "ja"))
-    done = browser.get(f"{browser.get(start.button).url}&auto=1")
+    done = browser.get(f"{browser.press(start).url}&auto=1")
     assert (done.language, done.title) == ("ja", titled("done", "ja"))
     assert browser.get(place.url(done.other_language)).title == titled("done")
     used = browser.get(place.url(browser.get(link).other_language))
@@ -642,13 +700,64 @@ def test_every_page_is_locked_up(place: Place) -> None:
         assert page.headers["x-content-type-options"] == "nosniff"
         assert "default-src 'none'" in page.headers["content-security-policy"]
         assert "unsafe" not in page.headers["content-security-policy"]
-        assert page.headers["set-cookie"] is None
+        assert (page.headers["set-cookie"] is None) == (page.title != titled("start"))
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
 def test_pages_can_only_be_read(place: Place, method: str) -> None:
     answer = Browser().get(place.link(), method=method)
     assert (answer.status, answer.headers["allow"]) == (405, "GET")
+    answer = Browser().get(place.url("/oauth/start/go"), method="PUT")
+    assert (answer.status, answer.headers["allow"]) == (405, "GET, POST")
+
+
+# -- a link leads nobody to Garmin
+
+
+def test_a_link_to_the_button_shows_the_page_first_and_whose_number_it_is(place: Place) -> None:
+    link = place.link("QOL-003").replace("/oauth/start?", "/oauth/start/go?")
+    page = Browser().get(link)
+    assert (page.title, page.url) == (titled("start"), link)
+    assert "participant number QOL-003" in page.text
+    assert place.enrolments.state.entries("sign-in") == []
+
+
+def test_the_button_works_only_in_the_browser_that_was_shown_its_page(place: Place) -> None:
+    browser = Browser()
+    page = browser.get(place.link())
+    for stranger in (Browser(), Browser()):
+        assert stranger.press(page).title == titled("over")
+        stranger.get(place.link("P0002"))
+    assert stranger.press(page).title == titled("over")
+    assert place.enrolments.state.entries("sign-in") == []
+    assert "/oauth2Confirm" in browser.press(page).url
+
+
+@pytest.mark.parametrize("token", ["", "x", "9999999999.", "9999999999." + "0" * 64, "é", "1.é"])
+def test_a_token_that_is_not_the_page_s_leads_nowhere(place: Place, token: str) -> None:
+    browser = Browser()
+    page = browser.press(browser.get(place.link()), token=token)
+    assert (page.status, page.title) == (400, titled("over"))
+    assert browser.connect(place.url(page.button), 1).title == titled("done")
+
+
+def test_the_token_of_one_code_s_page_is_no_good_for_another_code(place: Place) -> None:
+    browser, other = Browser(), parse_qs(urlsplit(place.link("P0002")).query)["entry"][0]
+    assert browser.press(browser.get(place.link()), entry=other).title == titled("over")
+
+
+def test_a_page_that_was_open_for_hours_leads_to_itself_again(place: Place) -> None:
+    browser, link = Browser(), place.link()
+    page = browser.get(link)
+    place.clock.now += 3600
+    over = browser.press(page)
+    assert over.title == titled("over")
+    assert browser.connect(place.url(over.button), 1).title == titled("done")
+
+
+def test_a_form_that_is_too_large_is_none(place: Place) -> None:
+    browser = Browser()
+    assert browser.press(browser.get(place.link()), more="x" * 5000).title == titled("over")
 
 
 def test_without_an_enrolment_the_paths_are_not_there(place: Place) -> None:
@@ -666,6 +775,16 @@ def lambda_event(path: str, query: str = "", **more: Any) -> dict[str, Any]:
     return {"version": "2.0", "rawPath": path, "rawQueryString": query, "requestContext": {"http": http_part}, **more}
 
 
+def pressed(enrolments: Enrolments, path: str, code: str) -> dict[str, Any]:
+    """What a Lambda answers to the button of its first page."""
+    shown = enrolments.handle(lambda_event(f"{path}/start", urlencode({"entry": code, "lang": "ja"}), cookies=["a=b"]))
+    page = Page(200, enrolments.public_url, shown["headers"], shown["body"])
+    cookie = shown["cookies"][0].split(";")[0]
+    event = lambda_event(urlsplit(page.form[0]).path, body=urlencode(page.form[1]), cookies=["a=b", cookie])
+    event["requestContext"]["http"]["method"] = "POST"
+    return enrolments.handle(event)
+
+
 def test_the_cookie_is_for_this_browser_and_these_pages_alone(place: Place) -> None:
     for public_url, path, secure in (
         ("http://127.0.0.1:9", "/oauth", []),
@@ -674,8 +793,7 @@ def test_the_cookie_is_for_this_browser_and_these_pages_alone(place: Place) -> N
     ):
         enrolments = replace(place.enrolments, public_url=public_url)
         code = enrolments.invitations.invite("P0001")
-        event = lambda_event(f"{path}/start/go", urlencode({"entry": code}), cookies=["a=b"])
-        answer = enrolments.handle(event)
+        answer = pressed(enrolments, path, code)
         (cookie,) = answer["cookies"]
         value, *rest = cookie.split("; ")
         assert re.fullmatch(rf"{COOKIE}=[A-Za-z0-9_-]{{43}}\.[A-Z0-9]{{16}}\.ja", value)
@@ -693,8 +811,7 @@ def test_a_cookie_that_is_not_ours_is_not_kept(place: Place, cookie: str) -> Non
 
 @pytest.mark.parametrize("where", ["cookies", "headers"])
 def test_a_lambda_event_brings_its_cookies_in_either_place(place: Place, where: str) -> None:
-    go = urlsplit(place.link())
-    sent = place.enrolments.handle(lambda_event("/oauth/start/go", go.query))
+    sent = pressed(place.enrolments, "/oauth", place.enrolments.invitations.invite("P0001"))
     cookie = sent["cookies"][0].split(";")[0]
     back = Browser().get(f"{sent['headers']['location']}&auto=1", follow=False).headers["location"]
     brought = {"cookies": ["a=b", cookie]} if where == "cookies" else {"headers": {"Cookie": f"a=b; {cookie}"}}
@@ -743,7 +860,7 @@ def test_nothing_private_is_on_a_page_or_in_the_log(place: Place, caplog: pytest
     user = place.cloud.user_id(1)
     kept = place.api.store.get(user)
     assert kept
-    private = [user, kept.access_token, kept.refresh_token, "sim-secret", "P0001", "P0002", "a-code", "a-state"]
+    private = [user, kept.access_token, kept.refresh_token, "sim-secret", "P0002", "a-code", "a-state"]
     private += [one.value for jar in (browser, other) for one in jar.cookies]
     shown = "\n".join(page.text for page in pages)
     code = parse_qs(urlsplit(link).query)["entry"][0]
@@ -752,7 +869,8 @@ def test_nothing_private_is_on_a_page_or_in_the_log(place: Place, caplog: pytest
     for one in private:
         assert one not in shown
         assert one not in caplog.text
-    for one in (code, code.replace("-", ""), "/oauth/", "state="):
+    assert [number for number, page in enumerate(pages) if "P0001" in page.text] == [0]  # the page that names it
+    for one in (code, code.replace("-", ""), "/oauth/", "state=", "P0001"):
         assert one not in caplog.text
 
 

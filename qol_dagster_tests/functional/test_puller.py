@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
+import re
 import socket
 import subprocess
 import sys
@@ -206,8 +206,8 @@ def test_what_a_ping_points_at_is_stored_just_as_a_push_of_it_would_be(world: Wo
     world.ping("dailies")
     assert world.work() == Worked({"stored": 1})
     body = b'{"dailies":' + world.garmin.reply("").content + b"}"
-    daily = parse_body(body, RECEIVED).daily
-    name = hashlib.sha256(body).hexdigest()
+    (name,) = {line["_ingest_id"] for line in world.lines()}
+    daily = parse_body(body, RECEIVED, name).daily
     assert world.objects() == {
         f"raw/daily/date={day}/{name}.jsonl": "\n".join([*lines, ""]).encode() for day, lines in daily.items()
     }
@@ -259,8 +259,9 @@ def test_content_that_is_no_json_is_kept_byte_for_byte_in_quarantine(world: Worl
     world.garmin.answers(Reply(content=content))
     world.ping("dailies")
     assert world.work() == Worked({"quarantined": 1})
-    name = hashlib.sha256(content).hexdigest()
-    assert world.objects("raw/quarantine") == {f"raw/quarantine/date={TODAY}/{name}.body": content}
+    ((key, kept),) = world.objects("raw/quarantine").items()
+    assert re.fullmatch(f"raw/quarantine/date={TODAY}/[0-9a-f]{{64}}.body", key)
+    assert kept == content
     assert world.objects() == {}
 
 
@@ -281,10 +282,31 @@ def test_a_file_is_kept_byte_for_byte_and_its_marker_says_where(world: World, to
     world.garmin.answers(Reply(content=content))
     world.ping("activityFiles", fileType=told)
     assert world.work() == Worked({"stored": 1})
-    key = f"raw/files/date={TODAY}/{hashlib.sha256(content).hexdigest()}.{ending}"
-    assert world.objects("raw/files") == {key: content}
+    ((key, kept),) = world.objects("raw/files").items()
+    assert re.fullmatch(f"raw/files/date={TODAY}/[0-9a-f]{{64}}.{ending}", key)
+    assert kept == content
     assert [marker["file"] for marker in world.markers()] == [key]
     assert world.objects() == {}
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "prefix"),
+    [
+        ("activities", b'[{"activityId": 12345}]', "raw/daily"),
+        ("activityFiles", b"FIT", "raw/files"),
+        ("activities", b"<html>", "raw/quarantine"),
+        ("activities", b"[1]", "raw/quarantine"),
+    ],
+)
+def test_the_same_bytes_of_two_users_are_stored_for_both(world: World, kind: str, content: bytes, prefix: str) -> None:
+    world.people.add(STRANGER, "P0002")
+    world.connect(STRANGER)
+    world.garmin.answers(Reply(content=content))
+    for user in (USER, STRANGER):
+        world.ping(kind, user=user)
+    world.work()
+    assert len(world.objects(prefix)) == 2
+    assert sorted(line["userId"] for line in world.lines()) == (sorted([USER, STRANGER]) if "daily" in prefix else [])
 
 
 def test_a_download_counts_as_received_when_its_ping_was_so_a_late_one_supersedes_nothing(world: World) -> None:
@@ -483,6 +505,54 @@ def test_what_garmin_refuses_is_not_asked_again_and_an_operator_hears_of_it_once
     why = f"Garmin answered {status} to a callback"
     letter = {"outcome": "lost", "type": "dailies", "date": TODAY, "participant": "P0001", "why": why}
     assert world.lost() == [letter]
+
+
+def revoke(people: SqliteIdMap) -> None:
+    people.revoke("P0001")
+
+
+def withdraw(people: SqliteIdMap) -> None:
+    people.narrow_permissions(USER, ["ACTIVITY_EXPORT"], RECEIVED)
+
+
+@pytest.mark.parametrize("change", [revoke, withdraw])
+def test_nothing_is_fetched_for_who_was_revoked_or_withdrew_a_permission(
+    world: World, change: Callable[[SqliteIdMap], None]
+) -> None:
+    change(world.people)
+    world.ping("dailies")
+    world.work()
+    assert world.later() == Worked({"withdrawn": 1})
+    assert world.garmin.asked == {}
+    assert [marker["outcome"] for marker in world.markers()] == ["withdrawn"]
+    assert world.lost() == []
+
+
+def test_pings_are_fetched_by_what_their_type_needs(world: World) -> None:
+    world.people.narrow_permissions(USER, ["ACTIVITY_EXPORT"], RECEIVED)
+    world.ping("activities", "dailies", "activityDetails", "typeOfTomorrow")
+    world.work()
+    world.later()
+    assert world.garmin.asked == {"activities": 1, "activityDetails": 1}
+
+
+def test_a_ping_waits_while_it_is_not_certain_that_its_user_has_left(world: World) -> None:
+    world.garmin.reply = lambda path: Reply(503) if path == "user/id" else summaries(DAY)
+    world.push({"deregistrations": [{"userId": USER}]}, datetime.now(UTC) + timedelta(seconds=1))
+    world.ping("dailies")
+    assert world.work().outcomes == {"applied": 1}
+    assert world.garmin.asked["dailies"] == 0
+    world.people.reinstate(USER, datetime.now(UTC) + timedelta(minutes=1))
+    assert world.later().outcomes["stored"] == 1
+
+
+def test_a_user_who_has_left_costs_no_request(world: World) -> None:
+    world.people.deregister(USER, datetime.now(UTC) + timedelta(seconds=1))
+    world.tokens.delete(USER)
+    world.ping("dailies")
+    world.work()
+    assert world.later() == Worked({"withdrawn": 1})
+    assert world.garmin.asked == {}
 
 
 def test_a_file_that_was_fetched_before_and_never_kept_is_gone(world: World) -> None:
@@ -791,34 +861,81 @@ def user_id(status: int, user: str = USER) -> Callable[[str], Reply]:
     return lambda path: Reply(status, json.dumps({"userId": user}).encode() if status == 200 else b"")
 
 
-@pytest.mark.parametrize(
-    ("status", "becomes", "outcome"), [(200, "active", "forged"), (404, "deregistered", "applied")]
-)
-def test_a_deregistration_counts_if_garmin_does_not_know_the_user_any_more(
-    world: World, status: int, becomes: str, outcome: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    world.garmin.reply = user_id(status)
+def status(world: World, user: str = USER) -> str:
+    known = world.people.get(user)
+    return known.status if known else ""
+
+
+def announce_leaving(world: World) -> None:
+    """Garmin, or somebody in its name, says that the user has left; a second from now, so after the enrolment."""
     world.push({"deregistrations": [{"userId": USER}]}, datetime.now(UTC) + timedelta(seconds=1))
-    assert world.work() == Worked({outcome: 1})
-    known = world.people.get(USER)
-    assert known is not None
-    assert known.status == becomes
-    assert ("of P0001 is forged" in caplog.text) == (outcome == "forged")
+
+
+def test_a_deregistration_counts_if_garmin_says_that_the_user_is_gone(world: World) -> None:
+    world.garmin.reply = user_id(410)
+    announce_leaving(world)
+    assert world.work() == Worked({"applied": 1})
+    assert status(world) == "deregistered"
+    assert world.tokens.get(USER) is None
     assert world.queue.receive() == []
 
 
-def test_while_garmin_does_not_answer_a_deregistration_counts_and_is_asked_about_again(world: World) -> None:
-    def status() -> str:
-        known = world.people.get(USER)
-        return known.status if known else ""
+def test_a_deregistration_counts_if_the_refresh_token_is_not_taken_any_more(world: World) -> None:
+    world.garmin.reply = lambda path: Reply(401) if path == "user/id" else Reply(400, b'{"error": "invalid_grant"}')
+    announce_leaving(world)
+    assert world.work() == Worked({"applied": 1})
+    assert (status(world), world.tokens.get(USER)) == ("deregistered", None)
 
-    world.garmin.reply = user_id(503)
-    world.push({"deregistrations": [{"userId": USER}]}, datetime.now(UTC) + timedelta(seconds=1))
-    assert world.work().waiting == 1
-    assert status() == "deregistered"
+
+def test_a_deregistration_of_a_user_whom_garmin_knows_is_undone(world: World, caplog: pytest.LogCaptureFixture) -> None:
     world.garmin.reply = user_id(200)
-    assert world.later() == Worked({"forged": 1})
-    assert status() == "active"
+    announce_leaving(world)
+    assert world.work().outcomes == {"forged": 1}
+    assert status(world) == "active"
+    assert "of P0001 looks forged" in caplog.text
+
+
+@pytest.mark.parametrize("refusal", [401, 403, 404, 429, 500])
+def test_an_answer_that_may_be_a_gateway_s_is_no_proof_and_deletes_no_tokens(world: World, refusal: int) -> None:
+    world.garmin.reply = user_id(refusal)
+    announce_leaving(world)
+    assert world.work().waiting == 1
+    assert status(world) == "deregistered"
+    assert world.tokens.get(USER) is not None
+    world.garmin.reply = user_id(200)
+    assert world.later().outcomes == {"forged": 1}
+    assert status(world) == "active"
+
+
+def test_a_true_deregistration_that_looks_forged_at_first_is_found_out_later(world: World) -> None:
+    world.garmin.reply = user_id(200)
+    announce_leaving(world)
+    world.work()
+    assert status(world) == "active"
+    world.garmin.reply = user_id(410)
+    assert world.later(0.1) == Worked({"applied": 1})
+    assert (status(world), world.tokens.get(USER)) == ("deregistered", None)
+
+
+@pytest.mark.parametrize(("answer", "ends", "letters"), [(200, "active", 0), (503, "deregistered", 1)])
+def test_garmin_is_asked_less_and_less_often_for_a_day_and_it_never_becomes_a_dead_letter_of_the_queue(
+    world: World, answer: int, ends: str, letters: int
+) -> None:
+    world.garmin.reply = user_id(answer)
+    puller = world.new_puller(wall_clock=lambda: time.time() + world.later_s)
+    announce_leaving(world)
+    asked_at = []
+    for minute in range(36 * 60):
+        world.later_s = 60.0 * minute
+        before = world.garmin.asked["user/id"]
+        world.work(puller)
+        if world.garmin.asked["user/id"] > before:
+            asked_at.append(minute / 60)
+    assert 10 <= len(asked_at) <= 20
+    assert asked_at[3] < 0.25
+    assert 24 <= asked_at[-1] < 28
+    assert (status(world), world.dead()) == (ends, [])
+    assert len(world.lost()) == letters
 
 
 def test_a_deregistration_of_somebody_without_tokens_is_not_asked_about(world: World) -> None:
@@ -837,6 +954,7 @@ def test_permissions_are_applied_in_garmin_s_order_and_once(world: World) -> Non
         at = int(RECEIVED.timestamp()) - 100 + second
         return {"userId": USER, "permissions": permissions, "changeTimeInSeconds": at}
 
+    world.garmin.reply = lambda _path: Reply(content=b'["HEALTH_EXPORT"]')
     world.push({"userPermissionsChange": [told([], 2), told(["HEALTH_EXPORT"], 3), told([], 1)]})
     assert world.work() == Worked({"applied": 2})
     (key,) = world.objects("raw/lifecycle")
@@ -845,6 +963,33 @@ def test_permissions_are_applied_in_garmin_s_order_and_once(world: World) -> Non
     known = world.people.get(USER)
     assert known is not None
     assert known.permissions == ("HEALTH_EXPORT",)
+
+
+@pytest.mark.parametrize("first", [Reply(503), Reply(403), Reply(content=b"[]"), Reply(content=b"<html>")])
+def test_permissions_that_garmin_does_not_confirm_are_not_given_and_asked_for_again(world: World, first: Reply) -> None:
+    def allowed() -> tuple[str, ...] | None:
+        known = world.people.get(USER)
+        return known.permissions if known else None
+
+    world.people.narrow_permissions(USER, [], RECEIVED)
+    world.garmin.reply = lambda _path: first
+    world.push({"userPermissions": [{"userId": USER, "permissions": ["HEALTH_EXPORT"]}]}, datetime.now(UTC))
+    assert world.work().waiting == 1
+    assert allowed() == ()
+    world.garmin.reply = lambda _path: Reply(content=b'{"permissions": ["HEALTH_EXPORT"]}')
+    assert world.later() == Worked({"applied": 1})
+    assert allowed() == ("HEALTH_EXPORT",)
+
+
+def test_of_somebody_who_is_not_connected_it_is_said_that_only_an_invitation_helps(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.people.narrow_permissions(USER, [], RECEIVED)
+    world.tokens.delete(USER)
+    world.push({"userPermissionsChange": [{"userId": USER, "permissions": ["HEALTH_EXPORT"]}]}, datetime.now(UTC))
+    assert world.work() == Worked({"unconfirmed": 1})
+    assert "P0001 may permit more, but is not connected" in caplog.text
+    assert world.queue.receive() == []
 
 
 # -- as a Lambda

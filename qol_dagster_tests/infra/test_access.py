@@ -93,8 +93,9 @@ MAY = [
     ),
     *((who, "glue:GetTable", arn("glue", "table/db_qol/weekly_metrics")) for who in (DAGSTER, PERSON, STAFF)),
     *((who, "s3:GetObject", one) for who in (DAGSTER, PERSON, STAFF) for one in (WEEKLY, key("athena/result.csv"))),
-    *((STAFF, f"dynamodb:{call}", ID_MAP) for call in ("GetItem", "PutItem", "Scan")),
+    *((STAFF, f"dynamodb:{call}", ID_MAP) for call in ("DeleteItem", "GetItem", "PutItem", "Scan")),
     *((STAFF, f"dynamodb:{call}", ENROLMENT) for call in ("GetItem", "PutItem", "Query")),
+    (STAFF, "secretsmanager:DeleteSecret", TOKENS),
     (STAFF, "s3:ListBucket", BUCKET),
     (STAFF, "sqs:GetQueueAttributes", arn("sqs", "qol-arrivals")),
     (STAFF, "sns:GetTopicAttributes", TOPIC),
@@ -137,7 +138,9 @@ MAY_NOT = [
     *((STAFF, "s3:GetObject", one) for one in (RAW, PING, LIFECYCLE, QUARANTINE, MARKER)),
     *((who, "s3:GetObject", one) for who in (DAGSTER, PERSON, STAFF) for one in (WORK, RECORDS)),
     *((STAFF, "secretsmanager:GetSecretValue", one) for one in (TOKENS, WEBHOOK_SECRET, CLIENT_SECRET, DAGSTER_TOKEN)),
-    *((STAFF, f"dynamodb:{call}", one) for call in ("DeleteItem", "DeleteTable") for one in (ID_MAP, ENROLMENT)),
+    *((STAFF, "secretsmanager:DeleteSecret", one) for one in (WEBHOOK_SECRET, CLIENT_SECRET, DAGSTER_TOKEN)),
+    *((STAFF, "dynamodb:DeleteTable", one) for one in (ID_MAP, ENROLMENT)),
+    (STAFF, "dynamodb:DeleteItem", ENROLMENT),
     (STAFF, "glue:StartJobRun", GLUE_JOB),
     (STAFF, "sqs:ReceiveMessage", arn("sqs", "qol-arrivals")),
     *((who, f"s3:{call}", WEEKLY) for who in (PERSON, STAFF) for call in ("PutObject", "DeleteObject")),
@@ -186,11 +189,12 @@ def test_of_all_roles_the_job_s_alone_writes_tables(roles: dict[str, Role]) -> N
     assert who_may(roles, "s3:PutObject", WEEKLY) == who_may(roles, "s3:DeleteObject", WEEKLY) == {JOB}
 
 
-def test_of_all_roles_these_alone_read_who_is_who_and_nobody_deletes_it(roles: dict[str, Role]) -> None:
+def test_of_all_roles_these_alone_read_who_is_who_and_staff_forgets_single_users(roles: dict[str, Role]) -> None:
     assert who_may(roles, "dynamodb:GetItem", ID_MAP) == {OAUTH, PULLER, JOB, DAGSTER, STAFF}
     assert who_may(roles, "dynamodb:BatchGetItem", ID_MAP) == {RECEIVER}
     assert who_may(roles, "dynamodb:Scan", ID_MAP) == {JOB, DAGSTER, STAFF}
-    for action in ("DeleteItem", "DeleteTable", "ExportTableToPointInTime"):
+    assert who_may(roles, "dynamodb:DeleteItem", ID_MAP) == {STAFF}
+    for action in ("DeleteTable", "ExportTableToPointInTime"):
         assert who_may(roles, f"dynamodb:{action}", ID_MAP) == set()
 
 

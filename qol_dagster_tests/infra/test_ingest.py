@@ -11,7 +11,12 @@ from qol_dagster_tests.support.templates import System, arn
 
 def test_only_garmin_s_pushes_the_health_check_and_enrolment_have_a_route(system: System) -> None:
     routes = system.all("AWS::ApiGatewayV2::Route")
-    assert {one["RouteKey"] for one in routes} == {"POST /garmin/{secret}", "GET /health", "GET /oauth/{proxy+}"}
+    assert {one["RouteKey"] for one in routes} == {
+        "POST /garmin/{secret}",
+        "GET /health",
+        "GET /oauth/{proxy+}",
+        "POST /oauth/start/go",
+    }
 
 
 def test_requests_are_throttled(system: System) -> None:
@@ -19,6 +24,14 @@ def test_requests_are_throttled(system: System) -> None:
     assert stage["StageName"] == "$default"
     limits = stage["DefaultRouteSettings"]
     assert (limits["ThrottlingRateLimit"], limits["ThrottlingBurstLimit"]) == (200, 400)
+
+
+def test_participants_and_guessers_have_limits_of_their_own(system: System) -> None:
+    (stage,) = system.all("AWS::ApiGatewayV2::Stage")
+    routes = {one["RouteKey"] for one in system.all("AWS::ApiGatewayV2::Route")}
+    assert stage["RouteSettings"] == {
+        route: {"ThrottlingRateLimit": 20, "ThrottlingBurstLimit": 40} for route in routes if "/oauth/" in route
+    }
 
 
 def test_the_access_log_has_neither_a_path_nor_a_query_nor_an_address(system: System) -> None:

@@ -11,7 +11,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-EVENTS = ("deregistrations", "userPermissionsChange")
+EVENTS = ("deregistrations", "userPermissionsChange", "userPermissions")
 TYPES = (
     "dailies", "epochs", "sleeps", "bodyComps", "stressDetails", "userMetrics", "pulseox", "pulseOx", "hrv",
     "allDayRespiration", "respiration", "healthSnapshot", "bloodPressures", "skinTemp", "mct", "activities",

@@ -7,7 +7,7 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -339,6 +339,26 @@ def test_a_refused_type_is_told_with_its_reason_and_not_asked_for_further_back(
     assert report.asked == len(pieces) // 2 + 1
     assert report.complete
     assert ask(Garmin(), pieces).asked == refusal.pieces  # nothing of a refusal is remembered
+
+
+@pytest.mark.parametrize(
+    ("permissions", "asked"),
+    [
+        (None, {"dailies", "activities", "mct"}),
+        (("HEALTH_EXPORT",), {"dailies"}),
+        (("ACTIVITY_EXPORT", "MCT_EXPORT"), {"activities", "mct"}),
+        ((), set()),
+    ],
+)
+def test_a_type_that_is_not_permitted_is_refused_without_asking_garmin(
+    ask: Callable[..., Report], permissions: tuple[str, ...] | None, asked: set[str]
+) -> None:
+    garmin = Garmin()
+    pieces = plan(["dailies", "activities", "mct"], TODAY, TODAY, TODAY)
+    report = ask(garmin, pieces, replace(ME, permissions=permissions))
+    assert {one[1] for one in garmin.asked} == asked
+    assert {one.type for one in report.refused} == {"dailies", "activities", "mct"} - asked
+    assert {one.reason for one in report.refused} <= {"this type is not allowed by the participant"}
 
 
 def test_requests_keep_their_distance(ask: Callable[..., Report]) -> None:

@@ -88,6 +88,20 @@ def test_a_file_of_the_first_release_keeps_working(old: IdMap) -> None:
     assert [change.what for change in old.history("P0001")] == ["deregistered"]
 
 
+def test_a_file_that_kept_the_time_of_permissions_otherwise_takes_no_older_change(people: IdMap) -> None:
+    people.add(USER)
+    with closing(sqlite3.connect(people.path)) as database:
+        database.executescript("""
+            ALTER TABLE user_id_map DROP COLUMN permissions_at;
+            ALTER TABLE user_id_map ADD COLUMN permissions_order TEXT NOT NULL DEFAULT '';
+            UPDATE user_id_map SET permissions = '["HEALTH_EXPORT"]',
+                permissions_order = '2026-03-20T00:00:00.000+00:00 2026-03-20T00:00:01.000+00:00 998 HEALTH_EXPORT';
+        """)
+    assert [one.permissions for one in people.list()] == [("HEALTH_EXPORT",)]
+    assert not people.narrow_permissions(USER, [], datetime(2026, 3, 20, tzinfo=UTC))
+    assert people.narrow_permissions(USER, [], datetime(2026, 3, 21, tzinfo=UTC))
+
+
 def test_a_map_that_another_process_holds_is_a_clear_error(people: IdMap, monkeypatch: pytest.MonkeyPatch) -> None:
     people.add(USER)
     monkeypatch.setattr("qol_ingest.shared.sqlite.PATIENCE_S", 0.01)
@@ -104,10 +118,20 @@ def test_a_file_that_is_no_database_is_a_clear_error(people: IdMap) -> None:
         people.list()
 
 
-def test_a_csv_file_is_read_with_a_bom_spaces_and_other_columns(tmp_path: Path) -> None:
+def test_a_csv_file_is_read_with_a_bom_spaces_and_columns_in_any_order(tmp_path: Path) -> None:
     file = tmp_path / "people.csv"
-    file.write_bytes(f"\ufeffname,garmin_user_id, participant_id\nx,{USER}, P1\n\ny,{OTHER},P2\n".encode())
-    assert read_csv(file) == [(USER, "P1"), (OTHER, "P2")]
+    file.write_bytes(f"\ufeffparticipant_id,garmin_user_id\nP1, {USER}\n\nP2,{OTHER}\n".encode())
+    assert read_csv(file) == [(USER, "P1", None), (OTHER, "P2", None)]
+
+
+def test_a_csv_file_may_say_when_somebody_was_enrolled(tmp_path: Path) -> None:
+    file = tmp_path / "people.csv"
+    file.write_text(
+        "garmin_user_id,participant_id,enrolled_at\n"
+        "a,P1,2026-04-01\nb,P2,2026-03-31T15:00:00Z\nc,P3,2026-04-01T00:00+09:00\nd,P4,\n"
+    )
+    april = datetime(2026, 3, 31, 15, tzinfo=UTC)
+    assert read_csv(file) == [("a", "P1", april), ("b", "P2", april), ("c", "P3", april), ("d", "P4", None)]
 
 
 @pytest.mark.parametrize(
@@ -119,6 +143,12 @@ def test_a_csv_file_is_read_with_a_bom_spaces_and_other_columns(tmp_path: Path) 
         (b"garmin_user_id,participant_id\na,P1\nb,\n", "entry 2 lacks"),
         (b"garmin_user_id,participant_id\na\n", "entry 1 lacks"),
         (b"garmin_user_id,participant_id\n\xff,P1\n", "not UTF-8"),
+        (b"garmin_user_id,participant_id,name\na,P1,Hanako\n", "columns that are not read: name"),
+        (b"garmin_user_id,participant_id,enroled_at\na,P1,2026-04-01\n", "columns that are not read: enroled_at"),
+        (b"garmin_user_id,participant_id,participant_id\na,P1,P2\n", "a column twice"),
+        (b"garmin_user_id,participant_id\na,P1,2026-04-01\n", "entry 1 has more values"),
+        (b"garmin_user_id,participant_id,enrolled_at\na,P1,1.4.2026\n", "entry 1: enrolled_at is a date like"),
+        (b"garmin_user_id,participant_id,enrolled_at\na,P1,2026-04-01T09:00\n", "entry 1: enrolled_at is a date like"),
     ],
 )
 def test_a_csv_file_that_is_wrong_is_refused_with_the_place(tmp_path: Path, content: bytes, problem: str) -> None:

@@ -127,7 +127,7 @@ def test_a_type_that_comes_twice_counts_twice(again: bytes) -> None:
     assert found.rejected == 1
 
 
-@pytest.mark.parametrize("type_", ["deregistrations", "userPermissionsChange"])
+@pytest.mark.parametrize("type_", ["deregistrations", "userPermissionsChange", "userPermissions"])
 def test_lifecycle_events_are_kept_apart(type_: str) -> None:
     found = parsed({type_: [{"userId": "u-1", "userAccessToken": TOKEN, "permissions": ["ACTIVITY_EXPORT"]}]})
     assert [without(json.loads(line), OUR_KEYS) for line in found.lifecycle] == [
@@ -289,7 +289,7 @@ def test_a_ping_with_a_repeated_key_is_rejected_too() -> None:
     assert (found.stored, found.rejected, found.users) == (0, 1, frozenset())
 
 
-@pytest.mark.parametrize("type_", ["deregistrations", "userPermissionsChange"])
+@pytest.mark.parametrize("type_", ["deregistrations", "userPermissionsChange", "userPermissions"])
 def test_a_withdrawal_with_a_repeated_key_does_not_wait_in_quarantine(type_: str) -> None:
     found = parsed(f'{{"{type_}":[{{"userId":"u-1","permissions":[],"userId":"u-2"}}]}}'.encode())
     assert (len(found.lifecycle), found.rejected, found.users) == (1, 0, {"u-2"})

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from qol_ingest.consent.pages import HEADERS, LANGUAGES, TEXTS, Language, PageName, Programme, page
+from qol_ingest.consent.pages import LANGUAGES, TEXTS, Language, PageName, Programme, headers, page
 
 BOTH = [(name, language) for name in TEXTS for language in LANGUAGES]
 FORMS = ("enter", "unknown")
@@ -114,7 +114,7 @@ def test_a_page_runs_nothing_and_loads_nothing(name: PageName, language: Languag
 
 def test_the_policy_allows_the_pages_own_style_and_nothing_else() -> None:
     allowed = base64.b64encode(hashlib.sha256(style().encode()).digest()).decode()
-    policy = dict(part.strip().split(" ", 1) for part in HEADERS["content-security-policy"].split(";"))
+    policy = dict(part.strip().split(" ", 1) for part in headers()["content-security-policy"].split(";"))
     assert policy == {
         "default-src": "'none'",
         "style-src": f"'sha256-{allowed}'",
@@ -122,6 +122,13 @@ def test_the_policy_allows_the_pages_own_style_and_nothing_else() -> None:
         "base-uri": "'none'",
         "frame-ancestors": "'none'",
     }
+
+
+def test_a_form_may_lead_to_garmin_by_way_of_a_redirect() -> None:
+    assert (
+        "form-action 'self' https://connect.garmin.com;"
+        in headers("https://connect.garmin.com")["content-security-policy"]
+    )
 
 
 @pytest.mark.parametrize(("name", "language"), BOTH)
@@ -135,6 +142,13 @@ def test_a_page_leads_on_by_one_button_or_one_field(name: PageName, language: La
         (field,) = [one for one in read.named("input") if one["name"] == "entry"]
         assert "required" in field
         assert len(read.named("button")) == len(read.named("label")) == 1
+    elif name == "start":
+        read = Reader(shown(name, language, button_url="/go", posted={"entry": "A", "token": '"<'}, participant="P<1"))
+        assert read.named("form") == [{"method": "post", "action": "/go"}]
+        hidden = {str(one["name"]): one["value"] for one in read.named("input") if one["type"] == "hidden"}
+        assert hidden == {"entry": "A", "token": '"<'}
+        assert len(read.named("button")) == 1
+        assert sum("P<1" in text for text in read.texts["p"]) == 2
     else:
         assert buttons == [{"class": "button", "href": "/go?entry=A&lang=x"}] * TEXTS[name][language].count("[")
         assert read.named("form") == []

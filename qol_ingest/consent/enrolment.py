@@ -34,7 +34,7 @@ SIGN_IN_S = 600.0
 CLAIM_S = 60.0
 """How long linking may take before another browser may use the code; several times what it takes."""
 WRONG_CODES, WRONG_CODES_S = 50, 600.0
-"""So many wrong codes within such a time, from anywhere, and no code is looked at until it is over."""
+"""So many wrong codes within such a time from one visitor, and no more of them are counted until it is over."""
 _ALPHABET = "23456789ACDEFGHJKMNPQRTVWXY"
 """16 of these 27 are 76 bits. B, S, U, Z are read as what they look like; 0, 1, I, L, O look like each other."""
 _LOOKS_LIKE = str.maketrans("BSUZ", "85V2")
@@ -266,18 +266,19 @@ class Invitations:
             if self._is_open(one)
         ]
 
-    def find(self, code: str) -> str:
+    def find(self, code: str, visitor: str = "") -> str:
         """Return the participant whom a code, as somebody typed it, belongs to. It is not used up by this.
 
-        Raises InvitationError, EnrolmentStateError.
+        Wrong codes are counted by `visitor`, any text that says nothing of a person. However many there were, a right
+        code is taken: nobody guesses one of 76 bits, and visitors may share an address. Raises InvitationError,
+        EnrolmentStateError.
         """
         typed = read_code(code)
         if not typed:
             raise InvitationError("this is no entry code")
-        self._check_guesses()
         found = self.state.get("code", _hash(typed))
         if found is None:
-            self._count_guess()
+            self._count_guess(visitor or "all")
             raise InvitationError("this entry code is not known")
         participant_id = str(found.content["participant_id"])
         kept = self.state.get("invitation", participant_id)
@@ -329,23 +330,18 @@ class Invitations:
                 return True
         raise EnrolmentStateError("an invitation is being changed all the time; try again")
 
-    def _check_guesses(self) -> None:
-        entry = self.state.get("guesses", "all")
-        if entry is None or entry.content["wrong"] < WRONG_CODES:
-            return
-        wait_s = entry.content["since"] + WRONG_CODES_S - self.clock()
-        if wait_s > 0:
-            raise InvitationError("too many wrong entry codes", "too many", wait_s)
-
-    def _count_guess(self) -> None:
+    def _count_guess(self, visitor: str) -> None:
+        """Count a wrong code. Raises InvitationError instead if there were too many."""
         now = self.clock()
         for _ in range(_TRIES):
-            entry = self.state.get("guesses", "all")
+            entry = self.state.get("guesses", visitor)
             since, wrong = (entry.content["since"], entry.content["wrong"]) if entry else (now, 0)
             if now >= since + WRONG_CODES_S:
                 since, wrong = now, 0
+            if wrong >= WRONG_CODES:
+                raise InvitationError("too many wrong entry codes", "too many", since + WRONG_CODES_S - now)
             counted = {"since": since, "wrong": wrong + 1}
-            if self.state.put("guesses", "all", counted, entry.version if entry else 0, since + WRONG_CODES_S):
+            if self.state.put("guesses", visitor, counted, entry.version if entry else 0, since + WRONG_CODES_S):
                 return
 
 

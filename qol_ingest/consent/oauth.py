@@ -4,14 +4,16 @@ Belongs here: the paths, what is checked in which order, and what is answered. W
 sign-ins in `enrolment`, Garmin's side in `garmin_api`.
 
     GET /oauth/start              a field for the code
-    GET /oauth/start?entry=CODE   what will be shared, and a button; uses nothing up, since mail scanners open links
-    GET /oauth/start/go?entry=    the button: on to Garmin, with a state and a cookie
+    GET /oauth/start?entry=CODE   what will be shared and for whom, and a button; uses nothing up, since mail scanners
+                                  open links. A cookie, and a token for the button
+    POST /oauth/start/go          the button: on to Garmin, with a state. Without the token of this browser's page it
+                                  leads nowhere: a link to it would connect whoever is signed in at Garmin
     GET /oauth/callback           back from Garmin: linked, and on to /oauth/done
     GET /oauth/done, denied, …    what came of it, once more, for a reload or in the other language
 
 Order. The state is used up first, then Garmin is asked, then the code is claimed for a minute, and only then is
-anything kept: the tokens, the link, and last that the code is used up. After a crash in between the code is free again
-when the minute is over, and doing it all again makes it good.
+anything kept: the tokens, the link, what is permitted, and last that the code is used up. After a crash in between the
+code is free again when the minute is over, and doing it all again makes it good.
 
 Nothing that identifies a person is logged: no path, query, cookie, code, id or token.
 """
@@ -20,14 +22,19 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import hmac
+import json
 import logging
 import os
 import re
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from functools import cache, cached_property
+from ipaddress import ip_address, ip_network
 from math import ceil
 from pathlib import Path
 from typing import cast
@@ -45,7 +52,8 @@ from qol_ingest.consent.enrolment import (
     SqliteState,
     read_code,
 )
-from qol_ingest.consent.pages import HEADERS, LANGUAGES, Language, PageName, Programme, page
+from qol_ingest.consent.pages import LANGUAGES, Language, PageName, Programme, page
+from qol_ingest.consent.pages import headers as page_headers
 from qol_ingest.garmin.api import Endpoints, GarminApi, GarminApiError
 from qol_ingest.garmin.tokens import (
     FileTokenStore,
@@ -64,6 +72,9 @@ log = logging.getLogger(__name__)
 START, GO, CALLBACK = "/oauth/start", "/oauth/start/go", "/oauth/callback"
 COOKIE = "qol_enrolment"
 RETRY_AFTER_S = 60
+PAGE_S = 3600.0
+"""How long a participant may read before pressing the button."""
+LARGEST_FORM_BYTES = 4096
 
 _STATUS: Mapping[PageName, int] = {
     "enter": 200,
@@ -125,8 +136,9 @@ class Enrolments:
     def handle(self, event: Event) -> Answer:
         """Answer one request (API Gateway HTTP API, payload 2.0)."""
         visit = self._visit(event)
-        if event.get("requestContext", {}).get("http", {}).get("method") != "GET":
-            return _plain(405, {"allow": "GET"})
+        allowed = ("GET", "POST") if visit.path == GO else ("GET",)
+        if visit.method not in allowed:
+            return _plain(405, {"allow": ", ".join(allowed)})
         try:
             return self._answer(visit)
         except InvitationError as error:
@@ -138,10 +150,10 @@ class Enrolments:
 
     def _answer(self, visit: _Visit) -> Answer:
         match visit.path:
-            case "/oauth/start":
-                return self._start(visit)
-            case "/oauth/start/go":
+            case "/oauth/start/go" if visit.method == "POST":
                 return self._go(visit)
+            case "/oauth/start" | "/oauth/start/go":
+                return self._start(visit)
             case "/oauth/callback":
                 return self._callback(visit)
         name = visit.path.removeprefix("/oauth/")
@@ -152,14 +164,18 @@ class Enrolments:
     def _start(self, visit: _Visit) -> Answer:
         if not visit.entry:
             return self._page(visit, "enter")
-        self.invitations.find(visit.entry)
-        return self._page(visit, "start")
-
-    def _go(self, visit: _Visit) -> Answer:
-        participant_id = self.invitations.find(visit.entry)
+        participant_id = self.invitations.find(visit.entry, visit.visitor)
         # One browser may have two tabs open: it keeps the cookie it has.
         browser = visit.browser or secrets.token_urlsafe(32)
-        state, verifier = self._sign_ins.begin(participant_id, visit.entry, browser)
+        answer = self._page(replace(visit, browser=browser), "start", participant_id=participant_id)
+        return {**answer, "cookies": [self._cookie(browser, visit.code_of_before, visit.language, PAGE_S)]}
+
+    def _go(self, visit: _Visit) -> Answer:
+        if not self._is_from_our_page(visit):
+            log.info("enrolment: the button of a page that this browser was not shown, or long ago")
+            return self._page(visit, "over")
+        participant_id = self.invitations.find(visit.entry, visit.visitor)
+        state, verifier = self._sign_ins.begin(participant_id, visit.entry, visit.browser)
         challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
         query = {
             "response_type": "code",
@@ -169,10 +185,25 @@ class Enrolments:
             "code_challenge": challenge,
             "code_challenge_method": "S256",
         }
-        cookie = f"{COOKIE}={browser}.{read_code(visit.entry)}.{visit.language}"
-        cookie += f"; Path={self._prefix}/oauth; Max-Age={SIGN_IN_S:.0f}; HttpOnly; SameSite=Lax"
-        cookie += "; Secure" if self.public_url.startswith("https:") else ""
+        cookie = self._cookie(visit.browser, read_code(visit.entry), visit.language, SIGN_IN_S)
         return {**_redirect(f"{self.api.endpoints.authorize}?{urlencode(query)}"), "cookies": [cookie]}
+
+    def _cookie(self, browser: str, code: str, language: Language, life_s: float) -> str:
+        cookie = f"{COOKIE}={browser}.{code}.{language}"
+        cookie += f"; Path={self._prefix}/oauth; Max-Age={life_s:.0f}; HttpOnly; SameSite=Lax"
+        return cookie + ("; Secure" if self.public_url.startswith("https:") else "")
+
+    def _page_token(self, visit: _Visit, ends_at: int) -> str:
+        """Return what the page's button has to show: this browser was shown the page of this code."""
+        text = json.dumps(["page", visit.browser, read_code(visit.entry), ends_at])
+        return f"{ends_at}.{hmac.new(self.api.client_secret.encode(), text.encode(), hashlib.sha256).hexdigest()}"
+
+    def _is_from_our_page(self, visit: _Visit) -> bool:
+        given = visit.query.get("token", "")
+        ends_at = re.match("[0-9]{1,12}(?=[.])", given, re.ASCII)
+        if not visit.browser or ends_at is None or self.clock() >= int(ends_at[0]):
+            return False
+        return hmac.compare_digest(given.encode(), self._page_token(visit, int(ends_at[0])).encode())
 
     # -- and back
 
@@ -193,28 +224,35 @@ class Enrolments:
         if not code:
             return "denied" if error == "access_denied" else "later"
         tokens = self.api.exchange_code(code, sign_in.verifier, self.redirect_uri)
-        user = self.api.user_id(tokens.access_token)
+        consent = self._consent(tokens)
         if not self.invitations.claim(sign_in):
             return "later"
-        if not self._link(sign_in, user, tokens):
+        if not self._link(sign_in, consent):
             return "other-account"
         self.invitations.use(sign_in)
         self._sign_ins.finish(sign_in)
         return "done"
 
-    def _link(self, sign_in: SignIn, user: str, tokens: Tokens) -> bool:
-        """Keep the tokens and link the account; False, and nothing kept, if it belongs to another participant."""
-        linked = False
+    def _consent(self, tokens: Tokens) -> _Consent:
+        """Ask Garmin whose tokens these are, and what is permitted."""
+        user, at = self.api.user_id(tokens.access_token), datetime.fromtimestamp(self.clock(), UTC)
+        return _Consent(user, tokens, self.api.permissions_of(tokens.access_token), at)
+
+    def _link(self, sign_in: SignIn, consent: _Consent) -> bool:
+        """Store what a consent gave and link its account; False, storing nothing, if that is another participant's."""
+        linked, user = False, consent.user
         try:
             if self._is_of_another(user, sign_in):
                 return False
-            self.api.store.put(user, tokens)
+            self.api.store.put(user, consent.tokens)
             try:
                 self.id_map.add(user, sign_in.participant_id)
             except IdMapError:
                 if self._is_of_another(user, sign_in):  # as of this moment
                     return False
                 raise
+            # Each time anew: before this consent everything may have been withdrawn.
+            self.id_map.confirm_permissions(user, consent.permissions, consent.at)
             linked = True
         finally:
             if not linked:
@@ -227,16 +265,21 @@ class Enrolments:
 
     # -- answers
 
-    def _page(self, visit: _Visit, name: PageName, retry_after_s: float = 0.0) -> Answer:
+    def _page(self, visit: _Visit, name: PageName, retry_after_s: float = 0.0, *, participant_id: str = "") -> Answer:
         """Return a page, whose button leads on to Garmin from the first page, and to the first page from the others."""
+        posted: dict[str, str] = {}
         other: Language = "en" if visit.language == "ja" else "ja"
         again = {"entry": visit.entry or visit.code_of_before, "lang": visit.language}
-        target = f"{self.public_url}{GO}" if name == "start" else f"{self._prefix}{START}"
-        if name not in ("enter", "unknown"):  # whose button is that of a form
+        target = f"{self._prefix}{GO if name == 'start' else START}"
+        if name == "start":
+            token = self._page_token(visit, int(self.clock() + PAGE_S))
+            posted = {"entry": visit.entry, "lang": visit.language, "token": token}
+        elif name not in ("enter", "unknown"):  # whose button is that of a form
             target += f"?{urlencode({key: value for key, value in again.items() if value})}"
         same = {"entry": visit.entry} if visit.entry else {}
         path = START if name in ("enter", "start", "unknown", "too-many") else f"/oauth/{name}"
-        headers = dict(HEADERS)
+        garmin = urlsplit(self.api.endpoints.authorize)
+        headers = page_headers(f"{garmin.scheme}://{garmin.netloc}" if posted else "")
         if _STATUS[name] in (429, 503):
             headers["retry-after"] = str(ceil(retry_after_s) or RETRY_AFTER_S)
         return {
@@ -248,6 +291,8 @@ class Enrolments:
                 self.programme,
                 button_url=target,
                 other_url=f"{self._prefix}{path}?{urlencode({**same, 'lang': other})}",
+                posted=posted,
+                participant=participant_id,
             ),
         }
 
@@ -263,19 +308,33 @@ class Enrolments:
         return urlsplit(self.public_url).path
 
     def _visit(self, event: Event) -> _Visit:
-        path = event.get("rawPath") or event.get("requestContext", {}).get("http", {}).get("path", "")
         headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
-        query = {name: values[0] for name, values in parse_qs(event.get("rawQueryString") or "").items()}
+        http = event.get("requestContext", {}).get("http", {})
+        method, path = http.get("method", ""), event.get("rawPath") or http.get("path", "")
+        given = _form(event) if method == "POST" else event.get("rawQueryString") or ""
+        query = {name: values[0] for name, values in parse_qs(given).items()}
         browser, code, chosen = _cookie(event.get("cookies") or headers.get("cookie", "").split(";"))
         asked = [one for one in (query.get("lang"), chosen) if one in LANGUAGES]
         language = cast("Language", asked[0]) if asked else _preferred(headers.get("accept-language", ""))
-        return _Visit(path.removeprefix(self._prefix), query, browser, code, language)
+        visitor = visitor_of(http.get("sourceIp") or "", self.api.client_secret)
+        return _Visit(method, path.removeprefix(self._prefix), query, browser, code, language, visitor)
+
+
+@dataclass(frozen=True)
+class _Consent:
+    """What Garmin gave for one consent; `permissions` were asked for `at`."""
+
+    user: str = field(repr=False)
+    tokens: Tokens
+    permissions: tuple[str, ...]
+    at: datetime
 
 
 @dataclass(frozen=True)
 class _Visit:
     """What one request brings."""
 
+    method: str
     path: str
     query: Mapping[str, str] = field(repr=False)
     browser: str = field(repr=False)
@@ -283,10 +342,12 @@ class _Visit:
     code_of_before: str = field(repr=False)
     """The entry code that the browser came with before it went to Garmin, or nothing."""
     language: Language
+    visitor: str = field(repr=False)
+    """By what wrong codes are counted."""
 
     @property
     def entry(self) -> str:
-        """The entry code in the address, as it is spelled there."""
+        """The entry code in the address or the form, as it is spelled there."""
         return self.query.get("entry", "").strip()
 
 
@@ -295,6 +356,27 @@ def _cookie(cookies: Iterable[str]) -> tuple[str, str, str]:
     values = dict(one.strip().partition("=")[::2] for one in cookies)
     browser, code, language = (*values.get(COOKIE, "").split("."), "", "", "")[:3]
     return browser if _BROWSER.fullmatch(browser) else "", read_code(code), language
+
+
+def _form(event: Event) -> str:
+    """Return a form's content; "" for what is too large to be one, or no text."""
+    body = event.get("body") or ""
+    try:
+        sent = base64.b64decode(body, validate=True) if event.get("isBase64Encoded") else body.encode()
+        return sent.decode() if len(sent) <= LARGEST_FORM_BYTES else ""
+    except ValueError:
+        return ""
+
+
+def visitor_of(address: str, key: str) -> str:
+    """Return what a network address is counted by, which nobody without the key leads back to it.
+
+    All of an IPv6 network (/64) counts as one, since a single host may use any of its addresses.
+    """
+    with suppress(ValueError):
+        parsed = ip_address(address.partition("%")[0])
+        address = str(ip_network((parsed, 64), strict=False) if parsed.version == 6 else parsed)
+    return hmac.new(key.encode(), f"address {address}".encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
 
 
 def _preferred(accept_language: str) -> Language:

@@ -66,6 +66,7 @@ TEXTS: Mapping[PageName, Mapping[Language, str]] = {
     "start": {
         "ja": """
             # Garminとの連携
+            参加者番号「{participant}」の方のための画面です。番号に心当たりがない場合は、ここで手続きをやめ、担当者にご連絡ください。
             お使いのGarmin（ガーミン）の記録を「{programme}」に送るための手続きです。5分ほどで終わります。
             ## お送りいただく記録
             - 歩数、消費カロリーなど、体の動きの記録
@@ -74,7 +75,7 @@ TEXTS: Mapping[PageName, Mapping[Language, str]] = {
             - 体重や血圧（Garminに記録している方のみ）
             参加される前の記録が含まれることもあります。
             ## 記録を受け取る人
-            「{programme}」の担当者が受け取ります。記録は、お名前ではなく参加者番号で管理します。Garminのパスワードが担当者に伝わることはありません。
+            「{programme}」の担当者が受け取ります。記録は、お名前ではなく参加者番号「{participant}」で管理します。Garminのパスワードが担当者に伝わることはありません。
             ## いつでもやめられます
             連携は、Garmin Connectアプリの設定から、または担当者へのご連絡で、いつでもやめることができます。やめたあとの記録は送られません。
             ## 手続きのしかた
@@ -85,6 +86,7 @@ TEXTS: Mapping[PageName, Mapping[Language, str]] = {
         """,
         "en": """
             # Connect your Garmin
+            This page is for participant number {participant}. If that is not you, please stop here and tell the staff.
             This lets your Garmin send its records to the {programme}. It takes about five minutes.
             ## What is shared
             - Movement, such as steps and calories
@@ -93,7 +95,7 @@ TEXTS: Mapping[PageName, Mapping[Language, str]] = {
             - Weight and blood pressure, if you record them with Garmin
             Records from before you joined may be included.
             ## Who receives it
-            The staff of the {programme}. Your records are kept under a participant number, not under your name. Nobody but Garmin ever sees your Garmin password.
+            The staff of the {programme}. Your records are kept under the participant number {participant}, not under your name. Nobody but Garmin ever sees your Garmin password.
             ## You can stop at any time
             You can end the connection whenever you like, in the settings of the Garmin Connect app or by telling the staff. Nothing recorded after that is sent.
             ## How it works
@@ -220,13 +222,13 @@ TEXTS: Mapping[PageName, Mapping[Language, str]] = {
     "too-many": {
         "ja": """
             # しばらくお待ちください
-            正しくない招待コードが続けて入力されたため、安全のため受け付けを一時的に止めています。
-            10分ほどたってから、もう一度お試しください。
+            正しくない招待コードが何度も入力されました。
+            ご案内の招待コードをご確認のうえ、10分ほどたってから、もう一度お試しください。
         """,
         "en": """
             # Please wait a little
-            Wrong codes were entered many times, so for safety none is accepted for a while.
-            Please try again in about ten minutes.
+            Wrong codes were entered many times.
+            Please compare the code with your invitation and try again in about ten minutes.
         """,
     },
     "lost": {
@@ -287,17 +289,21 @@ footer{padding-top:1.25rem;padding-bottom:2.5rem;font-size:1rem}
 
 _STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
 
-HEADERS: Mapping[str, str] = {
-    "content-type": "text/html; charset=utf-8",
-    "content-security-policy": (
-        f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; form-action 'self'; base-uri 'none'; "
-        "frame-ancestors 'none'"
-    ),
-    "cache-control": "no-store",
-    "referrer-policy": "no-referrer",
-    "x-content-type-options": "nosniff",
-}
-"""What goes with every page."""
+
+def headers(form_leads_to: str = "") -> dict[str, str]:
+    """Return what goes with every page. Browsers ask where a form leads in the end, which may be another origin."""
+    form_action = f"'self' {form_leads_to}".strip()
+    return {
+        "content-type": "text/html; charset=utf-8",
+        "content-security-policy": (
+            f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; form-action {form_action}; base-uri 'none'; "
+            "frame-ancestors 'none'"
+        ),
+        "cache-control": "no-store",
+        "referrer-policy": "no-referrer",
+        "x-content-type-options": "nosniff",
+    }
+
 
 _TEMPLATE = """<!doctype html>
 <html lang="{language}">
@@ -325,18 +331,27 @@ _TEMPLATE = """<!doctype html>
 """
 
 
-def page(name: PageName, language: Language, programme: Programme, *, button_url: str, other_url: str) -> str:
+def page(
+    name: PageName,
+    language: Language,
+    programme: Programme,
+    *,
+    button_url: str,
+    other_url: str,
+    posted: Mapping[str, str] | None = None,
+    participant: str = "",
+) -> str:
     """Return a whole HTML page.
 
-    The button, or the form with the code, leads to `button_url`; the same page in the other language is at
-    `other_url`.
+    The button, or the form with the code, leads to `button_url`, with `posted` by POST; the same page in the other
+    language is at `other_url`. `participant` is whom the page "start" is for.
     """
     other: Language = "en" if language == "ja" else "ja"
     words, small = programme.names[language], _SMALL[language]
     lines = [line.strip() for line in TEXTS[name][language].strip().splitlines()]
     title = lines[0].removeprefix("# ")
     contact = small["contact"].format(contact=programme.contact) if programme.contact else small["no contact"]
-    filled = [line.format(programme=words) for line in lines]
+    filled = [line.format(programme=words, participant=participant) for line in lines]
     return _TEMPLATE.format(
         language=language,
         title=html.escape(f"{title} | {words}"),
@@ -346,12 +361,12 @@ def page(name: PageName, language: Language, programme: Programme, *, button_url
         other=other,
         other_name=LANGUAGES[other],
         other_url=html.escape(other_url),
-        content="\n".join(_content(filled, language, button_url)),
+        content="\n".join(_content(filled, language, button_url, posted or {})),
         contact=html.escape(contact),
     )
 
 
-def _content(lines: list[str], language: Language, button_url: str) -> Iterator[str]:
+def _content(lines: list[str], language: Language, button_url: str, posted: Mapping[str, str]) -> Iterator[str]:
     """HTML of a text's lines; see TEXTS. A list is ended by the line after it."""
     form = any(line.startswith("? ") for line in lines)
     inside = ""
@@ -371,7 +386,7 @@ def _content(lines: list[str], language: Language, button_url: str) -> Iterator[
             case "?":
                 yield _field(rest, language, button_url)
             case _ if line.startswith("["):
-                yield _button(line.strip("[]"), button_url, form)
+                yield _button(line.strip("[]"), button_url, form, posted)
             case _:
                 yield f"<p>{html.escape(line)}</p>"
 
@@ -384,7 +399,14 @@ def _field(label: str, language: Language, url: str) -> str:
     )
 
 
-def _button(text: str, url: str, form: bool) -> str:
+def _button(text: str, url: str, form: bool, posted: Mapping[str, str]) -> str:
+    button = f'<button class="button">{html.escape(text)}</button></form>'
     if form:
-        return f'<button class="button">{html.escape(text)}</button></form>'
+        return button
+    if posted:
+        fields = (
+            f'<input type="hidden" name="{html.escape(name)}" value="{html.escape(value)}">'
+            for name, value in posted.items()
+        )
+        return f'<form method="post" action="{html.escape(url)}">{"".join(fields)}{button}'
     return f'<p><a class="button" href="{html.escape(url)}">{html.escape(text)}</a></p>'

@@ -22,7 +22,14 @@ from http.client import HTTPResponse
 from typing import Any, Literal, Self
 from urllib.parse import urlencode
 
-from qol_ingest.garmin.tokens import AccessTokens, ConsentNeededError, RefreshRefusedError, Tokens, TokenStore
+from qol_ingest.garmin.tokens import (
+    AccessTokens,
+    ConsentNeededError,
+    GrantEndedError,
+    RefreshRefusedError,
+    Tokens,
+    TokenStore,
+)
 from qol_ingest.shared import http
 from qol_ingest.shared.errors import QolError
 
@@ -36,7 +43,8 @@ BACKFILL_WAIT_S = 60.0
 """How long to wait after a 429 that does not say."""
 REFRESH_LIFE_S = 90 * 86_400.0
 """How long a refresh token lives when Garmin does not say."""
-_DEAD_TOKEN = ("invalid_grant", "invalid_token")
+_NO_GRANT = "invalid_grant"
+_DEAD_TOKEN = (_NO_GRANT, "invalid_token")
 
 Outcome = Literal["accepted", "already", "forbidden", "off", "wait"]
 
@@ -137,8 +145,10 @@ class GarminApi:
         headers = {"content-type": "application/x-www-form-urlencoded"}
         with self._request("POST", self.endpoints.token, "oauth/token", headers, body) as response:
             content = self._small(response, "oauth/token")
-            if response.status in (400, 401) and "refresh_token" in form and _field(content, "error") in _DEAD_TOKEN:
-                raise RefreshRefusedError("Garmin does not take the refresh token any more")
+            error = _field(content, "error")
+            if response.status in (400, 401) and "refresh_token" in form and error in _DEAD_TOKEN:
+                message = "Garmin does not take the refresh token any more"
+                raise RefreshRefusedError(message, grant_ended=error == _NO_GRANT)
             self._expect(response, "oauth/token")
         try:
             return _read_tokens(json.loads(content), asked_at)
@@ -160,8 +170,16 @@ class GarminApi:
     def permissions(self, user: str) -> tuple[str, ...]:
         """Return what a user allows. Raises GarminApiError."""
         with self._as_user("GET", "user/permissions", user) as response:
-            content = self._small(response, "user/permissions")
-            self._expect(response, "user/permissions")
+            return self._read_permissions(response)
+
+    def permissions_of(self, access_token: str) -> tuple[str, ...]:
+        """Return what the user of a new token allows. Raises GarminApiError."""
+        with self._request("GET", self._url("user/permissions"), "user/permissions", _bearer(access_token)) as response:
+            return self._read_permissions(response)
+
+    def _read_permissions(self, response: HTTPResponse) -> tuple[str, ...]:
+        content = self._small(response, "user/permissions")
+        self._expect(response, "user/permissions")
         found = _json(content)
         listed = found.get("permissions") if isinstance(found, dict) else found
         if not isinstance(listed, list):
@@ -176,19 +194,20 @@ class GarminApi:
     def is_registered(self, user: str) -> bool | None:
         """Return whether Garmin still knows a user as ours: a deregistration may be forged.
 
-        None if that is unknown: without tokens that worked so far, or when Garmin does not answer.
+        Only a refresh that ends in `invalid_grant`, or 410, says that the user has left. None if that is unknown:
+        without tokens that worked so far, and for every other answer, which may be a gateway's.
         """
         if not self.access.known(user):
             return None
         try:
             with self._as_user("GET", "user/id", user) as response:
                 content = self._small(response, "user/id")
-                if response.status in (401, 403, 404, 410):
+                if response.status == 410:
                     return False
                 return True if response.status == 200 and _field(content, "userId") == user else None
-        except ConsentNeededError:
+        except GrantEndedError:
             return False
-        except GarminApiError:
+        except (ConsentNeededError, GarminApiError):
             return None
 
     # -- data

@@ -41,11 +41,19 @@ class TokenStoreError(QolError):
 
 
 class RefreshRefusedError(QolError):
-    """Garmin does not take this refresh token any more."""
+    """Garmin does not take this refresh token any more; `grant_ended` says that there is no consent behind it."""
+
+    def __init__(self, message: str, *, grant_ended: bool = False) -> None:
+        super().__init__(message)
+        self.grant_ended = grant_ended
 
 
 class ConsentNeededError(QolError):
     """A participant has not connected to Garmin, or has to do so again."""
+
+
+class GrantEndedError(ConsentNeededError):
+    """Garmin has just said that a participant's consent has ended."""
 
 
 @dataclass(frozen=True)
@@ -134,14 +142,20 @@ class AccessTokens:
     def _refreshed(self, user: str, old: Tokens) -> Tokens:
         # The same once more, to see that the store takes it: with a full disk, a refresh would use up everyone's
         # refresh token and keep nobody's new one.
+        grant_ended = False
         if self.store.replace(user, old, old):
             try:
                 new = self.refresh(old.refresh_token)
-            except RefreshRefusedError:
-                new = CONSENT_NEEDED
+            except RefreshRefusedError as error:
+                new, grant_ended = CONSENT_NEEDED, error.grant_ended
             self._keep(user, old, new)
         # Read again, since the participant may have connected anew meanwhile; those tokens are the newer ones.
-        return self._usable(user)
+        try:
+            return self._usable(user)
+        except ConsentNeededError as error:
+            if grant_ended:
+                raise GrantEndedError(str(error)) from None
+            raise
 
     def _keep(self, user: str, old: Tokens, new: Tokens) -> None:
         """Tried several times: the old refresh token is used up, so a lost new one costs a consent."""

@@ -27,6 +27,7 @@ from qol_ingest.garmin.tokens import ConsentNeededError
 from qol_ingest.shared.calendar import EPOCH, JST
 from qol_ingest.shared.errors import QolInputError
 from qol_ingest.shared.id_map import IdMap
+from qol_ingest.shared.permissions import kind_is_permitted
 from qol_ingest.shared.stores import Store
 
 log = logging.getLogger(__name__)
@@ -87,11 +88,15 @@ class Piece:
 
 @dataclass(frozen=True)
 class Account:
-    """A Garmin account of a participant: its user id, and its number among the participant's, from 1."""
+    """A Garmin account of a participant: its user id, its number among the participant's, from 1, and what it permits.
+
+    `permissions` is None as long as nothing is known of them.
+    """
 
     user: str = field(repr=False)
     participant: str
     number: int = 1
+    permissions: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -176,7 +181,7 @@ def accounts(id_map: IdMap, participant: str) -> list[Account]:
     # Later enrolments come behind, and nobody ever leaves the map: numbers stay.
     known.sort(key=lambda one: (one.enrolled_at, one.garmin_user_id))
     found = [
-        Account(one.garmin_user_id, participant, number)
+        Account(one.garmin_user_id, participant, number, one.permissions)
         for number, one in enumerate(known, 1)
         if one.status == "active"
     ]
@@ -265,7 +270,7 @@ class _Run:
         if refusal is not None:
             self.refused[account, piece.type] = replace(refusal, pieces=refusal.pieces + 1)
             return "skipped"
-        reason = self._ask(step)
+        reason = self._ask(step) if kind_is_permitted(account.permissions, piece.type) else NO_TYPE
         if reason:
             number, kind = account.number, piece.type
             self.refused[account, kind] = Refusal(account.participant, number, kind, piece.until, reason, 1)

@@ -7,8 +7,14 @@ A message of the queue announces objects. Whatever of it could not be done stays
 later each time, until the queue makes it a dead letter. Nothing is done twice: a ping that is settled has a marker,
 `raw/pulled/date=<receipt>/<hash>.json`, which is written last.
 
+Names. A download is named by a hash of its content and its user: Garmin may leave the user out of it, and then two
+users' downloads can be the same bytes.
+
 Time. What a ping points at counts as received when the ping was. So a download that had to be tried for hours does
 not supersede what came meanwhile, and one that is done again after a crash ends in the very same objects.
+
+Who is not there. Nothing is fetched for a user who was revoked, has left, or does not permit the type; that gets a
+marker, and no dead letter. While it is not certain that a user has left, the ping waits.
 
 Never again. What Garmin will not give any more (the URL is used up, the user has withdrawn, it is not Garmin's) gets a
 marker too, and a dead letter that names type, date and participant: an operator can ask for a backfill.
@@ -50,6 +56,7 @@ from qol_ingest.shared import lifecycle
 from qol_ingest.shared.calendar import receipt_date
 from qol_ingest.shared.errors import QolInputError
 from qol_ingest.shared.id_map import IdMap, IdMapError, SqliteIdMap
+from qol_ingest.shared.lifecycle import LifecycleEvent
 from qol_ingest.shared.queues import Message, Queue, QueueError, SqsQueue, announced
 from qol_ingest.shared.stores import DirectoryStore, S3Store, Store, StoreError
 from qol_ingest.webhook import objects
@@ -74,13 +81,18 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 20.0
 FIRST_DELAY_S, DELAY_GROWTH, LONGEST_DELAY_S = 60.0, 4.0, 3 * 3600.0
 """Until a message is handed out again. 8 receives cover an outage of 5 to 10 hours; URLs live for a day."""
 
+VERIFY_S = 86_400.0
+"""How long Garmin is asked, less and less often, whether an announcement is true: it may not know it itself yet."""
+RECEIVES_IN_A_ROW = 4
+"""How often an announcement that is asked about is handed out before it is sent anew, so that it is no dead letter."""
+
 _NEVER = frozenset({"lost", "refused", "consent", "gone"})
-_SECOND_LOOK = frozenset({"consent", "gone"})
+_SECOND_LOOK = frozenset({"consent", "gone", "withdrawn"})
 _BOM = b"\xef\xbb\xbf"
 _FIRST = re.compile(rb"[^ \t\r\n]")
 _NAME = re.compile(r"[A-Za-z]{1,32}")
 
-Outcome = Literal["stored", "quarantined", "lost", "refused", "consent", "gone"]
+Outcome = Literal["stored", "quarantined", "lost", "refused", "consent", "gone", "withdrawn"]
 
 
 class PullerSetupError(QolInputError):
@@ -89,16 +101,21 @@ class PullerSetupError(QolInputError):
 
 @dataclass(frozen=True)
 class Worked:
-    """What came of a message: how much was settled, by outcome, and how much waits for `wait_s` seconds at least."""
+    """What came of a message: how much was settled, by outcome, and how much waits for `wait_s` seconds at least.
+
+    Of what waits, `unverified` are announcements that Garmin is asked about again: no failures, however often.
+    """
 
     outcomes: Mapping[str, int] = field(default_factory=dict)
     waiting: int = 0
     wait_s: float = 0.0
+    unverified: int = 0
 
     def __add__(self, other: Worked) -> Worked:
         """Both together."""
         outcomes = Counter(self.outcomes) + Counter(other.outcomes)
-        return Worked(dict(outcomes), self.waiting + other.waiting, max(self.wait_s, other.wait_s))
+        wait_s, unverified = max(self.wait_s, other.wait_s), self.unverified + other.unverified
+        return Worked(dict(outcomes), self.waiting + other.waiting, wait_s, unverified)
 
 
 @dataclass(frozen=True)
@@ -173,10 +190,15 @@ class _Attempt:
     waiting: int = 0
     wait_s: float = 0.0
     stopped: bool = False
+    unverified: int = 0
 
     def put_off(self, wait_s: float = 0.0) -> None:
         self.waiting += 1
         self.wait_s = max(self.wait_s, wait_s)
+
+    def verify_later(self, wait_s: float) -> None:
+        self.put_off(wait_s)
+        self.unverified += 1
 
 
 @contextmanager
@@ -198,23 +220,30 @@ def _putting_off(attempt: _Attempt) -> Iterator[None]:
 
 @dataclass
 class _Question:
-    """Whether Garmin still knows a user, and whether that is known."""
+    """What Garmin says of a user; `has_left` is None when it says no such thing, or was not asked."""
 
-    ask: Callable[[str], bool | None]
-    unanswered: bool = False
-    refuted: bool = False
+    api: GarminApi
+    has_left: bool | None = None
+    is_open: bool = False  # it may still turn out otherwise
 
-    def __call__(self, user: str) -> bool | None:
-        answer = self.ask(user)
-        self.unanswered, self.refuted = answer is None, answer is False
+    def is_registered(self, user: str) -> bool | None:
+        answer = self.api.is_registered(user)
+        self.has_left = None if answer is None else not answer
+        self.is_open = answer is not False
         return answer
+
+    def permissions(self, user: str) -> tuple[str, ...] | None:
+        try:
+            return self.api.permissions(user)
+        except (GarminApiError, ConsentNeededError):
+            return None
 
 
 @dataclass(frozen=True)
 class Puller:
     """Processes messages. Any number of pullers may do so at a time; `dead_letters` takes what is lost.
 
-    `clock` counts seconds from any moment, `chance` gives 0 to 1.
+    `clock` counts seconds from any moment, `wall_clock` since 1970, `chance` gives 0 to 1.
     """
 
     store: Store
@@ -225,6 +254,7 @@ class Puller:
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
     chance: Callable[[], float] = random.random
+    wall_clock: Callable[[], float] = time.time
 
     def work(self, message: Message, until: float | None = None) -> Worked:
         """Do what a message asks for; begin nothing after `until`, by the clock. Never raises."""
@@ -234,7 +264,8 @@ class Puller:
             log.warning("a message announces no object; it is dropped")
         for key in keys:
             self._object(key, attempt)
-        worked = Worked(dict(attempt.outcomes), attempt.waiting, self._delay(attempt) if attempt.waiting else 0.0)
+        delay_s = self._delay(attempt) if attempt.waiting else 0.0
+        worked = Worked(dict(attempt.outcomes), attempt.waiting, delay_s, attempt.unverified)
         counts = ", ".join(f"{number} {outcome}" for outcome, number in sorted(worked.outcomes.items()))
         level = logging.WARNING if worked.waiting else logging.INFO
         log.log(level, "message processed: %s; %d deferred", counts or "nothing new", worked.waiting)
@@ -265,14 +296,34 @@ class Puller:
     def _lifecycle(self, key: str, attempt: _Attempt) -> None:
         for event in lifecycle.events(self._lines(key)):
             with _putting_off(attempt):
-                question = _Question(self.api.is_registered)
-                outcome = lifecycle.apply(self.id_map, event, question)
-                if question.refuted:
-                    self.api.store.delete(event.user)  # of no use any more, and not ours to keep
-                if question.unanswered and self.api.access.known(event.user):
-                    attempt.put_off()  # applied, to be on the safe side; but it may be forged, so it is asked again
-                elif outcome != "nothing new":
-                    attempt.outcomes[outcome] += 1
+                self._event(event, attempt)
+
+    def _event(self, event: LifecycleEvent, attempt: _Attempt) -> None:
+        question = _Question(self.api)
+        outcome = lifecycle.apply(self.id_map, event, question)
+        if question.has_left:
+            self.api.store.delete(event.user)  # of no use any more, and not ours to keep
+        is_open = (question.is_open or outcome == "unconfirmed") and self.api.access.known(event.user)
+        age_s = self.wall_clock() - event.received_at.timestamp()
+        if is_open and age_s < VERIFY_S:
+            attempt.verify_later(max(FIRST_DELAY_S, age_s))
+        elif is_open and question.has_left is None:
+            self._give_up(event)
+        elif outcome == "unconfirmed":
+            who = self.api.name_of(event.user)
+            log.error("%s may permit more, but is not connected, so Garmin cannot confirm it; send an invitation", who)
+        if outcome != "nothing new" and not (is_open and outcome == "unconfirmed"):
+            attempt.outcomes[outcome] += 1
+
+    def _give_up(self, event: LifecycleEvent) -> None:
+        what = "deregistration" if event.permissions is None else "permissions"
+        who, date = self.api.name_of(event.user), receipt_date(event.received_at).isoformat()
+        log.error(
+            "%s of %s, %s: Garmin did not say within a day whether it is true; ask the participant", what, who, date
+        )
+        if self.dead_letters is not None:
+            letter = {"outcome": "unverified", "type": what, "date": date, "participant": who}
+            self.dead_letters.send(json.dumps({**letter, "why": "Garmin did not say whether it is true"}))
 
     # -- pings
 
@@ -321,6 +372,8 @@ class Puller:
         """Fetch and store what a ping points at. Raises _PutOffError."""
         if not self.api.endpoints.is_callback(ping.url):
             return _Pulled("refused", why="the URL is not Garmin's")
+        if not self._is_permitted(ping):
+            return _Pulled("withdrawn")
         tries = 0
         while True:
             try:
@@ -336,6 +389,18 @@ class Puller:
                     return _Pulled("gone" if error.status == 410 else "lost", why=str(error))
                 tries += 1
                 self._pause(error, tries, attempt)
+
+    def _is_permitted(self, ping: Ping) -> bool:
+        """Return whether a ping may be fetched, which Garmin decides for whoever is not enrolled.
+
+        Raises _PutOffError while a deregistration may turn out to be forged.
+        """
+        known = self.id_map.get(ping.user)
+        if known is None or known.status == "pending":
+            return True
+        if known.status == "deregistered" and self.api.access.known(ping.user):
+            raise _PutOffError("the user may have left")
+        return known.permits(ping.kind)
 
     def _pause(self, error: GarminApiError, tries: int, attempt: _Attempt) -> None:
         """Wait for the next try. Raises _PutOffError if that would take too long or be in vain."""
@@ -358,10 +423,12 @@ class Puller:
     def _keep(self, ping: Ping, file: SpooledTemporaryFile[bytes]) -> _Pulled:
         if ping.kind == FILES:
             return self._keep_file(ping, _whole(file))
-        parsed = parse_body(_body(_whole(file), ping.kind), ping.received_at)
+        body = _body(_whole(file), ping.kind)
+        parsed = parse_body(body, ping.received_at, _name(body, ping.user))
+        del body
         if parsed.whole_body_reason:
             content = _whole(file)
-            parsed = Parsed(hashlib.sha256(content).hexdigest(), whole_body_reason=parsed.whole_body_reason)
+            parsed = Parsed(_name(content, ping.user), whole_body_reason=parsed.whole_body_reason)
             log.error("%s of %s, %s, cannot be read; it is in quarantine", ping.label, self._who(ping), ping.date)
         else:
             content, parsed = b"", _with_user(parsed, ping.user)
@@ -373,7 +440,7 @@ class Puller:
 
     def _keep_file(self, ping: Ping, content: bytes) -> _Pulled:
         ending = ping.file_type if ping.file_type in FILE_TYPES else "bin"
-        key = f"raw/files/date={ping.date}/{hashlib.sha256(content).hexdigest()}.{ending}"
+        key = f"raw/files/date={ping.date}/{_name(content, ping.user)}.{ending}"
         self.store.put_new(key, content)
         return _Pulled("stored", 1, key)
 
@@ -432,7 +499,8 @@ def work_off(
 
 def settle(queue: Queue, message: Message, worked: Worked) -> bool:
     """Take a message off the queue, or leave it there for later (False). Raises QueueError."""
-    if worked.waiting and not worked.outcomes:
+    is_question = worked.unverified > 0 and message.receives >= RECEIVES_IN_A_ROW
+    if worked.waiting and not worked.outcomes and not is_question:
         queue.retry(message, worked.wait_s)
         return False
     if worked.waiting:
@@ -532,6 +600,11 @@ def _is_final(error: GarminApiError) -> bool:
     A refusal of the token endpoint is none: with a wrong client secret all pings would be given up.
     """
     return not error.may_pass and error.status != 401 and str(error).endswith(" to a callback")
+
+
+def _name(content: bytes, user: str) -> str:
+    """Return the name of a download. Those of two users may be the same bytes, so the user is part of it."""
+    return hashlib.sha256(json.dumps([hashlib.sha256(content).hexdigest(), user]).encode()).hexdigest()
 
 
 def _whole(file: SpooledTemporaryFile[bytes]) -> bytes:

@@ -13,21 +13,19 @@ import itertools
 import json
 import re
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from qol_ingest.shared import sqlite
 from qol_ingest.shared.errors import QolInputError
+from qol_ingest.shared.permissions import kind_is_permitted, withheld_of
 
 list_ = list  # the maps have a method of that name
 Status = Literal["pending", "active", "revoked", "deregistered"]
-
-HEALTH = "HEALTH_EXPORT"
-"""Garmin's permission for a user's health data."""
 
 _COLUMNS = {
     "garmin_user_id": "TEXT PRIMARY KEY",
@@ -40,12 +38,16 @@ _COLUMNS = {
     "status_before": "TEXT NOT NULL DEFAULT ''",
     "status_at": "TEXT NOT NULL DEFAULT ''",
     "permissions": "TEXT",
-    "permissions_order": "TEXT NOT NULL DEFAULT ''",
+    "permissions_at": "TEXT NOT NULL DEFAULT ''",
 }
 _HISTORY = """
     CREATE TABLE IF NOT EXISTS user_id_map_history (
         garmin_user_id TEXT NOT NULL, at TEXT NOT NULL, what TEXT NOT NULL, noted_at TEXT NOT NULL
     )
+"""
+_GIVEN = "SELECT participant_id FROM user_id_map UNION SELECT participant_id FROM given_ids"
+_HISTORY_INDEX = """
+    CREATE INDEX IF NOT EXISTS user_id_map_history_by_user ON user_id_map_history (garmin_user_id)
 """
 _PARTICIPANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _AUTOMATIC = re.compile(r"P([0-9]+)")
@@ -53,6 +55,17 @@ _PERMISSION = re.compile(r"[A-Za-z_]{1,40}")
 CHANCE_LENGTH = 6
 """Shorter ids (Garmin's have 32 characters) may be part of other text by chance."""
 LONGEST_USER = 256
+MOST_PENDING = 1000
+"""Users who were never enrolled: whoever has the webhook's URL can make them up."""
+TOO_MANY_PENDING = (
+    f"{MOST_PENDING} Garmin users are pending and no more are noted; look at `qol participants pending`, forget those "
+    "who are nobody, and change the webhook's secret if somebody makes them up"
+)
+MOST_LINES = 1000
+"""Of a user's history; announcements of that user make it grow, and they may be forged."""
+
+Row = tuple[str, str] | tuple[str, str, datetime | None]
+"""An enrolment to import: Garmin user id, participant id, and when it was made, if that is known."""
 
 
 class IdMapError(QolInputError):
@@ -61,7 +74,11 @@ class IdMapError(QolInputError):
 
 @dataclass(frozen=True)
 class Enrolment:
-    """One row of the map. Times are ISO 8601, UTC; `permissions` is None as long as Garmin announced nothing."""
+    """One row of the map. Times are ISO 8601, UTC.
+
+    `permissions` is None as long as Garmin has said nothing of them; `permissions_at` is when Garmin was last asked,
+    or "".
+    """
 
     garmin_user_id: str = field(repr=False)
     participant_id: str
@@ -69,11 +86,22 @@ class Enrolment:
     updated_at: str
     enrolled_at: str = ""
     permissions: tuple[str, ...] | None = None
+    permissions_at: str = ""
+    created_at: str = ""
 
     @property
     def may_be_used(self) -> bool:
-        """Whether the user's data may be worked with now."""
-        return self.status == "active" and (self.permissions is None or HEALTH in self.permissions)
+        """Whether any of the user's data may be worked with now."""
+        return self.status == "active" and len(self.withheld) < 2
+
+    @property
+    def withheld(self) -> frozenset[str]:
+        """Which of the permissions for health data and activities the user does not give."""
+        return withheld_of(self.permissions)
+
+    def permits(self, kind: str) -> bool:
+        """Return whether the user's data of a type, by Garmin's name, may be asked for now."""
+        return self.status == "active" and kind_is_permitted(self.permissions, kind)
 
 
 @dataclass(frozen=True)
@@ -96,8 +124,11 @@ class IdMap(Protocol):
     def enrol(self, users: Iterable[str]) -> int:
         """Enrol many users under the next free participant ids, all or none; return their number."""
 
-    def import_rows(self, rows: Iterable[tuple[str, str]]) -> int:
-        """Enrol many (garmin_user_id, participant_id), all or none; return their number."""
+    def import_rows(self, rows: Iterable[Row]) -> int:
+        """Enrol many, all or none; return their number."""
+
+    def forget(self, garmin_user_id: str) -> bool:
+        """Remove a user and the history; False if there is none. Who pushes again is pending again."""
 
     def revoke(self, participant_id: str) -> int:
         """Stop using the data of a participant from the next run on; return the number of accounts concerned."""
@@ -109,7 +140,10 @@ class IdMap(Protocol):
         """One user."""
 
     def seen(self, users: Iterable[str], at: datetime) -> int:
-        """Note users that pushed: unknown ones become pending. Returns how many those are."""
+        """Note users that pushed: unknown ones become pending. Returns how many those are.
+
+        Raises IdMapError if there are MOST_PENDING already, after noting those that still fit.
+        """
 
     def deregister(self, garmin_user_id: str, at: datetime) -> bool:
         """Return the user has left at Garmin. False if nothing changes: unknown, or enrolled again since then."""
@@ -117,13 +151,16 @@ class IdMap(Protocol):
     def reinstate(self, garmin_user_id: str, at: datetime) -> bool:
         """Take a deregistration back that was none, as was found out at `at`. False if nothing changes."""
 
-    def change_permissions(
-        self, garmin_user_id: str, permissions: Sequence[str], at: datetime, received_at: datetime | None = None
-    ) -> bool:
-        """Return what the user allows since `at` by Garmin's clock; of two at the same time the one received later
-        counts.
+    def narrow_permissions(self, garmin_user_id: str, permissions: Sequence[str], at: datetime) -> bool:
+        """Withdraw every permission of a known user that is not among those announced for `at`; none is ever added.
 
-        False if that was known, or something later is.
+        Announcements may come in any order. False if nothing changes, or Garmin was asked after `at`.
+        """
+
+    def confirm_permissions(self, garmin_user_id: str, permissions: Sequence[str], at: datetime) -> bool:
+        """Replace a known user's permissions by what Garmin answered when it was asked at `at`.
+
+        False if nothing changes, or Garmin was asked later.
         """
 
     def history(self, participant_id: str) -> Sequence[Change]:
@@ -147,14 +184,14 @@ class SqliteIdMap:
             free = _free_ids(database)
             return sum(bool(_add(database, user, None, free)) for user in users)
 
-    def import_rows(self, rows: Iterable[tuple[str, str]]) -> int:
+    def import_rows(self, rows: Iterable[Row]) -> int:
         """See `IdMap`."""
         done = 0
         with self._write() as database:
-            for user, participant in rows:
+            for user, participant, *enrolled_at in rows:
                 try:
                     check_participant(participant.strip(), user)
-                    _add(database, user, participant, _free_ids(database))
+                    _add(database, user, participant, _free_ids(database), *map(past_text, enrolled_at))
                 except IdMapError as error:
                     raise IdMapError(f"entry {done + 1}: {error}; nobody was enrolled") from error
                 done += 1
@@ -184,8 +221,28 @@ class SqliteIdMap:
 
     def seen(self, users: Iterable[str], at: datetime) -> int:
         """See `IdMap`."""
+        new = 0
         with self._write() as database:
-            return sum(_pending(database, user, text_of(at)) for user in users)
+            (waiting,) = database.execute("SELECT count(*) FROM user_id_map WHERE participant_id = ''").fetchone()
+            unknown = [user for user in sorted({*users}) if is_user(user) and _row(database, user) is None]
+            for user in unknown[: max(0, MOST_PENDING - waiting)]:
+                _insert(database, user, text_of(at))
+                _note(database, user, text_of(at), "pending")
+                new += 1
+        if new < len(unknown):
+            raise IdMapError(TOO_MANY_PENDING)
+        return new
+
+    def forget(self, garmin_user_id: str) -> bool:
+        """See `IdMap`."""
+        with self._write() as database:
+            row = _row(database, garmin_user_id)
+            if row is None:
+                return False
+            database.execute("INSERT OR IGNORE INTO given_ids VALUES (?)", (row["participant_id"],))
+            for table in ("user_id_map", "user_id_map_history"):
+                database.execute(f"DELETE FROM {table} WHERE garmin_user_id = ?", (garmin_user_id,))
+            return True
 
     def deregister(self, garmin_user_id: str, at: datetime) -> bool:
         """See `IdMap`."""
@@ -210,26 +267,22 @@ class SqliteIdMap:
             _set_status(database, garmin_user_id, row["status_before"] or "pending", text_of(at))
             return True
 
-    def change_permissions(
-        self, garmin_user_id: str, permissions: Sequence[str], at: datetime, received_at: datetime | None = None
-    ) -> bool:
+    def narrow_permissions(self, garmin_user_id: str, permissions: Sequence[str], at: datetime) -> bool:
         """See `IdMap`."""
-        allowed = allowed_of(permissions)
-        order = order_of(allowed, at, received_at)
         with self._write() as database:
-            _pending(database, garmin_user_id, text_of(at))
             row = _row(database, garmin_user_id)
-            if row is None or order <= row["permissions_order"]:
+            if row is None or text_of(at) <= row["permissions_at"]:
                 return False
-            database.execute(
-                "UPDATE user_id_map SET permissions = ?, permissions_order = ?, updated_at = ? "
-                "WHERE garmin_user_id = ?",
-                (json.dumps(allowed), order, _now(), garmin_user_id),
-            )
-            if json.dumps(allowed) == row["permissions"]:  # said again: what is older than this must still not count
+            allowed = without_withdrawn(_permissions(row), permissions)
+            return _set_permissions(database, row, allowed, text_of(at), row["permissions_at"])
+
+    def confirm_permissions(self, garmin_user_id: str, permissions: Sequence[str], at: datetime) -> bool:
+        """See `IdMap`."""
+        with self._write() as database:
+            row = _row(database, garmin_user_id)
+            if row is None or text_of(at) <= row["permissions_at"]:
                 return False
-            _note(database, garmin_user_id, text_of(at), permissions_line(allowed))
-            return True
+            return _set_permissions(database, row, allowed_of(permissions), text_of(at), text_of(at))
 
     def history(self, participant_id: str) -> Sequence[Change]:
         """See `IdMap`."""
@@ -285,6 +338,26 @@ def check_participant(participant: str, user: str) -> None:
         raise IdMapError("a participant id must not hold the Garmin user id; choose another")
 
 
+def check_swapped(*, user_is_participant: bool, participant_is_user: bool, user: str) -> None:
+    """Raise IdMapError if what was given as one kind of id is known as the other."""
+    if user_is_participant or _AUTOMATIC.fullmatch(user):
+        raise IdMapError("this is a participant id and no Garmin user id; give Garmin's userId first")
+    if participant_is_user:
+        raise IdMapError("the participant id given is a Garmin user id; choose another")
+
+
+def past_text(moment: datetime | None) -> str:
+    """Return a time as the map keeps it, "" for none. Raises IdMapError for one in the future."""
+    if moment is not None and moment > datetime.now(UTC):
+        raise IdMapError(f"the date of enrolment {moment.date()} is in the future")
+    return "" if moment is None else text_of(moment)
+
+
+def masked(garmin_user_id: str) -> str:
+    """Return enough of a Garmin user id for staff to recognise it, and too little to be it."""
+    return f"{garmin_user_id[:4]}...{garmin_user_id[-4:]}" if len(garmin_user_id) >= 16 else "..."
+
+
 def tells_user(text: str, garmin_user_id: str) -> bool:
     """Return whether a text reveals a Garmin user id: it is the id, or holds one that is too long for chance."""
     text, user = text.lower(), garmin_user_id.lower()
@@ -295,24 +368,49 @@ def _make_tables(database: sqlite3.Connection) -> None:
     declared = ", ".join(f"{name} {type_}" for name, type_ in _COLUMNS.items())
     database.execute(f"CREATE TABLE IF NOT EXISTS user_id_map ({declared})")
     database.execute(_HISTORY)
+    database.execute(_HISTORY_INDEX)
+    # Of users who were forgotten: tables hold rows of the id, so nobody else is given it.
+    database.execute("CREATE TABLE IF NOT EXISTS given_ids (participant_id TEXT PRIMARY KEY)")
     there = {row["name"] for row in database.execute("PRAGMA table_info(user_id_map)")}
     for name in _COLUMNS.keys() - there:
         database.execute(f"ALTER TABLE user_id_map ADD COLUMN {name} {_COLUMNS[name]}")
     if "enrolled_at" not in there:
         database.execute("UPDATE user_id_map SET enrolled_at = created_at, status_at = updated_at")
+    if "permissions_order" in there and "permissions_at" not in there:  # it began with the time
+        database.execute("UPDATE user_id_map SET permissions_at = substr(permissions_order, 1, 29)")
 
 
 def _enrolment(row: sqlite3.Row) -> Enrolment:
     kept = dict(row)
-    permissions = kept.get("permissions")
+    permissions = _permissions(kept)
     return Enrolment(
         kept["garmin_user_id"],
         kept["participant_id"],
         kept["status"],
         kept["updated_at"],
         kept.get("enrolled_at", kept["created_at"]),
-        None if permissions is None else tuple(json.loads(permissions)),
+        None if permissions is None else tuple(permissions),
+        kept.get("permissions_at", ""),
+        kept["created_at"],
     )
+
+
+def _permissions(row: Mapping[str, Any] | sqlite3.Row) -> list[str] | None:
+    text = row["permissions"] if "permissions" in row.keys() else None  # noqa: SIM118 - a row of an older file
+    return None if text is None else list(json.loads(text))
+
+
+def _set_permissions(
+    database: sqlite3.Connection, row: sqlite3.Row, allowed: list[str], at: str, confirmed_at: str
+) -> bool:
+    user, is_new = row["garmin_user_id"], allowed != _permissions(row)
+    database.execute(
+        "UPDATE user_id_map SET permissions = ?, permissions_at = ?, updated_at = ? WHERE garmin_user_id = ?",
+        (json.dumps(allowed), confirmed_at, _now(), user),
+    )
+    if is_new:
+        _note(database, user, at, permissions_line(allowed))
+    return is_new
 
 
 def _row(database: sqlite3.Connection, user: str) -> sqlite3.Row | None:
@@ -329,12 +427,21 @@ def _users_of(database: sqlite3.Connection, participant: str) -> list[str]:
     return [row[0] for row in rows] if participant else []
 
 
-def _add(database: sqlite3.Connection, user: str, participant: str | None, free: Iterator[str]) -> str:
+def _add(
+    database: sqlite3.Connection, user: str, participant: str | None, free: Iterator[str], enrolled_at: str = ""
+) -> str:
     user = check_user(user)
     row = _row(database, user)
     known = row["participant_id"] if row else ""
     wanted = participant.strip() if participant else (known or next(free))
     check_participant(wanted, user)
+    check_swapped(
+        user_is_participant=bool(
+            database.execute(f"SELECT 1 FROM ({_GIVEN}) WHERE participant_id = ?", (user,)).fetchone()
+        ),
+        participant_is_user=_row(database, wanted) is not None,
+        user=user,
+    )
     if known and known != wanted:
         raise IdMapError(f"this Garmin user is enrolled as {known} already; revoke {known} or leave it as it is")
     now = _now()
@@ -347,15 +454,9 @@ def _add(database: sqlite3.Connection, user: str, participant: str | None, free:
             (wanted, now, user),
         )
         _set_status(database, user, "active", now)
+    if enrolled_at:
+        database.execute("UPDATE user_id_map SET enrolled_at = ? WHERE garmin_user_id = ?", (enrolled_at, user))
     return wanted
-
-
-def _pending(database: sqlite3.Connection, user: str, at: str) -> bool:
-    if not is_user(user) or _row(database, user) is not None:
-        return False
-    _insert(database, user, at)
-    _note(database, user, at, "pending")
-    return True
 
 
 def _insert(database: sqlite3.Connection, user: str, at: str) -> None:
@@ -378,10 +479,15 @@ def _set_status(database: sqlite3.Connection, user: str, status: str, at: str) -
 
 def _note(database: sqlite3.Connection, user: str, at: str, what: str) -> None:
     database.execute("INSERT INTO user_id_map_history VALUES (?, ?, ?, ?)", (user, at, what, _now()))
+    database.execute(
+        "DELETE FROM user_id_map_history WHERE garmin_user_id = ?1 AND rowid NOT IN "
+        "(SELECT rowid FROM user_id_map_history WHERE garmin_user_id = ?1 ORDER BY rowid DESC LIMIT ?2)",
+        (user, MOST_LINES),
+    )
 
 
 def _free_ids(database: sqlite3.Connection) -> Iterator[str]:
-    rows = database.execute("SELECT DISTINCT participant_id FROM user_id_map WHERE participant_id GLOB 'P[0-9]*'")
+    rows = database.execute(f"SELECT participant_id FROM ({_GIVEN}) WHERE participant_id GLOB 'P[0-9]*'")
     return free_ids(row[0] for row in rows)
 
 
@@ -402,9 +508,10 @@ def permissions_line(allowed: Sequence[str]) -> str:
     return f"permissions: {', '.join(allowed) or 'nothing'}"
 
 
-def order_of(allowed: Sequence[str], at: datetime, received_at: datetime | None) -> str:
-    """Text that sorts as changes count: by Garmin's time, then by receipt, and if both are equal what allows less."""
-    return f"{text_of(at)} {text_of(received_at or at)} {999 - len(allowed):03d} {','.join(allowed)}"
+def without_withdrawn(known: Iterable[str] | None, announced: Iterable[str]) -> list[str]:
+    """Return what of the known permissions (None: nothing is known) an announced change leaves."""
+    allowed = allowed_of(announced)
+    return allowed if known is None else sorted(set(known).intersection(allowed))
 
 
 def text_of(moment: datetime) -> str:

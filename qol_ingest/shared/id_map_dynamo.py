@@ -14,30 +14,34 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
-from qol_ingest.shared import aws
+from qol_ingest.shared import aws, id_map
 from qol_ingest.shared.id_map import (
     Change,
     Enrolment,
     IdMapError,
+    Row,
     allowed_of,
     check_participant,
+    check_swapped,
     check_user,
     free_ids,
     is_user,
     list_,
-    order_of,
+    past_text,
     permissions_line,
     text_of,
+    without_withdrawn,
 )
 
 CLAIM = "#"
 KEY = "garmin_user_id"
 MOST_IN_ONE = 50
 """Enrolments that fit into one transaction: two of its 100 writes each."""
-MOST_READ = 100
-"""Items that can be asked for at a time."""
-MOST_LINES = 1000
-"""Of a user's history: an item that grew beyond 400 kB could never be changed again."""
+MOST_NEW = 99
+"""Users that are noted together: with their number, a transaction's 100 writes, and as many reads."""
+PENDING, COUNT = "##pending", "pending_count"
+"""The key of an item, and its attribute, that say how many users were never enrolled. No participant id begins with #.
+"""
 TRIES = 20
 LONGEST_PAUSE_S = 0.25
 
@@ -57,16 +61,28 @@ class DynamoIdMap:
             step = _Step(self, self._free_ids())
             wanted = step.enrol(garmin_user_id, participant_id)
             if self._transact(step.writes):
+                self._count_fewer(step.no_longer_pending)
                 return wanted
         raise IdMapError(_BUSY)
 
     def enrol(self, users: Iterable[str]) -> int:
         """See `IdMap`. All or none up to 50; beyond that in steps."""
-        return self._in_steps([(user, None) for user in users])
+        return self._in_steps([(user, None, None) for user in users])
 
-    def import_rows(self, rows: Iterable[tuple[str, str]]) -> int:
+    def import_rows(self, rows: Iterable[Row]) -> int:
         """See `IdMap`. All or none up to 50; beyond that in steps."""
-        return self._in_steps(list(rows))
+        return self._in_steps([row if len(row) == 3 else (*row, None) for row in rows])
+
+    def forget(self, garmin_user_id: str) -> bool:
+        """See `IdMap`."""
+        for _ in _tries():
+            old = self.item(garmin_user_id)
+            if old is None:
+                return False
+            if self._ask("delete_item", Key={KEY: {"S": garmin_user_id}}, **_unchanged(old)) is not None:
+                self._count_fewer(not old["participant_id"])
+                return True
+        raise IdMapError(_BUSY)
 
     def list(self) -> list_[Enrolment]:
         """See `IdMap`."""
@@ -89,10 +105,8 @@ class DynamoIdMap:
     def seen(self, users: Iterable[str], at: datetime) -> int:
         """See `IdMap`."""
         asked, new = sorted({user for user in users if _is_key(user)}), 0
-        for start in range(0, len(asked), MOST_READ):
-            step = asked[start : start + MOST_READ]
-            known = self._known(step)  # nearly all are, and a read costs less than a write that is refused
-            new += sum(self._note_pending(user, at) for user in step if user not in known)
+        for start in range(0, len(asked), MOST_NEW):
+            new += self._note_pending(asked[start : start + MOST_NEW], at)
         return new
 
     def deregister(self, garmin_user_id: str, at: datetime) -> bool:
@@ -119,24 +133,30 @@ class DynamoIdMap:
 
         return self._change(garmin_user_id, back)
 
-    def change_permissions(
-        self, garmin_user_id: str, permissions: Sequence[str], at: datetime, received_at: datetime | None = None
-    ) -> bool:
+    def narrow_permissions(self, garmin_user_id: str, permissions: Sequence[str], at: datetime) -> bool:
         """See `IdMap`."""
-        allowed = allowed_of(permissions)
-        order, is_new = order_of(allowed, at, received_at), False
 
-        def changed(item: Item) -> Item | None:
-            nonlocal is_new
-            is_new = item["permissions"] != allowed
-            if order <= item["permissions_order"]:
+        def narrow(item: Item) -> Item | None:
+            if text_of(at) <= item["permissions_at"]:
                 return None
-            item = {**item, "permissions": allowed, "permissions_order": order}
-            return _with_history(item, text_of(at), permissions_line(allowed)) if is_new else item
+            allowed = without_withdrawn(item["permissions"], permissions)
+            return _with_permissions(item, allowed, text_of(at))
 
-        if self.item(garmin_user_id) is None:
-            self._note_pending(garmin_user_id, at)
-        return self._change(garmin_user_id, changed) and is_new
+        return self._change(garmin_user_id, narrow)
+
+    def confirm_permissions(self, garmin_user_id: str, permissions: Sequence[str], at: datetime) -> bool:
+        """See `IdMap`."""
+        is_new = False
+
+        def confirm(item: Item) -> Item | None:
+            nonlocal is_new
+            allowed = allowed_of(permissions)
+            is_new = item["permissions"] != allowed
+            if text_of(at) <= item["permissions_at"]:
+                return None
+            return {**_with_permissions(item, allowed, text_of(at)), "permissions_at": text_of(at)}
+
+        return self._change(garmin_user_id, confirm) and is_new
 
     def history(self, participant_id: str) -> Sequence[Change]:
         """See `IdMap`."""
@@ -153,11 +173,27 @@ class DynamoIdMap:
 
     # -- changes
 
-    def _note_pending(self, user: str, at: datetime) -> bool:
-        if not _is_key(user):
-            return False
-        item = _with_history(_new(user, text_of(at)), text_of(at), "pending")
-        return self._put(_next(item), {"ConditionExpression": _IS_NEW})
+    def _note_pending(self, users: Sequence[str], at: datetime) -> int:
+        """Note those who are unknown, with how many there are now, as far as they fit."""
+        for _ in _tries():
+            known = self._known([*users, PENDING])  # nearly all are, and a read costs less than a write
+            unknown = [user for user in users if user not in known]
+            counted = known.get(PENDING, _NONE_PENDING)
+            fitting = unknown[: max(0, id_map.MOST_PENDING - int(counted[COUNT]))]
+            items = [_with_history(_new(user, text_of(at)), text_of(at), "pending") for user in fitting]
+            writes = [{"Item": _packed(_next(item)), "ConditionExpression": _IS_NEW} for item in items]
+            if not fitting or self._transact([*writes, _counter(counted, len(fitting))]):
+                if len(fitting) < len(unknown):
+                    raise IdMapError(id_map.TOO_MANY_PENDING)
+                return len(fitting)
+        raise IdMapError(_BUSY)
+
+    def _count_fewer(self, number: int) -> None:
+        """Note that fewer users are pending. It is done after the change: a crash in between leaves it too high."""
+        for _ in _tries() if number else ():
+            found = self._ask("get_item", Key={KEY: {"S": PENDING}}, ConsistentRead=True)
+            if "Item" not in found or self._ask("put_item", **_counter(_plain(found["Item"]), -number)) is not None:
+                return
 
     def _change(self, user: str, change: Callable[[Item], Item | None]) -> bool:
         """Read, change, and write if nobody wrote meanwhile. False if there is nobody, or nothing to change."""
@@ -170,20 +206,21 @@ class DynamoIdMap:
                 return True
         raise IdMapError(_BUSY)
 
-    def _in_steps(self, rows: list_[tuple[str, str | None]]) -> int:
+    def _in_steps(self, rows: list_[tuple[str, str | None, datetime | None]]) -> int:
         done = 0
         while done < len(rows):
             step = _Step(self, self._free_ids())
-            for number, (user, participant) in enumerate(rows[done : done + MOST_IN_ONE], start=done + 1):
+            for number, (user, participant, enrolled_at) in enumerate(rows[done : done + MOST_IN_ONE], start=done + 1):
                 before = f"the {done} entries before entry {done + 1} are enrolled" if done else "nobody was enrolled"
                 try:
                     if participant is not None:
                         check_participant(participant.strip(), user)
-                    step.enrol(user, participant)
+                    step.enrol(user, participant, past_text(enrolled_at))
                 except IdMapError as error:
                     raise IdMapError(f"entry {number}: {error}; {before}") from error
             if not self._transact(step.writes):
                 raise IdMapError(f"the id map was changed by somebody else meanwhile; {before}; do the same again")
+            self._count_fewer(step.no_longer_pending)
             done = min(done + MOST_IN_ONE, len(rows))
         return done
 
@@ -196,11 +233,17 @@ class DynamoIdMap:
 
     # -- DynamoDB
 
-    def _known(self, users: Sequence[str]) -> frozenset[str]:
-        """Return those of at most 100 users who have an item; one that DynamoDB did not get to may be missing."""
-        wanted = {"Keys": [{KEY: {"S": user}} for user in users], "ProjectionExpression": KEY, "ConsistentRead": True}
+    def _known(self, keys: Sequence[str]) -> dict[str, Item]:
+        """Return which of at most 100 keys there are; one that DynamoDB did not get to may be missing."""
+        names = f"{KEY}, {COUNT}, version"
+        wanted = {"Keys": [{KEY: {"S": key}} for key in keys], "ProjectionExpression": names, "ConsistentRead": True}
         answer = self._call("batch_get_item", RequestItems={self.table: wanted})
-        return frozenset(item[KEY]["S"] for item in answer["Responses"].get(self.table, ()))
+        return {item[KEY]: item for item in map(_plain, answer["Responses"].get(self.table, ()))}
+
+    def has_claim(self, participant: str) -> bool:
+        """Return whether a participant id is given to somebody."""
+        found = self._ask("get_item", Key={KEY: {"S": CLAIM + participant}}, ConsistentRead=True)
+        return "Item" in found
 
     def _everyone(self) -> Iterator[Item]:
         return (item for item in self._scan() if not _is_claim(item))
@@ -241,6 +284,14 @@ class DynamoIdMap:
 
 _BUSY = "the id map is being changed by too many at once; try again"
 _IS_NEW = f"attribute_not_exists({KEY})"
+_NONE_PENDING: Item = {KEY: PENDING, COUNT: 0, "version": 0}
+
+
+def _counter(counted: Item, more: int) -> Item:
+    """Return the write of another number of pending users, if nobody wrote meanwhile."""
+    number, version = max(0, int(counted[COUNT]) + more), int(counted["version"])
+    condition = _unchanged({"version": version}) if version else {"ConditionExpression": _IS_NEW}
+    return {"Item": _packed({KEY: PENDING, COUNT: number, "version": version + 1}), **condition}
 
 
 class _Step:
@@ -250,14 +301,18 @@ class _Step:
         self._id_map, self._free = id_map, free
         self._items: dict[str, Item] = {}
         self._writes: dict[str, Item] = {}
+        self.no_longer_pending = 0
 
     @property
     def writes(self) -> list_[Item]:
         """The `Put`s of one transaction, one for each key."""
         return [*self._writes.values()]
 
-    def enrol(self, user: str, participant: str | None) -> str:
-        """Return the participant id; what there is to write for it is added to `writes`."""
+    def enrol(self, user: str, participant: str | None, enrolled_at: str = "") -> str:
+        """Return the participant id; what there is to write for it is added to `writes`.
+
+        `enrolled_at` is when it was made, "" for now.
+        """
         user = check_user(user)
         if user.startswith(CLAIM):
             raise IdMapError(f"a Garmin user id does not begin with {CLAIM}")
@@ -265,10 +320,19 @@ class _Step:
         known = old["participant_id"] if old else ""
         wanted = participant.strip() if participant else (known or next(self._free))
         check_participant(wanted, user)
+        check_swapped(
+            user_is_participant=CLAIM + user in self._writes or self._id_map.has_claim(user),
+            participant_is_user=wanted in self._items or self._id_map.item(wanted) is not None,
+            user=user,
+        )
         if known and known != wanted:
             raise IdMapError(f"this Garmin user is enrolled as {known} already; revoke {known} or leave it as it is")
-        if old is None or old["status"] != "active":
-            self._write(old, _enrolled(old or _new(user, _now()), wanted), is_own_choice=participant is not None)
+        new = old or _new(user, _now())
+        new = new if new["status"] == "active" else _enrolled(new, wanted)
+        new = {**new, "enrolled_at": enrolled_at or new["enrolled_at"]}
+        if new != old:
+            self.no_longer_pending += old is not None and not known
+            self._write(old, new, is_own_choice=participant is not None)
         return wanted
 
     def _write(self, old: Item | None, item: Item, *, is_own_choice: bool) -> None:
@@ -314,7 +378,7 @@ def _unchanged(old: Item) -> Item:
 
 
 def _new(user: str, at: str) -> Item:
-    texts = dict.fromkeys(("participant_id", "enrolled_at", "status_before", "status_at", "permissions_order"), "")
+    texts = dict.fromkeys(("participant_id", "enrolled_at", "status_before", "status_at", "permissions_at"), "")
     return {
         KEY: user,
         "status": "pending",
@@ -339,9 +403,15 @@ def _with_status(item: Item, status: str, at: str) -> Item:
     return _with_history({**item, "status_before": item["status"], "status": status, "status_at": at}, at, status)
 
 
+def _with_permissions(item: Item, allowed: list_[str], at: str) -> Item:
+    if item["permissions"] == allowed:
+        return item
+    return _with_history({**item, "permissions": allowed}, at, permissions_line(allowed))
+
+
 def _with_history(item: Item, at: str, what: str) -> Item:
     line = {"at": at, "what": what, "noted_at": _now()}
-    return {**item, "history": [*item["history"], line][-MOST_LINES:]}
+    return {**item, "history": [*item["history"], line][-id_map.MOST_LINES :]}
 
 
 def _next(item: Item) -> Item:
@@ -351,7 +421,14 @@ def _next(item: Item) -> Item:
 def _enrolment(item: Item) -> Enrolment:
     permissions = None if item["permissions"] is None else tuple(item["permissions"])
     return Enrolment(
-        item[KEY], item["participant_id"], item["status"], item["updated_at"], item["enrolled_at"], permissions
+        item[KEY],
+        item["participant_id"],
+        item["status"],
+        item["updated_at"],
+        item["enrolled_at"],
+        permissions,
+        item["permissions_at"],
+        item["created_at"],
     )
 
 
@@ -362,12 +439,18 @@ def _packed(item: Item) -> Item:
     return packed
 
 
-def _unpacked(item: Item) -> Item:
-    """Return an item with all attributes. One that something else wrote has a participant id and is in use."""
+def _plain(item: Item) -> Item:
     from boto3.dynamodb.types import TypeDeserializer
 
     read: Item = TypeDeserializer().deserialize({"M": item})
+    return read
+
+
+def _unpacked(item: Item) -> Item:
+    """Return an item with all attributes. One that something else wrote has a participant id and is in use."""
+    read = _plain(item)
     usual = _new(read[KEY], "")
+    usual["permissions_at"] = read.pop("permissions_order", "")[:29]  # older items: text that begins with the time
     if read.get("participant_id"):
         usual["status"] = "active"
     return {**usual, **read, "version": int(read.get("version", 0))}

@@ -3,26 +3,38 @@
 Belongs here: reading the raw lines of `raw/lifecycle/`, and what each changes in the id map. When that is done belongs
 elsewhere: the puller does it on arrival, and every weekly run does it again, so nothing is missed.
 
-A deregistration carries no time and no signature. It counts from its receipt; whether it is true is asked of Garmin
-where that is possible, because whoever knows the webhook's URL could send one.
+Nothing that is announced carries a signature, and whoever knows the webhook's URL could send it. So what is announced
+may only take away, at once: a deregistration counts from its receipt, and a change of permissions withdraws what it
+does not name. What would give more counts only when Garmin says so too. Garmin is asked where there are tokens.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
-from qol_ingest.shared.id_map import IdMap, is_user
+from qol_ingest.shared.id_map import IdMap, allowed_of, is_user, text_of
 
 log = logging.getLogger(__name__)
 
-Outcome = Literal["applied", "nothing new", "forged"]
-IsRegistered = Callable[[str], bool | None]
-"""Whether Garmin still knows a user; None if that is unknown."""
+PERMISSION_TYPES = ("userPermissionsChange", "userPermissions")
+"""Garmin's type, and its name in a peer's documentation."""
+
+Outcome = Literal["applied", "nothing new", "forged", "unconfirmed"]
+
+
+class Garmin(Protocol):
+    """What Garmin says of a user when it is asked; None if it cannot be, or does not answer."""
+
+    def is_registered(self, user: str) -> bool | None:
+        """Return whether Garmin still knows a user as ours."""
+
+    def permissions(self, user: str) -> Sequence[str] | None:
+        """Return what a user allows now."""
 
 
 @dataclass(frozen=True)
@@ -50,33 +62,63 @@ def events(lines: Iterable[str]) -> Iterator[LifecycleEvent]:
             yield event
 
 
-def apply(id_map: IdMap, event: LifecycleEvent, is_registered: IsRegistered | None = None) -> Outcome:
+def apply(id_map: IdMap, event: LifecycleEvent, garmin: Garmin | None = None) -> Outcome:
     """Change the map as an event says. Doing it again, or in another order, ends the same. Raises IdMapError.
 
-    With `is_registered`, a deregistration of a user whom Garmin still knows is forged: it is undone.
+    With `garmin`, a deregistration of a user whom Garmin still knows looks forged and is undone, which may be asked
+    again: Garmin may not know it itself yet. Permissions that Garmin confirms are given. "unconfirmed" are permissions
+    that it does not confirm, or not yet.
     """
     if event.permissions is not None:
-        changed = id_map.change_permissions(event.user, event.permissions, event.at, event.received_at)
+        changed = id_map.narrow_permissions(event.user, event.permissions, event.at)
+        if garmin is not None and (new := _new_permissions(id_map, event)):
+            return "applied" if _are_confirmed(id_map, event, new, garmin) else "unconfirmed"
     else:
         # First the safe side: whoever may have left is not worked with while Garmin is being asked.
         changed = id_map.deregister(event.user, event.at)
-        if is_registered is not None and _was_forged(id_map, event, is_registered):
-            return "forged"
+        if garmin is not None:
+            return _verify(id_map, event, garmin, "applied" if changed else "nothing new")
     return "applied" if changed else "nothing new"
 
 
-def _was_forged(id_map: IdMap, event: LifecycleEvent, is_registered: IsRegistered) -> bool:
+def _new_permissions(id_map: IdMap, event: LifecycleEvent) -> set[str]:
+    """Return what an event allows beyond what is known, unless Garmin was asked after it."""
     known = id_map.get(event.user)
-    # The answer holds for when it was asked for: whoever leaves meanwhile has left. It is later than the event in any
-    # case, so that a replay changes nothing.
-    asked_at = max(datetime.now(UTC), event.at + timedelta(milliseconds=1))
-    if known is None or known.status != "deregistered" or not is_registered(event.user):
+    if known is None or known.permissions is None or text_of(event.at) <= known.permissions_at:
+        return set()
+    return {*allowed_of(event.permissions or ())}.difference(known.permissions)
+
+
+def _are_confirmed(id_map: IdMap, event: LifecycleEvent, new: set[str], garmin: Garmin) -> bool:
+    asked_at = _asked_at(event)
+    answer = garmin.permissions(event.user)
+    if answer is None or new.isdisjoint(answer):
         return False
-    if not id_map.reinstate(event.user, asked_at):
-        return False
-    who = known.participant_id or "a user who is not enrolled"
-    log.error("a deregistration of %s is forged: Garmin still knows the user; check who has the webhook's URL", who)
+    id_map.confirm_permissions(event.user, answer, asked_at)
     return True
+
+
+def _asked_at(event: LifecycleEvent) -> datetime:
+    """Return the present time, for which an answer holds: what happens while Garmin is asked still counts.
+
+    It is later than the event in any case, so that a replay changes nothing.
+    """
+    return max(datetime.now(UTC), event.at + timedelta(milliseconds=1))
+
+
+def _verify(id_map: IdMap, event: LifecycleEvent, garmin: Garmin, so_far: Outcome) -> Outcome:
+    """Ask Garmin whether a user has left, and change the map if it says otherwise than the map."""
+    known = id_map.get(event.user)
+    asked_at = _asked_at(event)
+    if known is None or (is_registered := garmin.is_registered(event.user)) is None:
+        return so_far
+    if not is_registered:
+        return "applied" if id_map.deregister(event.user, asked_at) else so_far
+    if not id_map.reinstate(event.user, asked_at):
+        return so_far
+    who = known.participant_id or "a user who is not enrolled"
+    log.error("a deregistration of %s looks forged: Garmin still knows the user; check who has the webhook's URL", who)
+    return "forged"
 
 
 def _event(line: Any) -> LifecycleEvent | None:
@@ -86,8 +128,8 @@ def _event(line: Any) -> LifecycleEvent | None:
     received_at = datetime.fromisoformat(line["_received_at"]).astimezone(UTC)
     if kind == "deregistrations":
         return LifecycleEvent(user, received_at, received_at)
-    permissions = line["permissions"]
-    if kind != "userPermissionsChange" or not isinstance(permissions, list):
+    permissions = [] if line["permissions"] is None else line["permissions"]  # null: nothing is allowed
+    if kind not in PERMISSION_TYPES or not isinstance(permissions, list):
         return None
     # Garmin's clock and ours may differ a little; a change from the future would shut out all later ones.
     at = min(_changed_at(line.get("changeTimeInSeconds")) or received_at, received_at)

@@ -113,9 +113,9 @@ def test_an_invitation_must_last(invitations: Invitations) -> None:
 # -- invitations
 
 
-def refusal(invitations: Invitations, code: str) -> InvitationError:
+def refusal(invitations: Invitations, code: str, visitor: str = "") -> InvitationError:
     with pytest.raises(InvitationError) as caught:
-        invitations.find(code)
+        invitations.find(code, visitor)
     return caught.value
 
 
@@ -193,25 +193,37 @@ def test_two_staff_members_who_invite_at_once_leave_one_code_that_works(invitati
 # -- guessing
 
 
-def test_many_wrong_codes_stop_all_codes_for_a_while_each_time(invitations: Invitations, clock: Clock) -> None:
+def wrong(number: int) -> str:
+    return f"{number:016d}".translate(str.maketrans("01", "XY"))
+
+
+def test_many_wrong_codes_of_one_visitor_are_refused_for_a_while_and_a_right_one_never(
+    invitations: Invitations, clock: Clock, state: EnrolmentState
+) -> None:
     code = invitations.invite("P1")
     for _ in range(2):
         for number in range(WRONG_CODES):
-            assert invitations.find(code) == "P1"
-            assert refusal(invitations, f"{number:016d}".translate(str.maketrans("01", "XY"))).refusal == "unknown"
+            assert refusal(invitations, wrong(number), "guesser").refusal == "unknown"
             clock.now += 1
-        stopped = refusal(invitations, code)
+        stopped = refusal(invitations, wrong(0), "guesser")
         assert (stopped.refusal, stopped.retry_after_s) == ("too many", WRONG_CODES_S - WRONG_CODES)
+        before = state.entries("guesses")
+        assert refusal(invitations, wrong(1), "guesser").refusal == "too many"
+        assert state.entries("guesses") == before
+        assert invitations.find(code, "guesser") == "P1"
         clock.now += stopped.retry_after_s
-    assert invitations.find(code) == "P1"
+
+
+def test_one_visitor_s_wrong_codes_stop_no_other(invitations: Invitations) -> None:
+    for number in range(WRONG_CODES + 1):
+        refusal(invitations, wrong(number), "guesser")
+    assert refusal(invitations, wrong(1), "somebody").refusal == "unknown"
 
 
 def test_wrong_codes_now_and_then_stop_nobody(invitations: Invitations, clock: Clock) -> None:
-    code = invitations.invite("P1")
     for _ in range(3 * WRONG_CODES):
-        refusal(invitations, "X" * 16)
+        assert refusal(invitations, "X" * 16).refusal == "unknown"
         clock.now += WRONG_CODES_S / (WRONG_CODES - 2)
-        assert invitations.find(code) == "P1"
 
 
 def test_what_cannot_be_a_code_is_not_counted_as_a_guess(invitations: Invitations, state: EnrolmentState) -> None:

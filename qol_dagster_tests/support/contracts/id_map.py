@@ -68,7 +68,7 @@ def test_what_cannot_be_a_garmin_user_id_is_refused_by_staff_and_passed_over_by_
     with pytest.raises(IdMapError):
         people.add(wrong)
     assert people.seen([wrong, USER], LATER) == 1
-    assert not people.change_permissions(wrong, ALL, LATER) if wrong.strip() else True
+    assert not people.narrow_permissions(wrong, ALL, LATER) if wrong.strip() else True
     assert statuses(people) == {USER: ("", "pending")}
 
 
@@ -131,6 +131,74 @@ def test_many_first_seen_users_are_noted_at_once(people: IdMap) -> None:
     assert len(people.list()) == 250
 
 
+def test_no_more_users_are_pending_than_the_map_has_room_for(people: IdMap, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("qol_ingest.shared.id_map.MOST_PENDING", 3)
+    people.add("enrolled")
+    assert people.seen(["user-1", "user-2"], LATER) == 2
+    for _ in range(2):
+        with pytest.raises(IdMapError, match="no more are noted"):
+            people.seen(["user-1", "user-3", "user-4"], LATER)
+    assert [one.garmin_user_id for one in people.list()] == ["user-1", "user-2", "user-3", "enrolled"]
+    people.add("user-1")
+    assert people.seen(["user-4"], LATER) == 1
+    assert people.forget("user-2")
+    assert people.import_rows([("user-3", "Q3")]) == 1
+    assert people.seen(["user-5", "user-6"], LATER) == 2
+    with pytest.raises(IdMapError, match="no more are noted"):
+        people.seen(["user-7"], LATER)
+
+
+def test_announcements_of_one_user_do_not_make_the_history_grow_without_end(
+    people: IdMap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("qol_ingest.shared.id_map.MOST_LINES", 5)
+    people.add(USER, "P1")
+    for number in range(4):
+        people.deregister(USER, LATER + 2 * number * SECOND)
+        people.reinstate(USER, LATER + (2 * number + 1) * SECOND)
+    assert whats(people, "P1") == ["active", "deregistered", "active", "deregistered", "active"]
+
+
+def test_who_is_forgotten_is_nobody_until_they_push_again(people: IdMap) -> None:
+    people.add(USER)
+    people.seen([OTHER], LATER)
+    assert people.forget(USER)
+    assert people.forget(OTHER)
+    assert not people.forget(USER)
+    assert not people.forget("")
+    assert people.list() == []
+    assert people.history("P0001") == []
+    assert people.seen([OTHER], LATER) == 1
+    assert people.add(USER) == "P0002"
+    assert whats(people, "P0002") == ["active"]
+
+
+def test_a_participant_id_is_no_garmin_user_id_and_the_other_way_round(people: IdMap) -> None:
+    people.add(USER, "QOL-003")
+    people.seen([OTHER], LATER)
+    for participant in ("QOL-003", "P0007"):
+        with pytest.raises(IdMapError, match="this is a participant id"):
+            people.add(participant)
+    with pytest.raises(IdMapError, match="is a Garmin user id"):
+        people.add("third", OTHER)
+    with pytest.raises(IdMapError, match="entry 2: this is a participant id"):
+        people.import_rows([("third", "Q3"), ("Q3", "Q4")])
+    assert statuses(people) == {USER: ("QOL-003", "active"), OTHER: ("", "pending")}
+
+
+def test_an_import_keeps_when_somebody_was_enrolled(people: IdMap) -> None:
+    april = datetime(2026, 4, 1, tzinfo=UTC)
+    people.add(OTHER, "Q2")
+    assert people.import_rows([(USER, "Q1", april), (OTHER, "Q2", april), ("third", "Q3", None), ("fourth", "Q4")]) == 4
+    enrolled = {one.participant_id: one.enrolled_at[:10] for one in people.list()}
+    today = datetime.now(UTC).date().isoformat()
+    assert enrolled == {"Q1": "2026-04-01", "Q2": "2026-04-01", "Q3": today, "Q4": today}
+    assert people.import_rows([(USER, "Q1")]) == 1
+    assert {one.participant_id: one.enrolled_at[:10] for one in people.list()} == enrolled
+    with pytest.raises(IdMapError, match="entry 1: the date of enrolment .* is in the future; nobody was enrolled"):
+        people.import_rows([(USER, "Q1", LATER + timedelta(days=2))])
+
+
 def test_an_id_is_kept_as_it_came(people: IdMap) -> None:
     odd = [" with space ", "ユーザー", "O'Hara; --", "UPPER", "upper"]
     assert people.seen(odd, LATER) == 5
@@ -183,53 +251,84 @@ def test_what_was_found_out_before_the_last_deregistration_does_not_take_it_back
     assert people.reinstate(USER, LATER + 6 * SECOND)
 
 
-def test_permissions_count_by_garmin_s_time_then_by_receipt_in_whatever_order_they_come(people: IdMap) -> None:
-    changes = [
-        (ALL, LATER, LATER),
-        (NO_HEALTH, LATER + SECOND, LATER + SECOND),
-        (ALL, LATER + SECOND, LATER + 9 * SECOND),
-        ((), LATER, LATER + 20 * SECOND),
+def permissions(people: IdMap, user: str = USER) -> tuple[str, ...] | None:
+    found = people.get(user)
+    assert found is not None
+    return found.permissions
+
+
+def test_an_announced_change_takes_away_at_once_and_never_gives(people: IdMap) -> None:
+    people.add(USER, "P1")
+    assert people.narrow_permissions(USER, ALL, LATER)
+    assert people.narrow_permissions(USER, NO_HEALTH, LATER + SECOND)
+    assert not people.narrow_permissions(USER, ALL, LATER + 2 * SECOND)
+    assert permissions(people) == NO_HEALTH
+    assert people.narrow_permissions(USER, [], LATER + 3 * SECOND)
+    assert permissions(people) == ()
+    assert whats(people, "P1")[1:] == [
+        "permissions: ACTIVITY_EXPORT, HEALTH_EXPORT",
+        "permissions: ACTIVITY_EXPORT",
+        "permissions: nothing",
     ]
+
+
+def test_what_garmin_confirms_counts_until_a_later_change_is_announced(people: IdMap) -> None:
+    people.add(USER, "P1")
+    people.narrow_permissions(USER, [], LATER)
+    assert people.confirm_permissions(USER, ALL[::-1], LATER + 5 * SECOND)
+    assert permissions(people) == ALL
+    assert not people.narrow_permissions(USER, [], LATER)  # a replay
+    assert not people.confirm_permissions(USER, [], LATER + 4 * SECOND)
+    assert permissions(people) == ALL
+    found = people.get(USER)
+    assert found is not None
+    assert datetime.fromisoformat(found.permissions_at) - LATER - 5 * SECOND < SECOND
+    assert people.narrow_permissions(USER, NO_HEALTH, LATER + 6 * SECOND)
+    assert permissions(people) == NO_HEALTH
+
+
+def test_announced_changes_end_the_same_in_whatever_order_they_come(people: IdMap) -> None:
+    changes = [(ALL, LATER), (NO_HEALTH, LATER + SECOND), ((*NO_HEALTH, "OTHER"), LATER), (ALL, LATER + 9 * SECOND)]
     for user, order in enumerate(itertools.permutations(changes)):
+        people.seen([f"user-{user}"], EARLIER)
         for change in (*order, *order):  # and a replay
-            people.change_permissions(f"user-{user}", *change)
-    assert {one.permissions for one in people.list()} == {ALL}
-
-
-def test_of_two_changes_that_nothing_tells_apart_the_one_that_allows_less_counts(people: IdMap) -> None:
-    for user, order in {"a": (ALL, NO_HEALTH), "b": (NO_HEALTH, ALL)}.items():
-        people.add(user)
-        for permissions in order:
-            people.change_permissions(user, permissions, LATER)
+            people.narrow_permissions(f"user-{user}", *change)
     assert {one.permissions for one in people.list()} == {NO_HEALTH}
 
 
-def test_the_same_permissions_again_are_no_change_but_make_older_ones_void(people: IdMap) -> None:
+def test_the_same_permissions_confirmed_again_are_no_change_but_make_older_ones_void(people: IdMap) -> None:
     people.add(USER, "P1")
-    assert people.change_permissions(USER, ALL, LATER)
-    assert not people.change_permissions(USER, ALL[::-1], LATER + 9 * SECOND)
-    assert not people.change_permissions(USER, NO_HEALTH, LATER + 5 * SECOND)
+    assert people.confirm_permissions(USER, ALL, LATER)
+    assert not people.confirm_permissions(USER, ALL[::-1], LATER + 9 * SECOND)
+    assert not people.narrow_permissions(USER, NO_HEALTH, LATER + 5 * SECOND)
     assert whats(people, "P1") == ["active", "permissions: ACTIVITY_EXPORT, HEALTH_EXPORT"]
-    assert people.change_permissions(USER, [], LATER + 10 * SECOND)
+    assert people.narrow_permissions(USER, [], LATER + 10 * SECOND)
     found = people.get(USER)
     assert found is not None
     assert (found.permissions, found.may_be_used) == ((), False)
     assert whats(people, "P1")[-1] == "permissions: nothing"
 
 
+def test_nobody_s_permissions_are_confirmed(people: IdMap) -> None:
+    assert not people.confirm_permissions(USER, ALL, LATER)
+    assert people.list() == []
+
+
 def test_permissions_that_are_no_names_of_garmin_s_reach_neither_map_nor_history(people: IdMap) -> None:
     people.add(USER, "P1")
-    assert people.change_permissions(USER, [USER, "HEALTH_EXPORT", "", "a b", "\ud800", "HEALTH_EXPORT"], LATER)
+    assert people.narrow_permissions(USER, [USER, "HEALTH_EXPORT", "", "a b", "\ud800", "HEALTH_EXPORT"], LATER)
     assert whats(people, "P1")[-1] == "permissions: HEALTH_EXPORT"
 
 
-def test_a_stranger_s_permissions_make_them_pending_and_stay_when_they_are_enrolled(people: IdMap) -> None:
-    assert people.change_permissions(USER, NO_HEALTH, EARLIER)
-    assert statuses(people) == {USER: ("", "pending")}
+def test_a_pending_user_s_permissions_stay_when_they_are_enrolled_and_a_stranger_has_none(people: IdMap) -> None:
+    assert not people.narrow_permissions(USER, NO_HEALTH, EARLIER)
+    assert people.list() == []
+    people.seen([USER], EARLIER)
+    assert people.narrow_permissions(USER, NO_HEALTH, EARLIER)
     people.add(USER, "P1")
     found = people.get(USER)
     assert found is not None
-    assert (found.permissions, found.may_be_used) == (NO_HEALTH, False)
+    assert (found.permissions, found.withheld) == (NO_HEALTH, {"HEALTH_EXPORT"})
 
 
 def test_changes_of_one_user_from_many_threads_all_count(people: IdMap) -> None:
@@ -237,7 +336,7 @@ def test_changes_of_one_user_from_many_threads_all_count(people: IdMap) -> None:
     steps = [f"A_{'x' * n}" for n in range(12)]
 
     def change(number: int) -> bool:
-        return people.change_permissions(USER, [steps[number]], LATER + number * SECOND)
+        return people.confirm_permissions(USER, [steps[number]], LATER + number * SECOND)
 
     order = random.Random(3).sample(range(12), 12)
     with ThreadPoolExecutor(4) as pool:

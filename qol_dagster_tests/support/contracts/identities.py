@@ -17,18 +17,30 @@ def test_the_job_knows_who_is_in_use_who_is_not_and_nothing_of_those_who_were_ne
     people.import_rows([(USER, "P1"), (OTHER, "P2"), ("third", "P3"), ("fourth", "P4")])
     people.revoke("P2")
     people.deregister("third", LATER)
-    people.change_permissions("fourth", ["ACTIVITY_EXPORT"], LATER)
+    people.narrow_permissions("fourth", ["HISTORICAL_DATA_EXPORT"], LATER)
     found = people.identities()
     assert (dict(found.active), found.revoked) == ({USER: "P1"}, {OTHER, "third", "fourth"})
-    people.change_permissions("fourth", ["ACTIVITY_EXPORT", "HEALTH_EXPORT"], LATER + timedelta(seconds=1))
+    people.confirm_permissions("fourth", ["ACTIVITY_EXPORT", "HEALTH_EXPORT"], LATER + timedelta(seconds=1))
     assert dict(people.identities().active) == {USER: "P1", "fourth": "P4"}
+
+
+def test_the_job_knows_which_of_the_permissions_a_user_withholds(people: IdMap) -> None:
+    people.import_rows([(USER, "P1"), (OTHER, "P2"), ("third", "P3")])
+    before = people.identities().fingerprint()
+    people.narrow_permissions(USER, ["ACTIVITY_EXPORT"], LATER)
+    people.narrow_permissions(OTHER, ["HEALTH_EXPORT", "MCT_EXPORT"], LATER)
+    found = people.identities()
+    assert dict(found.active) == {USER: "P1", OTHER: "P2", "third": "P3"}
+    assert found.withheld == {USER: "HEALTH_EXPORT", OTHER: "ACTIVITY_EXPORT"}
+    assert found.participants_with_health_data() == {"P2", "P3"}
+    assert found.fingerprint() != before
 
 
 def test_strangers_who_push_change_permissions_and_leave_make_no_day_computed_again(people: IdMap) -> None:
     people.add(USER, "P1")
     before = people.identities().fingerprint()
     people.seen([OTHER, "third"], LATER)
-    people.change_permissions(OTHER, [], LATER)
+    people.narrow_permissions(OTHER, [], LATER)
     people.deregister("third", LATER)
     assert people.identities().fingerprint() == before
     people.add(OTHER)

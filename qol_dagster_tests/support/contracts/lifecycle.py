@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import json
 import logging
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,6 +19,7 @@ USER = "4aacafe82427c251df9c9592d0c06768"
 OTHER = "ffeeddccbbaa99887766554433221100"
 LATER = datetime.now(UTC) + timedelta(hours=1)
 ALL, NO_HEALTH = ["ACTIVITY_EXPORT", "HEALTH_EXPORT"], ["ACTIVITY_EXPORT"]
+WITHHELD = {USER: "HEALTH_EXPORT"}
 
 
 def left(user: str = USER, received: datetime = LATER) -> dict[str, Any]:
@@ -34,8 +37,32 @@ def allows(permissions: object, at: datetime = LATER, received: datetime | None 
     }
 
 
-def tell(people: IdMap, *lines: dict[str, Any], asks: Any = None) -> list[str]:
-    return [apply(people, event, asks) for event in events(json.dumps(line) for line in lines)]
+@dataclass
+class Garmin:
+    """What Garmin answers: whether a user is registered, and what the user allows."""
+
+    registered: Callable[[], bool | None] = lambda: None
+    allowed: tuple[str, ...] | None = None
+    asked: int = 0
+
+    def is_registered(self, user: str) -> bool | None:
+        assert user == USER
+        return self.registered()
+
+    def permissions(self, user: str) -> tuple[str, ...] | None:
+        assert user == USER
+        self.asked += 1
+        return self.allowed
+
+
+def tell(people: IdMap, *lines: dict[str, Any], garmin: Garmin | None = None) -> list[str]:
+    return [apply(people, event, garmin) for event in events(json.dumps(line) for line in lines)]
+
+
+def permissions(people: IdMap) -> tuple[str, ...] | None:
+    found = people.get(USER)
+    assert found is not None
+    return found.permissions
 
 
 def test_who_leaves_at_garmin_is_left_out_of_the_next_run_and_the_history_says_since_when(people: IdMap) -> None:
@@ -65,68 +92,87 @@ def test_who_comes_back_is_the_same_participant_and_a_replay_does_not_send_them_
     assert people.identities().active == {USER: "P7"}
 
 
-def test_without_the_health_permission_the_data_is_left_out_until_it_is_given_again(people: IdMap) -> None:
+def test_without_the_health_permission_the_data_is_left_out_until_garmin_confirms_it_again(people: IdMap) -> None:
     assert tell(people, allows(NO_HEALTH)) == ["applied"]
-    assert people.identities().active == {}
-    assert people.identities().revoked == {USER}
-    assert tell(people, allows(ALL, LATER + timedelta(hours=1))) == ["applied"]
-    assert people.identities().active == {USER: "P7"}
+    assert people.identities().withheld == WITHHELD
+    given = allows(ALL, LATER + timedelta(hours=1))
+    assert tell(people, given) == ["nothing new"]
+    assert tell(people, given, garmin=Garmin(allowed=tuple(NO_HEALTH))) == ["unconfirmed"]
+    assert tell(people, given, garmin=Garmin(allowed=None)) == ["unconfirmed"]
+    assert people.identities().withheld == WITHHELD
+    assert tell(people, given, garmin=Garmin(allowed=tuple(ALL))) == ["applied"]
+    assert people.identities().withheld == {}
+
+
+def test_a_confirmed_permission_stays_when_its_withdrawal_is_replayed_and_goes_with_the_next_one(
+    people: IdMap,
+) -> None:
+    withdrawn, given = allows(NO_HEALTH), allows(ALL, LATER + timedelta(seconds=5))
+    tell(people, withdrawn, given, garmin=Garmin(allowed=tuple(ALL)))
+    assert tell(people, withdrawn, given) == ["nothing new"] * 2
+    assert permissions(people) == tuple(ALL)
+    assert tell(people, allows([], LATER + timedelta(seconds=9))) == ["applied"]
+    assert permissions(people) == ()
+
+
+def test_a_change_that_only_takes_away_asks_nobody(people: IdMap) -> None:
+    garmin = Garmin(allowed=tuple(ALL))
+    tell(people, allows(ALL), allows(NO_HEALTH, LATER + timedelta(seconds=1)), garmin=garmin)
+    assert (garmin.asked, permissions(people)) == (0, tuple(NO_HEALTH))
+
+
+def test_what_garmin_confirms_counts_and_not_what_was_announced(people: IdMap) -> None:
+    tell(people, allows([]))
+    forged = allows([*ALL, "EVERYTHING"], LATER + timedelta(seconds=5))
+    assert tell(people, forged, garmin=Garmin(allowed=("HEALTH_EXPORT",))) == ["applied"]
+    assert permissions(people) == ("HEALTH_EXPORT",)
+
+
+@pytest.mark.parametrize("kind", ["userPermissionsChange", "userPermissions"])
+def test_permissions_of_null_are_none(people: IdMap, kind: str) -> None:
+    assert tell(people, allows(None, _summary_type=kind)) == ["applied"]
+    assert permissions(people) == ()
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
-def test_garmin_s_time_decides_between_changes_and_not_the_order_of_arrival(
-    people: IdMap, order: tuple[int, ...]
-) -> None:
+def test_announced_changes_end_the_same_in_whatever_order_they_arrive(people: IdMap, order: tuple[int, ...]) -> None:
     changes = [allows(ALL), allows(NO_HEALTH, LATER + timedelta(seconds=5)), allows(ALL, LATER + timedelta(seconds=9))]
-    received = LATER + timedelta(days=1)
-    tell(people, *({**changes[n], "_received_at": received.isoformat()} for n in order))
-    found = people.get(USER)
-    assert found is not None
-    assert found.permissions == tuple(ALL)
-
-
-def test_a_change_from_the_future_counts_from_its_receipt(people: IdMap) -> None:
-    tell(people, allows(NO_HEALTH, LATER + timedelta(days=900), received=LATER))
-    assert tell(people, allows(ALL, LATER + timedelta(minutes=1))) == ["applied"]
+    tell(people, *(changes[n] for n in order))
+    assert permissions(people) == tuple(NO_HEALTH)
 
 
 @pytest.mark.parametrize("odd", [None, 1e300, "soon", True, 1_800_000_000_000, [], -(10**20)])
 def test_a_withdrawal_whose_time_cannot_be_read_counts_from_its_receipt(people: IdMap, odd: object) -> None:
     tell(people, allows(ALL))
     assert tell(people, allows(NO_HEALTH, LATER + timedelta(minutes=1), changeTimeInSeconds=odd)) == ["applied"]
-    assert people.identities().revoked == {USER}
+    assert people.identities().withheld == WITHHELD
 
 
 def test_a_withdrawal_beside_a_number_of_five_thousand_digits_counts(people: IdMap) -> None:
     line = json.dumps(allows(NO_HEALTH)).replace("{", '{"other": ' + "9" * 5000 + ", ", 1)
     assert [apply(people, event) for event in events([line])] == ["applied"]
-    assert people.identities().revoked == {USER}
+    assert people.identities().withheld == WITHHELD
 
 
 def test_a_time_that_garmin_sends_as_text_is_read(people: IdMap) -> None:
-    received = LATER + timedelta(days=1)
-    tell(people, allows(ALL, LATER + timedelta(seconds=5), received))
+    people.confirm_permissions(USER, ALL, LATER + timedelta(seconds=5))
     seconds = str(int(LATER.timestamp()))
+    received = LATER + timedelta(days=1)
     assert tell(people, allows(NO_HEALTH, LATER, received, changeTimeInSeconds=seconds)) == ["nothing new"]
 
 
-@pytest.mark.parametrize("replayed", list(itertools.permutations(range(3))))
-def test_of_changes_in_one_second_the_one_received_last_counts_and_a_replay_in_any_order_changes_nothing(
-    people: IdMap, replayed: tuple[int, ...]
-) -> None:
-    changes = [allows(one, LATER, LATER + timedelta(seconds=n)) for n, one in enumerate((NO_HEALTH, ALL, NO_HEALTH))]
-    assert tell(people, *changes) == ["applied"] * 3
-    before = people.history("P7")
-    assert tell(people, *(changes[n] for n in replayed)) == ["nothing new"] * 3
-    assert people.history("P7") == before
+def test_a_change_from_the_future_counts_from_its_receipt(people: IdMap) -> None:
+    tell(people, allows(NO_HEALTH, LATER + timedelta(days=900), received=LATER))
+    given = allows(ALL, LATER + timedelta(minutes=1))
+    assert tell(people, given, garmin=Garmin(allowed=tuple(ALL))) == ["applied"]
 
 
 def test_who_really_leaves_while_garmin_is_asked_about_a_forgery_has_left(people: IdMap) -> None:
-    def asked(user: str) -> bool:
+    def asked() -> bool:
         assert tell(people, left(received=datetime.now(UTC) + timedelta(seconds=1))) == ["nothing new"]
         return True
 
-    assert tell(people, left(received=datetime.now(UTC)), asks=asked) == ["applied"]
+    assert tell(people, left(received=datetime.now(UTC)), garmin=Garmin(asked)) == ["applied"]
     assert people.identities().revoked == {USER}
 
 
@@ -134,32 +180,44 @@ def test_a_forged_deregistration_is_undone_and_stays_so_when_replayed(
     people: IdMap, caplog: pytest.LogCaptureFixture
 ) -> None:
     event = left(received=datetime.now(UTC))
-    assert tell(people, event, asks=lambda _user: True) == ["forged"]
+    assert tell(people, event, garmin=Garmin(lambda: True)) == ["forged"]
     assert tell(people, event) == ["nothing new"]
     assert people.identities().active == {USER: "P7"}
-    assert "P7 is forged" in caplog.text
+    assert "P7 looks forged" in caplog.text
     assert USER not in caplog.text
+
+
+def test_who_looked_registered_and_turns_out_to_have_left_has_left(people: IdMap) -> None:
+    event = left(received=datetime.now(UTC))
+    answers = iter([True, True, False])
+    garmin = Garmin(lambda: next(answers))
+    assert [tell(people, event, garmin=garmin)[0] for _ in range(3)] == ["forged", "nothing new", "applied"]
+    assert people.identities().revoked == {USER}
+    assert tell(people, event) == ["nothing new"]
 
 
 @pytest.mark.parametrize("answer", [False, None])
 def test_garmin_s_no_and_no_answer_leave_the_deregistration_as_it_is(people: IdMap, answer: bool | None) -> None:
-    assert tell(people, left(), asks=lambda _user: answer) == ["applied"]
+    assert tell(people, left(), garmin=Garmin(lambda: answer)) == ["applied"]
     assert people.identities().revoked == {USER}
 
 
 def test_a_revoked_participant_stays_revoked_when_a_forgery_is_undone(people: IdMap) -> None:
     people.revoke("P7")
-    tell(people, left(), asks=lambda _user: True)
+    tell(people, left(), garmin=Garmin(lambda: True))
     found = people.get(USER)
     assert found is not None
     assert found.status == "revoked"
 
 
-def test_a_stranger_s_permissions_make_them_pending_and_nobody_s_data(people: IdMap) -> None:
+def test_what_is_announced_of_a_stranger_changes_nothing(people: IdMap) -> None:
+    assert tell(people, {**allows(ALL), "userId": OTHER}, left(OTHER)) == ["nothing new"] * 2
+    assert people.get(OTHER) is None
+
+
+def test_what_is_announced_of_a_pending_user_makes_it_nobody_s_data(people: IdMap) -> None:
+    people.seen([OTHER], LATER - timedelta(hours=2))
     tell(people, {**allows(ALL), "userId": OTHER})
-    found = people.get(OTHER)
-    assert found is not None
-    assert (found.status, found.participant_id) == ("pending", "")
     assert OTHER not in people.identities().active.keys() | people.identities().revoked
     assert tell(people, left(OTHER)) == ["applied"]
 
@@ -176,6 +234,7 @@ def test_a_stranger_s_permissions_make_them_pending_and_nobody_s_data(people: Id
         json.dumps({**left(), "_received_at": "yesterday"}),
         json.dumps({**left(), "_summary_type": "dailies"}),
         json.dumps(allows("HEALTH_EXPORT")),
+        json.dumps({key: value for key, value in allows([]).items() if key != "permissions"}),
         json.dumps({**left(), "userId": "\ud800"}),
         json.dumps({**left(), "userId": "x" * 300}),
         json.dumps({**left(), "_received_at": 7}),

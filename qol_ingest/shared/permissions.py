@@ -1,0 +1,28 @@
+"""What a user permits at Garmin, and what each type of data needs.
+
+Belongs here: Garmin's names. Who permits what is kept in the id map.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+HEALTH, ACTIVITY = "HEALTH_EXPORT", "ACTIVITY_EXPORT"
+"""Garmin's permissions for a user's health data and activities, of which all metrics are made."""
+ACTIVITY_TYPES = (
+    *("activities", "activityDetails", "activityFiles", "moveIQActivities", "manuallyUpdatedActivities"),
+    "moveiq",
+)
+"""The types that need ACTIVITY_EXPORT, in either spelling."""
+_NEEDED = {**dict.fromkeys(ACTIVITY_TYPES, ACTIVITY), "mct": "MCT_EXPORT"}
+"""The permission that a type needs; every other needs HEALTH_EXPORT."""
+
+
+def kind_is_permitted(permissions: Collection[str] | None, kind: str) -> bool:
+    """Return whether some permissions (None: nothing is known of them) cover a type, by Garmin's name."""
+    return permissions is None or _NEEDED.get(kind, HEALTH) in permissions
+
+
+def withheld_of(permissions: Collection[str] | None) -> frozenset[str]:
+    """Return which of the permissions for health data and activities are missing."""
+    return frozenset() if permissions is None else frozenset({HEALTH, ACTIVITY}.difference(permissions))
