@@ -67,7 +67,9 @@ def lake(
     until: Until = None,
     seed: Seed = 0,
     traps: Traps = "",
-    files_per_day: Annotated[int, typer.Option(min=1, help="Files a date.")] = 8,
+    files_per_day: Annotated[
+        int | None, typer.Option(min=1, help="Pack each date into so many files; by default each body is a file.")
+    ] = None,
 ) -> None:
     """Write everything straight into a lake, as the receiver would have stored it."""
     sim = _simulation(participants, weeks, until, seed, traps)

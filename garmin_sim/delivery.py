@@ -32,10 +32,35 @@ MAX_BODY = 1_000_000
 PUSH_DELAY_S = 60
 SENT_TWICE = 40  # one body in so many
 ALONE = 5  # one hour in so many, dailies have bodies of their own
+LIFECYCLE_TYPES = frozenset({"deregistrations", "userPermissionsChange"})
 ACTIVITY_TYPES = frozenset({"activities", "activityDetails", "manuallyUpdatedActivities", "moveIQActivities"})
 
 Request = tuple[float, bytes, frozenset[str]]
 """When it is sent (UTC seconds), the body, the userIds in it."""
+
+
+class Body:
+    """A request body: summaries by type, each with the date it was made for, and when it is sent (UTC seconds)."""
+
+    def __init__(self) -> None:
+        self.at = 0.0
+        self.summaries: dict[str, list[tuple[str, str]]] = {}
+        self.users: set[str] = set()
+        self.size = 2
+
+    def add(self, record: Record, user: str, day: str) -> None:
+        """Add a summary of a user and date."""
+        if record.type not in self.summaries:
+            self.summaries[record.type] = []
+            self.size += len(record.type) + 6
+        self.summaries[record.type].append((record.text, record.filed or day))
+        self.users.add(user)
+        self.size += len(record.text) + 1
+
+    def json(self) -> bytes:
+        """Return the body as Garmin sends it."""
+        types = (f'"{kind}":[{",".join([text for text, _ in of_type])}]' for kind, of_type in self.summaries.items())
+        return ("{" + ",".join(types) + "}").encode("ascii")
 
 
 class Upload(NamedTuple):
@@ -114,20 +139,21 @@ def lives(sim: Parameters) -> Iterator[Life]:
 def requests(sim: Parameters) -> Iterator[Request]:
     """Yield all requests in the order of sending, repeated ones among them."""
     repeats: list[tuple[float, int, Request]] = []
-    for number, request in enumerate(_first_requests(sim)):
-        at, body, users = request
+    for number, body in enumerate(bodies(sim)):
+        at, content, users = body.at, body.json(), frozenset(body.users)
         while repeats and repeats[0][0] <= at:
             yield heapq.heappop(repeats)[2]
-        yield request
-        check = zlib.crc32(body)
+        yield at, content, users
+        check = zlib.crc32(content)
         if check % SENT_TWICE == 0:
             again = at + 120 + check % 5000
-            heapq.heappush(repeats, (again, number, (again, body, users)))
+            heapq.heappush(repeats, (again, number, (again, content, users)))
     while repeats:
         yield heapq.heappop(repeats)[2]
 
 
-def _first_requests(sim: Parameters) -> Iterator[Request]:
+def bodies(sim: Parameters) -> Iterator[Body]:
+    """Yield what is sent, each body once, in the order of sending."""
     everyone = list(lives(sim))
     next_sync = [0] * len(everyone)
     for day in range(len(sim.dates()) + 1):
@@ -142,49 +168,28 @@ def _first_requests(sim: Parameters) -> Iterator[Request]:
             yield from _bodies_of_hour(sim, everyone, hour, group)
 
 
-def _bodies_of_hour(sim: Parameters, everyone: list[Life], hour: int, brought: Iterator[Upload]) -> Iterator[Request]:
+def _bodies_of_hour(sim: Parameters, everyone: list[Life], hour: int, brought: Iterator[Upload]) -> Iterator[Body]:
     apart = zlib.crc32(b"%d %d" % (sim.seed, hour)) % ALONE == 0
-    open_bodies: dict[str, _Body] = {}
+    lanes: dict[str, Body] = {}
     at = 0.0
     for upload in brought:
         at = upload.at + PUSH_DELAY_S
         life = everyone[upload.participant]
-        user = life.participant.user_id
+        day, user = str(life.first + timedelta(days=upload.day)), life.participant.user_id
         for record in summaries(life, sim.seed, upload.day, upload.version, sim.traps):
             lane = _lane(record.type, apart)
-            body = open_bodies.setdefault(lane, _Body())
+            body = lanes.get(lane) or lanes.setdefault(lane, Body())
             if body.size + len(record.text) > MAX_BODY:
-                yield at, body.json(), frozenset(body.users)
-                body = open_bodies[lane] = _Body()
-            body.add(record, user)
-    for body in open_bodies.values():
-        yield at, body.json(), frozenset(body.users)
+                body.at = at
+                yield body
+                body = lanes[lane] = Body()
+            body.add(record, user, day)
+    for body in lanes.values():
+        body.at = at
+        yield body
 
 
 def _lane(kind: str, apart: bool) -> str:
     if kind in ACTIVITY_TYPES:
         return "activity"
     return "dailies" if apart and kind == "dailies" else "wellness"
-
-
-class _Body:
-    """A request body under way: summaries by type."""
-
-    def __init__(self) -> None:
-        self.texts: dict[str, list[str]] = {}
-        self.users: set[str] = set()
-        self.size = 2
-
-    def add(self, record: Record, user: str) -> None:
-        """Take in a summary."""
-        if record.type not in self.texts:
-            self.texts[record.type] = []
-            self.size += len(record.type) + 6
-        self.texts[record.type].append(record.text)
-        self.users.add(user)
-        self.size += len(record.text) + 1
-
-    def json(self) -> bytes:
-        """Return the body as Garmin sends it."""
-        types = (f'"{kind}":[{",".join(texts)}]' for kind, texts in self.texts.items())
-        return ("{" + ",".join(types) + "}").encode("ascii")

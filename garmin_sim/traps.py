@@ -165,6 +165,3 @@ _TRAPS: dict[str, Trap] = {
 
 TRAPS: tuple[str, ...] = tuple(_TRAPS)
 """The traps by name."""
-
-SECRETS = frozenset({"user-access-token"})
-"""Traps of which the receiver stores nothing, so that a lake has none."""

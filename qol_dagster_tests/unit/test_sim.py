@@ -16,6 +16,8 @@ import pytest
 
 from garmin_sim import TRAPS, Delivery, Simulation, write_lake
 from garmin_sim.people import PERSONAS, live, make_participant
+from qol_ingest.records import parse_body
+from qol_ingest.webhook import objects
 
 Fields = dict[str, Any]
 Key = tuple[Any, ...]
@@ -668,20 +670,35 @@ def test_lake_lines_carry_the_receivers_fields_and_lie_under_their_own_date(
     assert undated
 
 
-def test_writing_a_lake_again_replaces_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("traps", [frozenset(), frozenset({"all"})], ids=["plain", "traps"])
+def test_a_lake_is_byte_for_byte_that_of_a_receiver_that_took_each_body_when_it_was_sent(
+    tmp_path: Path, traps: frozenset[str]
+) -> None:
+    sim = Simulation(12, 1, SUNDAY, seed=2, traps=traps)
+    write_lake(sim, tmp_path)
+    stored: dict[str, bytes] = {}
+    for delivery in sim.deliveries():
+        parsed = parse_body(delivery.body, delivery.at)
+        for key, content in objects(parsed, delivery.body, delivery.at):
+            stored.setdefault(key, content)
+    assert stored == {str(file.relative_to(tmp_path)): file.read_bytes() for file in tmp_path.rglob("*.jsonl")}
+
+
+def test_a_lake_in_few_files_has_the_same_lines(tmp_path: Path) -> None:
     sim = Simulation(3, 1, SUNDAY, seed=2)
-    first = write_lake(sim, tmp_path)
-    assert write_lake(sim, tmp_path) == first
+    by_body = write_lake(sim, tmp_path / "bodies")
+    packed = write_lake(sim, tmp_path / "packed", files_per_day=2)
+    assert packed.files == 14 < by_body.files
+    assert (packed.lines, packed.bytes) == (by_body.lines, by_body.bytes)
+    assert sorted(map(str, raw_lines(tmp_path / "packed"))) == sorted(map(str, raw_lines(tmp_path / "bodies")))
+
+
+@pytest.mark.parametrize("files_per_day", [None, 2])
+def test_writing_a_lake_again_replaces_it(tmp_path: Path, files_per_day: int | None) -> None:
+    sim = Simulation(3, 1, SUNDAY, seed=2)
+    first = write_lake(sim, tmp_path, files_per_day=files_per_day)
+    assert write_lake(sim, tmp_path, files_per_day=files_per_day) == first
     assert sum(path.stat().st_size for path in tmp_path.rglob("*.jsonl")) == first.bytes
-
-
-def test_a_lake_of_more_files_than_are_held_open_loses_no_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    sim = Simulation(12, 1, SUNDAY, seed=2)
-    roomy = write_lake(sim, tmp_path / "roomy", files_per_day=6)
-    monkeypatch.setattr("garmin_sim.lake.OPEN_FILES", 4)
-    tight = write_lake(sim, tmp_path / "tight", files_per_day=6)
-    assert tight == roomy
-    assert sorted(map(str, raw_lines(tmp_path / "tight"))) == sorted(map(str, raw_lines(tmp_path / "roomy")))
 
 
 def test_a_lake_without_files_is_refused(tmp_path: Path) -> None:
@@ -692,13 +709,13 @@ def test_a_lake_without_files_is_refused(tmp_path: Path) -> None:
 def test_progress_of_a_lake_ends_at_all_participant_days(tmp_path: Path) -> None:
     calls: list[tuple[int, int]] = []
     write_lake(Simulation(4, 1, SUNDAY), tmp_path, on_progress=lambda done, total: calls.append((done, total)))
-    assert calls == [(25, 28), (28, 28)]
+    assert calls == [(done, 28) for done in range(4, 29, 4)]
 
 
 @pytest.mark.slow
 def test_memory_for_a_lake_does_not_grow_with_the_participants(tmp_path: Path) -> None:
     write_lake(Simulation(8, 1, SUNDAY), tmp_path, files_per_day=2)  # fills the caches
-    few, many = (peak_of_lake(participants, tmp_path) for participants in (8, 24))
+    few, many = (peak_of_lake(participants, tmp_path) for participants in (30, 60))  # bodies are full from 30 on
     assert many < 1.3 * few
 
 
