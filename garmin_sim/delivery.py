@@ -12,13 +12,14 @@ version of a summary is its final one.
 from __future__ import annotations
 
 import heapq
+import json
 import zlib
 from bisect import bisect_right
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
-from garmin_sim.people import JST_S, Life, Sync, live, make_participant
+from garmin_sim.people import Life, Sync, live, make_participant
 from garmin_sim.physiology import MINUTES, Day, make_day
 from garmin_sim.records import Record, Version, day_records, idle_records, stamp
 from garmin_sim.traps import plant
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from garmin_sim.parameters import Parameters
 
 MAX_BODY = 1_000_000
+KEPT_DAYS = 1000  # some 30 KB each
 PUSH_DELAY_S = 60
 SENT_TWICE = 40  # one body in so many
 ALONE = 5  # one hour in so many, dailies have bodies of their own
@@ -50,12 +52,14 @@ class Body:
 
     def add(self, record: Record, user: str, day: str) -> None:
         """Add a summary of a user and date."""
-        if record.type not in self.summaries:
-            self.summaries[record.type] = []
-            self.size += len(record.type) + 6
-        self.summaries[record.type].append((record.text, record.filed or day))
-        self.users.add(user)
-        self.size += len(record.text) + 1
+        kind, text, filed, other_user = record
+        of_type = self.summaries.get(kind)
+        if of_type is None:
+            of_type = self.summaries[kind] = []
+            self.size += len(kind) + 6
+        of_type.append((text, filed or day))
+        self.users.add(other_user or user)
+        self.size += len(text) + 1
 
     def json(self) -> bytes:
         """Return the body as Garmin sends it."""
@@ -64,18 +68,20 @@ class Body:
 
 
 class Upload(NamedTuple):
-    """A version of a participant's day that a sync brings."""
+    """A version of a participant's day that a sync brings; whether a later one brings another."""
 
     at: int
     participant: int
     day: int
     version: Version
+    again: bool
 
 
 def synced_at(life: Life, sync: Sync) -> int:
     """When a sync is, UTC seconds."""
     day = life.first + timedelta(days=sync.day)
-    return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) - JST_S + 60 * sync.minute
+    midnight_s = int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) - life.clock_s(sync.day)
+    return midnight_s + 60 * sync.minute
 
 
 def versions(life: Life, day: int) -> list[Version]:
@@ -86,7 +92,7 @@ def versions(life: Life, day: int) -> list[Version]:
     later = bisect_right(life.syncs, day, key=_sync_day)
     sent: list[Version] = []
     for sync in life.syncs[bisect_right(life.syncs, day - 1, key=_sync_day) : later]:
-        minute = sync.minute + (life.offset_s[day] - JST_S) // 60
+        minute = sync.minute + (life.offset_s[day] - life.clock_s(day)) // 60
         upto = max(0, min(MINUTES - 15, minute // 15 * 15))
         if worn and sync.partial and upto > since:
             sent.append(Version(synced_at(life, sync), upto, since))
@@ -108,12 +114,33 @@ def uploads(life: Life, number: int) -> list[Upload]:
     at = synced_at(life, sync)
     earliest = life.syncs[number - 2].day if number > 1 else 0
     days = sorted(range(earliest, min(sync.day + 1, life.days)), key=lambda day: day * 7919 % 13)
-    return [
-        Upload(at, life.participant.index, day, version)
-        for day in days
-        for version in versions(life, day)
-        if version.at == at
-    ]
+    brought = []
+    for day in days:
+        sent = versions(life, day)
+        brought += [
+            Upload(at, life.participant.index, day, version, version is not sent[-1])
+            for version in sent
+            if version.at == at
+        ]
+    return brought
+
+
+class _Days:
+    """The signals of days of which another version will be sent: making them is a third of the work."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._kept: dict[tuple[int, int], Day] = {}
+
+    def signals(self, life: Life, upload: Upload) -> Day | None:
+        """Return the signals of a day; None if the device was not worn."""
+        if life.wear[upload.day] != "worn":
+            return None
+        key = upload.participant, upload.day
+        day = self._kept.pop(key, None) or make_day(life, self._seed, upload.day)
+        if upload.again and len(self._kept) < KEPT_DAYS:
+            self._kept[key] = day
+        return day
 
 
 def summaries(
@@ -133,7 +160,7 @@ def lives(sim: Parameters) -> Iterator[Life]:
     """Yield the lives of all participants, in order."""
     dates = sim.dates()
     for index in range(sim.participants):
-        yield live(make_participant(sim.seed, index), sim.seed, dates[0], len(dates))
+        yield live(make_participant(sim.seed, index, sim.personas), sim.seed, dates[0], len(dates))
 
 
 def requests(sim: Parameters) -> Iterator[Request]:
@@ -145,7 +172,7 @@ def requests(sim: Parameters) -> Iterator[Request]:
             yield heapq.heappop(repeats)[2]
         yield at, content, users
         check = zlib.crc32(content)
-        if check % SENT_TWICE == 0:
+        if check % SENT_TWICE == 0 and LIFECYCLE_TYPES.isdisjoint(body.summaries):
             again = at + 120 + check % 5000
             heapq.heappush(repeats, (again, number, (again, content, users)))
     while repeats:
@@ -155,6 +182,29 @@ def requests(sim: Parameters) -> Iterator[Request]:
 def bodies(sim: Parameters) -> Iterator[Body]:
     """Yield what is sent, each body once, in the order of sending."""
     everyone = list(lives(sim))
+    leaving = sorted((_withdrawal(life) for life in everyone if life.participant.persona == "leaver"), key=_sent_at)
+    yield from heapq.merge(_synced_bodies(sim, everyone), leaving, key=_sent_at)
+
+
+def _sent_at(body: Body) -> float:
+    return body.at
+
+
+def _withdrawal(life: Life) -> Body:
+    """Return what Garmin sends an hour after the last sync of who leaves: a deregistration, or no permission left."""
+    who, body, at = life.participant, Body(), synced_at(life, life.syncs[-1]) + 3600
+    left: dict[str, object] = {"userId": who.user_id}
+    if who.quiet < 0.5:
+        body.add(Record("deregistrations", json.dumps(left, separators=(",", ":"))), who.user_id, "")
+    else:
+        left |= {"summaryId": f"x{who.user_id[:7]}-{at:x}", "permissions": [], "changeTimeInSeconds": at}
+        body.add(Record("userPermissionsChange", json.dumps(left, separators=(",", ":"))), who.user_id, "")
+    body.at = at + PUSH_DELAY_S
+    return body
+
+
+def _synced_bodies(sim: Parameters, everyone: list[Life]) -> Iterator[Body]:
+    days = _Days(sim.seed)
     next_sync = [0] * len(everyone)
     for day in range(len(sim.dates()) + 1):
         brought: list[Upload] = []
@@ -165,10 +215,12 @@ def bodies(sim: Parameters) -> Iterator[Body]:
                 next_sync[who] += 1
         brought.sort(key=lambda upload: upload.at)  # stable: the days of one sync stay out of order
         for hour, group in groupby(brought, key=lambda upload: upload.at // 3600):
-            yield from _bodies_of_hour(sim, everyone, hour, group)
+            yield from _bodies_of_hour(sim, everyone, days, hour, group)
 
 
-def _bodies_of_hour(sim: Parameters, everyone: list[Life], hour: int, brought: Iterator[Upload]) -> Iterator[Body]:
+def _bodies_of_hour(
+    sim: Parameters, everyone: list[Life], days: _Days, hour: int, brought: Iterator[Upload]
+) -> Iterator[Body]:
     apart = zlib.crc32(b"%d %d" % (sim.seed, hour)) % ALONE == 0
     lanes: dict[str, Body] = {}
     at = 0.0
@@ -176,8 +228,10 @@ def _bodies_of_hour(sim: Parameters, everyone: list[Life], hour: int, brought: I
         at = upload.at + PUSH_DELAY_S
         life = everyone[upload.participant]
         day, user = str(life.first + timedelta(days=upload.day)), life.participant.user_id
-        for record in summaries(life, sim.seed, upload.day, upload.version, sim.traps):
-            lane = _lane(record.type, apart)
+        kind, lane, signals = "", "", days.signals(life, upload)
+        for record in summaries(life, sim.seed, upload.day, upload.version, sim.traps, day=signals):
+            if record.type != kind:
+                kind, lane = record.type, _lane(record.type, apart)
             body = lanes.get(lane) or lanes.setdefault(lane, Body())
             if body.size + len(record.text) > MAX_BODY:
                 body.at = at

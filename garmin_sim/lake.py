@@ -3,7 +3,7 @@ offline use.
 
 Belongs here: raw lines and files. The bodies are those that are pushed, each received when it is sent in simulated
 time, so that a lake written here is that of a receiver that took them (`qol_ingest/records.py`), byte for byte; a test
-holds the two together. One body is made at a time: memory holds the habits of everyone and three bodies at most.
+holds the two together. One body is made at a time: memory holds what `Simulation.deliveries` does.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Progress = Callable[[int, int], None]
 """Called with (done, total)."""
 
 DAY_S = 86_400
-_TOKEN = re.compile(r',"userAccessToken":"[^"]*"')
+_TOKEN = re.compile(rb',"userAccessToken":"[^"]*"')
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,8 @@ def write_lake(
                 name = f"simulated-{sim.seed}-{int(name[:8], 16) % files_per_day:04d}"
             path = lake_dir / "raw" / file.folder / f"{name}.jsonl"
             content = "\n".join([*file.lines, ""]).encode("ascii")
+            if b'"userAccessToken"' in content:  # the receiver never stores one
+                content = _TOKEN.sub(b"", content)
             _write(path, content, append=path in begun)
             begun.add(path)
             lines, size = lines + len(file.lines), size + len(content)
@@ -111,11 +113,6 @@ def _files(body: Body) -> Iterator[_File]:
             yield _File(f"lifecycle/date={today}", f"{name}-{received:%H%M%S}", lines)
             continue
         for text, day in summaries:
-            by_date[today if day == RECEIPT else day].append(head + _without_token(text)[1:])
+            by_date[today if day == RECEIPT else day].append(head + text[1:])
     for day, lines in by_date.items():
         yield _File(f"daily/date={day}", name, lines)
-
-
-def _without_token(text: str) -> str:
-    """Return a summary without the access token, which the receiver never stores."""
-    return _TOKEN.sub("", text) if '"userAccessToken"' in text else text
