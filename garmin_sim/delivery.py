@@ -15,6 +15,7 @@ import heapq
 import json
 import zlib
 from bisect import bisect_right
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from garmin_sim.people import Life, Sync, live, make_participant
 from garmin_sim.physiology import MINUTES, Day, make_day
 from garmin_sim.records import Record, Version, day_records, idle_records, stamp
-from garmin_sim.traps import plant
+from garmin_sim.traps import LATER, plant
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -152,7 +153,7 @@ def summaries(
     else:
         records = day_records(day or make_day(life, seed, index), version)
     if traps and version.full:
-        plant(records, traps, stamp(life, index), life.participant.index, index)
+        plant(records, traps, stamp(life, index), life.participant.index, index, later=version.revision > 0)
     return records
 
 
@@ -160,7 +161,8 @@ def lives(sim: Parameters) -> Iterator[Life]:
     """Yield the lives of all participants, in order."""
     dates = sim.dates()
     for index in range(sim.participants):
-        yield live(make_participant(sim.seed, index, sim.personas), sim.seed, dates[0], len(dates))
+        life = live(make_participant(sim.seed, index, sim.personas), sim.seed, dates[0], len(dates))
+        yield replace(life, resent=[True] * len(dates)) if sim.traps & LATER else life
 
 
 def requests(sim: Parameters) -> Iterator[Request]:

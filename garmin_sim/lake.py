@@ -62,9 +62,14 @@ def write_lake(
     if files_per_day is not None and files_per_day < 1:
         raise ValueError(f"files_per_day is {files_per_day}; give 1 or more")
     begun: set[Path] = set()
+    taken: set[str] = set()
     lines = size = 0
     for body in _with_progress(sim, on_progress):
-        for file in _files(body):
+        ingest_id = hashlib.sha256(body.json()).hexdigest()
+        if ingest_id in taken:
+            continue
+        taken.add(ingest_id)
+        for file in _files(body, ingest_id):
             name = file.name
             if files_per_day and file.folder.startswith("daily/"):
                 name = f"simulated-{sim.seed}-{int(name[:8], 16) % files_per_day:04d}"
@@ -99,9 +104,8 @@ def _with_progress(sim: Simulation, on_progress: Progress | None) -> Iterator[Bo
         on_progress(total, total)
 
 
-def _files(body: Body) -> Iterator[_File]:
-    """Yield what the receiver makes of a body: its lines by date, lifecycle events apart."""
-    name = hashlib.sha256(body.json()).hexdigest()
+def _files(body: Body, name: str) -> Iterator[_File]:
+    """Yield what the receiver makes of a body of that hash: its lines by date, lifecycle events apart."""
     received = datetime.fromtimestamp(body.at, UTC)
     today = str(datetime.fromtimestamp(body.at + JST_S, UTC).date())
     rest = f'"_received_at":"{received:%Y-%m-%dT%H:%M:%S}.000Z","_ingest_id":"{name}"'

@@ -713,12 +713,33 @@ SIGNS: dict[str, Any] = {
     "numbers-as-text": lambda _kind, fields: isinstance(fields.get("steps"), str),
     "nulls": lambda kind, fields: kind == "dailies" and fields.get("stepsGoal", 0) is None,
     "nested": lambda _kind, fields: isinstance(fields.get("distanceInMeters"), list),
-    "unknown-type": lambda kind, _fields: kind not in ALWAYS,
+    "unknown-type": lambda kind, _fields: kind == "solarIntensity",
     "no-date": lambda kind, fields: kind == "userMetrics" and "calendarDate" not in fields,
     "ancient": lambda _kind, fields: "calendarDate" in fields and start_date(fields).year == 2023,
     "future": lambda _kind, fields: "calendarDate" in fields and start_date(fields).year == 2027,
     "user-access-token": lambda _kind, fields: "userAccessToken" in fields,
+    "older-state": lambda kind, fields: kind == "stressDetails" and fields["summaryId"].endswith("-half"),
+    "older-state-later": lambda _kind, fields: fields["summaryId"].endswith("-half-late"),
+    "no-duration": lambda kind, fields: kind == "dailies" and "durationInSeconds" not in fields,
+    "reconciled-epochs": lambda kind, fields: kind == "epochs" and fields["steps"] == 1234,
+    "moved-activity": lambda kind, fields: kind == "manuallyUpdatedActivities" and fields["activityName"] == "Moved",
+    "metrics-in-parts": lambda kind, fields: kind == "userMetrics" and fields["vo2Max"] is None,
+    "overlapping-sleeps": lambda kind, fields: kind == "sleeps" and fields["summaryId"].endswith("-planted"),
+    "night-without-date": lambda kind, fields: kind in ("sleeps", "hrv") and "calendarDate" not in fields,
+    "duration-with-awake": lambda kind, fields: kind == "sleeps" and is_longer_than_stages(fields),
+    "no-awake-time": lambda kind, fields: kind == "sleeps" and "awakeDurationInSeconds" not in fields,
+    "unmeasurable-otherwise": lambda _kind, fields: "unmeasurableSleepDurationInSeconds" in fields,
+    "hrv-twice": lambda kind, fields: kind == "hrv" and fields["summaryId"].endswith("-hrv"),
+    "samples-outside": lambda _kind, fields: "99000" in fields.get("timeOffsetHeartRateSamples", ()),
+    "no-data-samples": lambda _kind, fields: None in fields.get("timeOffsetHeartRateSamples", {}).values(),
+    "milliseconds": lambda _kind, fields: int(fields.get("startTimeInSeconds", 0)) > 10**12,
+    "path-names": lambda kind, _fields: kind in ("pulseOx", "respiration", "moveiq"),
 }
+
+
+def is_longer_than_stages(sleep: Fields) -> bool:
+    names = ("deepSleepDurationInSeconds", "lightSleepDurationInSeconds", "remSleepInSeconds")
+    return bool(sleep["durationInSeconds"] > sum(sleep.get(name, 10**6) for name in names))
 
 
 def shares_a_summary_id(sent: list[Sent]) -> bool:
@@ -802,6 +823,10 @@ def test_lake_lines_carry_the_receivers_fields_and_lie_under_their_own_date(
         assert "userAccessToken" not in line
         if "calendarDate" in line:
             assert line["calendarDate"] == folder
+        elif line["_summary_type"] in ("sleeps", "hrv"):
+            parts = ("durationInSeconds", "awakeDurationInSeconds", "unmeasurableSleepInSeconds")
+            end = local(line) + timedelta(seconds=sum(line.get(part, 0) for part in parts))
+            assert str(end.date()) == folder
         elif "startTimeInSeconds" in line:
             assert str(local(line).date()) == folder
         elif "measurementTimeInSeconds" in line:
