@@ -32,7 +32,7 @@ Participants = Annotated[int, typer.Option(min=1, help="How many participants.")
 Weeks = Annotated[int, typer.Option(min=1, help="How many weeks.")]
 Until = Annotated[
     datetime | None,
-    typer.Option(formats=["%Y-%m-%d"], help="Last date; by default the Sunday of the last complete week."),
+    typer.Option(formats=["%Y-%m-%d"], help="Last date; by default the last Sunday of which all is synced."),
 ]
 Seed = Annotated[int, typer.Option(min=0, help="The same seed gives the same data.")]
 Traps = Annotated[str, typer.Option(help="Oddities of real data to plant: names with commas, or all.")]

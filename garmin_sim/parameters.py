@@ -35,7 +35,7 @@ class Parameters:
     participants  how many people, 1 or more; ten usual personas come round in turn, and from the twenty-first on
                   rare ones take the place of some (`people.RARE` has the chances)
     weeks         how many weeks of 7 days, 1 to 520
-    until         last simulated date, inclusive, 2000 to 2099; None: the Sunday of the last week complete in Japan
+    until         last simulated date, inclusive, 2000 to 2099; None: the last Sunday in Japan whose Monday is over
     seed          0 or more
     traps         names out of `TRAPS`, or "all"; none by default
     personas      names out of `people.ALL_PERSONAS`, which come round in turn instead
@@ -67,7 +67,7 @@ class Parameters:
         if strangers := sorted(set(self.personas) - set(known)):
             raise ValueError(f"unknown personas {', '.join(strangers)}; choose from {', '.join(known)}")
         object.__setattr__(self, "traps", traps)
-        object.__setattr__(self, "until", self.until or last_complete_sunday(datetime.now(UTC)))
+        object.__setattr__(self, "until", self.until or last_synced_sunday(datetime.now(UTC)))
 
     def user_ids(self) -> list[str]:
         """Return everyone's first Garmin user id, 32 hexadecimal digits each, by seed and position alone."""
@@ -96,7 +96,10 @@ def _noon(first: date, days: int) -> datetime:
     return datetime.combine(first + timedelta(days=days), time(12), UTC) - JAPAN
 
 
-def last_complete_sunday(now: datetime) -> date:
-    """Return the Sunday that ended the last complete Monday-to-Sunday week before `now` in Japan."""
-    today = (now + JAPAN).date()
-    return today - timedelta(days=today.weekday() + 1)
+def last_synced_sunday(now: datetime) -> date:
+    """Return the last Sunday in Japan of which the day after is over, too.
+
+    The last syncs are on that day: so nothing is received later than `now`.
+    """
+    yesterday = (now + JAPAN).date() - timedelta(days=1)
+    return yesterday - timedelta(days=yesterday.weekday() + 1)

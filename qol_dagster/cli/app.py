@@ -111,7 +111,7 @@ def simulate(
     number: Annotated[int, typer.Option("--participants", min=1, help="How many participants.")] = 20,
     weeks: Annotated[int, typer.Option(min=1, help="How many weeks.")] = 8,
     until: Annotated[
-        date | None, typer.Option(**DATE, help="Last date; by default the Sunday of the last complete week.")
+        date | None, typer.Option(**DATE, help="Last date; by default the last Sunday of which all is synced.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same data.")] = 0,
     to: Annotated[str, typer.Option(help="Push to this URL, as `qol webhook serve` printed it.")] = "",

@@ -16,6 +16,7 @@ import pytest
 
 from garmin_sim import TRAPS, Delivery, Simulation, write_lake
 from garmin_sim.delivery import lives
+from garmin_sim.parameters import last_synced_sunday
 from garmin_sim.people import PERSONAS, RARE, Persona, live, make_participant, persona_of
 from qol_ingest.records import parse_body
 from qol_ingest.webhook import objects
@@ -211,10 +212,24 @@ def test_the_dates_are_whole_weeks_up_to_until() -> None:
     assert (dates[0], dates[-1], len(dates)) == (date(2026, 2, 16), SUNDAY, 14)
 
 
-def test_without_until_the_dates_end_on_a_sunday_that_is_over_in_japan() -> None:
-    last = Simulation(3, 1).dates()[-1]
+def test_without_until_the_dates_end_on_a_sunday_and_all_is_sent_by_now() -> None:
+    sim = Simulation(12, 1)
+    last = sim.dates()[-1]
     assert last.weekday() == 6
-    assert timedelta(days=1) <= (datetime.now(UTC) + timedelta(hours=9)).date() - last <= timedelta(days=7)
+    assert timedelta(days=2) <= (datetime.now(UTC) + timedelta(hours=9)).date() - last <= timedelta(days=8)
+    assert max(delivery.at for delivery in sim.deliveries()) < datetime.now(UTC)
+
+
+@pytest.mark.parametrize(
+    ("now", "sunday"),
+    [
+        (datetime(2026, 11, 29, 14, 59, tzinfo=UTC), date(2026, 11, 22)),  # Sunday night in Japan
+        (datetime(2026, 11, 30, 14, 59, tzinfo=UTC), date(2026, 11, 22)),  # Monday night
+        (datetime(2026, 11, 30, 15, 0, tzinfo=UTC), date(2026, 11, 29)),  # Tuesday
+    ],
+)
+def test_a_sunday_is_the_last_once_the_day_of_its_last_syncs_is_over_in_japan(now: datetime, sunday: date) -> None:
+    assert last_synced_sunday(now) == sunday
 
 
 @pytest.mark.parametrize(
