@@ -58,7 +58,7 @@ RARE: dict[Persona, float] = {
     "shift_worker": 0.03,
     "split_sleeper": 0.02,
     "insomniac": 0.04,
-    "once_a_minute": 0.01,  # some 1,500 records a day each
+    "once_a_minute": 0.005,  # some 1,500 records a day each
     "abroad": 0.02,
     "two_accounts": 0.02,
     "leaver": 0.02,

@@ -220,8 +220,8 @@ def _daily_stress(day: Day, upto: int) -> str:
     known = stress[stress >= 0]
     if not known.size:
         return ',"averageStressLevel":-1'
-    counts = np.histogram(known, (0, 26, 51, 76, 101))[0] * 180
-    rest, low, medium, high = counts.tolist()
+    seconds = 180 * np.bincount(known, minlength=101)
+    rest, low, medium, high = np.add.reduceat(seconds, (0, 26, 51, 76)).tolist()
     average, change = int(known.mean()), np.diff(battery)
     quality = ("calm", "balanced", "stressful", "very_stressful")[int(np.searchsorted((26, 38, 50), average, "right"))]
     return (
