@@ -10,15 +10,16 @@ steps           National Health and Nutrition Survey 2019 (Japan, pedometers, 20
                 7,864 at 20 to 64 years and 5,396 from 65, women 6,685 and 4,656
 exercise        the same survey: 33 % of men and 25 % of women exercise regularly
 cadence         Tudor-Locke 2011 (NHANES 2005-2006): adults spend some 7 minutes a day at 100 steps a minute or more
-resting pulse   Quer 2020 (92,457 users of wrist-worn devices, United States): 65.5 +- 7.7 bpm, women 3 bpm more; of one
-                person +- 3 bpm over the year
+resting pulse   Quer 2020 (92,457 users of wrist-worn devices, United States): 65.5 +- 7.7 bpm, differing by sex and
+                stable from week to week (of one person some 2 or 3 bpm, women some 3 more: approximations)
 VO2max          Kaminsky 2015 (FRIEND, treadmill, United States): men 47.6 at 20 to 29 years, 25.8 at 70 to 79; women
                 37.6 and 18.3; SD 7 to 11
 sleep           Ohayon 2004 (65 studies): efficiency falls by some 2 points in ten years from 40 on. Wrist actigraphy of
-                adults mostly has 85 to 90 %, SD 5 to 7 (as in MESA, Chen 2015)
+                adults has about 85 to 90 %, SD 5 to 7 (as in MESA, Chen 2015; an approximation)
 regularity      Windred 2024 (UK Biobank, 60,977 adults): sleep regularity index 81.0, quartiles 73.8 and 86.3
 amplitude       Lyall 2018 (UK Biobank, 91,105 adults): relative amplitude 0.87 +- 0.06, of acceleration
-breathing       Natarajan 2021 (Fitbit users): asleep, 90 % between 11.8 and 19.2 a minute
+breathing       Natarajan 2021 (10,000 Fitbit users): asleep 15.4 a minute, 90 % between 11.8 and 19.2; of one person a
+                coefficient of variation of 2.3 to 9.2 % over 14 days (90 %, 20 to 24 years)
 oxygen          overnight means of healthy adults are 94 to 97 % (an approximation of several studies)
 
 Approximations: stress is Garmin's own scale, of which no spread is published: a mean of some 30. HRV falls with age as
