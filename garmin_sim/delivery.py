@@ -43,11 +43,14 @@ Request = tuple[float, bytes, frozenset[str]]
 
 
 class Body:
-    """A request body: summaries by type, each with the date it was made for, and when it is sent (UTC seconds)."""
+    """A request body: of each type the summaries and the dates they were made for, and when it is sent (UTC seconds).
+
+    They are two lists and not one of pairs, of which the garbage collector would have thousands to look at.
+    """
 
     def __init__(self) -> None:
         self.at = 0.0
-        self.summaries: dict[str, list[tuple[str, str]]] = {}
+        self.summaries: dict[str, tuple[list[str], list[str]]] = {}
         self.users: set[str] = set()
         self.size = 2
 
@@ -56,15 +59,16 @@ class Body:
         kind, text, filed, other_user = record
         of_type = self.summaries.get(kind)
         if of_type is None:
-            of_type = self.summaries[kind] = []
+            of_type = self.summaries[kind] = ([], [])
             self.size += len(kind) + 6
-        of_type.append((text, filed or day))
+        of_type[0].append(text)
+        of_type[1].append(filed or day)
         self.users.add(other_user or user)
         self.size += len(text) + 1
 
     def json(self) -> bytes:
         """Return the body as Garmin sends it."""
-        types = (f'"{kind}":[{",".join([text for text, _ in of_type])}]' for kind, of_type in self.summaries.items())
+        types = (f'"{kind}":[{",".join(texts)}]' for kind, (texts, _) in self.summaries.items())
         return ("{" + ",".join(types) + "}").encode("ascii")
 
 

@@ -110,13 +110,13 @@ def _files(body: Body, name: str) -> Iterator[_File]:
     today = str(datetime.fromtimestamp(body.at + JST_S, UTC).date())
     rest = f'"_received_at":"{received:%Y-%m-%dT%H:%M:%S}.000Z","_ingest_id":"{name}"'
     by_date: dict[str, list[str]] = defaultdict(list)
-    for kind, summaries in body.summaries.items():
+    for kind, (texts, days) in body.summaries.items():
         head = f'{{"_summary_type":"{kind}",{rest},'
         if kind in LIFECYCLE_TYPES:
-            lines = [head + text[1:] for text, _ in summaries]
+            lines = [head + text[1:] for text in texts]
             yield _File(f"lifecycle/date={today}", f"{name}-{received:%H%M%S}", lines)
             continue
-        for text, day in summaries:
+        for text, day in zip(texts, days, strict=True):
             by_date[today if day == RECEIPT else day].append(head + text[1:])
     for day, lines in by_date.items():
         yield _File(f"daily/date={day}", name, lines)
