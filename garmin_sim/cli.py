@@ -32,10 +32,11 @@ Participants = Annotated[int, typer.Option(min=1, help="How many participants.")
 Weeks = Annotated[int, typer.Option(min=1, help="How many weeks.")]
 Until = Annotated[
     datetime | None,
-    typer.Option(formats=["%Y-%m-%d"], help="Last date; by default the Sunday of the last complete week."),
+    typer.Option(formats=["%Y-%m-%d"], help="Last date; by default the last Sunday of which all is synced."),
 ]
 Seed = Annotated[int, typer.Option(min=0, help="The same seed gives the same data.")]
 Traps = Annotated[str, typer.Option(help="Oddities of real data to plant: names with commas, or all.")]
+Personas = Annotated[str, typer.Option(help="Kinds of people, in turn: names with commas; else the usual.")]
 
 
 @app.command()
@@ -47,11 +48,12 @@ def push(
     until: Until = None,
     seed: Seed = 0,
     traps: Traps = "",
+    personas: Personas = "",
     client_id: Annotated[str, typer.Option(help="The application's client id, if the receiver asks for one.")] = "",
     connections: Annotated[int, typer.Option(min=1, help="Connections at the same time.")] = 4,
 ) -> None:
     """Send everything to a webhook over HTTP, as Garmin would."""
-    sim = _simulation(participants, weeks, until, seed, traps)
+    sim = _simulation(participants, weeks, until, seed, traps=traps, personas=personas)
     with _problems_in_one_line(), _progress("pushing") as on_progress:
         report = garmin_sim.push(sim, to, client_id=client_id, connections=connections, on_progress=on_progress)
     sent = f"{report.bodies} bodies, {report.bytes / 1e6:.1f} MB"
@@ -67,10 +69,13 @@ def lake(
     until: Until = None,
     seed: Seed = 0,
     traps: Traps = "",
-    files_per_day: Annotated[int, typer.Option(min=1, help="Files a date.")] = 8,
+    personas: Personas = "",
+    files_per_day: Annotated[
+        int | None, typer.Option(min=1, help="Pack each date into so many files; by default each body is a file.")
+    ] = None,
 ) -> None:
     """Write everything straight into a lake, as the receiver would have stored it."""
-    sim = _simulation(participants, weeks, until, seed, traps)
+    sim = _simulation(participants, weeks, until, seed, traps=traps, personas=personas)
     with _problems_in_one_line(), _progress("writing") as on_progress:
         report = garmin_sim.write_lake(sim, directory, files_per_day=files_per_day, on_progress=on_progress)
     megabytes = report.bytes / 1e6
@@ -92,9 +97,10 @@ def cloud(
     until: Until = None,
     seed: Seed = 0,
     traps: Traps = "",
+    personas: Personas = "",
 ) -> None:
     """Run Garmin's side of OAuth, backfill and deregistration on this machine, until interrupted."""
-    sim = _simulation(participants, weeks, until, seed, traps)
+    sim = _simulation(participants, weeks, until, seed, traps=traps, personas=personas)
     with _problems_in_one_line():
         running = garmin_sim.GarminCloud(
             sim, webhook_url=to, client_id=client_id, client_secret=client_secret, host=host, port=port
@@ -109,7 +115,7 @@ def cloud(
 @app.command()
 def users(participants: Participants = 20, seed: Seed = 0) -> None:
     """Print the Garmin user ids, one a line."""
-    for user in _simulation(participants, 1, None, seed, "").user_ids():
+    for user in _simulation(participants, 1, None, seed).user_ids():
         typer.echo(user)
 
 
@@ -118,11 +124,12 @@ def main() -> None:
     app()
 
 
-def _simulation(participants: int, weeks: int, until: datetime | None, seed: int, traps: str) -> garmin_sim.Simulation:
+def _simulation(
+    participants: int, weeks: int, until: datetime | None, seed: int, *, traps: str = "", personas: str = ""
+) -> garmin_sim.Simulation:
     last = until.date() if until else None
-    names = frozenset(name.strip() for name in traps.split(",") if name.strip())
     with _problems_in_one_line():
-        return garmin_sim.Simulation(participants, weeks, last, seed, names)
+        return garmin_sim.Simulation.named(participants, weeks, last, seed, traps=traps, personas=personas)
 
 
 @contextmanager

@@ -33,7 +33,7 @@ from garmin_sim.consent import Consent, TokenPair
 from garmin_sim.faults import Faults
 from garmin_sim.history import History, bodies
 from garmin_sim.outbox import Outbox
-from garmin_sim.people import make_participant
+from garmin_sim.people import persona_of
 from garmin_sim.pusher import PushReport, checked_url
 from garmin_sim.simulation import Delivery
 from garmin_sim.web import LOST, Answer, Request, WebServer, as_json, refusal
@@ -147,7 +147,7 @@ class GarminCloud:
     def labels(self) -> list[str]:
         """Return the participants as people see them, in order: number and habit."""
         seed = self._sim.seed
-        return [f"{i}: {make_participant(seed, i).persona.replace('_', ' ')}" for i in range(len(self._users))]
+        return [f"{i}: {persona_of(seed, i, self._sim.personas).replace('_', ' ')}" for i in range(len(self._users))]
 
     def user_id(self, participant: int) -> str:
         """Return the Garmin user id of a participant."""
@@ -198,7 +198,8 @@ class GarminCloud:
 
     def push_all(self, *, connections: int = 4, patience_s: float = 30.0) -> PushReport:
         """Send the whole simulation, as `push` does, but for what a participant does not allow. Raises PushError."""
-        accounts = dict(zip(self._users, self._accounts, strict=True))
+        first = dict(zip(self._users, self._accounts, strict=True))
+        accounts = {one.user_id: first[one.first_user_id] for one in self._sim.enrolments()}
         allowed = (allowed_part(delivery, accounts) for delivery in self._sim.deliveries())
         return self._outbox.send(filter(None, allowed), connections, patience_s)
 

@@ -1,7 +1,8 @@
 """What the cloud has of its participants, for those who ask: by type and time, or by what a sync brought.
 
 Belongs here: choosing among the summaries of a simulation. Nothing is kept; a day is made again when it is asked for,
-which takes some 2 ms. The cloud has the whole simulated time from the beginning, whatever the clock says.
+which takes some 2 ms. The cloud has the whole simulated time from the beginning, whatever the clock says. It has
+everyone's first account only.
 """
 
 from __future__ import annotations
@@ -101,11 +102,14 @@ class History:
         day = make_day(life, self._sim.seed, index) if sent and life.wear[index] == "worn" else None
         for version in sent:
             for record in summaries(life, self._sim.seed, index, version, self._sim.traps, day=day):
-                yield version.at, record
+                if record.user in ("", life.participant.user_id):
+                    yield version.at, record
 
     def _brought(self, life: Life, number: int) -> Iterator[Record]:
         for upload in uploads(life, number):
-            yield from summaries(life, self._sim.seed, upload.day, upload.version, self._sim.traps)
+            for record in summaries(life, self._sim.seed, upload.day, upload.version, self._sim.traps):
+                if record.user in ("", life.participant.user_id):
+                    yield record
 
 
 def bodies(kind: str, texts: list[str]) -> Iterator[bytes]:

@@ -1,35 +1,35 @@
 """The simulation written straight into a lake, as the receiver would have stored it. For benchmarks and
 offline use.
 
-Belongs here: raw lines and files. One participant-day is made at a time and a week of files is open at most,
-so memory does not grow with the number of participants or weeks.
+Belongs here: raw lines and files. The bodies are those that are pushed, each received when it is sent in simulated
+time, so that a lake written here is that of a receiver that took them (`qol_ingest/records.py`), byte for byte; a test
+holds the two together. One body is made at a time: memory holds what `Simulation.deliveries` does.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
+from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import IO, TYPE_CHECKING, NamedTuple
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, NamedTuple
 
-from garmin_sim.delivery import summaries, versions
-from garmin_sim.people import JST_S, Life, live, make_participant
-from garmin_sim.physiology import make_day
-from garmin_sim.traps import RECEIPT, SECRETS
+from garmin_sim.delivery import LIFECYCLE_TYPES, Body, bodies
+from garmin_sim.people import JST_S
+from garmin_sim.traps import RECEIPT
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from garmin_sim.records import Version
     from garmin_sim.simulation import Simulation
 
 Progress = Callable[[int, int], None]
 """Called with (done, total)."""
 
-OPEN_FILES = 224
-REPORT_EVERY = 25
+DAY_S = 86_400
+_TOKEN = re.compile(rb',"userAccessToken":"[^"]*"')
 
 
 @dataclass(frozen=True)
@@ -42,106 +42,81 @@ class LakeReport:
     bytes: int
 
 
-class _Line(NamedTuple):
-    date: str
-    text: str
+class _File(NamedTuple):
+    """A part of a body that is one file: its folder below raw/, its name, its lines."""
 
-
-class _Files:
-    """Files of the lake, opened at their first line, closed together. A run replaces the files of its name."""
-
-    def __init__(self, lake_dir: Path, seed: int) -> None:
-        self.root = lake_dir / "raw" / "daily"
-        self.name = f"simulated-{seed}"
-        self.begun: set[Path] = set()
-        self.lines = 0
-        self.bytes = 0
-        self._stack = ExitStack()
-        self._open: dict[Path, IO[bytes]] = {}
-
-    def write(self, date: str, part: str, lines: list[str]) -> None:
-        """Add lines to a part of a date."""
-        path = self.root / f"date={date}" / f"{self.name}-{part}.jsonl"
-        content = "".join(lines).encode("ascii")
-        self._file(path).write(content)
-        self.lines += len(lines)
-        self.bytes += len(content)
-
-    def close(self) -> None:
-        """Close what is open; later lines are appended."""
-        self._stack.close()
-        self._open.clear()
-
-    def _file(self, path: Path) -> IO[bytes]:
-        if path not in self._open:
-            if len(self._open) >= OPEN_FILES:
-                self.close()
-            path.parent.mkdir(parents=True, exist_ok=True)
-            file = path.open("ab") if path in self.begun else path.open("wb")
-            self._open[path] = self._stack.enter_context(file)
-            self.begun.add(path)
-        return self._open[path]
+    folder: str
+    name: str
+    lines: list[str]
 
 
 def write_lake(
-    sim: Simulation, lake_dir: Path, *, files_per_day: int = 8, on_progress: Progress | None = None
+    sim: Simulation, lake_dir: Path, *, files_per_day: int | None = None, on_progress: Progress | None = None
 ) -> LakeReport:
-    """Write `raw/daily/date=D/simulated-<seed>-<part>.jsonl` below `lake_dir`, over files of the same name.
+    """Write `raw/daily/date=D/<sha256 of the body>.jsonl` below `lake_dir`, over files of the same name.
 
-    A participant's lines are in the same part of every date. Receipt times are those of the simulated syncs.
-    A body sent twice is stored once, as the receiver does. `on_progress` counts participant-days. Raises
-    ValueError if `files_per_day` is below 1, OSError if the lake cannot be written.
+    With `files_per_day` the same lines are in so many files a date, `simulated-<seed>-<part>.jsonl`. A body sent twice
+    is stored once, as the receiver does. `on_progress` counts participant-days. Raises ValueError if `files_per_day` is
+    below 1, OSError if the lake cannot be written.
     """
-    if files_per_day < 1:
+    if files_per_day is not None and files_per_day < 1:
         raise ValueError(f"files_per_day is {files_per_day}; give 1 or more")
-    files, dates = _Files(lake_dir, sim.seed), sim.dates()
-    days = len(dates)
-    total, done = sim.participants * days, 0
-    at_once = max(1, min(7, OPEN_FILES // files_per_day))
-    try:
-        for first in range(0, days, at_once):
-            for index in range(sim.participants):
-                life = live(make_participant(sim.seed, index), sim.seed, dates[0], days)
-                for day in range(first, min(first + at_once, days)):
-                    _write_day(sim, life, day, files, files_per_day)
-                    done += 1
-                    if on_progress and (done % REPORT_EVERY == 0 or done == total):
-                        on_progress(done, total)
-    finally:
-        files.close()
-    return LakeReport(total, files.lines, len(files.begun), files.bytes)
+    begun: set[Path] = set()
+    taken: set[str] = set()
+    lines = size = 0
+    for body in _with_progress(sim, on_progress):
+        ingest_id = hashlib.sha256(body.json()).hexdigest()
+        if ingest_id in taken:
+            continue
+        taken.add(ingest_id)
+        for file in _files(body, ingest_id):
+            name = file.name
+            if files_per_day and file.folder.startswith("daily/"):
+                name = f"simulated-{sim.seed}-{int(name[:8], 16) % files_per_day:04d}"
+            path = lake_dir / "raw" / file.folder / f"{name}.jsonl"
+            content = "\n".join([*file.lines, ""]).encode("ascii")
+            if b'"userAccessToken"' in content:  # the receiver never stores one
+                content = _TOKEN.sub(b"", content)
+            _write(path, content, append=path in begun)
+            begun.add(path)
+            lines, size = lines + len(file.lines), size + len(content)
+    return LakeReport(sim.participants * len(sim.dates()), lines, len(begun), size)
 
 
-def _write_day(sim: Simulation, life: Life, day: int, files: _Files, files_per_day: int) -> None:
-    date = str(life.first + timedelta(days=day))
-    mine: list[str] = []
-    for line in _lines(sim, life, day):
-        if line.date in ("", date):
-            mine.append(line.text)
-        else:
-            files.write(line.date, "strays", [line.text])
-    if mine:
-        files.write(date, f"{life.participant.index % files_per_day:04d}", mine)
+def _write(path: Path, content: bytes, *, append: bool) -> None:
+    if not append:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab" if append else "wb") as file:
+        file.write(content)
 
 
-def _lines(sim: Simulation, life: Life, index: int) -> Iterator[_Line]:
-    """Yield the raw lines of all versions of a day; a date only where it may not be the day's."""
-    sent = versions(life, index)
-    day = make_day(life, sim.seed, index) if sent and life.wear[index] == "worn" else None
-    for version in sent:
-        tail = _tail(life, sim.seed, version)
-        for record in summaries(life, sim.seed, index, version, sim.traps - SECRETS, day=day):
-            filed = _date_in_japan(version) if record.filed == RECEIPT else record.filed
-            yield _Line(filed, f'{record.text[:-1]},"_summary_type":"{record.type}",{tail}')
+def _with_progress(sim: Simulation, on_progress: Progress | None) -> Iterator[Body]:
+    """Yield the bodies of a simulation; with the first of each day, how many participant-days were written."""
+    days = len(sim.dates())
+    total, done, start = sim.participants * days, 0, None
+    for body in bodies(sim):
+        yield body
+        start = body.at // DAY_S if start is None else start
+        if on_progress and (days_over := min(days - 1, int(body.at // DAY_S - start))) > done:
+            done = days_over
+            on_progress(sim.participants * done, total)
+    if on_progress:
+        on_progress(total, total)
 
 
-def _tail(life: Life, seed: int, version: Version) -> str:
-    """When and with which body a version was received; all a sync brings shares a body here."""
-    who = life.participant
-    received = datetime.fromtimestamp(version.at + 60, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    body = hashlib.sha256(f"{seed} {who.user_id} {version.at}".encode()).hexdigest()
-    return f'"_received_at":"{received}.{who.index % 1000:03d}Z","_ingest_id":"{body}"}}\n'
-
-
-def _date_in_japan(version: Version) -> str:
-    return str(datetime.fromtimestamp(version.at + 60 + JST_S, UTC).date())
+def _files(body: Body, name: str) -> Iterator[_File]:
+    """Yield what the receiver makes of a body of that hash: its lines by date, lifecycle events apart."""
+    received = datetime.fromtimestamp(body.at, UTC)
+    today = str(datetime.fromtimestamp(body.at + JST_S, UTC).date())
+    rest = f'"_received_at":"{received:%Y-%m-%dT%H:%M:%S}.000Z","_ingest_id":"{name}"'
+    by_date: dict[str, list[str]] = defaultdict(list)
+    for kind, (texts, days) in body.summaries.items():
+        head = f'{{"_summary_type":"{kind}",{rest},'
+        if kind in LIFECYCLE_TYPES:
+            lines = [head + text[1:] for text in texts]
+            yield _File(f"lifecycle/date={today}", f"{name}-{received:%H%M%S}", lines)
+            continue
+        for text, day in zip(texts, days, strict=True):
+            by_date[today if day == RECEIPT else day].append(head + text[1:])
+    for day, lines in by_date.items():
+        yield _File(f"daily/date={day}", name, lines)

@@ -9,6 +9,7 @@ All arrays count from the local midnight that begins the day: by minute (1,440),
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from garmin_sim.people import SATURDAY, SUNDAY, Life, Participant, Sport, generator
+from garmin_sim.population import OLD_YEARS
 
 Floats = npt.NDArray[np.floating]
 Ints = npt.NDArray[np.integer]
@@ -44,6 +46,14 @@ SPEED_MPS: dict[str, float] = {"RUNNING": 2.6, "CYCLING": 6.2, "LAP_SWIMMING": 0
 """Metres a second in a session without steps."""
 SESSION_KCAL = 0.2  # a minute and kg at full effort, beyond rest
 MODERATE_CADENCE, VIGOROUS_EFFORT = 100, 0.6
+RESTING_HR_SD = 1.8  # of one person's days, bpm
+STEPS_LOG_SD = 0.3  # of one person's days; a coefficient of variation of a third is usual
+STRESS_LOG_SD = 0.15
+AWAKE_LOG_SD = 0.35
+BREATHS_NIGHT_SD = 45  # of one person's nights, hundredths a minute
+OXYGEN_NIGHT_SD = 0.5
+AWAKE_BREATHS, ILL_BREATHS = 180, 140
+CYCLE_MIN = 105
 ON_DAY = 0  # salt of a day's draws
 
 _SETTLING = np.exp(-np.arange(10) / 3.0)
@@ -107,7 +117,7 @@ class Day:
     bouts: list[Bout]
     session: Session | None
     nap: Bout | None
-    night: Night | None  # None when not worn at night
+    nights: list[Night]  # the main sleep, or the two of a split sleeper; none when not worn at night
     draws: list[float]  # uniform, for choices in the records
 
 
@@ -126,7 +136,7 @@ class _Draft:
 
 def make_day(life: Life, seed: int, index: int) -> Day:
     """Return the signals of day `index` of a life; the day must be one on which the device is worn."""
-    who = life.participant
+    who, traits = life.participant, life.participant.traits
     rng = generator(seed, who.index, ON_DAY, life.first.toordinal() + index)
     draft = _Draft(life, index, rng)
     session, nap = _session(draft), _nap(draft)
@@ -141,7 +151,9 @@ def make_day(life: Life, seed: int, index: int) -> Day:
         effort[exercising] = EFFORT[session.sport]
     heart = _heart_rate(draft, asleep, steps, effort)
     seen = np.repeat(worn, 4) & (rng.random(SLOTS, dtype=np.float32) > 0.015)
-    resting = round(who.resting_hr_bpm + 6 * life.illness[index] + rng.normal(0, 0.7))
+    if who.persona == "once_a_minute":
+        seen[np.arange(SLOTS) % 4 != 3] = False
+    resting = round(traits.resting_hr_bpm + 6 * life.illness[index] + rng.normal(0, RESTING_HR_SD))
     if seen.any():
         resting = max(resting, int(heart[seen].min()))
     active = worn & ((steps > 0) | exercising)
@@ -159,14 +171,14 @@ def make_day(life: Life, seed: int, index: int) -> Day:
         moderate=worn & ~vigorous & ((steps >= MODERATE_CADENCE) | (effort > 0.4)),
         vigorous=vigorous,
         kcal=_kcal(who, steps, effort),
-        floors=((steps > 60) & (rng.random(MINUTES) < 0.07)).astype(np.int64),
+        floors=((steps > 60) & (rng.random(MINUTES) < 0.07)).astype(np.int16),
         stress=stress,
         battery=_battery(life, index, asleep, active),
         breaths=_breaths(draft, asleep, worn, exercising),
         bouts=[bout for bout in bouts if worn[bout.start : bout.start + bout.minutes].all()],
         session=session,
         nap=nap,
-        night=_night(draft) if life.night_worn[index] else None,
+        nights=[_night(draft, *sleep) for sleep in life.sleeps(index)] if life.night_worn[index] else [],
         draws=rng.random(24).tolist(),
     )
 
@@ -197,7 +209,8 @@ def _nap(draft: _Draft) -> Bout | None:
 
 def _asleep(life: Life, index: int, nap: Bout | None) -> Bools:
     asleep = np.zeros(MINUTES, bool)
-    asleep[max(0, life.onset_min[index]) : life.wake_min[index]] = True
+    for onset, wake in life.sleeps(index):
+        asleep[max(0, onset) : max(0, wake)] = True
     if life.onset_min[index + 1] < 0:
         asleep[MINUTES + life.onset_min[index + 1] :] = True
     if nap:
@@ -221,45 +234,56 @@ def _worn(draft: _Draft, session: Session | None) -> Bools:
     if session:
         worn[session.start : session.start + session.minutes] = True
     worn[: max(0, draft.life.shift_min(draft.index))] = False
+    worn[draft.life.day_min(draft.index) :] = False
     return worn
 
 
 def _steps(draft: _Draft, asleep: Bools, session: Session | None) -> tuple[Ints, list[Bout]]:
-    """Steps by minute, and the walks among them: ways to work, other walks as the mood is, pottering about."""
-    who, wake = draft.life.participant, draft.life.wake_min[draft.index]
-    works = draft.life.weekday(draft.index) < SATURDAY and who.age_years < 67
-    mood = draft.rng.lognormal(0, 0.22) * (1 if works else 0.85)
-    wanted = who.steps_a_day * (1 - 0.65 * draft.illness) * mood
+    """Steps by minute, and the walks among them: ways to work, other walks as the mood is, pottering about, and a few
+    at night."""
+    traits = draft.life.participant.traits
+    onset, wake = draft.life.onset_min[draft.index], draft.life.wake_min[draft.index]
+    works = draft.life.weekday(draft.index) < SATURDAY and traits.age_years < OLD_YEARS
+    mood = draft.rng.lognormal(0, STEPS_LOG_SD) * (1 if works else 0.85)
+    wanted = traits.steps_a_day * (1 - 0.65 * draft.illness) * mood
+    pace = max(60, int(traits.cadence_spm) + int(draft.rng.integers(-4, 5)))
     bouts = [Bout(wake + 50, 11), Bout(1065 + int(draft.rng.integers(60)), 11)] if works else []
-    count = max(1, int((wanted - 1600 - 2300 * works) / 900))
-    starts = draft.rng.integers(wake + 20, max(wake + 60, 1250), count).tolist()
+    count = max(1, int((wanted - 1300 - 22 * pace * works) / (8.5 * pace)))
+    starts = draft.rng.integers(wake + 20, max(wake + 60, 1250), count)
+    if onset > 300:  # a night duty: half of it was walked before going to bed
+        starts[::2] = draft.rng.integers(20, onset - 40, len(starts[::2]))
     bouts += [
-        Bout(begin, minutes) for begin, minutes in zip(starts, draft.rng.integers(4, 14, count).tolist(), strict=True)
+        Bout(begin, minutes)
+        for begin, minutes in zip(starts.tolist(), draft.rng.integers(4, 14, count).tolist(), strict=True)
     ]
-    pace = 104 + int(draft.rng.integers(-8, 9))
     draws = draft.rng.random(MINUTES)
-    pottering = np.repeat(draft.rng.random(QUARTERS) < 0.22, 15) & (draws < 0.4)
-    steps = np.where(pottering, (draws * 60 + 6).astype(np.int64), 0)
+    busy = min(0.4, 0.05 + 0.2 * wanted / 7000)
+    pottering = np.repeat(draft.rng.random(QUARTERS) < busy, 15) & (draws < 0.4)
+    steps = np.where(pottering, (draws * 60 + 6).astype(np.int16), 0)
+    walking = np.zeros(MINUTES, bool)
     for bout in bouts:
-        steps[bout.start : bout.start + bout.minutes] = pace
-    steps = np.where(steps == pace, steps + (draws * 12).astype(np.int64), steps)
+        walking[bout.start : bout.start + bout.minutes] = True
+    steps = np.where(walking, pace + (draws * 12).astype(np.int16), steps)
     steps[asleep] = 0
+    walks = draft.rng.poisson(traits.night_walks)
+    for minute in draft.rng.integers(max(0, onset), wake, walks).tolist():
+        steps[minute : minute + 2] = 8 + int(24 * draws[minute % MINUTES])
     if session:
         steps[session.start : session.start + session.minutes] = CADENCE[session.sport]
     return steps, bouts
 
 
 def _kcal(who: Participant, steps: Ints, effort: Floats) -> Ints:
-    kg = who.weight_g / 1000
+    kg = who.traits.weight_g / 1000
     by_minute = np.where(effort > 0, SESSION_KCAL * kg * effort, 0.036 / 65 * kg * steps)
     quarters: Floats = by_minute.reshape(QUARTERS, 15).sum(axis=1)
     return quarters.astype(np.int64)
 
 
 def _heart_rate(draft: _Draft, asleep: Bools, steps: Ints, effort: Floats) -> Ints:
-    who = draft.life.participant
-    highest = 208 - 0.7 * who.age_years
-    resting = who.resting_hr_bpm + 6 * draft.illness
+    traits = draft.life.participant.traits
+    highest = 208 - 0.7 * traits.age_years
+    resting = traits.resting_hr_bpm + 6 * draft.illness
     drive = np.maximum(steps * 0.3 * (effort == 0), effort * (highest - resting))
     drive = np.convolve(drive, _SETTLING)[:MINUTES]
     calm = np.where(asleep, 2.0, 13 + 3.5 * _DAYTIME)
@@ -272,7 +296,8 @@ def _heart_rate(draft: _Draft, asleep: Bools, steps: Ints, effort: Floats) -> In
 def _stress(draft: _Draft, asleep: Bools, worn: Bools, steps: Ints, exercising: Bools) -> Ints:
     who = draft.life.participant
     wander = np.convolve(draft.rng.standard_normal(THREES), _WANDER, "same")
-    awake_level = who.stress_level + who.wake_stress * _DAYTIME[::3]
+    of_day = draft.rng.lognormal(0, STRESS_LOG_SD)
+    awake_level = (who.traits.stress_level + who.wake_stress * _DAYTIME[::3]) * of_day
     # Log-normal while awake: mostly low, with spells of high stress.
     level = np.where(asleep[::3], 14 + 4.4 * wander, awake_level * np.exp(0.42 * wander)) + 14 * draft.illness
     stress = np.clip(level, 1, 100).astype(np.int16)
@@ -301,37 +326,39 @@ def _battery(life: Life, index: int, asleep: Bools, active: Bools) -> Ints:
     charge = np.where(sleeping, 0.42 * (1 - 0.3 * life.illness[index]), 0.0)
     effort = np.where(sleeping, 0.0, 1 + 2.0 * active[::3])
     drain = effort * (max(0.0, start + charge.sum() - end) / max(1.0, effort.sum()))
-    return np.clip(np.round(start + np.cumsum(charge - drain)), 5, 100).astype(np.int64)
+    return np.clip(np.round(start + np.cumsum(charge - drain)), 5, 100).astype(np.int16)
 
 
 def _breaths(draft: _Draft, asleep: Bools, worn: Bools, exercising: Bools) -> Ints:
-    mean = np.where(asleep[::3], 1380, 1560) + 140 * draft.illness
-    breaths = (mean + draft.rng.standard_normal(THREES) * np.where(asleep[::3], 60, 130)).astype(np.int64)
+    own = draft.life.participant.traits.breaths_hundredths
+    mean = np.where(asleep[::3], own, own + AWAKE_BREATHS) + ILL_BREATHS * draft.illness
+    breaths = (mean + draft.rng.standard_normal(THREES) * np.where(asleep[::3], 90, 160)).astype(np.int16)
     breaths[~worn[::3] | exercising[::3]] = 0
     return np.clip(breaths, 0, 3000)
 
 
-def _night(draft: _Draft) -> Night:
-    who, ill = draft.life.participant, draft.illness
-    onset, wake = draft.life.onset_min[draft.index], draft.life.wake_min[draft.index]
+def _night(draft: _Draft, onset: int, wake: int) -> Night:
+    who, ill, rng = draft.life.participant, draft.illness, draft.rng
+    traits = who.traits
     threes, fives = max(1, (wake - onset) // 3), max(1, (wake - onset) // 5)
-    dips = draft.rng.random(threes) < 0.01 + 0.0006 * max(0, who.age_years - 45)
-    oxygen = draft.rng.normal(96 - 1.0 * ill, 1.0, threes) - dips * 7
-    mean_rmssd = who.hrv_rmssd_ms * (1 - 0.3 * ill) * draft.rng.lognormal(0, 0.08)
+    dips = rng.random(threes) < 0.01 + 0.0006 * max(0, traits.age_years - 45)
+    oxygen = rng.normal(traits.oxygen_pct + rng.normal(-1.0 * ill, OXYGEN_NIGHT_SD), 1.1, threes) - dips * 6
+    mean_rmssd = traits.hrv_rmssd_ms * (1 - 0.3 * ill) * rng.lognormal(0, 0.08)
+    breaths = traits.breaths_hundredths + ILL_BREATHS * ill + rng.normal(0, BREATHS_NIGHT_SD)
     return Night(
         onset=onset,
         wake=wake,
-        levels=_levels(onset, wake, draft.rng),
-        oxygen=np.clip(np.round(oxygen), 80, 100).astype(np.int64),
-        breaths=np.clip(draft.rng.normal(1380 + 140 * ill, 60, threes), 800, 2500).astype(np.int64),
-        variability=np.clip(mean_rmssd * draft.rng.lognormal(0, 0.2, fives), 8, 180).astype(np.int64),
-        skin_celsius=round(float(draft.rng.normal(0.7 * ill, 0.3)), 2),
+        levels=_levels(onset, wake, traits.awake_share * rng.lognormal(0, AWAKE_LOG_SD), rng),
+        oxygen=np.clip(np.round(oxygen), 80, 100).astype(np.int16),
+        breaths=np.clip(rng.normal(breaths, 90, threes), 600, 3000).astype(np.int16),
+        variability=np.clip(mean_rmssd * rng.lognormal(0, 0.2, fives), 8, 180).astype(np.int16),
+        skin_celsius=round(float(rng.normal(0.7 * ill, 0.3)), 2),
     )
 
 
-def _levels(onset: int, wake: int, rng: np.random.Generator) -> list[tuple[Level, int, int]]:
-    """Cycles of about 90 minutes: deep sleep early, REM late, short wakings between."""
-    draws = iter(rng.random(120).tolist())
+def _levels(onset: int, wake: int, awake_share: float, rng: np.random.Generator) -> list[tuple[Level, int, int]]:
+    """Cycles of about 90 minutes: deep sleep early, REM late; after each someone is awake, mostly not for long."""
+    draws = iter(rng.random(200).tolist())
     levels: list[tuple[Level, int, int]] = []
     at, cycle = onset, 0
     while at < wake:
@@ -340,11 +367,12 @@ def _levels(onset: int, wake: int, rng: np.random.Generator) -> list[tuple[Level
             ("light", 14 + 16 * next(draws)),
             ("deep", 34 - 9 * cycle + 12 * next(draws)),
             ("light", 10 + 16 * next(draws)),
+            ("awake", -CYCLE_MIN * awake_share * math.log(1 - next(draws)) / 2),
             ("rem", 7 + 6 * cycle + 10 * next(draws)),
-            ("unmeasurable" if unseen else "awake", 9 * next(draws) - 2),
+            ("unmeasurable" if unseen else "awake", -CYCLE_MIN * awake_share * math.log(1 - next(draws)) / 2),
         ]
         for level, minutes in plan:
-            end = min(wake, at + int(minutes))
+            end = min(wake, at + round(minutes))
             if end > at:
                 levels.append((level, at, end))
                 at = end

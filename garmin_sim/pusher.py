@@ -1,6 +1,7 @@
 """Sending over HTTP as Garmin does: POST, a few connections kept alive, repeated until the answer is 200.
 
-Belongs here: connections, retries and their order. It sends nothing Garmin would not send.
+Belongs here: connections, retries and their order. It sends nothing Garmin would not send. HTTP's own header `Date`
+says when, in simulated time; a receiver need not look at it.
 
 A request waits while another with one of its users is under way, so a receiver that stamps arrivals sees the
 versions of a summary in their order, whatever the number of connections.
@@ -16,6 +17,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from email.utils import format_datetime
 from typing import TYPE_CHECKING, Self
 from urllib.parse import SplitResult, urlsplit
 
@@ -93,7 +95,7 @@ class Sender:
     def send(self, delivery: Delivery) -> int:
         """Send until it is taken; return the number of retries. Raises PushError when patience runs out."""
         deadline, pause, retries = time.monotonic() + self.patience_s, FIRST_PAUSE_S, 0
-        while (answer := self._try(delivery.body, deadline)) != "200":
+        while (answer := self._try(delivery, deadline)) != "200":
             retries += 1
             if time.monotonic() + pause > deadline or self._given_up.wait(pause):
                 self._given_up.set()
@@ -109,14 +111,15 @@ class Sender:
                 with contextlib.suppress(OSError):
                     connection.sock.shutdown(socket.SHUT_RDWR)
 
-    def _try(self, body: bytes, deadline: float) -> str:
+    def _try(self, delivery: Delivery, deadline: float) -> str:
         connection = self._connection()
         connection.timeout = min(TIMEOUT_S, max(0.1, deadline - time.monotonic()))
         if connection.sock:
             connection.sock.settimeout(connection.timeout)
         path = (self._parts.path or "/") + (f"?{self._parts.query}" if self._parts.query else "")
+        sent_at = {"Content-Type": "application/json", "Date": format_datetime(delivery.at, usegmt=True)}
         try:
-            connection.request("POST", path, body, {"Content-Type": "application/json", **self.headers})
+            connection.request("POST", path, delivery.body, {**sent_at, **self.headers})
             response = connection.getresponse()
             response.read()
         except OSError as error:

@@ -9,7 +9,7 @@ Text is written directly rather than through dictionaries: a day has some 150 re
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from garmin_sim.people import Life, Participant
 
+NOON = MINUTES // 2
 RESPIRATION_BLOCK_MIN = 360
 VALIDATIONS = (
     *["ENHANCED_FINAL"] * 12,
@@ -54,12 +55,14 @@ TYPE_CODES = {"SEDENTARY": 8, "WALKING": 6, "RUNNING": 1, "CYCLING": 2, "GENERIC
 class Record(NamedTuple):
     """One summary: Garmin's type name and the JSON object's text.
 
-    `filed` is the date (ISO) it is stored under where that is not the day it was made for.
+    `filed` is the date (ISO) it is stored under where that is not the day it was made for, `user` the Garmin user where
+    that is not the participant's first account.
     """
 
     type: str
     text: str
     filed: str = ""
+    user: str = ""
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,8 @@ class Stamp:
     day: date
     midnight_s: int
     offset_s: int
+    change_min: int = MINUTES  # from which minute on the clock shows another offset
+    later_offset_s: int = 0
 
     def open(self, start_s: int, duration_s: int, suffix: str = "") -> str:
         """Return the beginning of a summary: user, summaryId, start, offset and duration."""
@@ -112,18 +117,36 @@ class Stamp:
         return self.midnight_s + 60 * minute
 
 
-def stamp(life: Life, index: int) -> Stamp:
-    """Return the shared fields of day `index` of a life."""
+def stamp(life: Life, index: int, user: str = "") -> Stamp:
+    """Return the shared fields of day `index` of a life, for the participant's first account or another."""
     day = life.first + timedelta(days=index)
     offset = life.offset_s[index]
     midnight = int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) - offset
-    user = life.participant.user_id
-    return Stamp(user, f"x{user[:7]}", day, midnight, offset)
+    user = user or life.participant.user_id
+    if life.day_min(index) == MINUTES:
+        return Stamp(user, f"x{user[:7]}", day, midnight, offset)
+    # Clocks in Europe are changed at 01:00 UTC.
+    return Stamp(user, f"x{user[:7]}", day, midnight, offset, 60 + offset // 60, life.offset_s[index + 1])
 
 
 def day_records(day: Day, version: Version) -> list[Record]:
-    """Return all summaries that a version of a worn day brings."""
-    mark = stamp(day.life, day.index)
+    """Return all summaries that a version of a worn day brings, of every account that sends the day.
+
+    On days that two accounts send, the device of the first is worn until noon.
+    """
+    first, *others = day.life.accounts(day.index)
+    if not others and first == day.life.participant.user_id:
+        return _account_records(day, stamp(day.life, day.index), version)
+    records: list[Record] = []
+    for user in (first, *others):
+        mark = stamp(day.life, day.index, user)
+        until_noon = replace(version, upto=min(version.upto, NOON), since=min(version.since, NOON))
+        sent = _account_records(day, mark, until_noon if others and user == first else version)
+        records += [record._replace(user=user) for record in sent]
+    return records
+
+
+def _account_records(day: Day, mark: Stamp, version: Version) -> list[Record]:
     records = [Record("dailies", daily(day, mark, version))]
     if version.revision:
         return records + _renamed_activity(day, mark)
@@ -140,7 +163,7 @@ def day_records(day: Day, version: Version) -> list[Record]:
 
 def idle_records(life: Life, index: int) -> list[Record]:
     """Return what a device that nobody wears reports of a day: a summary without data."""
-    mark = stamp(life, index)
+    mark = stamp(life, index, life.accounts(index)[-1])
     bmr = _bmr_kcal(life.participant)
     text = (
         f'{mark.open_dated(mark.midnight_s, 86400, "-15180")},"activityType":"GENERIC",'
@@ -150,21 +173,24 @@ def idle_records(life: Life, index: int) -> list[Record]:
         f'"floorsClimbed":0,"averageStressLevel":-1,"stepsGoal":8000,"intensityDurationGoalInSeconds":9000,'
         f'"floorsClimbedGoal":10}}'
     )
-    return [Record("dailies", text)]
+    return [Record("dailies", text, user=mark.user_id)]
 
 
 def _bmr_kcal(who: Participant) -> int:
-    return int(10 * who.weight_g / 1000 + 625 * who.height_m - 5 * who.age_years - 80)
+    """Return what the body burns at rest in a day (Mifflin 1990)."""
+    one, of_sex = who.traits, -161 if who.traits.female else 5
+    return int(10 * one.weight_g / 1000 + 625 * one.height_m - 5 * one.age_years + of_sex)
 
 
 def daily(day: Day, mark: Stamp, version: Version) -> str:
-    """Return the daily summary up to the version's minute."""
+    """Return the daily summary up to the version's minute; that of a whole day is as long as the day."""
     who, upto = day.life.participant, version.upto
+    length_s = 60 * (day.life.day_min(day.index) if version.full else upto)
     steps, kcal = int(day.steps[:upto].sum()), int(day.kcal[: upto // 15].sum())
-    suffix = f"-{60 * upto:x}" + ("-r" if version.revision else "")
+    suffix = f"-{length_s:x}" + ("-r" if version.revision else "")
     kcal += kcal // 25 if version.revision else 0
     return (
-        f'{mark.open_dated(mark.midnight_s, 60 * upto, suffix)},"activityType":"WALKING",'
+        f'{mark.open_dated(mark.midnight_s, length_s, suffix)},"activityType":"WALKING",'
         f'"activeKilocalories":{kcal},"bmrKilocalories":{_bmr_kcal(who) * upto // MINUTES},"steps":{steps},"pushes":0,'
         f'"distanceInMeters":{round(steps * who.stride_m, 2)},"pushDistanceInMeters":0.0,'
         f'"activeTimeInSeconds":{60 * int(day.active[:upto].sum())},'
@@ -181,11 +207,11 @@ def _daily_heart(day: Day, upto: int) -> str:
     if not seen.any():
         return ""
     worn = samples[seen]
-    week_average = round(day.life.participant.resting_hr_bpm + 13)
+    week_average = round(day.life.participant.traits.resting_hr_bpm + 13)
     return (
         f',"minHeartRateInBeatsPerMinute":{int(worn.min())},"maxHeartRateInBeatsPerMinute":{int(worn.max())},'
         f'"averageHeartRateInBeatsPerMinute":{week_average},"restingHeartRateInBeatsPerMinute":{day.resting_hr},'
-        f'"timeOffsetHeartRateSamples":{integer_map(15, samples, seen)}'
+        f'"timeOffsetHeartRateSamples":{integer_map(15, samples, seen, 1)}'
     )
 
 
@@ -194,8 +220,8 @@ def _daily_stress(day: Day, upto: int) -> str:
     known = stress[stress >= 0]
     if not known.size:
         return ',"averageStressLevel":-1'
-    counts = np.histogram(known, (0, 26, 51, 76, 101))[0] * 180
-    rest, low, medium, high = counts.tolist()
+    seconds = 180 * np.bincount(known, minlength=101)
+    rest, low, medium, high = np.add.reduceat(seconds, (0, 26, 51, 76)).tolist()
     average, change = int(known.mean()), np.diff(battery)
     quality = ("calm", "balanced", "stressful", "very_stressful")[int(np.searchsorted((26, 38, 50), average, "right"))]
     return (
@@ -218,24 +244,25 @@ def _daily_before_landing(day: Day, mark: Stamp, version: Version) -> str:
 
 def _stress(day: Day, mark: Stamp, version: Version) -> Iterator[str]:
     """One record a day; two of half a day each where the device was changed at noon."""
-    cut = MINUTES // 2
+    upto = min(version.upto, day.life.day_min(day.index))
     if day.index != day.life.device_change:
-        yield _stress_between(day, mark, 0, version.upto)
+        yield _stress_between(day, mark, 0, upto)
         return
-    yield _stress_between(day, mark, 0, min(cut, version.upto))
-    if version.upto > cut:
-        yield _stress_between(day, mark, cut, version.upto)
+    yield _stress_between(day, mark, 0, min(NOON, upto))
+    if upto > NOON:
+        yield _stress_between(day, mark, NOON, upto)
 
 
 def _stress_between(day: Day, mark: Stamp, begin: int, end: int) -> str:
     part = slice(begin // 3, end // 3)
     events = ""
-    if day.night and not begin and day.night.wake <= end:
-        gain = int(day.battery[max(0, day.night.wake // 3 - 1)]) - int(day.battery[max(0, day.night.onset // 3)])
+    night = day.nights[0] if day.nights else None
+    if night and not begin and night.wake <= end:
+        gain = int(day.battery[max(0, night.wake // 3 - 1)]) - int(day.battery[max(0, night.onset // 3)])
         events = (
-            f'{{"eventType":"SLEEP","eventStartTimeInSeconds":{mark.at(day.night.onset)},'
+            f'{{"eventType":"SLEEP","eventStartTimeInSeconds":{mark.at(night.onset)},'
             f'"eventStartTimeOffsetInSeconds":{mark.offset_s},'
-            f'"duration":{60 * (day.night.wake - day.night.onset)},"bodyBatteryImpact":{gain}}}'
+            f'"duration":{60 * (night.wake - night.onset)},"bodyBatteryImpact":{gain}}}'
         )
     return (
         f"{mark.open_dated(mark.at(begin), 60 * (end - begin), f'-{60 * (end - begin):x}')},"
@@ -246,7 +273,13 @@ def _stress_between(day: Day, mark: Stamp, begin: int, end: int) -> str:
 
 
 def _epochs(day: Day, mark: Stamp, version: Version) -> Iterator[str]:
-    """Quarters of an hour: the active part, and the sedentary part where it is at least half."""
+    """Quarters of an hour: the active part, and the sedentary part where it is at least half.
+
+    A device that reports once a minute has a record for each minute.
+    """
+    if day.life.participant.persona == "once_a_minute":
+        yield from _minute_epochs(day, mark, version)
+        return
     stride = day.life.participant.stride_m
     steps = day.steps.reshape(QUARTERS, 15).sum(axis=1).tolist()
     worn = day.worn.reshape(QUARTERS, 15).sum(axis=1).tolist()
@@ -254,8 +287,12 @@ def _epochs(day: Day, mark: Stamp, version: Version) -> Iterator[str]:
     kcal = day.kcal.tolist()
     head = f'{{"userId":"{mark.user_id}","summaryId":"{mark.short_id}-'
     for quarter in range(version.since // 15, version.upto // 15):
-        start, moved, seen = mark.at(15 * quarter), active[quarter], worn[quarter]
-        time = f'"startTimeInSeconds":{start},"startTimeOffsetInSeconds":{mark.offset_s}'
+        moved, seen = active[quarter], worn[quarter]
+        if not seen:
+            continue
+        start = mark.midnight_s + 900 * quarter
+        offset_s = mark.offset_s if 15 * quarter < mark.change_min else mark.later_offset_s
+        time = f'"startTimeInSeconds":{start},"startTimeOffsetInSeconds":{offset_s}'
         if moved:
             kind = _epoch_type(day.session, quarter)
             pace = steps[quarter] // moved
@@ -268,12 +305,27 @@ def _epochs(day: Day, mark: Stamp, version: Version) -> Iterator[str]:
                 f'"meanMotionIntensity":{min(7, 1 + moved // 3)}.0,'
                 f'"maxMotionIntensity":{min(7, 2 + moved // 2)}.0}}'
             )
-        if seen - moved >= 8 or (seen and not moved):
+        if seen - moved >= 8 or not moved:
             yield (
                 f'{head}{start:x}-8",{time},"durationInSeconds":900,'
                 f'"activityType":"SEDENTARY","activeKilocalories":0,"steps":0,'
                 f'"distanceInMeters":0.0,"activeTimeInSeconds":{60 * (seen - moved)},"met":1.0,'
                 f'"intensity":"SEDENTARY","meanMotionIntensity":0.3,"maxMotionIntensity":1.0}}'
+            )
+
+
+def _minute_epochs(day: Day, mark: Stamp, version: Version) -> Iterator[str]:
+    stride, span = day.life.participant.stride_m, slice(version.since, version.upto)
+    minutes = zip(day.worn[span].tolist(), day.active[span].tolist(), day.steps[span].tolist(), strict=True)
+    for minute, (worn, active, steps) in enumerate(minutes, version.since):
+        kind = _epoch_type(day.session, minute // 15) if active else "SEDENTARY"
+        if worn:
+            yield (
+                f'{mark.open(mark.at(minute), 60, f"-{TYPE_CODES[kind]}")},"activityType":"{kind}",'
+                f'"activeKilocalories":{steps // 25},"steps":{steps},"distanceInMeters":{round(steps * stride, 2)},'
+                f'"activeTimeInSeconds":{60 * active},"met":{1.8 + steps / 40 if active else 1.0},'
+                f'"intensity":"{"HIGHLY_ACTIVE" if steps > 130 else "ACTIVE" if active else "SEDENTARY"}",'
+                f'"meanMotionIntensity":{3.0 if active else 0.3},"maxMotionIntensity":{5.0 if active else 1.0}}}'
             )
 
 
@@ -297,25 +349,27 @@ def _respiration(day: Day, mark: Stamp, version: Version) -> Iterator[str]:
 
 
 def _night(day: Day, mark: Stamp, version: Version) -> list[Record]:
-    night = day.night
-    if not night or night.wake > version.upto:
-        return []
-    records = [Record("sleeps", _sleep(day, night, mark, version))]
+    return [record for night in day.nights for record in _night_records(day, night, mark, version)]
+
+
+def _night_records(day: Day, night: Night, mark: Stamp, version: Version) -> Iterator[Record]:
+    if night.wake > version.upto:
+        return
+    yield Record("sleeps", _sleep(day, night, mark, version))
     if not version.brings(night.wake):
-        return records
+        return
     opening = mark.open_dated(mark.at(night.onset), 60 * (night.wake - night.onset))
     who = day.life.participant
     if who.has_night_sensors or 0 <= day.life.device_change <= day.index:
         values = night.variability
         samples = integer_map(300, values)
         averages = f'"lastNightAvg":{round(float(values.mean()))},"lastNight5MinHigh":{int(values.max())}'
-        records.append(Record("hrv", f'{opening},{averages},"hrvValues":{samples}}}'))
-        records.append(Record("skinTemp", f'{opening},"avgDeviationCelsius":{night.skin_celsius}}}'))
+        yield Record("hrv", f'{opening},{averages},"hrvValues":{samples}}}')
+        yield Record("skinTemp", f'{opening},"avgDeviationCelsius":{night.skin_celsius}}}')
     if who.has_pulse_ox:
         opening = mark.open_dated(mark.at(night.onset), 60 * (night.wake - night.onset), "-spo2")
         samples = integer_map(180, night.oxygen)
-        records.append(Record("pulseox", f'{opening},"timeOffsetSpo2Values":{samples},"onDemand":false}}'))
-    return records
+        yield Record("pulseox", f'{opening},"timeOffsetSpo2Values":{samples},"onDemand":false}}')
 
 
 def _sleep(day: Day, night: Night, mark: Stamp, version: Version) -> str:
@@ -385,8 +439,8 @@ def _fitness(day: Day, mark: Stamp) -> dict[str, Any]:
         "userId": mark.user_id,
         "summaryId": f"{mark.short_id}-{mark.day}",
         "calendarDate": str(mark.day),
-        "vo2Max": round(who.vo2max + 0.01 * day.index + 0.4 * day.draws[7], 1),
-        "fitnessAge": max(20, round(who.age_years - (who.vo2max - 38) * 0.8)),
+        "vo2Max": round(who.traits.vo2max + 0.01 * day.index + 0.4 * day.draws[7], 1),
+        "fitnessAge": round(who.traits.fitness_age),
         "enhanced": day.draws[8] < 0.5,
     }
 
@@ -401,13 +455,13 @@ def _measured(mark: Stamp, minute: int) -> dict[str, Any]:
 
 
 def _weighing(day: Day, mark: Stamp, minute: int) -> dict[str, Any]:
-    who = day.life.participant
-    weight = int(who.weight_g * (0.99 + 0.02 * day.draws[5]))
-    fat = round(15 + 0.15 * who.age_years + 3 * day.draws[5], 1)
+    traits = day.life.participant.traits
+    weight = int(traits.weight_g * (0.99 + 0.02 * day.draws[5]))
+    fat = round(15 + 7 * traits.female + 0.15 * traits.age_years + 3 * day.draws[5], 1)
     return _measured(mark, minute) | {
         "weightInGrams": weight,
         "bodyFatInPercent": fat,
-        "bodyMassIndex": round(weight / 1000 / who.height_m**2, 1),
+        "bodyMassIndex": round(weight / 1000 / traits.height_m**2, 1),
         "muscleMassInGrams": int(weight * (1 - fat / 100) * 0.52),
         "boneMassInGrams": int(weight * 0.042),
         "bodyWaterInPercent": round((100 - fat) * 0.73, 1),
@@ -415,7 +469,7 @@ def _weighing(day: Day, mark: Stamp, minute: int) -> dict[str, Any]:
 
 
 def _pressure(day: Day, mark: Stamp, minute: int) -> dict[str, Any]:
-    systolic = int(104 + 0.4 * day.life.participant.age_years + 12 * day.draws[9])
+    systolic = int(104 + 0.4 * day.life.participant.traits.age_years + 12 * day.draws[9])
     return _measured(mark, minute) | {
         "systolic": systolic,
         "diastolic": int(systolic * 0.62 + 6 * day.draws[10]),
@@ -522,7 +576,7 @@ def _activity(day: Day, mark: Stamp, part: Bout, sport: str, parts: list[tuple[B
 def _activity_kcal(day: Day, part: Bout) -> int:
     """Unlike those of a day, an activity's kilocalories count what the body burns at rest."""
     who, effort = day.life.participant, EFFORT[day.session.sport] if day.session else 0.0
-    return int(part.minutes * (SESSION_KCAL * who.weight_g / 1000 * effort + _bmr_kcal(who) / MINUTES))
+    return int(part.minutes * (SESSION_KCAL * who.traits.weight_g / 1000 * effort + _bmr_kcal(who) / MINUTES))
 
 
 def _manual_activity(mark: Stamp) -> dict[str, Any]:

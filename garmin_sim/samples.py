@@ -45,20 +45,26 @@ def _hundredths() -> Rows:
 def _render(keys: Rows, values: Rows) -> str:
     if not len(keys):
         return "{}"
-    cells = np.concatenate([keys, values], axis=1).ravel()
-    filled: bytes = cells[cells != 0].tobytes()
-    return "{" + filled[:-1].decode("ascii") + "}"
+    width = keys.shape[1]
+    cells = np.empty((len(keys), width + values.shape[1]), np.uint8)
+    cells[:, :width] = keys
+    cells[:, width:] = values
+    return "{" + cells.tobytes().translate(None, b"\0")[:-1].decode("ascii") + "}"
 
 
-def integer_map(step_s: int, values: Ints, seen: Bools | None = None) -> str:
-    """Integers of -5..255, one each `step_s` seconds; where `seen` is false there is no sample."""
-    keys = _keys(step_s, 86_400 // step_s)
-    at = np.arange(len(values)) if seen is None else np.flatnonzero(seen)
-    return _render(keys[at], _integers()[values[at].astype(np.intp) - LOWEST])
+def integer_map(step_s: int, values: Ints, seen: Bools | None = None, first: int = 0) -> str:
+    """Integers of -5..255, one each `step_s` seconds from slot `first` on; where `seen` is false there is none."""
+    return _map(step_s, values.astype(np.intp) - LOWEST, _integers(), seen, first)
 
 
 def hundredth_map(step_s: int, values: Ints, seen: Bools | None = None) -> str:
     """Hundredths of 0..4000, written as decimals; where `seen` is false there is no sample."""
-    keys = _keys(step_s, 86_400 // step_s)
-    at = np.arange(len(values)) if seen is None else np.flatnonzero(seen)
-    return _render(keys[at], _hundredths()[values[at]])
+    return _map(step_s, values, _hundredths(), seen, 0)
+
+
+def _map(step_s: int, rows: Ints, texts: Rows, seen: Bools | None, first: int) -> str:
+    keys = _keys(step_s, 86_400 // step_s + 1)[first:]
+    if seen is None:
+        return _render(keys[: len(rows)], texts.take(rows, axis=0))
+    at = np.flatnonzero(seen)
+    return _render(keys.take(at, axis=0), texts.take(rows.take(at), axis=0))

@@ -1,9 +1,9 @@
-"""Oddities seen in real data, planted on purpose.
+"""Oddities seen in real data, planted on purpose: at least one for each rule of which record counts.
 
 Belongs here: each trap by name, as a change to the summaries of one participant-day. All other summaries are
 as Garmin documents them. On each participant a trap falls on one day of every seven; the two participants of
 a pair share the day, because one trap takes two of them. Participant 0 wears the device day and night, so no
-trap goes missing.
+trap goes missing. The traps of `LATER` change what a later body brings of the day, for which every day is sent again.
 """
 
 from __future__ import annotations
@@ -22,11 +22,19 @@ RECEIPT = "receipt"
 """Stands in `Record.filed` for the date of receipt in Japan."""
 
 
-def plant(records: list[Record], names: Collection[str], mark: Stamp, participant: int, index: int) -> None:
-    """Change the summaries of day `index` of a participant by the traps of that day, in place."""
+def plant(
+    records: list[Record], names: Collection[str], mark: Stamp, participant: int, index: int, *, later: bool = False
+) -> None:
+    """Change the summaries of day `index` of a participant by the traps of that day, in place.
+
+    `later` is for what is sent again of a day that was sent whole.
+    """
     pair = participant // 2
     for number, (name, trap) in enumerate(_TRAPS.items()):
         if name in names and (index + number + 3 * pair) % 7 == 0:
+            trap(records, mark, pair)
+    for number, (name, trap) in enumerate(_LATER_TRAPS.items()):
+        if later and name in names and (index + number + 3 * pair) % 7 == 3:
             trap(records, mark, pair)
 
 
@@ -144,6 +152,143 @@ def _user_access_token(records: list[Record], mark: Stamp, _pair: int) -> None:
     _edit(records, "dailies", lambda daily: daily.update(userAccessToken=token))
 
 
+# -- of the rules of which record counts
+
+
+def _older_state(records: list[Record], _mark: Stamp, _pair: int) -> None:
+    """Half a day, further down in the body than the whole: a shorter version is no update."""
+    for kind in ("dailies", "stressDetails"):
+        _add_half(records, kind, "-half")
+
+
+def _add_half(records: list[Record], kind: str, suffix: str) -> None:
+    for record in [record for record in records if record.type == kind][:1]:
+        fields = json.loads(record.text)
+        fields |= {"summaryId": f"{fields['summaryId']}{suffix}", "durationInSeconds": 43_200}
+        fields |= {name: fields[name] // 2 for name in ("steps",) if isinstance(fields.get(name), int)}
+        records.append(Record(kind, _text(fields)))
+
+
+def _older_state_later(records: list[Record], _mark: Stamp, _pair: int) -> None:
+    """The same in a later body, instead of the whole day: Garmin sends again what could not be sent before."""
+    _add_half(records, "dailies", "-half-late")
+    del records[0]
+
+
+def _no_duration(records: list[Record], _mark: Stamp, _pair: int) -> None:
+    """A version without a duration counts as long as the longest: receipt and place in the body decide."""
+    for record in [record for record in records if record.type == "dailies"][:1]:
+        fields = json.loads(record.text)
+        del fields["durationInSeconds"]
+        records.append(Record("dailies", _text(fields | {"floorsClimbed": 77})))
+
+
+def _reconciled_epochs(records: list[Record], mark: Stamp, _pair: int) -> None:
+    """A later delivery of four starts, with another activity type: it replaces all of them and is not added."""
+    for quarter in range(40, 44):
+        start = mark.at(15 * quarter)
+        fields = json.loads(mark.open(start, 900, "-1") + "}")
+        records.append(Record("epochs", _text(fields | {"activityType": "RUNNING", "steps": 1234})))
+
+
+def _moved_activity(records: list[Record], mark: Stamp, _pair: int) -> None:
+    """An activity, and its edit that moves it to the next day."""
+    number, tomorrow = str(mark.at(600)), mark.day + timedelta(days=1)
+    for kind, minute, filed in (("activities", 600, ""), ("manuallyUpdatedActivities", 2040, str(tomorrow))):
+        fields = json.loads(mark.open(mark.at(minute), 1200) + "}")
+        extra = {"summaryId": number, "activityId": int(number), "activityName": "Moved", "activityType": "OTHER"}
+        records.append(Record(kind, _text(fields | extra | {"activeKilocalories": 50, "manual": True}), filed))
+
+
+def _metrics_in_parts(records: list[Record], mark: Stamp, _pair: int) -> None:
+    """Two records of a date, each with a field that the other has as null."""
+    fields: Fields = {"userId": mark.user_id, "calendarDate": str(mark.day)}
+    parts: list[Fields] = [{"vo2Max": 33.3, "fitnessAge": None}, {"vo2Max": None, "fitnessAge": 44}]
+    for number, part in enumerate(parts):
+        summary_id = {"summaryId": f"{mark.short_id}-part-{number}"}
+        records.append(Record("userMetrics", _text({**fields, **summary_id, **part})))
+
+
+def _overlapping_sleeps(records: list[Record], mark: Stamp, _pair: int) -> None:
+    """Of a night a longer draft, and its sleeper's correction, which is shorter; beside it a nap and an empty wrist."""
+    for begin, minutes, validation in (
+        (-120, 700, "AUTO_TENTATIVE"),
+        (30, 330, "AUTO_MANUAL"),
+        (840, 40, "AUTO_FINAL"),
+        (900, 500, "OFF_WRIST"),
+    ):
+        records.append(_sleep_of(mark, begin, minutes, {"awakeDurationInSeconds": 600, "validation": validation}))
+
+
+def _sleep_of(mark: Stamp, begin: int, minutes: int, extra: Fields, *, dated: bool = True) -> Record:
+    opening = mark.open_dated if dated else mark.open
+    fields = json.loads(opening(mark.at(begin), 60 * minutes, "-planted") + "}")
+    return Record("sleeps", _text(fields | extra))
+
+
+def _night_without_date(records: list[Record], _mark: Stamp, _pair: int) -> None:
+    """Nights and their HRV belong to the date of waking, also where nothing says so."""
+    for kind in ("sleeps", "hrv"):
+        _edit(records, kind, lambda night: night.pop("calendarDate", None))
+
+
+def _duration_with_awake(records: list[Record], _mark: Stamp, _pair: int) -> None:
+    """Garmin's own example counts awake time into the duration; the stages decide."""
+
+    def lengthen(sleep: Fields) -> None:
+        sleep["durationInSeconds"] += sleep["awakeDurationInSeconds"]
+
+    _edit(records, "sleeps", lengthen)
+
+
+def _no_awake_time(records: list[Record], _mark: Stamp, _pair: int) -> None:
+    def forget(sleep: Fields) -> None:
+        sleep.pop("awakeDurationInSeconds", None)
+        sleep.get("sleepLevelsMap", {}).pop("awake", None)
+
+    _edit(records, "sleeps", forget)
+
+
+def _unmeasurable_spelled_otherwise(records: list[Record], _mark: Stamp, _pair: int) -> None:
+    def respell(sleep: Fields) -> None:
+        sleep["unmeasurableSleepDurationInSeconds"] = sleep.pop("unmeasurableSleepInSeconds")
+
+    _edit(records, "sleeps", respell)
+
+
+def _hrv_twice(records: list[Record], mark: Stamp, _pair: int) -> None:
+    """Two that are no versions of each other: the one received last counts, here the one further down."""
+    for begin, average in ((-40, 31), (20, 47)):
+        fields = json.loads(mark.open_dated(mark.at(begin), 20_000, "-hrv") + "}")
+        records.append(Record("hrv", _text(fields | {"lastNightAvg": average, "hrvValues": {"300": average}})))
+
+
+def _samples_outside(records: list[Record], _mark: Stamp, _pair: int) -> None:
+    """Samples before the beginning and after the end of their record are not of it."""
+    _add_samples(records, {"-15": 199, "90015": 199, "99000": 199})
+
+
+def _no_data_samples(records: list[Record], _mark: Stamp, _pair: int) -> None:
+    """Samples that say nothing: 0, negative ones, null, text."""
+    _add_samples(records, {"7": 0, "22": -1, "37": None, "52": "none", "67": "61"})
+
+
+def _add_samples(records: list[Record], samples: Fields) -> None:
+    _edit(records, "dailies", lambda daily: daily.setdefault("timeOffsetHeartRateSamples", {}).update(samples))
+
+
+def _milliseconds(records: list[Record], mark: Stamp, _pair: int) -> None:
+    """A start in milliseconds is no start; the date is stated."""
+    fields = json.loads(mark.open_dated(1000 * mark.midnight_s, 180) + "}")
+    records.append(Record("pulseox", _text(fields | {"timeOffsetSpo2Values": {"0": 93}, "onDemand": False})))
+
+
+def _path_names(records: list[Record], _mark: Stamp, _pair: int) -> None:
+    """Types spelled as in the paths of Garmin's REST API."""
+    names = {"pulseox": "pulseOx", "allDayRespiration": "respiration", "moveIQActivities": "moveiq"}
+    records[:] = [record._replace(type=names.get(record.type, record.type)) for record in records]
+
+
 _TRAPS: dict[str, Trap] = {
     "average-stresslevel": _average_stresslevel,
     "missing-calendar-date": _missing_calendar_date,
@@ -161,10 +306,26 @@ _TRAPS: dict[str, Trap] = {
     "ancient": _ancient,
     "future": _future,
     "user-access-token": _user_access_token,
+    "older-state": _older_state,
+    "no-duration": _no_duration,
+    "moved-activity": _moved_activity,
+    "metrics-in-parts": _metrics_in_parts,
+    "overlapping-sleeps": _overlapping_sleeps,
+    "night-without-date": _night_without_date,
+    "duration-with-awake": _duration_with_awake,
+    "no-awake-time": _no_awake_time,
+    "unmeasurable-otherwise": _unmeasurable_spelled_otherwise,
+    "hrv-twice": _hrv_twice,
+    "samples-outside": _samples_outside,
+    "no-data-samples": _no_data_samples,
+    "milliseconds": _milliseconds,
+    "path-names": _path_names,
+}
+_LATER_TRAPS: dict[str, Trap] = {
+    "older-state-later": _older_state_later,
+    "reconciled-epochs": _reconciled_epochs,
 }
 
-TRAPS: tuple[str, ...] = tuple(_TRAPS)
+LATER: frozenset[str] = frozenset(_LATER_TRAPS)
+TRAPS: tuple[str, ...] = (*_TRAPS, *_LATER_TRAPS)
 """The traps by name."""
-
-SECRETS = frozenset({"user-access-token"})
-"""Traps of which the receiver stores nothing, so that a lake has none."""

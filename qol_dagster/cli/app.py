@@ -111,23 +111,26 @@ def simulate(
     number: Annotated[int, typer.Option("--participants", min=1, help="How many participants.")] = 20,
     weeks: Annotated[int, typer.Option(min=1, help="How many weeks.")] = 8,
     until: Annotated[
-        date | None, typer.Option(**DATE, help="Last date; by default the Sunday of the last complete week.")
+        date | None, typer.Option(**DATE, help="Last date; by default the last Sunday of which all is synced.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same data.")] = 0,
     to: Annotated[str, typer.Option(help="Push to this URL, as `qol webhook serve` printed it.")] = "",
     lake: Annotated[bool, typer.Option("--lake", help="Write straight into the lake of QOL_HOME.")] = False,
     enrol: Annotated[bool, typer.Option("--enrol", help="Enrol the simulated participants as well.")] = False,
+    traps: Annotated[str, typer.Option(help="Oddities of real data to plant: names with commas, or all.")] = "",
+    personas: Annotated[str, typer.Option(help="Kinds of people, in turn: names with commas; else the usual.")] = "",
 ) -> None:
     """Simulated participants' data, pushed over HTTP or written straight into the lake."""
     import garmin_sim
     from qol_dagster.cli.demo import push
+    from qol_dagster.cli.simulated import enrol as enrol_simulated
 
     if bool(to) == lake:
         raise UsageError("say where the data goes: --to URL or --lake")
     settings = _local_settings() if lake else _settings()
     with _progress() as progress:
         try:
-            sim = garmin_sim.Simulation(number, weeks, until, seed)
+            sim = garmin_sim.Simulation.named(number, weeks, until, seed, traps=traps, personas=personas)
             if to:
                 pushed = push(sim, to, client_id=settings.garmin_client_id, on_progress=progress("pushing"))
                 size, what = pushed.bytes, f"{pushed.bodies} bodies in {pushed.seconds:.1f} s"
@@ -137,7 +140,7 @@ def simulate(
         except ValueError as error:
             raise UsageError(str(error)) from error
     if enrol:
-        _id_map(settings).enrol(sim.user_ids())
+        enrol_simulated(_id_map(settings), sim)
     typer.echo(f"{sim.dates()[0]} to {sim.dates()[-1]}: {what}, {size / 1e6:.1f} MB")
 
 

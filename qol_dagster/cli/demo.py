@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import garmin_sim
 from qol_dagster.cli.output import rendered
 from qol_dagster.cli.runs import materialize_weeks
+from qol_dagster.cli.simulated import SimulatedTimeReceiver, enrol
 from qol_dagster.errors import QolError
 from qol_dagster.resources.catalogue.duckdb import query
 from qol_dagster.resources.id_map import IdMap
@@ -44,16 +45,18 @@ def run_demo(
 ) -> str:
     """Simulate, enrol, push, compute and query; return the standard query's result as text.
 
+    Enrolment and receipt are in simulated time, so that the status answers as it would have done then.
+
     Refuses a QOL_HOME with participants of its own, so that simulated people never mix with real ones.
     """
     sim = garmin_sim.Simulation(participants, weeks)
     people = IdMap(settings.id_map_path)
-    if {one.garmin_user_id for one in people.list()} - set(sim.user_ids()):
+    if {one.garmin_user_id for one in people.list()} - {one.user_id for one in sim.enrolments()}:
         raise DemoError(f"{settings.home} holds other participants; set QOL_HOME to an empty folder for the demo")
     first, last = sim.dates()[0], sim.dates()[-1]
-    people.enrol(sim.user_ids())
+    enrol(people, sim)
     note(f"{participants} simulated participants, {weeks} weeks, {first} to {last}")
-    with local_webhook(settings) as server:
+    with local_webhook(settings, receiver=SimulatedTimeReceiver) as server:
         pushed = push(sim, server.url, client_id=settings.garmin_client_id, on_progress=progress("pushing"))
     note(f"pushed {pushed.bodies} bodies, {pushed.bytes / 1e6:.0f} MB, over HTTP in {pushed.seconds:.1f} s")
     done = materialize_weeks(settings, [first, last])
@@ -73,12 +76,14 @@ def push(sim: garmin_sim.Simulation, url: str, **options: Any) -> garmin_sim.Pus
         raise DemoError(str(error)) from error
 
 
-def local_webhook(settings: Settings, host: str = "127.0.0.1", port: int = 0) -> LocalWebhook:
+def local_webhook(
+    settings: Settings, host: str = "127.0.0.1", port: int = 0, *, receiver: type[Receiver] = Receiver
+) -> LocalWebhook:
     """Return the receiver over this QOL_HOME's lake. What the puller drains is announced in `arrivals`."""
     store = NotifyingStore(DirectoryStore(settings.lake_dir), DirectoryQueue(settings.arrivals_dir))
     people = SqliteIdMap(settings.id_map_path)
-    receiver = Receiver(store, webhook_secret(settings), settings.garmin_client_id, id_map=people)
-    return LocalWebhook(receiver, host=host, port=port)
+    taking = receiver(store, webhook_secret(settings), settings.garmin_client_id, id_map=people)
+    return LocalWebhook(taking, host=host, port=port)
 
 
 def webhook_secret(settings: Settings) -> str:

@@ -30,7 +30,7 @@ from qol_ingest.webhook import Receiver
 
 SUNDAY = date(2026, 3, 1)
 WEEKS = 1
-SIM = Simulation(3, WEEKS, SUNDAY, seed=4)
+SIM = Simulation(3, WEEKS, SUNDAY, seed=4, personas=("steady", "triathlete", "day_only"))
 FIRST = SUNDAY - timedelta(days=7 * WEEKS - 1)
 SECRET = "sim-secret-of-the-simulated-cloud"
 

@@ -17,10 +17,12 @@ from pathlib import Path
 
 import pytest
 
+from garmin_sim import Simulation
 from qol_dagster.cli.app import run
 from qol_dagster.cli.demo import local_webhook
 from qol_dagster.cli.doctor import follow_push
 from qol_dagster.lake.lake import Lake
+from qol_dagster.resources.catalogue.duckdb import query
 from qol_dagster.resources.id_map import IdMap
 from qol_dagster.settings import Settings
 from qol_dagster_tests.support.lakes import MONDAY, record, worn, write_raw
@@ -66,6 +68,12 @@ def test_the_demo_goes_all_the_way_and_prints_nothing_but_its_result_and_its_pro
     assert notes[1].startswith("pushed ")
     assert notes[2].startswith("computed 14 days and 2 weeks in ")
     assert notes[3:] == ["", STANDARD, ""]
+    assert [one.status for one in IdMap(settings.id_map_path).list()] == ["active"] * 3
+    first = Simulation(3, 2).dates()[0]
+    assert all(one.enrolled_at < str(first) for one in IdMap(settings.id_map_path).list())
+    lags = query(settings.lake_dir, "SELECT sync_lag_h FROM db_qol.daily_metrics WHERE sync_lag_h IS NOT NULL").rows
+    assert lags
+    assert all(0 <= lag < 14 * 24 for (lag,) in lags)  # received when it was sent, in simulated time
     again = subprocess.run(
         [*QOL, "demo", "--participants", "3", "--weeks", "2"],
         env={**os.environ, "QOL_GARMIN_CLIENT_ID": "our-client"},
@@ -169,6 +177,35 @@ def test_a_simulation_pushed_to_the_served_webhook_becomes_raw_files(
     assert (server.returncode, out) == (130, "")
     assert url.rsplit("/", 1)[-1] not in err
     assert qol("materialize", "--week", "2026-11-22").out == "2026-11-16  participants: 2\n"
+
+
+@pytest.mark.slow
+def test_the_status_of_a_simulated_cohort_names_who_fell_silent_and_who_left(qol: Qol) -> None:
+    chosen = ["--until", "2026-11-22", "--seed", "5", "--personas", "silent,steady,two_accounts,leaver"]
+    assert qol("simulate", "--participants", "4", "--weeks", "4", "--lake", "--enrol", *chosen).code == 0
+    qol("materialize", "--week", "2026-10-26", "--until", "2026-11-16")
+    asked = (
+        "SELECT participant_id, status, days_since_last_sync AS days FROM db_qol.participant_status "
+        "WHERE date = '2026-11-16'"
+    )
+    found = {row["participant_id"]: row for row in json.loads(qol("query", asked, "--format", "json").out)}
+    assert {person: row["status"] for person, row in found.items()} == {
+        "P0001": "not_synced",
+        "P0002": "valid",
+        "P0003": "valid",
+        "P0004": "revoked",
+    }
+    assert found["P0001"]["days"] >= 9
+    assert found["P0002"]["days"] <= 2
+
+
+def test_simulated_people_are_enrolled_before_the_first_day_however_often(qol: Qol, settings: Settings) -> None:
+    simulate = ("simulate", "--participants", "2", "--weeks", "1", "--until", "2026-11-22", "--lake", "--enrol")
+    qol(*simulate)
+    first = IdMap(settings.id_map_path).list()
+    assert [one.enrolled_at[:10] for one in first] == ["2026-11-15", "2026-11-14"]
+    qol(*simulate)
+    assert [one.enrolled_at for one in IdMap(settings.id_map_path).list()] == [one.enrolled_at for one in first]
 
 
 @pytest.mark.slow

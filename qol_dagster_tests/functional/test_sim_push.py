@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
+from email.utils import parsedate_to_datetime
 from functools import partial
 from pathlib import Path
 
@@ -37,6 +38,7 @@ class Received:
     paths: set[str] = field(default_factory=set)
     content_types: set[str | None] = field(default_factory=set)
     client_ids: set[str | None] = field(default_factory=set)
+    sent_at: list[str | None] = field(default_factory=list)
     requests: int = 0
     at_once: int = 0
     most_at_once: int = 0
@@ -71,6 +73,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             received.paths.add(self.path)
             received.content_types.add(self.headers["Content-Type"])
             received.client_ids.add(self.headers["garmin-client-id"])
+            received.sent_at.append(self.headers["Date"])
             status = self.server.answer(received.requests)
         time.sleep(0.002)
         if status == NO_ANSWER:
@@ -215,6 +218,13 @@ def test_an_url_that_is_not_http_is_refused_without_repeating_its_path(url: str)
 def test_less_than_one_connection_is_refused() -> None:
     with pytest.raises(ValueError, match="connections is 0"):
         push(Simulation(3, 1, SUNDAY), nobody(), connections=0)
+
+
+def test_each_push_says_when_it_was_sent_in_simulated_time() -> None:
+    sim = Simulation(3, 1, SUNDAY, seed=4)
+    with receiver() as (url, received):
+        push(sim, url, connections=1)
+    assert [parsedate_to_datetime(str(at)) for at in received.sent_at] == [each.at for each in sim.deliveries()]
 
 
 # -- the command
