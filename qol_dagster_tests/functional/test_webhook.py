@@ -12,7 +12,10 @@ import random
 import re
 import resource
 import socket
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
@@ -31,7 +34,7 @@ from qol_ingest.records import parse_body
 from qol_ingest.server import LocalWebhook
 from qol_ingest.shared.calendar import receipt_date
 from qol_ingest.shared.stores import DirectoryStore, S3Store, StoreError
-from qol_ingest.webhook import Receiver
+from qol_ingest.webhook import Limits, Receiver
 
 SECRET = "an unguessable/secret%41"
 CLIENT_ID = "client-7"
@@ -323,13 +326,88 @@ def test_a_broken_gzip_is_kept_as_it_came(hook: LocalWebhook, tmp_path: Path, pa
     assert list(stored(tmp_path).values()) == [packed]
 
 
-def test_a_gzip_that_grows_too_large_is_kept_as_it_came(
-    hook: LocalWebhook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def gzip_of(unit: bytes, count: int, start: bytes = b'{"a":[', end: bytes = b"]}") -> bytes:
+    """A gzip stream of so many equal elements."""
+    return gzip.compress(start + b",".join([unit] * count) + end)
+
+
+OVERSIZED = {
+    "more than 10 MB": gzip_of(b" " * 10_000, 1_100),
+    "more than 10 MB, not gzip": b'{"a":[' + b" " * 10_485_760 + b"]}",
+    "too many records": gzip_of(b"1", 50_001),
+    "too many containers": gzip_of(b"[]", 500_001, b'{"a":[{"b":['),
+    "too many dates": gzip.compress(
+        json.dumps({"a": [{"calendarDate": f"{2000 + n // 28}-01-{1 + n % 28:02}"} for n in range(401)]}).encode()
+    ),
+    "a type with a long name": gzip_of(b"1", 1_000, b'{"%s":[' % (b"n" * 101)),
+    "too many members": gzip.compress(b"") * 1_001 + PACKED,
+}
+
+
+@pytest.mark.parametrize("what", OVERSIZED)
+def test_a_body_beyond_the_bounds_is_kept_as_it_was_sent_at_once(hook: LocalWebhook, tmp_path: Path, what: str) -> None:
+    sent = OVERSIZED[what]
+    headers = {"Content-Encoding": "gzip"} if sent.startswith(b"\x1f") else {}
+    begun = time.monotonic()
+    assert send(hook, sent, headers=headers) == (200, {"stored": 0, "rejected": 1})
+    assert time.monotonic() - begun < 5
+    ((key, content),) = stored(tmp_path / "lake").items()
+    assert (key.split("/")[1], content) == ("quarantine", sent)
+
+
+def test_a_packed_body_that_is_no_json_is_kept_packed(hook: LocalWebhook, tmp_path: Path) -> None:
+    packed = gzip.compress(BODY[:-1])
+    assert send(hook, packed, headers={"Content-Encoding": "gzip"}) == (200, {"stored": 0, "rejected": 1})
+    key = f"raw/quarantine/date={today()}/{hashlib.sha256(BODY[:-1]).hexdigest()}.body"
+    assert stored(tmp_path / "lake") == {key: packed}
+
+
+def test_a_body_that_takes_too_long_to_read_is_kept_unread(tmp_path: Path) -> None:
+    receiver = Receiver(DirectoryStore(tmp_path), SECRET, limits=Limits(parse_s=-1.0))
+    assert json.loads(receiver.handle(event(BODY.decode()), NOW)["body"]) == {"stored": 0, "rejected": 1}
+    assert list(stored(tmp_path).values()) == [BODY]
+
+
+COSTLIEST = """
+import gzip, re, sys, time
+from pathlib import Path
+from qol_ingest.shared.stores import DirectoryStore
+from qol_ingest.webhook import Receiver
+
+def peak_mb():
+    return int(re.search("VmHWM:\\s*([0-9]+)", Path("/proc/self/status").read_text())[1]) // 1024
+
+unit = {"records": b"{}", "texts": b'"ab"', "objects": b'{"a":1}', "repeated keys": b'{"a":[],"b":1,"b":1}'}
+start, end, count = {
+    "records": (b'{"a":[', b"]}", 49_999),
+    "texts": (b'{"a":[{"b":[', b"]}]}", 2_090_000),
+    "objects": (b'{"a":[{"b":[', b"]}]}", 499_996),
+    "repeated keys": (b'{"a":[', b"]}", 49_999),
+}[sys.argv[1]]
+body = start + ((unit[sys.argv[1]] + b",") * count)[:-1] + end
+body = body[: -len(end)] + b" " * (10_485_000 - len(body)) + end
+event = {
+    "rawPath": "/garmin/secret",
+    "requestContext": {"http": {"method": "POST"}},
+    "headers": {"content-encoding": "gzip"},
+    "body": gzip.compress(body),
+}
+del body
+before, begun = peak_mb(), time.process_time()
+answer = Receiver(DirectoryStore(Path(sys.argv[2])), "secret").handle(event)
+print(answer["body"], round(time.process_time() - begun, 2), peak_mb() - before, sep=";")
+"""
+
+
+@pytest.mark.parametrize("what", ["records", "texts", "objects", "repeated keys"])
+def test_the_costliest_bodies_that_are_read_take_a_quarter_of_a_gigabyte_and_four_seconds(
+    tmp_path: Path, what: str
 ) -> None:
-    monkeypatch.setattr(webhook, "LARGEST_BODY_BYTES", 10_000)
-    bomb = gzip.compress(b"{" + b" " * 20_000 + b"}")
-    assert send(hook, bomb, headers={"Content-Encoding": "gzip"}) == (200, {"stored": 0, "rejected": 1})
-    assert list(stored(tmp_path).values()) == [bomb]
+    done = subprocess.run([sys.executable, "-c", COSTLIEST, what, str(tmp_path)], capture_output=True, text=True)
+    told, seconds, megabytes = done.stdout.split(";")
+    assert sum(json.loads(told).values()) == {"texts": 1, "objects": 1}.get(what, 49_999)
+    assert float(seconds) < 4
+    assert int(megabytes) < 250
 
 
 def test_lambda_events_bring_bodies_as_text_or_base64(tmp_path: Path) -> None:

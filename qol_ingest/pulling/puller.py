@@ -45,7 +45,7 @@ from qol_ingest.garmin.tokens import (
     read_secret,
 )
 from qol_ingest.pulling.backfill import PATHS
-from qol_ingest.records import Parsed, parse_body
+from qol_ingest.records import WITHOUT_HASTE, Parsed, parse_body
 from qol_ingest.shared import lifecycle
 from qol_ingest.shared.calendar import receipt_date
 from qol_ingest.shared.errors import QolInputError
@@ -358,7 +358,7 @@ class Puller:
     def _keep(self, ping: Ping, file: SpooledTemporaryFile[bytes]) -> _Pulled:
         if ping.kind == FILES:
             return self._keep_file(ping, _whole(file))
-        parsed = parse_body(_body(_whole(file), ping.kind), ping.received_at)
+        parsed = parse_body(_body(_whole(file), ping.kind), ping.received_at, WITHOUT_HASTE)
         if parsed.whole_body_reason:
             content = _whole(file)
             parsed = Parsed(hashlib.sha256(content).hexdigest(), whole_body_reason=parsed.whole_body_reason)
