@@ -4,7 +4,7 @@ Belongs here: who may push, how a body is unpacked, which keys it is stored unde
 records belongs in `records`, writing in `stores`. Processing never happens here.
 
     POST /garmin/<secret>   200 once everything is safe, 503 if it could not be stored, 403 for anyone else
-    GET /health             200
+    GET, HEAD /health       200
 
 Answers. 200 says that a body is kept: as raw lines, or in quarantine if it can never be read, since Garmin would
 send it again for days; in the store, or in the spill queue while the store fails. Only 503 makes Garmin send again.
@@ -115,23 +115,29 @@ class Receiver:
     def handle(self, event: Event, now: datetime | None = None) -> Answer:
         """Answer one request (API Gateway HTTP API, payload 2.0) received at `now`, by default the present time."""
         begun = time.monotonic()
+        early = self.answer_without_body(event)
+        if early is not None:
+            return early
+        is_packed = _is_gzip(_headers(event).get("content-encoding", ""))
+        return self._take(_sent_bytes(event), now or datetime.now(UTC), begun, is_packed=is_packed)
+
+    def answer_without_body(self, event: Event) -> Answer | None:
+        """Return the answer of a request whose body does not matter; None if it is a push of Garmin's."""
         http = event.get("requestContext", {}).get("http", {})
         method, path = http.get("method", ""), event.get("rawPath") or http.get("path", "")
-        if path == HEALTH_PATH:
-            return _answer(200, {"status": "ok"}) if method == "GET" else _not_allowed("GET")
+        if path.removesuffix("/") == HEALTH_PATH:
+            return _answer(200, {"status": "ok"}) if method in ("GET", "HEAD") else _not_allowed("GET, HEAD")
         if not path.startswith(PUSH_PATH):
             return _answer(404, {"error": "not found"})
         if method != "POST":
             return _not_allowed("POST")
-        headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
-        if not self._is_garmin(path.removeprefix(PUSH_PATH), headers.get("garmin-client-id", "")):
+        if not self._is_garmin(path.removeprefix(PUSH_PATH), _headers(event).get("garmin-client-id", "")):
             log.warning("push refused: wrong secret or client id")
             return _answer(403, {"error": "forbidden"})
-        is_packed = _is_gzip(headers.get("content-encoding", ""))
-        return self._take(_sent_bytes(event), now or datetime.now(UTC), begun, is_packed=is_packed)
+        return None
 
     def _is_garmin(self, secret: str, client_id: str) -> bool:
-        right_secret = _same(secret, self.secret)
+        right_secret = _same(secret, self.secret) | _same(secret.removesuffix("/"), self.secret)
         right_client = _same(client_id, self.client_id) or not self.client_id
         return right_secret and right_client
 
@@ -296,6 +302,10 @@ def objects(parsed: Parsed, body: bytes, now: datetime) -> Iterator[tuple[str, b
 
 def _jsonl(lines: tuple[str, ...]) -> bytes:
     return "\n".join([*lines, ""]).encode()
+
+
+def _headers(event: Event) -> dict[str, str]:
+    return {name.lower(): value for name, value in (event.get("headers") or {}).items()}
 
 
 def _is_gzip(encoding: str) -> bool:

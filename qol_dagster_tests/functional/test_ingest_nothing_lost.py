@@ -235,6 +235,9 @@ class Dated:
     def secret(self) -> str:
         return self.inner.secret
 
+    def answer_without_body(self, event: dict[str, Any]) -> dict[str, Any] | None:
+        return self.inner.answer_without_body(event)
+
     def handle(self, event: dict[str, Any], _now: datetime | None = None) -> dict[str, Any]:
         return self.inner.handle(event, datetime.fromisoformat(event["headers"]["x-received-at"]))
 
