@@ -29,14 +29,17 @@ from qol_ingest.shared.record_dates import own_date
 
 LIFECYCLE_TYPES = ("deregistrations", "userPermissionsChange")
 OUR_KEYS = ("_summary_type", "_received_at", "_ingest_id")
+CALLBACK_KEYS = ("callbackURL", "callbackUrl")
+"""Of which a ping has one. A push may have one too, with null in it."""
 TOKEN_KEY = "userAccessToken"  # noqa: S105 - the name of the secret, not the secret
 
 LONGEST_TYPE_NAME = 100
 """Characters of a summary type's name, which each of its lines repeats. Garmin's longest has 26."""
 MEMBERS_OF_GZIP = 1000
 """Of a gzip stream: each costs time, whether it holds anything or not."""
+GZIP = b"\x1f\x8b\x08"
+"""How a gzip stream begins, and no JSON."""
 
-_GZIP = b"\x1f\x8b\x08"
 _SPACE = re.compile(r"[ \t\r\n]*")
 _NAME = re.compile(r"[ -~]{1,64}")
 _LINE_BREAKS = re.compile(r"[\r\n][ \t\r\n]*")
@@ -106,13 +109,19 @@ class Parsed:
 
 
 def parse_body(
-    body: bytes, received_at: datetime, bounds: Bounds = WHILE_GARMIN_WAITS, *, until: float = math.inf
+    body: bytes,
+    received_at: datetime,
+    bounds: Bounds = WHILE_GARMIN_WAITS,
+    *,
+    until: float = math.inf,
+    ingest_id: str = "",
 ) -> Parsed:
     """Sort the records of one request body, received at `received_at`. Never raises, whatever the bytes are.
 
-    A body beyond `bounds`, or not read by `until` (time.monotonic), is not read at all.
+    A body beyond `bounds`, or not read by `until` (time.monotonic), is not read at all. `ingest_id` is by default the
+    body's SHA-256.
     """
-    ingest_id = hashlib.sha256(body).hexdigest()
+    ingest_id = ingest_id or hashlib.sha256(body).hexdigest()
     try:
         text = _text(body, bounds)
         return _sorted(_Scanner(text), ingest_id, aware(received_at), bounds, until)
@@ -127,7 +136,7 @@ def parse_body(
 
 def unpack(packed: bytes, bounds: Bounds = WHILE_GARMIN_WAITS) -> bytes:
     """Return what a gzip stream holds. Raises BodyError if it is damaged, or beyond the bounds."""
-    if len(packed) > bounds.size or packed.count(_GZIP) > MEMBERS_OF_GZIP:
+    if len(packed) > bounds.size or packed.count(GZIP) > MEMBERS_OF_GZIP:
         raise BodyError(f"the gzip stream is larger than {_mb(bounds)}, or has very many members")
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(packed)) as file:
@@ -363,7 +372,7 @@ def _sorted(scanner: _Scanner, ingest_id: str, received_at: datetime, bounds: Bo
             users.add(user)
         if entry.summary_type in LIFECYCLE_TYPES:
             lifecycle.append(line)
-        elif "callbackURL" in entry.value:
+        elif any(entry.value.get(key) is not None for key in CALLBACK_KEYS):
             pings.append(line)
         else:
             own = own_date(entry.value, entry.summary_type) or today

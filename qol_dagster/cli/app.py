@@ -332,6 +332,23 @@ def refile(
     typer.echo(f"{report.misfiled} of {report.lines} records {'are under another date' if dry_run else 'moved'}")
 
 
+@raw.command()
+def requarantine(
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count only; change nothing.")] = False,
+) -> None:
+    """Read again what is in quarantine, after a fix; what still cannot be read stays there."""
+    from qol_dagster.resources.platform import open_platform
+    from qol_dagster.resources.requarantine import requarantine as read_again
+    from qol_dagster.resources.requarantine import store_of
+
+    platform = open_platform(_settings(existing=True))
+    with _progress() as progress:
+        report = read_again(platform.lake(), store_of(platform), dry_run=dry_run, on_progress=progress("reading"))
+    done = "can be read" if dry_run else "read and taken out of quarantine"
+    typer.echo(f"{report.read} of {report.files} files {done}, records: {report.records}")
+
+
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Return the entry point: runs a command and ends the process."""
     run_and_exit(lambda: run(arguments))

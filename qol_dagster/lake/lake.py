@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -123,7 +123,25 @@ class Lake:
     def lifecycle_lines(self) -> Iterator[str]:
         """Yield all lines of `raw/lifecycle/`, in the order of the dates of receipt."""
         for key in sorted(key for key in self._keys("raw/lifecycle") if _is_raw(key)):
-            yield from self._get(key).decode("utf-8", "replace").splitlines()
+            # Not splitlines: text in JSON may hold other separators.
+            yield from filter(None, self._get(key).decode("utf-8", "replace").split("\n"))
+
+    def keys(self, prefix: str) -> list[str]:
+        """Return all keys below a prefix, in order."""
+        return sorted(self._keys(prefix))
+
+    def listing(self, prefix: str) -> tuple[list[str], list[str]]:
+        """Return the folders and the keys directly in a prefix, in order."""
+        found = self._list(prefix)
+        return sorted(found["common_prefixes"]), sorted(item["path"] for item in found["objects"])
+
+    def modified_at(self, key: str) -> datetime:
+        """Return when an object was written (UTC)."""
+        try:
+            written: datetime = self.store.head(key)["last_modified"]
+        except Exception as error:
+            raise LakeError(f"{self.root}/{key} cannot be read: {reason(error)}") from error
+        return written.astimezone(UTC)
 
     def write_raw(self, day: date, name: str, content: bytes) -> None:
         """Add a raw file to a date. Raw files are never changed: one of that name is left as it is."""

@@ -599,7 +599,6 @@ def test_hostile_urls_are_never_connected_to(world: World) -> None:
             f"{world.garmin.url}/wellness-api/rest/user/registration",
             "file:///etc/passwd",
             "",
-            None,
             7,
             [f"http://{evil}{rest}"],
         ]

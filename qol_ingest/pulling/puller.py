@@ -45,7 +45,7 @@ from qol_ingest.garmin.tokens import (
     read_secret,
 )
 from qol_ingest.pulling.backfill import PATHS
-from qol_ingest.records import WITHOUT_HASTE, Parsed, parse_body
+from qol_ingest.records import CALLBACK_KEYS, WITHOUT_HASTE, Parsed, parse_body
 from qol_ingest.shared import lifecycle
 from qol_ingest.shared.calendar import receipt_date
 from qol_ingest.shared.errors import QolInputError
@@ -117,8 +117,9 @@ class Ping:
         try:
             ping = json.loads(line, parse_int=str)  # Python limits the digits of an integer
             received_at = datetime.fromisoformat(ping["_received_at"]).astimezone(UTC)
-            kind, user, url = ping["_summary_type"], ping.get("userId"), ping["callbackURL"]
-        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
+            kind, user = ping["_summary_type"], ping.get("userId")
+            url = next(ping[key] for key in CALLBACK_KEYS if ping.get(key) is not None)
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError, StopIteration):
             return None
         # An odd user or URL is kept as the text it is in JSON: it has a marker like any other, and is refused.
         user, url = (one if isinstance(one, str) else json.dumps(one) for one in (user, url))
