@@ -148,6 +148,7 @@ def serve(
 ) -> None:
     """Take pushes and store them under raw/; prints the URL that Garmin (or `qol simulate`) is given.
 
+    The secret of QOL_WEBHOOK_SECRET is not printed: `qol webhook url` shows it.
     With Garmin's client id and secret it also fetches what pings announce, and answers participants who consent.
     """
     from qol_dagster.cli.demo import local_webhook
@@ -158,11 +159,29 @@ def serve(
     settings = _local_settings()
     cloud = Garmin(settings)
     server = local_webhook(settings, host, port)
-    typer.echo(server.url)
-    _note("stop with Ctrl+C; the URL holds a secret, so share it with Garmin only")
+    if settings.webhook_secret:  # what a service prints ends in the log of the machine
+        typer.echo(f"{server.base_url}/garmin/***")
+        _note("stop with Ctrl+C; `qol webhook url` shows the URL with its secret")
+    else:
+        typer.echo(server.url)
+        _note("stop with Ctrl+C; the URL holds a secret, so share it with Garmin only")
     sys.stdout.flush()
     with cloud.at_work(server) if cloud.is_set_up else nullcontext():
         server.serve_forever()
+
+
+@webhook.command()
+def url(
+    base: Annotated[str, typer.Option(help="Where the receiver is reached; by default QOL_PUBLIC_URL.")] = "",
+) -> None:
+    """Show the URL that Garmin is given. It holds the secret."""
+    from urllib.parse import quote
+
+    from qol_dagster.cli.demo import webhook_secret
+
+    settings = _local_settings()
+    place = base.rstrip("/") or settings.public_url or "http://127.0.0.1:8321"
+    typer.echo(f"{place}/garmin/{quote(webhook_secret(settings), safe='')}")
 
 
 @app.command()

@@ -21,6 +21,7 @@ from typing import Literal
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from qol_dagster.metrics.fields import TEST_TYPE
+from qol_dagster.resources.notifier import require_encryption
 from qol_dagster.resources.platform import open_platform
 from qol_dagster.resources.unread import ADVICE, count_unread
 from qol_dagster.settings import Settings, SettingsError, Target, load_settings
@@ -199,6 +200,7 @@ def _spark(settings: Settings) -> Iterator[Finding]:
 
 def _mail(settings: Settings) -> Iterator[Finding]:
     if settings.smtp_host:
+        require_encryption(settings)
         yield Finding("ok", "alert mail", f"{len(settings.mail_to)} receivers through {settings.smtp_host}")
     else:
         advice = "Set QOL_SMTP_HOST, QOL_MAIL_FROM and QOL_MAIL_TO to get a mail when a run fails"

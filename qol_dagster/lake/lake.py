@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from qol_dagster.errors import QolError
 from qol_dagster.lake.lease import Lease, locked
 from qol_dagster.lake.shared_object import SharedObject, reason
+from qol_ingest.shared import files
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -149,7 +150,11 @@ class Lake:
 
         key = f"{RAW}/date={day.isoformat()}/{name}.jsonl"
         try:
-            self._put(key, content, mode="create")
+            if self.folder:  # obstore's files are open to whoever the umask allows
+                files.make_folder((self.folder / key).parent)
+                files.write_new(self.folder / key, content)
+            else:
+                self._put(key, content, mode="create")
         except AlreadyExistsError:
             return
         except Exception as error:
@@ -158,7 +163,9 @@ class Lake:
     def replace_raw(self, item: RawObject, content: bytes) -> None:
         """Give a raw file other content, whole or not at all; without content it goes."""
         try:
-            if content:
+            if content and self.folder:
+                files.replace(self.folder / item.key, content)
+            elif content:
                 self._put(item.key, content)
             else:
                 self.store.delete(item.key)

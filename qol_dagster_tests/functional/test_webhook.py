@@ -9,6 +9,7 @@ import hashlib
 import http.client
 import json
 import logging
+import os
 import random
 import re
 import resource
@@ -496,6 +497,24 @@ def test_a_directory_store_writes_a_key_once(tmp_path: Path) -> None:
         True,
     ]
     assert stored(store.root) == {"raw/a": b"1", "raw/b": b"3"}
+
+
+def test_a_raw_file_is_for_its_owner_alone_whoever_may_open_the_folder(tmp_path: Path) -> None:
+    tmp_path.chmod(0o777)
+    umask = os.umask(0)
+    try:
+        DirectoryStore(tmp_path).put_new("raw/daily/date=2026-11-14/a.jsonl", b"1\n")
+        lake = Lake.local(tmp_path)
+        lake.write_raw(date(2026, 11, 14), "b", b"2\n")
+        lake.write_raw(date(2026, 11, 14), "c", b"3\n")
+        lake.replace_raw(lake.raw_objects(date(2026, 11, 14))[-1], b"4\n")
+    finally:
+        os.umask(umask)
+    files = {path.name: path for path in tmp_path.rglob("*.jsonl")}
+    assert {name: path.read_bytes() for name, path in files.items()} == {
+        "a.jsonl": b"1\n", "b.jsonl": b"2\n", "c.jsonl": b"4\n",
+    }  # fmt: skip
+    assert {path.stat().st_mode & 0o777 for path in files.values()} == {0o600}
 
 
 def test_writers_of_one_key_at_the_same_time_agree_on_the_first(tmp_path: Path) -> None:
