@@ -64,6 +64,8 @@ class OpsStack(Stack):
             self._alarm_of_function(function)
         for queue in (names.ARRIVALS, names.SPILL, names.PINGS):
             self._alarm_of_dead_letters(queue + names.DEAD)
+            if not settings.emulated:  # which does no arithmetic on metrics
+                self._alarm_of_more_dead_letters(queue + names.DEAD)
         self._alarms_of_age()
         self._alarm_of_answers(ingest)
         self._alarms_of_routes(ingest)
@@ -226,6 +228,7 @@ class OpsStack(Stack):
             "reason, and start a redrive; they are kept for 14 days.",
         )
 
+    def _alarm_of_more_dead_letters(self, queue: str) -> None:
         grows = cloudwatch.MathExpression(
             # Without a message for hours, SQS counts nothing at all.
             expression="DIFF(FILL(letters, 0))",
