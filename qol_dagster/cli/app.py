@@ -7,7 +7,6 @@ could not be done, 2 what was asked wrongly. What a command does is imported whe
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -95,14 +94,10 @@ def doctor(
 def dev(
     arguments: Annotated[list[str] | None, typer.Argument(help="Handed on to `dagster dev`, after --.")] = None,
 ) -> None:
-    """Start Dagster's UI, schedule and sensors on this QOL_HOME."""
-    from qol_dagster.defs.dagster_home import prepare_dagster_home
+    """Start Dagster's UI, schedule and sensors on this QOL_HOME, until Ctrl+C ends all of it."""
+    from qol_dagster.cli.dev import run_dev
 
-    home = prepare_dagster_home(_settings())
-    quiet = "ignore:Function `dev_command` is superseded"  # `dg dev` is the same, with its development tools
-    program = [sys.executable, "-W", quiet, "-m", "dagster", "dev", "-w", f"{home}/workspace.yaml", *(arguments or [])]
-    environment = {**os.environ, "DAGSTER_HOME": home}
-    os.execve(program[0], program, environment)  # noqa: S606  # becomes Dagster, so Ctrl+C reaches it
+    raise typer.Exit(run_dev(_settings(), arguments or []))
 
 
 @app.command()

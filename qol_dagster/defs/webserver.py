@@ -62,7 +62,7 @@ def main() -> None:
     from dagster_webserver.webserver import DagsterWebserver
     from starlette.middleware import Middleware
 
-    class Guarded(DagsterWebserver[Any]):
+    class Guarded(DagsterWebserver[Any, Any]):
         def build_middleware(self) -> list[Middleware]:
             return [Middleware(OwnPagesOnly), *super().build_middleware()]
 
