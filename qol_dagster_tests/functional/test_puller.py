@@ -676,6 +676,11 @@ def test_a_line_break_of_another_script_within_a_ping_does_not_end_its_line(worl
     assert world.puller.work(Message(announcement(key), "", 1)) == Worked({"stored": 1})
 
 
+def test_a_ping_may_spell_its_callback_otherwise(world: World) -> None:
+    world.push({"dailies": [{"userId": USER, "callbackURL": None, "callbackUrl": world.url()}]})
+    assert world.work() == Worked({"stored": 1})
+
+
 def test_a_number_of_five_thousand_digits_within_a_ping_costs_no_download(world: World) -> None:
     ping = f'{{"userId":"{USER}","uploadTimeInSeconds":{"9" * 5000},"callbackURL":"{world.url()}"}}'
     (line,) = parse_body(f'{{"dailies":[{ping}]}}'.encode(), RECEIVED).pings
