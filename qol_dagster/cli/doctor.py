@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
+from qol_dagster.lake.lake import LakeError
 from qol_dagster.metrics.fields import TEST_TYPE
 from qol_dagster.resources.notifier import require_encryption
 from qol_dagster.resources.platform import open_platform
@@ -182,7 +183,10 @@ def _lake(settings: Settings) -> Iterator[Finding]:
 def _unread(settings: Settings) -> Iterator[Finding]:
     if settings.target == "local" and not settings.lake_dir.exists():
         return
-    counts = count_unread(open_platform(settings).lake(), settings)
+    try:
+        counts = count_unread(open_platform(settings).lake(), settings)
+    except LakeError:  # which the check of the lake has named
+        return
     for name, count in counts.items():
         if count:
             yield Finding("note", "not read", f"{name.replace('_', ' ')}: {count}", ADVICE[name])
