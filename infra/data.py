@@ -248,10 +248,18 @@ def _load_balancers_log(bucket: s3.Bucket) -> iam.PolicyStatement:
 
 
 def _lifecycle() -> list[s3.LifecycleRule]:
-    """Keep what was overwritten or deleted for 90 days; raw data gets cheaper, and is never deleted by a rule."""
-    for_days = ((names.QUERY_RESULTS, 7), (names.PIPES, 7), (names.COMPUTE_LOGS, 180), (names.WORK, 1))
-    # Every few seconds, as long as a run or a sensor is at work; what a run takes away at its end, or can make again.
-    rewritten = (names.LEASE, names.PENDING_DAYS, names.WORK, names.RECORDS)
+    """Keep what was overwritten or deleted for 90 days; records get cheaper, and no rule deletes them."""
+    for_days = (
+        *((names.QUERY_RESULTS, 7), (names.PIPES, 7), (names.COMPUTE_LOGS, 180), (names.WORK, 1)),
+        # A ping's address is good for a day, and its message for 14. Quarantine may hold tokens and data of people.
+        *((names.RAW_PINGS, 30), (names.QUARANTINE, 180)),
+    )
+    # What is rewritten every few seconds as long as somebody is at work, what can be made again, and what a rule or a
+    # run takes away for good.
+    gone = (
+        *(names.LEASE, names.PENDING_DAYS, names.WORK, names.RECORDS),
+        *(names.QUERY_RESULTS, names.PIPES, names.COMPUTE_LOGS),
+    )
     return [
         s3.LifecycleRule(
             id="old-versions",
@@ -267,16 +275,20 @@ def _lifecycle() -> list[s3.LifecycleRule]:
             ],
         ),
         *(
-            s3.LifecycleRule(id=f"{prefix.strip('/')}-for-{days}-days", prefix=prefix, expiration=Duration.days(days))
+            s3.LifecycleRule(id=f"{_label(prefix)}-for-{days}-days", prefix=prefix, expiration=Duration.days(days))
             for prefix, days in for_days
         ),
         *(
             s3.LifecycleRule(
-                id=f"{prefix.strip('/')}-is-now", prefix=prefix, noncurrent_version_expiration=Duration.days(1)
+                id=f"{_label(prefix)}-is-now", prefix=prefix, noncurrent_version_expiration=Duration.days(1)
             )
-            for prefix in rewritten
+            for prefix in gone
         ),
     ]
+
+
+def _label(prefix: str) -> str:
+    return prefix.strip("/").replace("/", "-")
 
 
 def _secret(stack: Stack, name: str, key: kms.Key, description: str, why_no_rotation: str) -> secretsmanager.Secret:

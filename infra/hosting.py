@@ -41,6 +41,7 @@ from infra.settings import DeploySettings
 
 WEB_PORT, DATABASE_PORT = 3000, 5433
 DATABASE = USER = "dagster"
+WORKSPACE = ("--workspace", "workspace.yaml")
 PASSWORD = "qol/dagster-database"  # noqa: S105 - a name
 NO_SECRET = "names, addresses and ids, none of them a secret; the password comes from Secrets Manager"  # noqa: S105
 
@@ -62,12 +63,12 @@ class Program:
 
 WEB = Program(
     "web",
-    ("dagster-webserver", "--host", "0.0.0.0", "--port", str(WEB_PORT), "--workspace", "workspace.yaml"),  # noqa: S104
+    (*("python", "-m", "qol_dagster.defs.webserver"), *("--host", "0.0.0.0", "--port", str(WEB_PORT)), *WORKSPACE),  # noqa: S104
     1024,
     (100, 200),
 )
 # Two daemons would start everything twice, so the old one goes before the new one comes.
-DAEMON = Program("daemon", ("dagster-daemon", "run", "--workspace", "workspace.yaml"), 2048, (0, 100))
+DAEMON = Program("daemon", ("dagster-daemon", "run", *WORKSPACE), 2048, (0, 100))
 
 
 class HostingStack(Stack):

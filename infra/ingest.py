@@ -3,11 +3,12 @@
 Belongs here: what is called by whom, which limits hold, and what each Lambda gets and may do. What is kept is in
 the stack of data.
 
-    POST /garmin/{secret}, GET /health   garmin_webhook_receiver
-    GET  /oauth/...                      qol-oauth
-    POST /oauth/start/go                 qol-oauth
-    queue qol-pings                      qol-puller
-    every five minutes                   qol-spill-drain
+    POST /garmin/{secret}    garmin_webhook_receiver
+    GET, HEAD /health        garmin_webhook_receiver
+    GET  /oauth/...          qol-oauth
+    POST /oauth/start/go     qol-oauth
+    queue qol-pings          qol-puller
+    every five minutes       qol-spill-drain
 
 Access logs hold the route and never the path or the query: the one holds the webhook's secret, the other a
 participant's entry code. No address of a participant is logged.
@@ -38,10 +39,11 @@ if TYPE_CHECKING:
 ANSWER_S = 29
 """API Gateway waits for 30 s, and so does Garmin."""
 LOGGED = ("requestId", "requestTime", "httpMethod", "routeKey", "status", "responseLatency", "responseLength")
-A_SECOND, AT_ONCE = 200, 400
-"""Requests: ten times what 10,000 participants send. Beyond that Garmin is answered 429, and sends again."""
-OAUTH_A_SECOND, OAUTH_AT_ONCE = 20, 40
-"""Requests of participants, or of whoever guesses codes: neither may use up what Garmin needs."""
+PUSHES_A_SECOND, PUSHES_AT_ONCE = 200, 400
+"""Ten times what 10,000 participants send. Beyond that Garmin is answered 429, and sends again."""
+OTHERS_A_SECOND, OTHERS_AT_ONCE = 10, 20
+"""Of each other route, so that whoever opens pages by the hundred takes nothing from the pushes."""
+PUSHES, PAGES, BUTTON = "/garmin/{secret}", "/oauth/{proxy+}", "/oauth/start/go"
 PULLERS = 5
 """Downloads at a time: Garmin limits how often it is asked."""
 
@@ -51,7 +53,6 @@ NO_SIGNATURE = (
     "Garmin cannot sign its requests: the receiver compares a secret in the path, and the client id in a header, in "
     "constant time, and answers 403"
 )
-OAUTH_PATH, OAUTH_GO_PATH = "/oauth/{proxy+}", "/oauth/start/go"
 NO_ACCOUNT = "participants have no account: an entry code, good once, is what they show"
 
 
@@ -69,11 +70,13 @@ class IngestStack(Stack):
         self._drain(data)
         receives = integrations.HttpLambdaIntegration("receives", receiver.function)
         connects = integrations.HttpLambdaIntegration("connects", oauth.function)
-        _route(http, api.HttpMethod.POST, "/garmin/{secret}", receives, NO_SIGNATURE)
-        _route(http, api.HttpMethod.GET, "/health", receives, "it says that the receiver runs, and nothing else")
-        _route(http, api.HttpMethod.GET, OAUTH_PATH, connects, NO_ACCOUNT)
-        _route(http, api.HttpMethod.POST, OAUTH_GO_PATH, connects, NO_ACCOUNT)
-        _throttle(stage, f"GET {OAUTH_PATH}", f"POST {OAUTH_GO_PATH}")
+        says = "it says that the receiver runs, and nothing else"
+        pushes = _route(http, [api.HttpMethod.POST], PUSHES, receives, NO_SIGNATURE)
+        _route(http, [api.HttpMethod.GET, api.HttpMethod.HEAD], "/health", receives, says)
+        _route(http, [api.HttpMethod.GET], PAGES, connects, NO_ACCOUNT)
+        _route(http, [api.HttpMethod.POST], BUTTON, connects, NO_ACCOUNT)
+        for route in pushes:
+            stage.node.add_dependency(route)  # whose limits it names
         if settings.public_domain:
             self._domain(settings, stage)
         CfnOutput(self, "PublicUrl", value=self.public_url)
@@ -201,11 +204,19 @@ class IngestStack(Stack):
             http_api=http,
             stage_name="$default",
             auto_deploy=True,
-            throttle=api.ThrottleSettings(rate_limit=A_SECOND, burst_limit=AT_ONCE),
+            throttle=api.ThrottleSettings(rate_limit=OTHERS_A_SECOND, burst_limit=OTHERS_AT_ONCE),
             detailed_metrics_enabled=True,
         )
         logs = log_group_of(self, "/aws/apigateway/qol")
-        cast("api.CfnStage", stage.node.default_child).access_log_settings = api.CfnStage.AccessLogSettingsProperty(
+        made = cast("api.CfnStage", stage.node.default_child)
+        made.route_settings = {
+            f"POST {PUSHES}": {
+                "ThrottlingRateLimit": PUSHES_A_SECOND,
+                "ThrottlingBurstLimit": PUSHES_AT_ONCE,
+                "DetailedMetricsEnabled": True,
+            }
+        }
+        made.access_log_settings = api.CfnStage.AccessLogSettingsProperty(
             destination_arn=arn("logs", "log-group:/aws/apigateway/qol"),
             format=json.dumps({name: f"$context.{name}" for name in LOGGED}),
         )
@@ -220,19 +231,16 @@ class IngestStack(Stack):
 
 
 def _route(
-    http: api.HttpApi, method: api.HttpMethod, path: str, to: integrations.HttpLambdaIntegration, why_open: str
-) -> None:
-    for route in http.add_routes(path=path, methods=[method], integration=to):
+    http: api.HttpApi,
+    methods: Sequence[api.HttpMethod],
+    path: str,
+    to: integrations.HttpLambdaIntegration,
+    why_open: str,
+) -> list[api.HttpRoute]:
+    routes = http.add_routes(path=path, methods=[*methods], integration=to)
+    for route in routes:
         explain(route, {"APIG4": why_open})
-
-
-def _throttle(stage: api.HttpStage, *routes: str) -> None:
-    """Give routes a limit of their own, each."""
-    limits = {"ThrottlingRateLimit": OAUTH_A_SECOND, "ThrottlingBurstLimit": OAUTH_AT_ONCE}
-    cast("api.CfnStage", stage.node.default_child).route_settings = dict.fromkeys(routes, limits)
-    for route in stage.api.node.children:
-        if isinstance(route, api.HttpRoute):
-            stage.node.add_dependency(route)
+    return routes
 
 
 def _at_garmin(settings: DeploySettings, data: DataStack) -> dict[str, str]:

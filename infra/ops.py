@@ -18,6 +18,7 @@ from aws_cdk import Aws, CfnOutput, Duration, Stack
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cloudwatch_actions as actions
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_logs as logs
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
 from aws_cdk import aws_ssm as ssm
@@ -29,7 +30,7 @@ from infra.access import Statement, allow, decrypt, deny, encrypt, people, role
 from infra.data import DataStack
 from infra.etl import queries
 from infra.functions import QolFunction, log_group_of, schedule
-from infra.ingest import IngestStack
+from infra.ingest import PAGES, PUSHES, IngestStack
 from infra.names import arn, objects
 from infra.settings import DeploySettings
 from qol_dagster.weeks import aws_cron
@@ -39,6 +40,10 @@ KICK_S = 90
 AT_ITS_TIME = {"time": "<aws.scheduler.scheduled-time>"}
 NOON_CRON = aws_cron(time(12))
 """UTC: Wednesday, 12:00 in Japan."""
+NAMESPACE = "qol"
+"""Of metrics that are counted out of logs."""
+PUSH_WITH_REJECTS, DOWNLOAD_WITH_REJECTS = '"push taken" -", 0 rejected"', '"in quarantine"'
+"""What CloudWatch looks for in the logs of the receiver and the puller."""
 LAST_MONDAY = "$fromMillis($toMillis($states.input.time) - 9 * 86400000, '[Y0001]-[M01]-[D01]')"
 """JSONata: on a Wednesday, the Monday of the last complete week."""
 
@@ -59,7 +64,12 @@ class OpsStack(Stack):
             self._alarm_of_function(function)
         for queue in (names.ARRIVALS, names.SPILL, names.PINGS):
             self._alarm_of_dead_letters(queue + names.DEAD)
+            if not settings.emulated:  # which does no arithmetic on metrics
+                self._alarm_of_more_dead_letters(queue + names.DEAD)
+        self._alarms_of_age()
         self._alarm_of_answers(ingest)
+        self._alarms_of_routes(ingest)
+        self._alarm_of_quarantine()
         self._alarm_of_silence()
 
     def _topic(self, settings: DeploySettings, data: DataStack) -> sns.Topic:
@@ -224,6 +234,89 @@ class OpsStack(Stack):
             "reason, and start a redrive; they are kept for 14 days.",
         )
 
+    def _alarm_of_more_dead_letters(self, queue: str) -> None:
+        grows = cloudwatch.MathExpression(
+            # Without a message for hours, SQS counts nothing at all.
+            expression="DIFF(FILL(letters, 0))",
+            using_metrics={
+                "letters": _metric("AWS/SQS", "ApproximateNumberOfMessagesVisible", "Maximum", QueueName=queue)
+            },
+            period=Duration.minutes(5),
+        )
+        self._alarm(
+            f"{queue}-letters-grow",
+            grows,
+            f"More messages came into {queue}. The alarm {queue}-letters stays on as long as there are any; this one "
+            "goes off each time there are more.",
+        )
+
+    def _alarms_of_age(self) -> None:
+        """Messages that wait too long though nobody has given up on them."""
+        for queue, hours, text in (
+            (names.SPILL, 1, "Pushes wait in the spill queue: S3 does not take them. They are lost after 14 days"),
+            (names.PINGS, 6, "Pings wait: Garmin does not answer, or the puller fails. Garmin's addresses last a day"),
+            (names.ARRIVALS, 6, "Nobody looks at new raw files: is Dagster's daemon running, and its sensor on?"),
+        ):
+            self._alarm(
+                f"{queue}-age",
+                _metric("AWS/SQS", "ApproximateAgeOfOldestMessage", "Maximum", QueueName=queue),
+                f"{text}. The oldest message in {queue} is older than {hours} hours; the Lambdas' logs say why.",
+                limit=hours * 3600,
+            )
+
+    def _alarms_of_routes(self, ingest: IngestStack) -> None:
+        """Refusals, by route: a number of all kinds, and each of the two kinds by which data does not come in."""
+        for who, method, path, most, text in (
+            ("pushes", "POST", PUSHES, 10, "Is the address in Garmin's portal that of the webhook's secret?"),
+            ("pages", "GET", PAGES, 100, "Does somebody try entry codes?"),
+        ):
+            self._alarm(
+                f"qol-{who}-refused",
+                _metric("AWS/ApiGateway", "4xx", ApiId=ingest.api_id, Stage="$default", Method=method, Resource=path),
+                f"{most} or more {who} were refused within five minutes. {text} The log /aws/apigateway/qol has their "
+                "status.",
+                limit=most,
+            )
+        too_large = (
+            "A push was larger than a Lambda takes (6 MB), and comes again in vain for 7 days. Subscribe its type as "
+            "ping in Garmin's portal; which it is, Garmin's portal says, or ask for a backfill of the last days."
+        )
+        too_many = "were answered 429: there were more in a second than the route takes. Garmin sends again. Raise the "
+        self._alarm_of_status("pushes", 413, PUSHES, too_large)
+        self._alarm_of_status("pushes", 429, PUSHES, f"Pushes {too_many}limits in infra/ingest.py if it goes on.")
+        self._alarm_of_status("pages", 429, "/oauth/*", f"Pages {too_many}limits if these are participants.")
+
+    def _alarm_of_status(self, who: str, status: int, path: str, text: str) -> None:
+        name = f"qol-{who}-{status}"
+        pattern = f'{{ ($.routeKey = "* {path}") && ($.status = "{status}") }}'
+        self._count_lines(name, "/aws/apigateway/qol", pattern, name)
+        self._alarm(name, _metric(NAMESPACE, name), text)
+
+    def _alarm_of_quarantine(self) -> None:
+        name = "qol-quarantine"
+        self._count_lines(f"{name}-pushes", f"/aws/lambda/{names.WEBHOOK}", PUSH_WITH_REJECTS, name)
+        self._count_lines(f"{name}-downloads", f"/aws/lambda/{names.PULLER}", DOWNLOAD_WITH_REJECTS, name)
+        self._alarm(
+            name,
+            _metric(NAMESPACE, name),
+            f"Something came that could not be read: it is in {names.QUARANTINE} for 180 days. The log of "
+            f"{names.WEBHOOK} or {names.PULLER} has the reason; after a fix, `qol raw requarantine` reads it again.",
+        )
+
+    def _count_lines(self, id_: str, log_group: str, pattern: str, metric: str) -> None:
+        """Have the lines of a log that match a pattern counted as a metric."""
+        logs.CfnMetricFilter(
+            self,
+            f"{id_}-lines",
+            log_group_name=log_group,
+            filter_pattern=pattern,
+            metric_transformations=[
+                logs.CfnMetricFilter.MetricTransformationProperty(
+                    metric_namespace=NAMESPACE, metric_name=metric, metric_value="1"
+                )
+            ],
+        )
+
     def _alarm_of_answers(self, ingest: IngestStack) -> None:
         self._alarm(
             f"{names.WEBHOOK}-answers",
@@ -244,8 +337,17 @@ class OpsStack(Stack):
             periods=hours,
         )
 
-    def _alarm(self, name: str, metric: cloudwatch.Metric, text: str, *, below: bool = False, periods: int = 1) -> None:
-        """Goes off from 1 on; or `below` 1, for which no data counts as well."""
+    def _alarm(
+        self,
+        name: str,
+        metric: cloudwatch.IMetric,
+        text: str,
+        *,
+        limit: int = 1,
+        below: bool = False,
+        periods: int = 1,
+    ) -> None:
+        """Goes off from `limit` on; or `below` it, for which no data counts as well."""
         comparison, missing = cloudwatch.ComparisonOperator, cloudwatch.TreatMissingData
         alarm = cloudwatch.Alarm(
             self,
@@ -253,7 +355,7 @@ class OpsStack(Stack):
             alarm_name=name,
             alarm_description=text,
             metric=metric,
-            threshold=1,
+            threshold=limit,
             evaluation_periods=periods,
             comparison_operator=comparison.LESS_THAN_THRESHOLD
             if below

@@ -9,9 +9,14 @@ and duplicate keys of a sample map survive; json.dumps of the parsed record woul
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import io
 import json
+import math
 import re
+import time
+import zlib
 from collections import defaultdict
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
@@ -24,7 +29,16 @@ from qol_ingest.shared.record_dates import own_date
 
 LIFECYCLE_TYPES = ("deregistrations", "userPermissionsChange", "userPermissions")
 OUR_KEYS = ("_summary_type", "_received_at", "_ingest_id")
+CALLBACK_KEYS = ("callbackURL", "callbackUrl")
+"""Of which a ping has one. A push may have one too, with null in it."""
 TOKEN_KEY = "userAccessToken"  # noqa: S105 - the name of the secret, not the secret
+
+LONGEST_TYPE_NAME = 100
+"""Characters of a summary type's name, which each of its lines repeats. Garmin's longest has 26."""
+MEMBERS_OF_GZIP = 1000
+"""Of a gzip stream: each costs time, whether it holds anything or not."""
+GZIP = b"\x1f\x8b\x08"
+"""How a gzip stream begins, and no JSON."""
 
 _SPACE = re.compile(r"[ \t\r\n]*")
 _NAME = re.compile(r"[ -~]{1,64}")
@@ -40,6 +54,30 @@ def _token_member(spelling: str) -> re.Pattern[str]:
 
 _PLAIN_TOKEN = _token_member(TOKEN_KEY)
 _ESCAPED_TOKEN = _token_member("".join(rf"(?:{c}|\\u(?i:{ord(c):04x}))" for c in TOKEN_KEY))
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Up to where a body is read. What is beyond is stored whole in quarantine, and can be read later.
+
+    `size` is in bytes, unpacked. `containers` are objects and lists, which take the most memory for a character.
+    `dates` are files, each of which takes a write.
+    """
+
+    size: int
+    records: int
+    containers: int
+    dates: int
+
+
+WHILE_GARMIN_WAITS = Bounds(10 * 1024 * 1024, 50_000, 500_000, 400)
+"""Garmin's documented 10 MB, in records of no less than 200 bytes: at the worst 154 MB of memory and 1.6 s."""
+WITHOUT_HASTE = Bounds(100 * 1024 * 1024, 500_000, 5_000_000, 4_000)
+"""Garmin's documented 100 MB of activityDetails, for a command that nobody waits for."""
+
+
+class BodyError(ValueError):
+    """A body that cannot be read; the message says why, and quotes nothing of it."""
 
 
 @dataclass(frozen=True)
@@ -70,19 +108,25 @@ class Parsed:
         return len(self.rejects) + (self.whole_body_reason is not None)
 
 
-def parse_body(body: bytes, received_at: datetime, ingest_id: str = "") -> Parsed:
+def parse_body(
+    body: bytes,
+    received_at: datetime,
+    bounds: Bounds = WHILE_GARMIN_WAITS,
+    *,
+    until: float = math.inf,
+    ingest_id: str = "",
+) -> Parsed:
     """Sort the records of one request body, received at `received_at`. Never raises, whatever the bytes are.
 
-    `ingest_id` is the SHA-256 of the body, unless another one is given.
+    A body beyond `bounds`, or not read by `until` (time.monotonic), is not read at all. `ingest_id` is by default the
+    body's SHA-256.
     """
     ingest_id = ingest_id or hashlib.sha256(body).hexdigest()
     try:
-        text = body.removeprefix(_UTF8_BOM).decode("utf-8")
-        return _sorted(_Scanner(text), ingest_id, aware(received_at))
-    except UnicodeDecodeError:
-        reason = "the body is not UTF-8 text"
-    except _NotAnObjectError:
-        reason = "the body is not a JSON object"
+        text = _text(body, bounds)
+        return _sorted(_Scanner(text), ingest_id, aware(received_at), bounds, until)
+    except BodyError as error:
+        reason = str(error)
     except JSONDecodeError as error:
         reason = f"the body is not JSON from character {error.pos} on"
     except RecursionError:
@@ -90,11 +134,36 @@ def parse_body(body: bytes, received_at: datetime, ingest_id: str = "") -> Parse
     return Parsed(ingest_id, whole_body_reason=reason)
 
 
+def unpack(packed: bytes, bounds: Bounds = WHILE_GARMIN_WAITS) -> bytes:
+    """Return what a gzip stream holds. Raises BodyError if it is damaged, or beyond the bounds."""
+    if len(packed) > bounds.size or packed.count(GZIP) > MEMBERS_OF_GZIP:
+        raise BodyError(f"the gzip stream is larger than {_mb(bounds)}, or has very many members")
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(packed)) as file:
+            body = file.read(bounds.size + 1)
+    except (OSError, EOFError, zlib.error):
+        raise BodyError("the gzip stream is damaged") from None
+    if len(body) > bounds.size:
+        raise BodyError(f"the gzip stream holds more than {_mb(bounds)}")
+    return body
+
+
+def _text(body: bytes, bounds: Bounds) -> str:
+    if len(body) > bounds.size:
+        raise BodyError(f"the body is larger than {_mb(bounds)}")
+    if body.count(b"{") + body.count(b"[") > bounds.containers:
+        raise BodyError(f"the body holds more than {bounds.containers} objects and lists")
+    try:
+        return body.removeprefix(_UTF8_BOM).decode("utf-8")
+    except UnicodeDecodeError:
+        raise BodyError("the body is not UTF-8 text") from None
+
+
+def _mb(bounds: Bounds) -> str:
+    return f"{bounds.size // 1024**2} MB"
+
+
 # -- walking the body
-
-
-class _NotAnObjectError(ValueError):
-    """The body is something else than a JSON object."""
 
 
 class _Entry(NamedTuple):
@@ -120,10 +189,10 @@ class _Scanner:
         self._decoder = _Decoder()
 
     def entries(self) -> Iterator[_Entry]:
-        """Yield all entries in order. Raises _NotAnObjectError, JSONDecodeError, RecursionError."""
+        """Yield all entries in order. Raises BodyError, JSONDecodeError, RecursionError."""
         at = self._skip(0)
         if self._char(at) != "{":
-            raise _NotAnObjectError
+            raise BodyError("the body is not a JSON object")
         at = self._skip(at + 1)
         more = self._char(at) != "}"
         at = at if more else at + 1
@@ -138,6 +207,8 @@ class _Scanner:
             raise JSONDecodeError("Expecting a key", self._text, at)
         key, end = self._decoder.decode(self._text, at)
         raw_key = self._text[at:end]
+        if len(key) > LONGEST_TYPE_NAME:
+            raise BodyError(f"the name of a type is longer than {LONGEST_TYPE_NAME} characters")
         at = self._skip(end)
         if self._char(at) != ":":
             raise JSONDecodeError("Expecting ':'", self._text, at)
@@ -278,7 +349,7 @@ def _top_level_keys(raw: str) -> Iterator[str]:
 # -- sorting the entries
 
 
-def _sorted(scanner: _Scanner, ingest_id: str, received_at: datetime) -> Parsed:
+def _sorted(scanner: _Scanner, ingest_id: str, received_at: datetime, bounds: Bounds, until: float) -> Parsed:
     daily: dict[str, list[str]] = defaultdict(list)
     lifecycle: list[str] = []
     pings: list[str] = []
@@ -286,7 +357,11 @@ def _sorted(scanner: _Scanner, ingest_id: str, received_at: datetime) -> Parsed:
     users: set[str] = set()
     today = receipt_date(received_at)
     rest = f',"_received_at":"{_timestamp(received_at)}","_ingest_id":"{ingest_id}"'
-    for entry in scanner.entries():
+    for number, entry in enumerate(scanner.entries(), start=1):
+        if number > bounds.records:
+            raise BodyError(f"the body holds more than {bounds.records} records")
+        if time.monotonic() > until:
+            raise BodyError("the body could not be read in time")
         reason = _fault(entry)
         if reason:
             rejects.append(_reject_line(entry, reason))
@@ -297,11 +372,13 @@ def _sorted(scanner: _Scanner, ingest_id: str, received_at: datetime) -> Parsed:
             users.add(user)
         if entry.summary_type in LIFECYCLE_TYPES:
             lifecycle.append(line)
-        elif "callbackURL" in entry.value:
+        elif any(entry.value.get(key) is not None for key in CALLBACK_KEYS):
             pings.append(line)
         else:
             own = own_date(entry.value, entry.summary_type) or today
             daily[own.isoformat()].append(line)
+            if len(daily) > bounds.dates:
+                raise BodyError(f"the body holds more than {bounds.dates} dates")
     by_date = {day: tuple(lines) for day, lines in daily.items()}
     return Parsed(ingest_id, by_date, tuple(lifecycle), tuple(pings), tuple(rejects), frozenset(users))
 

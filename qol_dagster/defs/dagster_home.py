@@ -1,4 +1,4 @@
-"""Dagster's home in QOL_HOME: the two files that configure it, made on first use.
+"""Dagster's home in QOL_HOME: the two files that configure it, made on first use, and who is at work there.
 
 Belongs here: what those files hold. Once made they are the deployment's own.
 """
@@ -6,10 +6,15 @@ Belongs here: what those files hold. Once made they are the deployment's own.
 from __future__ import annotations
 
 import os
+import time
+from typing import Any
 
+from qol_dagster.errors import QolError
 from qol_dagster.lake.lease import locked
 from qol_dagster.settings import Settings
 
+BEATS_S = 45.0
+"""A daemon says that it is alive every 30 s."""
 DAGSTER_YAML = """\
 # Written once; yours to change. Runs, schedules and events are kept beside this file.
 telemetry:
@@ -48,3 +53,31 @@ def prepare_dagster_home(settings: Settings) -> str:
                 (home / name).write_text(text)
     os.environ.setdefault("DAGSTER_HOME", str(home))
     return str(home)
+
+
+class DaemonError(QolError):
+    """Another daemon works on this home."""
+
+
+def require_no_daemon(home: str) -> None:
+    """Raise DaemonError if a daemon was at work here a moment ago: two would start everything twice."""
+    with _instance(home) as instance:
+        beats = [beat.timestamp for beat in instance.get_daemon_heartbeats().values()]
+    ago_s = time.time() - max(beats, default=0.0)
+    if ago_s < BEATS_S:
+        raise DaemonError(
+            f"a Dagster daemon was at work on {home} {max(0, round(ago_s))} s ago",
+            advice=f"Stop it, and wait for {BEATS_S:.0f} s",
+        )
+
+
+def forget_daemon(home: str) -> None:
+    """Forget when a daemon was last at work here, since it has ended."""
+    with _instance(home) as instance:
+        instance.wipe_daemon_heartbeats()
+
+
+def _instance(home: str) -> Any:
+    import dagster as dg
+
+    return dg.DagsterInstance.from_config(home)

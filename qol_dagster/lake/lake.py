@@ -14,13 +14,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from qol_dagster.errors import QolError
 from qol_dagster.lake.lease import Lease, locked
 from qol_dagster.lake.shared_object import SharedObject, reason
+from qol_ingest.shared import files
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -122,8 +123,27 @@ class Lake:
 
     def lifecycle_lines(self) -> Iterator[str]:
         """Yield all lines of `raw/lifecycle/`, in the order of the dates of receipt."""
-        for key in sorted(key for key in self.objects("raw/lifecycle") if _is_raw(key)):
-            yield from self._get(key).decode("utf-8", "replace").splitlines()
+        for key in self.keys("raw/lifecycle"):
+            if _is_raw(key):
+                # Not splitlines: text in JSON may hold other separators.
+                yield from filter(None, self._get(key).decode("utf-8", "replace").split("\n"))
+
+    def keys(self, prefix: str) -> list[str]:
+        """Return all keys below a prefix, in order."""
+        return list(self.objects(prefix))
+
+    def listing(self, prefix: str) -> tuple[list[str], list[str]]:
+        """Return the folders and the keys directly in a prefix, in order."""
+        found = self._list(prefix)
+        return sorted(found["common_prefixes"]), sorted(item["path"] for item in found["objects"])
+
+    def modified_at(self, key: str) -> datetime:
+        """Return when an object was written (UTC)."""
+        try:
+            written: datetime = self.store.head(key)["last_modified"]
+        except Exception as error:
+            raise LakeError(f"{self.root}/{key} cannot be read: {reason(error)}") from error
+        return written.astimezone(UTC)
 
     def write_raw(self, day: date, name: str, content: bytes) -> None:
         """Add a raw file to a date. Raw files are never changed: one of that name is left as it is."""
@@ -131,7 +151,11 @@ class Lake:
 
         key = f"{RAW}/date={day.isoformat()}/{name}.jsonl"
         try:
-            self._put(key, content, mode="create")
+            if self.folder:  # obstore's files are open to whoever the umask allows
+                files.make_folder((self.folder / key).parent)
+                files.write_new(self.folder / key, content)
+            else:
+                self._put(key, content, mode="create")
         except AlreadyExistsError:
             return
         except Exception as error:
@@ -140,7 +164,9 @@ class Lake:
     def replace_raw(self, item: RawObject, content: bytes) -> None:
         """Give a raw file other content, whole or not at all; without content it goes."""
         try:
-            if content:
+            if content and self.folder:
+                files.replace(self.folder / item.key, content)
+            elif content:
                 self._put(item.key, content)
             else:
                 self.store.delete(item.key)

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import logging
 import smtplib
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from email.message import EmailMessage
 from typing import TYPE_CHECKING, Protocol
+
+from qol_dagster.errors import QolError
 
 if TYPE_CHECKING:
     from qol_dagster.settings import Settings
@@ -19,8 +22,14 @@ if TYPE_CHECKING:
 logger = logging.getLogger("qol_dagster.defs.alerts")
 
 SMTP_TIMEOUT_S = 20
+PORT_OF_TLS = 465
+"""On which mail servers speak TLS from the first byte on."""
 LONGEST_SUBJECT = 100
 """What SNS takes, of ASCII characters."""
+
+
+class MailError(QolError):
+    """Mail cannot be sent with these settings."""
 
 
 class Notifier(Protocol):
@@ -57,12 +66,31 @@ class SmtpNotifier:
 
     def _deliver(self, message: EmailMessage) -> None:
         to = self.settings
-        with smtplib.SMTP(to.smtp_host, to.smtp_port, timeout=SMTP_TIMEOUT_S) as server:
-            if to.smtp_starttls:
-                server.starttls()
+        require_encryption(to)
+        verified = ssl.create_default_context()
+        with _connected(to, verified) as server:
+            if to.smtp_starttls and to.smtp_port != PORT_OF_TLS:
+                server.starttls(context=verified)
             if to.smtp_user:
                 server.login(to.smtp_user, to.smtp_password)
             server.send_message(message)
+
+
+def require_encryption(settings: Settings) -> None:
+    """Raise MailError for a password that would be sent in clear."""
+    encrypted = settings.smtp_starttls or settings.smtp_port == PORT_OF_TLS
+    if settings.smtp_user and not encrypted:
+        raise MailError(
+            "the password of QOL_SMTP_USER is not sent over an unencrypted connection",
+            advice="Set QOL_SMTP_STARTTLS=true, or unset QOL_SMTP_USER if the server wants no password",
+        )
+
+
+def _connected(settings: Settings, verified: ssl.SSLContext) -> smtplib.SMTP:
+    host, port = settings.smtp_host, settings.smtp_port
+    if port == PORT_OF_TLS:
+        return smtplib.SMTP_SSL(host, port, timeout=SMTP_TIMEOUT_S, context=verified)
+    return smtplib.SMTP(host, port, timeout=SMTP_TIMEOUT_S)
 
 
 @dataclass(frozen=True)
@@ -86,8 +114,9 @@ def _sent_or_logged(send: Callable[[], object], subject: str, body: str) -> bool
     try:
         send()
     except Exception as error:
-        # The error may quote the server, never the message; a password is not in it.
-        logger.error("the alert could not be sent (%s)", type(error).__name__)  # noqa: TRY400
+        # An error of ours quotes nothing; any other may quote the server.
+        why = str(error) if isinstance(error, QolError) else type(error).__name__
+        logger.error("the alert could not be sent (%s)", why)  # noqa: TRY400
         LogNotifier().send(subject, body)
         return False
     return True

@@ -111,7 +111,7 @@ def test_without_a_mail_server_the_log_has_the_alert(settings: Settings, caplog:
 def test_a_server_that_is_not_there_is_logged_without_the_password(
     mailing: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
-    nowhere = replace(mailing, smtp_port=1, smtp_user="me", smtp_password="hunter2-hunter2")
+    nowhere = replace(mailing, smtp_port=1, smtp_starttls=True, smtp_user="me", smtp_password="hunter2-hunter2")
     assert notify_once(open_platform(nowhere), ALERT) is False
     assert "ConnectionRefusedError" in caplog.text
     assert "hunter2" not in caplog.text

@@ -316,6 +316,41 @@ def test_the_doctor_follows_a_test_push_to_raw_where_it_is_nobody_s_data(qol: Qo
     assert (notes["counts"]["lines"], notes["counts"]["unreadable"], notes["counts"]["misfiled"]) == (1, 0, 0)
 
 
+def test_a_secret_that_is_configured_is_shown_by_one_command_only(
+    qol: Qol, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = "0123456789abcdef 0123"
+    made = qol("webhook", "url").out
+    assert made.startswith("http://127.0.0.1:8321/garmin/")
+    assert qol("webhook", "url").out == made
+    monkeypatch.setenv("QOL_WEBHOOK_SECRET", secret)
+    monkeypatch.setenv("QOL_PUBLIC_URL", "https://qol.example.org")
+    assert qol("webhook", "url").out == "https://qol.example.org/garmin/0123456789abcdef%200123\n"
+    assert qol("webhook", "url", "--base", "http://x:1/").out == "http://x:1/garmin/0123456789abcdef%200123\n"
+    command = [*QOL, "webhook", "serve", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
+        assert server.stdout
+        assert server.stderr
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/garmin/\*\*\*\n", server.stdout.readline())
+        note = server.stderr.readline()
+        server.terminate()
+        out, err = server.communicate(timeout=20)
+    assert secret[:16] not in note + out + err
+    assert "qol webhook url" in note
+
+
+def test_the_doctor_says_that_a_password_would_be_sent_in_clear(
+    qol: Qol, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {
+        "QOL_SMTP_HOST": "mail.example.org", "QOL_SMTP_USER": "me", "QOL_SMTP_PASSWORD": "hunter2-hunter2",
+        "QOL_SMTP_STARTTLS": "false", "QOL_MAIL_FROM": "a@example.org", "QOL_MAIL_TO": "b@example.org",
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    said = qol("doctor")
+    assert (said.code, "FAIL  alert mail: the password of QOL_SMTP_USER is not sent" in said.out) == (1, True)
+
+
 def test_the_doctor_says_what_is_wrong_with_a_webhook(qol: Qol, settings: Settings, tmp_path: Path) -> None:
     elsewhere = Settings(home=tmp_path / "elsewhere")
     with local_webhook(elsewhere) as server:

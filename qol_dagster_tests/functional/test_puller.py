@@ -207,7 +207,7 @@ def test_what_a_ping_points_at_is_stored_just_as_a_push_of_it_would_be(world: Wo
     assert world.work() == Worked({"stored": 1})
     body = b'{"dailies":' + world.garmin.reply("").content + b"}"
     (name,) = {line["_ingest_id"] for line in world.lines()}
-    daily = parse_body(body, RECEIVED, name).daily
+    daily = parse_body(body, RECEIVED, ingest_id=name).daily
     assert world.objects() == {
         f"raw/daily/date={day}/{name}.jsonl": "\n".join([*lines, ""]).encode() for day, lines in daily.items()
     }
@@ -669,7 +669,6 @@ def test_hostile_urls_are_never_connected_to(world: World) -> None:
             f"{world.garmin.url}/wellness-api/rest/user/registration",
             "file:///etc/passwd",
             "",
-            None,
             7,
             [f"http://{evil}{rest}"],
         ]
@@ -745,6 +744,11 @@ def test_a_line_break_of_another_script_within_a_ping_does_not_end_its_line(worl
     key = "raw/pings/date=2026-11-24/one.jsonl"
     world.store.put_new(key, f"{line}\n".encode())
     assert world.puller.work(Message(announcement(key), "", 1)) == Worked({"stored": 1})
+
+
+def test_a_ping_may_spell_its_callback_otherwise(world: World) -> None:
+    world.push({"dailies": [{"userId": USER, "callbackURL": None, "callbackUrl": world.url()}]})
+    assert world.work() == Worked({"stored": 1})
 
 
 def test_a_number_of_five_thousand_digits_within_a_ping_costs_no_download(world: World) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from qol_dagster.engines import Engine, EngineError, RecordsUpdate
+from qol_dagster.engines import Engine, EngineError, RecordsUpdate, open_engine
 from qol_dagster.identities import Identities
 from qol_dagster.lake.lake import Lake, LakeError
 from qol_dagster.lake.records import MANIFEST, STAGING
@@ -45,8 +45,7 @@ class Watched:
         return materialize_daily(self.engine, lake, [MONDAY], identities, since=MONDAY, **options)
 
 
-@pytest.fixture
-def watched(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Watched:
+def watching(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Watched:
     found, write = Watched(engine), type(engine).write_records
 
     def written(self: Engine, days: Mapping[date, RecordsUpdate], folder: str) -> None:
@@ -55,6 +54,37 @@ def watched(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Watched:
 
     monkeypatch.setattr(type(engine), "write_records", written)
     return found
+
+
+@pytest.fixture
+def watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
+    with open_engine("duckdb", memory_mb=1024, temp_dir=tmp_path / "engine") as engine:
+        yield watching(engine, monkeypatch)
+
+
+def test_both_engines_parse_what_came_and_keep_what_stayed(
+    tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In one story, as each run costs Spark many seconds."""
+    lake, watched = fill(tmp_path), watching(engine, monkeypatch)
+    write_raw(tmp_path, TUESDAY, [record("hrv", ADA, TUESDAY, lastNightAvg=99)], "gone")
+    watched.run(lake, Identities({ADA: "P1"}))
+    assert sorted(watched.parsed) == ["beats-16", "beats-17", "gone", "hrv-16", "hrv-17"]
+    (tmp_path / f"raw/daily/date={TUESDAY}/gone.jsonl").unlink()
+    twice = json.dumps(later(BEN, TUESDAY, steps=9000)).replace("9000", '1, "steps": 9000')
+    write_raw(tmp_path, TUESDAY, [twice.encode()], "late")
+    write_raw(tmp_path, TUESDAY, [record("hrv", user, TUESDAY, lastNightAvg=55) for user in (ADA, BEN)], "hrv-17")
+    report = watched.run(lake)
+    assert sorted(watched.parsed) == ["hrv-17", "late"]
+    assert stored_files(lake, TUESDAY) == {"beats-17", "hrv-17", "late"}
+    found = {(one["date"][-2:], one["participant_id"]): (one["steps"], one["hrv_rmssd_ms"]) for one in rows_of(lake)}
+    assert found == {
+        ("16", "P1"): (4000, 40),
+        ("16", "P2"): (4000, 40),
+        ("17", "P1"): (4000, 55),
+        ("17", "P2"): (9000, 55),
+    }
+    assert [(day.counts["lines"], day.counts["superseded"]) for day in report.days[:2]] == [(4, 0), (5, 1)]
 
 
 def rows_of(lake: Lake) -> list[dict[str, Any]]:
@@ -256,21 +286,21 @@ def killed_at(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]
 
 @pytest.mark.slow
 def test_a_run_killed_between_any_two_writes_is_healed_by_the_next(
-    tmp_path: Path, duckdb: Watched, killed_at: Callable[[int], None]
+    tmp_path: Path, watched: Watched, killed_at: Callable[[int], None]
 ) -> None:
     right = None
     for at in itertools.count():
         lake = fill(tmp_path / str(at))
         killed_at(-1)
-        duckdb.run(lake)
+        watched.run(lake)
         write_raw(tmp_path / str(at), MONDAY, [later(ADA, MONDAY, steps=1)], "late")
         write_raw(tmp_path / str(at), TUESDAY, [later(BEN, TUESDAY, steps=2)], "late")
         killed_at(at)
         try:
-            duckdb.run(lake)
+            watched.run(lake)
         except Killed:
             killed_at(-1)
-            counts = [day.counts for day in duckdb.run(lake).days]
+            counts = [day.counts for day in watched.run(lake).days]
         else:
             break
         right = right or (rows_of(lake), counts)
@@ -279,23 +309,11 @@ def test_a_run_killed_between_any_two_writes_is_healed_by_the_next(
     assert at > 10
 
 
-@pytest.fixture
-def duckdb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
-    with etl_engine(tmp_path) as engine:
-        yield Watched(engine)
-
-
-def etl_engine(tmp_path: Path) -> Any:
-    from qol_dagster.engines import open_engine
-
-    return open_engine("duckdb", memory_mb=1024, temp_dir=tmp_path / "engine")
-
-
 def test_an_error_that_is_not_the_records_is_told_and_not_tried_for_ever(
-    tmp_path: Path, duckdb: Watched, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lake, tries = fill(tmp_path), []
-    duckdb.run(lake)
+    watched.run(lake)
     write_raw(tmp_path, MONDAY, [later(ADA, MONDAY, steps=1)], "late")
     before = rows_of(lake)
 
@@ -305,12 +323,12 @@ def test_an_error_that_is_not_the_records_is_told_and_not_tried_for_ever(
 
     monkeypatch.setattr(etl, "compute_days", failing)
     with pytest.raises(EngineError, match="no space left"):
-        duckdb.run(lake)
+        watched.run(lake)
     assert (len(tries), rows_of(lake)) == (2, before)
 
 
 def test_records_cannot_be_moved_away_is_a_clear_error(
-    tmp_path: Path, duckdb: Watched, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lake = fill(tmp_path)
 
@@ -319,15 +337,15 @@ def test_records_cannot_be_moved_away_is_a_clear_error(
 
     monkeypatch.setattr(Lake, "move_object", full)
     with pytest.raises(LakeError, match=r"^records/_staging/[0-9a-f]{16}/date=2026-11-16/part-0\.parquet could not"):
-        duckdb.run(lake)
+        watched.run(lake)
 
 
 def test_stored_records_have_every_field_of_every_line_and_nothing_of_them_is_processed(
-    tmp_path: Path, duckdb: Watched
+    tmp_path: Path, watched: Watched
 ) -> None:
     lake = fill(tmp_path)
     write_raw(tmp_path, MONDAY, [b"not json", record("new-type", "stranger", MONDAY)], "odd")
-    duckdb.run(lake)
+    watched.run(lake)
     table = pq.ParquetFile(parts(lake)[0]).read()
     assert set(table.column_names) == {"line", "file", *(field.name for field in FIELDS)}
     assert sorted(map(str, table["user_id"].to_pylist())) == sorted([ADA, BEN] * 2 + ["None", "stranger"])

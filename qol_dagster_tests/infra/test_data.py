@@ -65,16 +65,18 @@ def test_the_lake_is_versioned_private_logged_and_under_the_key_of_raw_data(syst
     assert rule["ServerSideEncryptionByDefault"] == {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": system.key("raw")}
 
 
-def test_no_rule_deletes_raw_data_or_tables(system: System) -> None:
+def test_no_rule_deletes_records_or_tables_and_pings_and_quarantine_have_an_end(system: System) -> None:
     rules = system.one("AWS::S3::Bucket", BucketName=LAKE)["LifecycleConfiguration"]["Rules"]
     deleted = {rule.get("Prefix", ""): rule["ExpirationInDays"] for rule in rules if "ExpirationInDays" in rule}
-    assert deleted == {"athena/": 7, "pipes/": 7, "dagster/": 180, "tmp/": 1}
+    work = {"athena/": 7, "pipes/": 7, "dagster/": 180, "tmp/": 1}
+    assert deleted == {**work, "raw/pings/": 30, "raw/quarantine/": 180}
 
 
 def test_what_a_run_takes_away_does_not_stay_as_an_old_version(system: System) -> None:
     rules = system.one("AWS::S3::Bucket", BucketName=LAKE)["LifecycleConfiguration"]["Rules"]
     kept = {one.get("Prefix", ""): one.get("NoncurrentVersionExpiration") for one in rules if "is-now" in one["Id"]}
-    assert kept["tmp/"] == kept["records/"] == {"NoncurrentDays": 1}
+    assert kept.keys() == {"locks/", "arrivals/", "tmp/", "records/", "athena/", "pipes/", "dagster/"}
+    assert all(one == {"NoncurrentDays": 1} for one in kept.values())
 
 
 def test_new_raw_objects_are_told_to_the_queues_that_work_them_off(system: System) -> None:

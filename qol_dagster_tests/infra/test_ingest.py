@@ -12,26 +12,26 @@ from qol_dagster_tests.support.templates import System, arn
 def test_only_garmin_s_pushes_the_health_check_and_enrolment_have_a_route(system: System) -> None:
     routes = system.all("AWS::ApiGatewayV2::Route")
     assert {one["RouteKey"] for one in routes} == {
-        "POST /garmin/{secret}",
-        "GET /health",
-        "GET /oauth/{proxy+}",
-        "POST /oauth/start/go",
+        *("POST /garmin/{secret}", "GET /health", "HEAD /health", "GET /oauth/{proxy+}", "POST /oauth/start/go"),
     }
 
 
-def test_requests_are_throttled(system: System) -> None:
+def test_each_route_is_throttled_and_pages_take_nothing_from_pushes(system: System) -> None:
     (stage,) = system.all("AWS::ApiGatewayV2::Stage")
     assert stage["StageName"] == "$default"
-    limits = stage["DefaultRouteSettings"]
-    assert (limits["ThrottlingRateLimit"], limits["ThrottlingBurstLimit"]) == (200, 400)
-
-
-def test_participants_and_guessers_have_limits_of_their_own(system: System) -> None:
-    (stage,) = system.all("AWS::ApiGatewayV2::Stage")
-    routes = {one["RouteKey"] for one in system.all("AWS::ApiGatewayV2::Route")}
-    assert stage["RouteSettings"] == {
-        route: {"ThrottlingRateLimit": 20, "ThrottlingBurstLimit": 40} for route in routes if "/oauth/" in route
+    limits = {"others": stage["DefaultRouteSettings"], **stage["RouteSettings"]}
+    assert {name: (one["ThrottlingRateLimit"], one["ThrottlingBurstLimit"]) for name, one in limits.items()} == {
+        "others": (10, 20),
+        "POST /garmin/{secret}": (200, 400),
     }
+    assert all(one["DetailedMetricsEnabled"] for one in limits.values())
+
+
+def test_a_stage_that_names_a_route_is_made_after_it(system: System) -> None:
+    resources = system.templates["QolIngest"]["Resources"]
+    (stage,) = (one for one in resources.values() if one["Type"] == "AWS::ApiGatewayV2::Stage")
+    needed = [resources[name]["Properties"].get("RouteKey") for name in stage["DependsOn"]]
+    assert set(stage["Properties"]["RouteSettings"]) <= set(needed)
 
 
 def test_the_access_log_has_neither_a_path_nor_a_query_nor_an_address(system: System) -> None:

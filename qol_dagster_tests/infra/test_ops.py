@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import fnmatch
+import inspect
 import json
+import logging
+import re
+from pathlib import Path
 from typing import Any
 
 import jsonata
@@ -10,19 +15,125 @@ import pytest
 
 from infra.ops import watch_definition
 from qol_dagster_tests.support.templates import System, arn
+from qol_ingest.pulling import puller
+from qol_ingest.shared.stores import DirectoryStore
+from qol_ingest.webhook import Receiver
 
 
 def alarms(system: System) -> dict[str, dict[str, Any]]:
     return {one["AlarmName"]: one for one in system.all("AWS::CloudWatch::Alarm")}
 
 
-def test_every_failing_lambda_every_dead_letter_every_refusal_and_silence_have_an_alarm(system: System) -> None:
+def test_whatever_people_have_to_hear_of_has_an_alarm(system: System) -> None:
     functions = {f"{one['FunctionName']}-errors" for one in system.all("AWS::Lambda::Function")}
-    dead = {
-        f"{one['QueueName']}-letters" for one in system.all("AWS::SQS::Queue") if one["QueueName"].endswith("-dead")
+    queues = {one["QueueName"] for one in system.all("AWS::SQS::Queue")}
+    dead = {f"{name}-letters{end}" for name in queues if name.endswith("-dead") for end in ("", "-grow")}
+    ages = {f"{name}-age" for name in queues if not name.endswith("-dead")}
+    routes = {"qol-pushes-refused", "qol-pages-refused", "qol-pushes-413", "qol-pushes-429", "qol-pages-429"}
+    others = {"garmin_webhook_receiver-answers", "qol-no-raw-data", "qol-quarantine", "qol-weekly-watch-errors"}
+    assert alarms(system).keys() == functions | dead | ages | routes | others
+
+
+def test_more_dead_letters_are_an_alarm_of_their_own_each_time(system: System) -> None:
+    for queue in ("qol-arrivals", "qol-spill", "qol-pings"):
+        grows = {one["Id"]: one for one in alarms(system)[f"{queue}-dead-letters-grow"]["Metrics"]}
+        (letters,) = (one["MetricStat"] for one in grows.values() if "MetricStat" in one)
+        (growth,) = (one["Expression"] for one in grows.values() if "Expression" in one)
+        assert growth == "DIFF(FILL(letters, 0))"
+        assert letters["Metric"]["Dimensions"] == [{"Name": "QueueName", "Value": f"{queue}-dead"}]
+
+
+def test_messages_that_wait_too_long_are_an_alarm_before_they_are_lost(system: System) -> None:
+    hours = {"qol-spill": 1, "qol-pings": 6, "qol-arrivals": 6}
+    for queue, limit in hours.items():
+        alarm = alarms(system)[f"{queue}-age"]
+        assert alarm["MetricName"] == "ApproximateAgeOfOldestMessage"
+        assert (alarm["Statistic"], alarm["Threshold"]) == ("Maximum", limit * 3600)
+
+
+@pytest.mark.parametrize(
+    ("alarm", "method", "route", "most"),
+    [
+        ("qol-pushes-refused", "POST", "/garmin/{secret}", 10),
+        ("qol-pages-refused", "GET", "/oauth/{proxy+}", 100),
+    ],
+)
+def test_refusals_are_counted_by_a_route_that_there_is(
+    system: System, alarm: str, method: str, route: str, most: int
+) -> None:
+    found = alarms(system)[alarm]
+    assert {one["Name"]: one["Value"] for one in found["Dimensions"] if one["Name"] != "ApiId"} == {
+        "Method": method, "Resource": route, "Stage": "$default",
+    }  # fmt: skip
+    assert (found["MetricName"], found["Threshold"]) == ("4xx", most)
+    assert f"{method} {route}" in {one["RouteKey"] for one in system.all("AWS::ApiGatewayV2::Route")}
+
+
+def counted(system: System, metric: str) -> dict[str, str]:
+    """The patterns by which a metric is counted, by log group."""
+    filters = system.all("AWS::Logs::MetricFilter")
+    return {
+        one["LogGroupName"]: one["FilterPattern"]
+        for one in filters
+        if [(made["MetricName"], made["MetricValue"]) for made in one["MetricTransformations"]] == [(metric, "1")]
     }
-    others = {"garmin_webhook_receiver-answers", "qol-no-raw-data", "qol-weekly-watch-errors"}
-    assert alarms(system).keys() == functions | dead | others
+
+
+@pytest.mark.parametrize(
+    ("metric", "route"),
+    [
+        ("qol-pushes-413", "POST /garmin/{secret}"),
+        ("qol-pushes-429", "POST /garmin/{secret}"),
+        ("qol-pages-429", "GET /oauth/{proxy+}"),
+    ],
+)
+def test_bodies_that_are_too_large_and_too_many_requests_are_counted_by_route_in_the_api_s_log(
+    system: System, metric: str, route: str
+) -> None:
+    (stage,) = system.all("AWS::ApiGatewayV2::Stage")
+    ((group, pattern),) = counted(system, metric).items()
+    assert stage["AccessLogSettings"]["DestinationArn"].endswith(f":log-group:{group}")
+    wanted = dict(re.findall(r'\$\.(\w+) = "([^"]*)"', pattern))
+    assert wanted.keys() <= json.loads(stage["AccessLogSettings"]["Format"]).keys()
+    assert wanted["status"] == metric[-3:]
+    assert fnmatch.fnmatchcase(route, wanted["routeKey"].replace("[", "[[]"))
+    others = {one["RouteKey"] for one in system.all("AWS::ApiGatewayV2::Route")} - {route}
+    assert not [one for one in others if fnmatch.fnmatchcase(one, wanted["routeKey"])]
+    assert (alarms(system)[metric]["Namespace"], alarms(system)[metric]["MetricName"]) == ("qol", metric)
+
+
+def matches(pattern: str, line: str) -> bool:
+    """What CloudWatch makes of terms: each has to be in the line, and none with a minus before it."""
+    terms = re.findall(r'(-?)"([^"]*)"', pattern)
+    return all((term in line) is not bool(minus) for minus, term in terms)
+
+
+@pytest.mark.parametrize(
+    ("body", "is_counted"),
+    [
+        (b'{"dailies":[{"userId":"u"}]}', False),
+        (b"{}", False),
+        (b"no json", True),
+        (b'{"dailies":[{"userId":"u"},7]}', True),
+        (b'{"dailies":[' + b"7," * 9 + b"7]}", True),
+    ],
+)
+def test_what_goes_into_quarantine_is_counted_in_the_receiver_s_log(
+    system: System, tmp_path: Path, caplog: pytest.LogCaptureFixture, body: bytes, is_counted: bool
+) -> None:
+    caplog.set_level(logging.INFO)
+    event = {"rawPath": "/garmin/secret", "requestContext": {"http": {"method": "POST"}}, "body": body}
+    Receiver(DirectoryStore(tmp_path), "secret").handle(event)
+    pattern = counted(system, "qol-quarantine")["/aws/lambda/garmin_webhook_receiver"]
+    assert [matches(pattern, line) for line in caplog.messages] == [is_counted]
+    assert any(tmp_path.glob("raw/quarantine/*/*")) is is_counted
+
+
+def test_what_a_download_puts_into_quarantine_is_counted_in_the_puller_s_log(system: System) -> None:
+    pattern = counted(system, "qol-quarantine")["/aws/lambda/qol-puller"]
+    lines = [line for line in inspect.getsource(puller).splitlines() if "quarantine" in line and "log." in line]
+    assert len(lines) == 2
+    assert all(matches(pattern, line) for line in lines)
 
 
 def test_every_alarm_is_mailed_and_says_what_to_do(system: System) -> None:

@@ -284,6 +284,21 @@ def test_keys_repeated_further_inside_or_only_in_a_text_are_kept_as_spelled(reco
     assert only_line(f'{{"dailies":[{record}]}}'.encode()).endswith("," + record[1:])
 
 
+@pytest.mark.parametrize(
+    ("member", "is_ping"),
+    [
+        ('"callbackURL":"https://x"', True),
+        ('"callbackUrl":"https://x"', True),
+        ('"callbackURL":null', False),
+        ('"callbackURL":null,"callbackUrl":"https://x"', True),
+        ('"callbackurl":"https://x"', False),
+    ],
+)
+def test_a_ping_has_a_callback_under_either_name_and_a_push_may_have_none_in_it(member: str, is_ping: bool) -> None:
+    found = parsed(f'{{"dailies":[{{"userId":"u-1","calendarDate":"2026-11-14",{member}}}]}}'.encode())
+    assert (len(found.pings), len(found.daily)) == ((1, 0) if is_ping else (0, 1))
+
+
 def test_a_ping_with_a_repeated_key_is_rejected_too() -> None:
     found = parsed(b'{"activityFiles":[{"userId":"u-1","callbackURL":"https://x","userId":"u-2"}]}')
     assert (found.stored, found.rejected, found.users) == (0, 1, frozenset())

@@ -51,7 +51,7 @@ from qol_ingest.garmin.tokens import (
     read_secret,
 )
 from qol_ingest.pulling.backfill import PATHS
-from qol_ingest.records import Parsed, parse_body
+from qol_ingest.records import CALLBACK_KEYS, WITHOUT_HASTE, Parsed, parse_body
 from qol_ingest.shared import lifecycle
 from qol_ingest.shared.calendar import receipt_date
 from qol_ingest.shared.errors import QolInputError
@@ -134,8 +134,9 @@ class Ping:
         try:
             ping = json.loads(line, parse_int=str)  # Python limits the digits of an integer
             received_at = datetime.fromisoformat(ping["_received_at"]).astimezone(UTC)
-            kind, user, url = ping["_summary_type"], ping.get("userId"), ping["callbackURL"]
-        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
+            kind, user = ping["_summary_type"], ping.get("userId")
+            url = next(ping[key] for key in CALLBACK_KEYS if ping.get(key) is not None)
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError, StopIteration):
             return None
         # An odd user or URL is kept as the text it is in JSON: it has a marker like any other, and is refused.
         user, url = (one if isinstance(one, str) else json.dumps(one) for one in (user, url))
@@ -424,7 +425,7 @@ class Puller:
         if ping.kind == FILES:
             return self._keep_file(ping, _whole(file))
         body = _body(_whole(file), ping.kind)
-        parsed = parse_body(body, ping.received_at, _name(body, ping.user))
+        parsed = parse_body(body, ping.received_at, WITHOUT_HASTE, ingest_id=_name(body, ping.user))
         del body
         if parsed.whole_body_reason:
             content = _whole(file)

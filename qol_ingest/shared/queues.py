@@ -74,7 +74,7 @@ class DirectoryQueue:
         name = _DUE.format(self._us(delay_s), secrets.token_hex(8), 0)
         with _clear_errors(self.root):
             self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-            files.replace(self.root / name, body.encode(), files.BY_UMASK)
+            files.replace(self.root / name, body.encode())
 
     def receive(self, limit: int = 10, wait_s: float = 0) -> list[Message]:
         """See `Queue`."""

@@ -42,7 +42,7 @@ class Store(Protocol):
 
 @dataclass(frozen=True)
 class DirectoryStore:
-    """Files under `root`, which is made when needed."""
+    """Files under `root`, which is made when needed. They are for their owner alone, whoever may open the folder."""
 
     root: Path
 
@@ -51,7 +51,7 @@ class DirectoryStore:
         path = self.root / _checked(key)
         try:
             files.make_folder(path.parent)
-            return files.write_new(path, content, files.BY_UMASK)
+            return files.write_new(path, content)
         except OSError as error:
             raise StoreError(f"{self.root} could not be written: {reason(error)}") from error
 

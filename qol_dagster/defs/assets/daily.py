@@ -13,6 +13,7 @@ from qol_dagster.metrics.dictionary import DAILY
 from qol_dagster.metrics.profiles import Profile
 from qol_dagster.metrics.tables import TableId
 from qol_dagster.pipeline.reports import DailyReport, DayReport
+from qol_dagster.resources.unread import count_quarantined, files_not_read
 from qol_dagster.weeks import dates_of, monday_of
 
 PREVIEW = ("date", "participant_id", "wear_min", "is_valid_day", "steps", "resting_hr_bpm", "sleep_tst_min")
@@ -40,13 +41,16 @@ def daily_spec(profile: Profile) -> dg.AssetSpec:
 def daily_result(run: Computation, report: DailyReport) -> dg.MaterializeResult:
     """Return the metadata of the days of the run's weeks, and of what became of their lines."""
     table, lake = TableId("daily", run.profile), run.lake
-    rows = rows_of(lake, "daily", [day for week in run.weeks for day in dates_of(week)], DAILY)
+    days = [day for week in run.weeks for day in dates_of(week)]
+    rows = rows_of(lake, "daily", days, DAILY)
     run.add_week_metadata(table.name, {week: _week_metadata(report, week) for week in run.weeks})
     _report_records(run, report)
     return dg.MaterializeResult(
         asset_key=table.name,
         metadata={
             **_metadata(report, report.of(run.weeks), rows),
+            **count_quarantined(lake),
+            "files_not_read": len(list(files_not_read(lake, days))),
             **written_metadata(DAILY, "garmin_raw_daily", f"{lake.root}/{table.folder}"),
             **run.made_with(),
             "preview": preview(rows, PREVIEW),

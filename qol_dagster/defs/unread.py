@@ -1,0 +1,50 @@
+"""An alert when what no run reads begins or grows: quarantine, dead letters, files that are no raw files.
+
+Belongs here: when an alert is due, as a pure function, what it says, and the sensor around it. Counting belongs in
+`resources/unread.py`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+import dagster as dg
+
+from qol_dagster.resources.platform import Resources
+from qol_dagster.resources.unread import ADVICE, count_unread
+
+EVERY_S = 3600
+
+
+def growth(counts: Mapping[str, int], before: Mapping[str, int]) -> dict[str, tuple[int, int]]:
+    """Return what there is more of than before: (then, now) by name."""
+    return {name: (before.get(name, 0), now) for name, now in counts.items() if now > before.get(name, 0)}
+
+
+def message(grown: Mapping[str, tuple[int, int]]) -> tuple[str, str]:
+    """Return subject and body: what grew, and what to do about each."""
+    labels = {name: name.replace("_", " ") for name in grown}
+    lines = [f"{labels[name]}: {now} ({then} before)\n  {ADVICE[name]}.\n" for name, (then, now) in grown.items()]
+    subject = f"[qol] not read: {', '.join(labels.values())}"
+    return subject, "Something is stored that no run reads; it stays as it came.\n\n" + "\n".join(lines)
+
+
+def unread_sensor(parts: Resources) -> dg.SensorDefinition:
+    """`unread_sensor` over a lake."""
+
+    @dg.sensor(
+        name="unread_sensor",
+        minimum_interval_seconds=EVERY_S,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Alerts people when quarantine, dead letters or files that no run reads begin or grow.",
+    )
+    def unread_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+        counts = count_unread(parts.lake(), parts.settings)
+        grown = growth(counts, json.loads(context.cursor) if context.cursor else {})
+        if grown and not parts.notifier().send(*message(grown)):
+            return dg.SkipReason("the alert could not be sent; it is tried again")
+        context.update_cursor(json.dumps(counts, sort_keys=True))
+        return dg.SkipReason("alerted: " + ", ".join(grown) if grown else "nothing grew")
+
+    return unread_sensor
