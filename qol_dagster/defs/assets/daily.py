@@ -75,6 +75,7 @@ def _report_records(run: Computation, report: DailyReport) -> None:
             "raw_files": sum(day.files for day in days),
             "bytes_parsed": sum(day.bytes_read for day in days),
             "days_parsed": sum(day.bytes_read > 0 for day in days),
+            **run.made_by,
         }
         run.context.log_event(dg.AssetMaterialization(RECORDS_ASSET, partition=week.isoformat(), metadata=metadata))
 
