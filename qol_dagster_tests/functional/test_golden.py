@@ -75,8 +75,10 @@ def test_every_column_has_a_case_with_a_value_and_one_without() -> None:
         (nulls if value.value is None else values)[value.table].add(value.column)
     for table in TABLES:
         metrics = [metric for metric in METRICS[table] if metric.name not in OF_THE_ROW]
-        assert {metric.name for metric in metrics} - values[table] == set()
-        assert {metric.name for metric in metrics if metric.nullable} - nulls[table] == set()
+        unseen = {metric.name for metric in metrics} - values[table]
+        assert not unseen, f"no case has a value of {table} {sorted(unseen)}"
+        never_null = {metric.name for metric in metrics if metric.nullable} - nulls[table]
+        assert not never_null, f"no case has null for {table} {sorted(never_null)}"
         assert {metric.name for metric in metrics if not metric.nullable} & nulls[table] == set()
 
 

@@ -14,15 +14,21 @@ README = (ROOT / "README.md").read_text()
 
 def test_every_weekly_column_is_in_the_table_of_metrics_once() -> None:
     table = README[README.index("| theme | columns |") : README.index("`db_qol.daily_metrics` has")]
-    assert sorted(re.findall(r"`(\w+)`", table)) == sorted(metric.name for metric in WEEKLY)
+    named = re.findall(r"`(\w+)`", table)
+    differing = {metric.name for metric in WEEKLY} ^ set(named)
+    assert not differing, f"only in README.md or only in the dictionary: {sorted(differing)}"
+    assert len(named) == len(WEEKLY)
 
 
 def test_every_status_column_is_in_its_table_once_and_every_status_is_named() -> None:
     table = README[README.index("| theme | status columns |") : README.index("FROM db_qol.participant_status")]
-    assert sorted(re.findall(r"`(\w+)`", table)) == sorted(metric.name for metric in STATUS)
-    named = re.findall(r"`(\w+)`", README[README.index("`status` is ") : README.index("| theme | status columns |")])
+    named = re.findall(r"`(\w+)`", table)
+    differing = {metric.name for metric in STATUS} ^ set(named)
+    assert not differing, f"only in README.md or only in the dictionary: {sorted(differing)}"
+    assert len(named) == len(STATUS)
+    states = re.findall(r"`(\w+)`", README[README.index("`status` is ") : README.index("| theme | status columns |")])
     formula = by_name(STATUS)["status"].formula
-    assert sorted(named[1:]) == sorted(formula.removeprefix("The first that holds of ").split(", "))
+    assert sorted(states[1:]) == sorted(formula.removeprefix("The first that holds of ").split(", "))
 
 
 def test_every_make_target_it_names_is_there() -> None:
