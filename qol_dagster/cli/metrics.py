@@ -1,6 +1,6 @@
 """`qol metrics`: the dictionary in the terminal.
 
-Belongs here: options and layout. What a metric is stands in `metrics/dictionary.py`.
+Belongs here: options and layout. What a metric is stands in `metrics/dictionary/`.
 """
 
 from __future__ import annotations

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
-from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import dagster as dg
 
 from qol_dagster.identities import Identities
-from qol_dagster.lake.lake import map_concurrently
-from qol_dagster.lake.tables import arrow_schema
 from qol_dagster.metrics.dictionary import METRICS_VERSION
 from qol_dagster.metrics.profiles import Profile
 from qol_dagster.pipeline.reports import WeekReport
@@ -22,8 +19,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from qol_dagster.lake.lake import Lake
-    from qol_dagster.metrics.dictionary import Metric
-    from qol_dagster.metrics.types import TableName
 
 PREVIEW_ROWS = 5
 
@@ -77,15 +72,6 @@ def cancelled_for_good() -> Iterator[None]:
 def weeks_of(context: dg.AssetExecutionContext) -> list[date]:
     """Return the Mondays a run is about."""
     return [date.fromisoformat(key) for key in context.partition_keys]
-
-
-def rows_of(lake: Lake, table: TableName, days: Iterable[date], metrics: Sequence[Metric]) -> pa.Table:
-    """Return the rows of these partitions as they are stored in the lake."""
-    import pyarrow as pa
-
-    found = map_concurrently(partial(lake.read_table, table), days).values()
-    tables = [rows.select([metric.name for metric in metrics]) for rows in found if rows is not None]
-    return pa.concat_tables([arrow_schema(metrics).empty_table(), *tables], promote_options="permissive")
 
 
 def preview(rows: pa.Table, columns: Sequence[str]) -> dg.MetadataValue:

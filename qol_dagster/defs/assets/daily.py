@@ -6,9 +6,10 @@ from typing import Any
 
 import dagster as dg
 
-from qol_dagster.defs.assets.common import Computation, preview, rows_of, seconds
+from qol_dagster.defs.assets.common import Computation, preview, seconds
 from qol_dagster.defs.checks import check_rows
 from qol_dagster.defs.table_metadata import table_metadata, written_metadata
+from qol_dagster.lake.tables import read_rows
 from qol_dagster.metrics.dictionary import DAILY
 from qol_dagster.metrics.profiles import Profile
 from qol_dagster.metrics.tables import TableId
@@ -42,7 +43,7 @@ def daily_result(run: Computation, report: DailyReport) -> dg.MaterializeResult:
     """Return the metadata of the days of the run's weeks, and of what became of their lines."""
     table, lake = TableId("daily", run.profile), run.lake
     days = [day for week in run.weeks for day in dates_of(week)]
-    rows = rows_of(lake, "daily", days, DAILY)
+    rows = read_rows(lake, "daily", days, DAILY)
     run.add_week_metadata(table.name, {week: _week_metadata(report, week) for week in run.weeks})
     _report_records(run, report)
     return dg.MaterializeResult(

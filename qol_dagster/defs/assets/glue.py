@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from qol_dagster.defs.assets.common import rows_of
 from qol_dagster.lake.shared_object import SharedObject, SharedObjectError, Version
+from qol_dagster.lake.tables import read_rows
 from qol_dagster.metrics.dictionary import STATUS, WEEKLY
 from qol_dagster.pipeline.reports import EtlReport
 from qol_dagster.resources.glue_run import GlueError, GlueJob, GlueRun
@@ -99,7 +99,7 @@ def verify_report(run: GlueRun, report: EtlReport, lake: Lake, weeks: Sequence[d
         for week in weeks:
             if week not in rows:
                 raise GlueError(f"{run} said nothing of the {table} rows of {week}. Its log: {run.url}")
-            found = rows_of(lake, table, [week], metrics).num_rows
+            found = read_rows(lake, table, [week], metrics).num_rows
             if found != rows[week]:
                 uri = lake.partition_uri(table, week)
                 raise GlueError(

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 
 import dagster as dg
 
-from qol_dagster.defs.assets.common import Computation, preview, rows_of, seconds, week_metadata
+from qol_dagster.defs.assets.common import Computation, preview, seconds, week_metadata
 from qol_dagster.defs.checks import check_rows
 from qol_dagster.defs.table_metadata import table_metadata, written_metadata
+from qol_dagster.lake.tables import read_rows
 from qol_dagster.metrics.dictionary import STATUS
 from qol_dagster.metrics.profiles import Profile
 from qol_dagster.metrics.tables import TableId
@@ -32,8 +33,8 @@ def status_result(run: Computation, reports: Sequence[WeekReport]) -> dg.Materia
     """Return the metadata of the status table, with the states of the last week counted."""
     daily, table, lake = TableId("daily", run.profile), TableId("status", run.profile), run.lake
     run.add_week_metadata(table.name, {one.week: week_metadata(one) for one in reports})
-    rows = rows_of(lake, "status", run.weeks, STATUS)
-    last = rows_of(lake, "status", run.weeks[-1:], STATUS)
+    rows = read_rows(lake, "status", run.weeks, STATUS)
+    last = read_rows(lake, "status", run.weeks[-1:], STATUS)
     participants = len(run.identities.enrolled)
     return dg.MaterializeResult(
         asset_key=table.name,

@@ -8,10 +8,11 @@ from typing import Any
 import dagster as dg
 
 from qol_dagster.defs.alerts import notify_failed_step
-from qol_dagster.defs.assets.common import Computation, preview, rows_of, seconds, week_metadata, weeks_of
+from qol_dagster.defs.assets.common import Computation, preview, seconds, week_metadata, weeks_of
 from qol_dagster.defs.checks import check_rows
 from qol_dagster.defs.table_metadata import table_metadata, written_metadata
 from qol_dagster.lake.lake import Lake, map_concurrently
+from qol_dagster.lake.tables import read_rows
 from qol_dagster.metrics.dictionary import WEEKLY
 from qol_dagster.metrics.profiles import Profile
 from qol_dagster.metrics.tables import TableId
@@ -46,7 +47,7 @@ def weekly_result(run: Computation, reports: Sequence[WeekReport]) -> dg.Materia
     """Return the metadata of the run's weeks."""
     daily, table, lake = TableId("daily", run.profile), TableId("weekly", run.profile), run.lake
     run.add_week_metadata(table.name, {one.week: week_metadata(one) for one in reports})
-    rows = rows_of(lake, "weekly", run.weeks, WEEKLY)
+    rows = read_rows(lake, "weekly", run.weeks, WEEKLY)
     set_aside = sum(one.set_aside for one in reports)
     return dg.MaterializeResult(
         asset_key=table.name,
@@ -92,7 +93,7 @@ def weekly_table_asset(profile: Profile, options: dict[str, Any]) -> dg.AssetsDe
         lake = lake.with_tables(profile.folder)
         visible = count_rows(catalogue, table.name, context.partition_keys)
         for week in weeks_of(context):
-            written = rows_of(lake, "weekly", [week], WEEKLY).num_rows
+            written = read_rows(lake, "weekly", [week], WEEKLY).num_rows
             if visible[week.isoformat()] != written:
                 raise dg.Failure(
                     f"{table.qualified_name} shows {visible[week.isoformat()]} rows for {week}, but {written} were "
