@@ -143,10 +143,12 @@ def simulate(
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8321,
+    hide_secret: Annotated[
+        bool, typer.Option("--hide-secret", help="Print *** for the secret: what a service prints ends in a log.")
+    ] = False,
 ) -> None:
     """Take pushes and store them under raw/; prints the URL that Garmin (or `qol simulate`) is given.
 
-    The secret of QOL_WEBHOOK_SECRET is not printed: `qol webhook url` shows it.
     With Garmin's client id and secret it also fetches what pings announce, and answers participants who consent.
     """
     from qol_dagster.cli.demo import local_webhook
@@ -157,7 +159,7 @@ def serve(
     settings = _local_settings()
     cloud = Garmin(settings)
     server = local_webhook(settings, host, port)
-    if settings.webhook_secret:  # what a service prints ends in the log of the machine
+    if hide_secret:
         typer.echo(f"{server.base_url}/garmin/***")
         _note("stop with Ctrl+C; `qol webhook url` shows the URL with its secret")
     else:

@@ -316,7 +316,7 @@ def test_the_doctor_follows_a_test_push_to_raw_where_it_is_nobody_s_data(qol: Qo
     assert (notes["counts"]["lines"], notes["counts"]["unreadable"], notes["counts"]["misfiled"]) == (1, 0, 0)
 
 
-def test_a_secret_that_is_configured_is_shown_by_one_command_only(
+def test_a_service_can_keep_its_secret_out_of_what_it_prints_and_another_command_shows_it(
     qol: Qol, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     secret = "0123456789abcdef 0123"
@@ -327,7 +327,7 @@ def test_a_secret_that_is_configured_is_shown_by_one_command_only(
     monkeypatch.setenv("QOL_PUBLIC_URL", "https://qol.example.org")
     assert qol("webhook", "url").out == "https://qol.example.org/garmin/0123456789abcdef%200123\n"
     assert qol("webhook", "url", "--base", "http://x:1/").out == "http://x:1/garmin/0123456789abcdef%200123\n"
-    command = [*QOL, "webhook", "serve", "--port", "0"]
+    command = [*QOL, "webhook", "serve", "--port", "0", "--hide-secret"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
         assert server.stdout
         assert server.stderr
