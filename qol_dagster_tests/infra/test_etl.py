@@ -132,12 +132,16 @@ def test_queries_go_where_the_workgroup_says_encrypted_and_cost_no_more_than_it_
     assert result["EncryptionConfiguration"] == {"EncryptionOption": "SSE_KMS", "KmsKey": system.key("rest")}
 
 
-def test_for_an_emulated_aws_the_job_s_start_and_its_encryption_differ_and_nothing_else(
+def test_for_an_emulated_aws_the_job_s_start_its_encryption_and_some_alarms_differ_and_nothing_else(
     emulated: System, tmp_path: Path, bundle: Path
 ) -> None:
     infra.app.build({**NEEDED, "glue_bundle": str(bundle)}, tmp_path).synth()
     real = System.read(tmp_path)
-    assert [name for name in real.templates if real.templates[name] != emulated.templates[name]] == ["QolEtl"]
+    differ = [name for name in real.templates if real.templates[name] != emulated.templates[name]]
+    assert differ == ["QolEtl", "QolOps"]
+    alarms, fewer = (one.templates["QolOps"]["Resources"] for one in (real, emulated))
+    assert {alarms[name]["Type"] for name in alarms.keys() - fewer.keys()} == {"AWS::CloudWatch::Alarm"}
+    assert all(alarms[name] == one for name, one in fewer.items())
     here, there = (one.templates["QolEtl"]["Resources"] for one in (real, emulated))
     assert {here[name]["Type"] for name in here.keys() - there.keys()} == {"AWS::Glue::SecurityConfiguration"}
     different = {name: one for name, one in there.items() if one != here[name]}

@@ -22,7 +22,7 @@ WRITTEN_BY_CDK = ["W3005"]
 
 DEPARTURES = {
     ("QolData", "SMG4"): 3,
-    ("QolIngest", "APIG4"): 4,
+    ("QolIngest", "APIG4"): 5,
     ("QolIngest", "L1"): 4,
     ("QolOps", "L1"): 1,
     ("QolHosting", "EC23"): 1,
