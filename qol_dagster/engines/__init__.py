@@ -46,6 +46,11 @@ class RawFile:
     uri: str
     size: int
 
+    @property
+    def name(self) -> str:
+        """Its name without folder and ending."""
+        return self.uri.rpartition("/")[2].removesuffix(".jsonl")
+
 
 REC_BITS = 49
 """Bits of a record's number within its date; those above are the date's."""

@@ -202,11 +202,7 @@ class _File:
 
 
 def _files(days: Mapping[date, Sequence[RawFile]]) -> list[_File]:
-    return [
-        _File(file.uri, file.size, day.isoformat(), Path(file.uri).stem)
-        for day, files in days.items()
-        for file in files
-    ]
+    return [_File(file.uri, file.size, day.isoformat(), file.name) for day, files in days.items() for file in files]
 
 
 def _files_table(files: Sequence[_File]) -> pa.Table:

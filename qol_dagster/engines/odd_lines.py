@@ -33,11 +33,10 @@ def plain_line(line: str) -> str | None:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def write_plain(file: Path, target: Path) -> bool:
-    """Write each line of a file to `target` as `plain_line` has it, and return True. Raises OSError."""
+def write_plain(file: Path, target: Path) -> None:
+    """Write each line of a file to `target` as `plain_line` has it. Raises OSError."""
     with target.open("w", encoding="utf-8") as out:
         out.writelines((line or NO_JSON) + "\n" for line in _plain_lines(file))
-    return True
 
 
 def _plain_lines(file: Path) -> Iterator[str | None]:

@@ -171,17 +171,13 @@ class SparkEngine:
 
     def _define_raw_lines(self, days: Mapping[date, Sequence[RawFile]]) -> None:
         """Register `raw_lines`: the lines of these files. A folder is listed at once; what came to it since is not."""
-        files = [(str(day), file.uri) for day, found in days.items() for file in found]
-        names = [_name_of(uri) for _, uri in files]
-        wanted = pa.table(
-            {"date": pa.array([day for day, _ in files], pa.string()), "file": pa.array(names, pa.string())}
-        )
-        self.load_table("wanted_files", wanted)
-        folders = sorted({uri.rpartition("/")[0] for _, uri in files})
+        uris = [file.uri for found in days.values() for file in found]
+        self._load_files("wanted_files", {day: [file.name for file in found] for day, found in days.items()})
+        folders = sorted({uri.rpartition("/")[0] for uri in uris})
         if not folders:
             self.define("raw_lines", "SELECT date, file, '' AS value FROM wanted_files WHERE false")
             return
-        paths = folders if len(files) > FILES_BY_NAME else [uri for _, uri in files]
+        paths = folders if len(uris) > FILES_BY_NAME else uris
         lines = (
             self.session.read.option("basePath", folders[0].rpartition("/")[0])
             .option("pathGlobFilter", "*.jsonl")
@@ -195,24 +191,17 @@ class SparkEngine:
 
     def _define_stored(self, days: Mapping[date, RecordsUpdate]) -> None:
         """Register `stored_records`: those that stay."""
-        kept = [(str(day), name) for day, update in days.items() for name in update.keep or ()]
-        filtered = [str(day) for day, update in days.items() if update.keep is not None]
         self._read_parts([uri for update in days.values() for uri in update.stored], "every_stored_record")
-        if not filtered:
-            self.define("stored_records", "SELECT * FROM every_stored_record")
-            return
-        names = (
-            [pa.array(column, pa.string()) for column in zip(*kept, strict=True)]
-            if kept
-            else [pa.array([], pa.string())] * 2
-        )
-        self.load_table("kept_files", pa.table(dict(zip(("date", "file"), names, strict=True))))
-        whole = f"date NOT IN ({', '.join(repr(day) for day in filtered)})"
-        self.define(
-            "stored_records",
-            f"SELECT * FROM every_stored_record r WHERE {whole} OR EXISTS "
-            "(SELECT 1 FROM kept_files k WHERE k.date = r.date AND k.file = r.file)",
-        )
+        self._load_files("kept_files", {day: update.keep or () for day, update in days.items()})
+        whole = [f"date = '{day}'" for day, update in days.items() if update.keep is None]
+        kept = "EXISTS (SELECT 1 FROM kept_files k WHERE k.date = r.date AND k.file = r.file)"
+        self.define("stored_records", f"SELECT * FROM every_stored_record r WHERE {' OR '.join([*whole, kept])}")
+
+    def _load_files(self, name: str, files: Mapping[date, Sequence[str]]) -> None:
+        """Register `date` and `file` of some raw files."""
+        dates = [str(day) for day, names in files.items() for _ in names]
+        names = [name for names in files.values() for name in names]
+        self.load_table(name, pa.table({"date": pa.array(dates, pa.string()), "file": pa.array(names, pa.string())}))
 
     def _parse_odd_again(self, folder: str) -> None:
         """Add the rows of lines that Spark's parser reads otherwise, or not, in their plain spelling.
@@ -318,10 +307,6 @@ def _clear_errors() -> Iterator[None]:
 def _first_line(error: Exception) -> str:
     # What follows the first line may quote the data.
     return f"{type(error).__name__}: {str(error).strip().splitlines()[0][:300]}"
-
-
-def _name_of(uri: str) -> str:
-    return uri.rpartition("/")[2].removesuffix(".jsonl")
 
 
 def _glob_escaped(path: str) -> str:
