@@ -57,6 +57,11 @@ class RawObject:
     size: int
     etag: str
 
+    @property
+    def name(self) -> str:
+        """Its name without folder and ending."""
+        return self.key.rpartition("/")[2].removesuffix(".jsonl")
+
 
 @dataclass(frozen=True)
 class Lake:
@@ -119,14 +124,14 @@ class Lake:
 
     def read_raw(self, item: RawObject) -> bytes:
         """Return a raw file's bytes."""
-        return self._get(item.key)
+        return self.read_object(item.key)
 
     def lifecycle_lines(self) -> Iterator[str]:
         """Yield all lines of `raw/lifecycle/`, in the order of the dates of receipt."""
         for key in self.keys("raw/lifecycle"):
             if _is_raw(key):
                 # Not splitlines: text in JSON may hold other separators.
-                yield from filter(None, self._get(key).decode("utf-8", "replace").split("\n"))
+                yield from filter(None, self.read_object(key).decode("utf-8", "replace").split("\n"))
 
     def keys(self, prefix: str) -> list[str]:
         """Return all keys below a prefix, in order."""
@@ -151,7 +156,7 @@ class Lake:
 
         key = f"{RAW}/date={day.isoformat()}/{name}.jsonl"
         try:
-            if self.folder:  # obstore's files are open to whoever the umask allows
+            if self.folder:  # as in `replace_object`
                 files.make_folder((self.folder / key).parent)
                 files.write_new(self.folder / key, content)
             else:
@@ -163,15 +168,10 @@ class Lake:
 
     def replace_raw(self, item: RawObject, content: bytes) -> None:
         """Give a raw file other content, whole or not at all; without content it goes."""
-        try:
-            if content and self.folder:
-                files.replace(self.folder / item.key, content)
-            elif content:
-                self._put(item.key, content)
-            else:
-                self.store.delete(item.key)
-        except Exception as error:
-            raise LakeError(f"{self.root}/{item.key} could not be changed: {reason(error)}") from error
+        if content:
+            self.replace_object(item.key, content)
+        else:
+            self.remove_objects([item.key])
 
     # -- any object
 
@@ -185,12 +185,19 @@ class Lake:
 
     def read_object(self, key: str) -> bytes:
         """Return an object's bytes."""
-        return self._get(key)
+        try:
+            return bytes(self.store.get(key).bytes())
+        except Exception as error:
+            raise LakeError(f"{self.root}/{key} cannot be read: {reason(error)}") from error
 
     def replace_object(self, key: str, content: bytes) -> None:
-        """Write an object, whole or not at all."""
+        """Write an object, whole or not at all. In a folder, only its owner may read it."""
         try:
-            self._put(key, content)
+            if self.folder:  # obstore's files are open to whoever the umask allows
+                files.make_folder((self.folder / key).parent)
+                files.replace(self.folder / key, content)
+            else:
+                self._put(key, content)
         except Exception as error:
             raise LakeError(f"{self.root}/{key} could not be written: {reason(error)}") from error
 
@@ -269,7 +276,9 @@ class Lake:
         if not files:
             return None
         # pq.read_table would import pandas
-        parts = [pq.ParquetFile(pa.BufferReader(self._get(key))).read(columns, use_threads=False) for key in files]
+        parts = [
+            pq.ParquetFile(pa.BufferReader(self.read_object(key))).read(columns, use_threads=False) for key in files
+        ]
         rows = parts[0] if len(parts) == 1 else pa.concat_tables(parts, promote_options="default")
         return rows.append_column("date", pa.array([day.isoformat()] * rows.num_rows, pa.string()))
 
@@ -313,12 +322,6 @@ class Lake:
         listed = self._list(self.partition_key(table, day))["objects"]
         return dict(sorted((item["path"], item["size"]) for item in listed if item["path"].endswith(".parquet")))
 
-    def _get(self, key: str) -> bytes:
-        try:
-            return bytes(self.store.get(key).bytes())
-        except Exception as error:
-            raise LakeError(f"{self.root}/{key} cannot be read: {reason(error)}") from error
-
     def _footer(self, key: str) -> bytes:
         """Return the end of a Parquet file, made to one without rows: what a `_metadata` file is."""
         try:
@@ -326,7 +329,7 @@ class Lake:
         except Exception as error:
             raise LakeError(f"{self.root}/{key} cannot be read: {reason(error)}") from error
         length = int.from_bytes(end[-8:-4], "little") + 8
-        return b"PAR1" + (end if length <= len(end) else self._get(key))[-length:]
+        return b"PAR1" + (end if length <= len(end) else self.read_object(key))[-length:]
 
     def _put(
         self, key: str, content: bytes, mode: Literal["create", "overwrite"] = "overwrite", store: Any = None

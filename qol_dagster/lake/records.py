@@ -84,24 +84,24 @@ def store_records(
     lake: Lake, staging: str, reading: str, files: Mapping[date, Sequence[RawObject]]
 ) -> dict[date, StoredRecords]:
     """Put what an engine wrote below `staging` in the place of the records of these dates, made from these files."""
-    staged = [key for key in lake.objects(f"{staging}/") if _is_part(key)]
+    staged = {key: size for key, size in lake.objects(f"{staging}/").items() if _is_part(key)}
     found = {}
     for day, made_from in files.items():
-        parts = _move(lake, [key for key in staged if key.startswith(f"{staging}/date={day}/")], day)
-        found[day] = StoredRecords(parts, frozenset(map(mark, made_from)))
+        of_day = {key: size for key, size in staged.items() if key.startswith(f"{staging}/date={day}/")}
+        found[day] = StoredRecords(_move(lake, of_day, day), frozenset(map(mark, made_from)))
         _note(lake, day, found[day], reading)
     clear_staging(lake)
     return found
 
 
-def _move(lake: Lake, staged: Sequence[str], day: date) -> dict[str, int]:
-    """Move Parquet files to the date's folder, and return their sizes by key."""
-    token = secrets.token_hex(8)
-    targets = [f"{_folder(day)}/{token}-{number}.parquet" for number in range(len(staged))]
-    for key, target in zip(staged, targets, strict=True):
+def _move(lake: Lake, staged: Mapping[str, int], day: date) -> dict[str, int]:
+    """Move Parquet files, given as sizes by key, to the date's folder, and return them as such."""
+    token, moved = secrets.token_hex(8), {}
+    for number, (key, size) in enumerate(staged.items()):
+        target = f"{_folder(day)}/{token}-{number}.parquet"
         lake.move_object(key, target)
-    there = lake.objects(f"{_folder(day)}/")
-    return {target: there[target] for target in targets}
+        moved[target] = size
+    return moved
 
 
 def _note(lake: Lake, day: date, records: StoredRecords, reading: str) -> None:

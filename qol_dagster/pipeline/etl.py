@@ -87,8 +87,9 @@ def materialize_daily(
             forced = named if force else set()
             stale = stale_days(wanted, notes, forced)
             reading = records_fingerprint(engine.name, engine.reading)
-            stored = map_concurrently(partial(stored_records, lake, reading=reading), stale)
-            plans = {day: plan_records(raw[day], NOTHING if day in forced else stored[day]) for day in stale}
+            reused = [day for day in stale if day not in forced]
+            stored = map_concurrently(partial(stored_records, lake, reading=reading), reused)
+            plans = {day: plan_records(raw[day], stored.get(day, NOTHING)) for day in stale}
         computer = _Computer(engine, lake, engine.queries(thresholds), reading, clock, log)
         done: dict[date, DayReport] = {}
         if plans:

@@ -49,7 +49,7 @@ def plan_records(files: Sequence[RawObject], stored: StoredRecords) -> RecordsPl
     kept = [item for item in files if marks[item] in stored.marks]
     if not kept:
         return RecordsPlan(tuple(files), NOTHING, new, None)
-    names = None if len(kept) == len(stored.marks) else tuple(_name(item) for item in kept)
+    names = None if len(kept) == len(stored.marks) else tuple(item.name for item in kept)
     return RecordsPlan(tuple(files), stored, new, names)
 
 
@@ -78,7 +78,3 @@ def batches(plans: Mapping[date, RecordsPlan], largest: int) -> Iterator[dict[da
         size += day_bytes
     if batch:
         yield batch
-
-
-def _name(item: RawObject) -> str:
-    return item.key.rpartition("/")[2].removesuffix(".jsonl")

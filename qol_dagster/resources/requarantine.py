@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, time
 from typing import TYPE_CHECKING
 
-from qol_dagster.lake.lake import RawObject
 from qol_dagster.resources.unread import QUARANTINE
 from qol_ingest.records import GZIP, WITHOUT_HASTE, BodyError, Parsed, parse_body, unpack
 from qol_ingest.shared.calendar import JST, receipt_date
@@ -62,15 +61,17 @@ def requarantine(
     with lake.lock():
         keys = [key for key in lake.keys(QUARANTINE) if _KEY.fullmatch(key)]
         for number, key in enumerate(keys, start=1):
-            item = RawObject(key, 0, "")
-            content = lake.read_raw(item)
+            content = lake.read_object(key)
             found = _read(key, content, _received_at(lake, key))
             read += not found.left
             records += found.records
             if found.left != content and not dry_run:
                 for raw_key, raw_content in found.objects:
                     store.put_new(raw_key, raw_content)
-                lake.replace_raw(item, found.left)
+                if found.left:
+                    lake.replace_object(key, found.left)
+                else:
+                    lake.remove_objects([key])
             if on_progress:
                 on_progress(number, len(keys))
     return RequarantineReport(len(keys), read, records)
