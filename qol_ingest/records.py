@@ -25,9 +25,10 @@ from json import JSONDecodeError, JSONDecoder
 from typing import Any, NamedTuple
 
 from qol_ingest.shared.calendar import aware, receipt_date
+from qol_ingest.shared.permissions import PERMISSION_TYPES
 from qol_ingest.shared.record_dates import own_date
 
-LIFECYCLE_TYPES = ("deregistrations", "userPermissionsChange", "userPermissions")
+LIFECYCLE_TYPES = ("deregistrations", *PERMISSION_TYPES)
 OUR_KEYS = ("_summary_type", "_received_at", "_ingest_id")
 CALLBACK_KEYS = ("callbackURL", "callbackUrl")
 """Of which a ping has one. A push may have one too, with null in it."""

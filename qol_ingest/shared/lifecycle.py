@@ -18,11 +18,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, Protocol
 
 from qol_ingest.shared.id_map import IdMap, allowed_of, is_user, text_of
+from qol_ingest.shared.permissions import PERMISSION_TYPES
 
 log = logging.getLogger(__name__)
-
-PERMISSION_TYPES = ("userPermissionsChange", "userPermissions")
-"""Garmin's type, and its name in a peer's documentation."""
 
 Outcome = Literal["applied", "nothing new", "forged", "unconfirmed"]
 

@@ -9,6 +9,8 @@ from collections.abc import Collection
 
 HEALTH, ACTIVITY = "HEALTH_EXPORT", "ACTIVITY_EXPORT"
 """Garmin's permissions for a user's health data and activities, of which all metrics are made."""
+PERMISSION_TYPES = ("userPermissionsChange", "userPermissions")
+"""Under which changes of permissions come: Garmin's type, and its name in a peer's documentation."""
 ACTIVITY_TYPES = (
     *("activities", "activityDetails", "activityFiles", "moveIQActivities", "manuallyUpdatedActivities"),
     "moveiq",
