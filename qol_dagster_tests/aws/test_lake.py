@@ -265,16 +265,6 @@ from pathlib import Path
 import pyarrow as pa
 from datetime import date
 from qol_dagster.lake.lake import Lake, LakeError
-from qol_dagster.lake.records import (
-    MANIFEST,
-    NOTHING,
-    clear_staging,
-    forget_records,
-    mark,
-    new_staging,
-    store_records,
-    stored_records,
-)
 resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
 rows = pa.table({"participant_id": [str(hash(str(n))) for n in range(10000)]})
 try:
