@@ -84,7 +84,7 @@ clean: ## Remove build outputs, caches and .venv; .qol keeps its data
 	@touch $@
 
 .venv/all: .venv/base
-	@$(PIP) install --constraint constraints.txt --editable '.[spark,aws,infra,hosting,dev,docs]'
+	@$(PIP) install --constraint constraints.txt --editable '.[spark,aws,infra,hosting,exports,dev,docs]'
 	@touch $@
 
 # CDK's command line, which only a deployment needs; its version has to know the schema of aws-cdk-lib's.
