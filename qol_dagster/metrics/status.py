@@ -12,6 +12,9 @@ Input tables
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import add
+
 import ibis
 import ibis.expr.types as ir
 
@@ -24,6 +27,8 @@ from qol_ingest.shared.calendar import JST_MS
 
 WEEK = ["participant_id", "monday"]
 DAY_MS = 86_400_000
+DAY_STATES = {"valid": "V", "short": "S", "not_worn": "N", "not_synced": "U", "not_enrolled": "E", "revoked": "R"}
+"""The letter of each state of a day in `day_states`, named as the counts are."""
 COUNTS = [metric.name for metric in STATUS if metric.name.startswith("n_")]
 SILENCE = ("last_worn_date", "last_synced_at", "days_since_last_sync")
 
@@ -74,7 +79,11 @@ def _days_with_a_row(d: ir.Table) -> ir.Table:
         n_valid_weekend=d.count(where=d.valid & (d.day >= FIRST_WEEKEND_DAY)),
         n_short=d.count(where=d.worn & ~d.valid),
         n_unworn=d.count(where=~d.worn & ~d.valid),
-        **{f"row_{day}": d.count(where=d.day == day) for day in range(WEEK_DAYS)},
+        **{
+            f"{name}_{day}": d.count(where=(d.day == day) & condition)
+            for day in range(WEEK_DAYS)
+            for name, condition in (("row", True), ("valid", d.valid), ("worn", d.worn))
+        },
     )
 
 
@@ -120,6 +129,7 @@ def _states(row: ir.Table) -> ir.Table:
     days = list(zip(absent, before, synced, strict=True))
     silent_ms = row.as_of_ms - row.last_synced_at
     return row.mutate(
+        day_states=_letters(row, days),
         n_valid_days=row.n_valid.fill_null(0),
         n_valid_weekend_days=row.n_valid_weekend.fill_null(0),
         n_short_days=row.n_short.fill_null(0),
@@ -128,6 +138,23 @@ def _states(row: ir.Table) -> ir.Table:
         n_not_enrolled_days=_number([gone & early for gone, early, _ in days]),
         days_since_last_sync=ibis.cases((silent_ms < 0, 0), else_=silent_ms // DAY_MS),
     )
+
+
+def _letters(row: ir.Table, days: list[tuple[ir.BooleanValue, ir.BooleanValue, ir.BooleanValue]]) -> ir.StringValue:
+    """Return the seven days' states, Monday first; `days` says of each whether it is absent, too early and synced."""
+    letters = [
+        ibis.cases(
+            (row.revoked, DAY_STATES["revoked"]),
+            ((row[f"valid_{day}"] > 0).fill_null(False), DAY_STATES["valid"]),
+            ((row[f"worn_{day}"] > 0).fill_null(False), DAY_STATES["short"]),
+            (~absent, DAY_STATES["not_worn"]),
+            (early, DAY_STATES["not_enrolled"]),
+            (synced, DAY_STATES["not_worn"]),
+            else_=DAY_STATES["not_synced"],
+        )
+        for day, (absent, early, synced) in enumerate(days)
+    ]
+    return reduce(add, letters)
 
 
 def _status(row: ir.Table, thresholds: Thresholds) -> ir.Value:

@@ -221,6 +221,7 @@ def test_a_week_is_what_was_worked_out_by_hand(cases: Lake, name: str) -> None:
     found = (row["status"], tuple(row[column] for column in COUNTS), row["last_worn_date"], row["last_synced_at"])
     assert found == (case.status, case.counts, case.worn, case.synced and utc(case.synced))
     assert row["days_since_last_sync"] == case.silent_days
+    assert tuple(row["day_states"].count(letter) for letter in "VSNUE") == case.counts
 
 
 def test_a_week_that_is_looked_at_early_counts_the_days_until_now(cases: Lake) -> None:
@@ -322,6 +323,7 @@ def expected(identities: Identities, rows: Sequence[Row], week: date) -> dict[st
             "participant_id": person,
             "date": str(week),
             "status": status,
+            "day_states": "".join(LETTERS[state] for state in states) or "RRRRRRR",
             **{f"n_{name.removeprefix('too_')}_days": states.count(name) for name in STATES},
             "last_worn_date": max((row["date"] for row in recent if (row["wear_min"] or 0) > 0), default=None),
             "last_synced_at": synced,
@@ -330,7 +332,8 @@ def expected(identities: Identities, rows: Sequence[Row], week: date) -> dict[st
     return found
 
 
-STATES = ("valid", "too_short", "not_worn", "not_synced", "not_enrolled")
+LETTERS = {"valid": "V", "too_short": "S", "not_worn": "N", "not_synced": "U", "not_enrolled": "E"}
+STATES = tuple(LETTERS)
 
 
 def state_of(day: date, row: Row | None, enrolled: date | None, synced: datetime | None) -> str:

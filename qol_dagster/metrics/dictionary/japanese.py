@@ -344,6 +344,11 @@ _STATUS: dict[str, Japanese] = {
     ),
     "n_not_synced_days": _J("未同期の日数", "データがまだ届かず、装着したかどうかわからない日の数", _NOT_OF_REVOKED),
     "n_not_enrolled_days": _J("登録前の日数", "最初の登録日（日本時間）より前で、データもない日の数", _NOT_OF_REVOKED),
+    "day_states": _J(
+        "各日の状態",
+        "月曜から日曜まで、1 日 1 文字",
+        "V は有効日、S は装着不足、N は非装着、U は未同期、E は登録前、R は利用停止。古い版で計算された行では欠損",
+    ),
     "last_worn_date": _J(
         "最終装着日",
         "機器を装着していた最後の日",

@@ -60,6 +60,12 @@ STATUS: tuple[Metric, ...] = (
         "n(days without a daily row before the participant's first enrolled_at, as a date in Japan)",
         "date user_id_map.enrolled_at",
     ),
+    _status(
+        "day_states", "", "The state of each of the seven days, Monday first",
+        formula="A letter a day: V valid, S short, N not worn, U not synced, E before enrolment, R revoked",
+        rule="As the counts say. Null in rows that an older release computed", inputs=f"{_WORN} {_ABSENT}",
+        type="string", sources=LINEAGE,
+    ),
     # Silence
     _status(
         "last_worn_date", "", "Last day on which the device was worn",
