@@ -21,6 +21,7 @@ from qol_dagster.cli.metrics import metrics
 from qol_dagster.cli.output import Format
 from qol_dagster.engines import EngineName
 from qol_dagster.errors import QolError, QolInputError
+from qol_dagster.metrics.describe import Language
 from qol_dagster.metrics.profiles import PROFILES, ProfileName
 
 if TYPE_CHECKING:
@@ -220,6 +221,24 @@ def query(
 
     found = open_platform(_settings(existing=True)).catalogue().query(sql)
     typer.echo(rendered(found.columns, found.rows, form, _width()), nl=False)
+
+
+@app.command()
+def report(
+    week: Annotated[date | None, typer.Option(**DATE, help="Any date of the week; by default the latest.")] = None,
+    lang: Annotated[Language, typer.Option("--lang", help="Japanese or English.")] = "ja",
+    participant: Annotated[
+        str, typer.Option("--participant", metavar="P", help="Make the page to be shown to this participant instead.")
+    ] = "",
+    open_it: Annotated[bool, typer.Option("--open", help="Open it in a browser.")] = False,
+) -> None:
+    """Write the weekly report, whom to call and what the data are worth, and print where it is."""
+    from qol_dagster.cli.report import make_report, open_in_browser
+
+    place = make_report(_settings(existing=True), week, lang, participant)
+    typer.echo(place)
+    if open_it and not open_in_browser(place):
+        _note("no browser could be opened; open the file yourself")
 
 
 @participants.command()

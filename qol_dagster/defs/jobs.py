@@ -8,6 +8,7 @@ from typing import Any
 
 import dagster as dg
 
+from qol_dagster.defs.assets.report import REPORT_ASSET
 from qol_dagster.metrics.profiles import DEFAULT, Profile
 from qol_dagster.metrics.tables import TableId
 from qol_dagster.resources.garmin_cloud import Garmin
@@ -16,10 +17,12 @@ from qol_dagster.resources.garmin_cloud import Garmin
 def weekly_job(profile: Profile = DEFAULT) -> Any:
     """Return the job, in the process of its run: its steps share one lake and wait for each other anyway."""
     daily, weekly, status = (TableId(table, profile) for table in ("daily", "weekly", "status"))
+    report = [REPORT_ASSET] if profile is DEFAULT else []
     return dg.define_asset_job(
         profile.job,
-        selection=dg.AssetSelection.assets(daily.name, weekly.name, weekly.catalogue_asset, status.name),
-        description=f"Raw lines -> daily and weekly metrics, {weekly.qualified_name} and {status.qualified_name}. "
+        selection=dg.AssetSelection.assets(daily.name, weekly.name, weekly.catalogue_asset, status.name, *report),
+        description=f"Raw lines -> daily and weekly metrics, {weekly.qualified_name} and {status.qualified_name}"
+        f"{', and the weekly report' if report else ''}. "
         f"{profile.why}",
         executor_def=dg.in_process_executor,
         # How long a run may take is said by each deployment's dagster.yaml, which a tag would overrule.

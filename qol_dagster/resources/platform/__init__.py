@@ -111,6 +111,8 @@ class Resources:
     catalogue: Callable[[], Catalogue]
     notifier: Callable[[], Notifier]
     marker: Callable[[str], SharedObject]
+    tokens: Callable[[], TokenStore]
+    enrolment_state: Callable[[], EnrolmentState]
 
     @classmethod
     def of(cls, platform: Platform, overrides: Mapping[str, Any] | None = None) -> Resources:

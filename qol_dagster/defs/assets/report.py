@@ -1,0 +1,63 @@
+"""`weekly_report`: what people look at on Wednesday, as HTML in Japanese and English."""
+
+import base64
+from typing import Any
+
+import dagster as dg
+
+from qol_dagster.defs.alerts import notify_failed_step
+from qol_dagster.defs.assets.common import weeks_of
+from qol_dagster.lake.lake import Lake
+from qol_dagster.metrics.tables import TableId
+from qol_dagster.report.charts import valid_weeks_png
+from qol_dagster.report.files import REPORTS, Report, write_report
+from qol_dagster.report.views import overview
+from qol_dagster.resources.catalogue import Catalogue
+from qol_dagster.resources.platform import Resources
+
+REPORT_ASSET = "weekly_report"
+
+
+def report_asset(options: dict[str, Any]) -> dg.AssetsDefinition:
+    """Return the asset that writes the reports of a run's weeks."""
+
+    @dg.asset(
+        name=REPORT_ASSET,
+        description="Whom to call today, the week in short, completeness, measures, and what the data are worth: one "
+        f"HTML file a language under `{REPORTS}/week=MONDAY/`, to read offline, on paper and on a phone.",
+        deps=[TableId("weekly").name, TableId("status").name, "user_id_map"],
+        hooks={notify_failed_step},
+        kinds={"html"},
+        **options,
+    )
+    def weekly_report(
+        context: dg.AssetExecutionContext,
+        lake: dg.ResourceParam[Lake],
+        catalogue: dg.ResourceParam[Catalogue],
+        parts: dg.ResourceParam[Resources],
+    ) -> dg.MaterializeResult:
+        reports = [write_report(catalogue, lake, parts, week) for week in weeks_of(context)]
+        for one in reports:
+            context.add_asset_metadata(_week_metadata(lake, one), partition_key=str(one.facts.week))
+        written = sum(one.written for one in reports)
+        context.log.info("reports written: %d, unchanged: %d", written, len(reports) - written)
+        return dg.MaterializeResult(metadata={"reports_written": written, "reports_unchanged": len(reports) - written})
+
+    return weekly_report
+
+
+def _week_metadata(lake: Lake, report: Report) -> dict[str, Any]:
+    shown = {f"report_{language}": _place(lake, key) for language, key in report.keys.items()}
+    counts = {f"calls/{name}": number for name, number in report.calls.items()}
+    return {**shown, "calls": sum(report.calls.values()), **counts, **(_plot(report) if report.written else {})}
+
+
+def _place(lake: Lake, key: str) -> dg.MetadataValue[Any]:
+    return dg.MetadataValue.path(lake.uri(key)) if lake.folder else dg.MetadataValue.url(lake.uri(key))
+
+
+def _plot(report: Report) -> dict[str, Any]:
+    """Return the share of valid weeks as a picture that Dagster's UI shows."""
+    weeks = [overview(report.facts, week) for week in report.facts.weeks[1:]]
+    png = base64.b64encode(valid_weeks_png(weeks)).decode()
+    return {"valid_weeks": dg.MetadataValue.md(f"![Valid weeks in percent](data:image/png;base64,{png})")}

@@ -1,0 +1,94 @@
+"""Whom to call today, and why: the first thing a report says.
+
+Belongs here: the reasons, their order, and the limits. The words are `texts.py`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from typing import Literal
+
+from qol_dagster.report.facts import Facts, Row
+from qol_dagster.resources.connections import Person
+
+Reason = Literal[
+    "permission_lost", "reconnect", "silent", "never_synced", "not_worn", "low_coverage", "not_joined", "unmapped"
+]
+REASONS: tuple[Reason, ...] = (
+    "permission_lost",
+    "reconnect",
+    "silent",
+    "never_synced",
+    "not_worn",
+    "low_coverage",
+    "not_joined",
+    "unmapped",
+)
+"""The most urgent first: what stops data altogether, then what thins it, then what is still to begin."""
+SILENT_DAYS = 3
+"""Days without any data after which somebody is called: a device synchronises several times a day."""
+NOT_WORN_DAYS = 3
+SHOWN = 12
+"""Calls that are shown at once, so that they fit a screen; the others are below them."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """One reason to call one participant. `number` is the days or persons it speaks of, `since` a date if known."""
+
+    reason: Reason
+    participant_id: str = ""
+    number: int | None = None
+    since: date | None = None
+
+
+def calls_of(facts: Facts) -> list[Call]:
+    """Return a call for each participant who needs one, by their most urgent reason, the most urgent first."""
+    persons = {one.participant_id: one for one in facts.people.persons}
+    found = [call for row in facts.status_of(facts.week) if (call := _call(row, persons.get(row["participant_id"])))]
+    found += [Call("not_joined", participant) for participant in facts.people.invited]
+    if facts.people.n_pending:
+        found.append(Call("unmapped", number=facts.people.n_pending))
+    return sorted(found, key=_urgency)
+
+
+def _urgency(call: Call) -> tuple[int, int, str]:
+    few_days_are_worse = call.reason == "low_coverage"
+    number = call.number or 0
+    return REASONS.index(call.reason), number if few_days_are_worse else -number, call.participant_id
+
+
+def _call(row: Row, person: Person | None) -> Call | None:
+    return next(_reasons(row, person), None)
+
+
+def _reasons(row: Row, person: Person | None) -> Iterator[Call]:
+    """Yield what holds of a participant, the most urgent first."""
+    participant, silent = row["participant_id"], row["days_since_last_sync"]
+    if person and person.may_be_used and not person.health_data:
+        yield Call("permission_lost", participant)
+    if row["status"] in ("revoked", "not_enrolled"):
+        return
+    if person and person.connection == "reconnect":
+        yield Call("reconnect", participant)
+    if silent is not None and silent >= SILENT_DAYS:
+        yield Call("silent", participant, silent)
+    if silent is None:
+        yield Call("never_synced", participant)
+    unworn = _days_not_worn(row)
+    if unworn >= NOT_WORN_DAYS:
+        yield Call("not_worn", participant, unworn, _date(row["last_worn_date"]))
+    if row["status"] == "too_short":
+        yield Call("low_coverage", participant, row["n_valid_days"])
+
+
+def _days_not_worn(row: Row) -> int:
+    """Return for how many days, up to the last synchronised one of the week, the device was not worn."""
+    states = (row["day_states"] or "").rstrip("U")
+    return len(states) - len(states.rstrip("N"))
+
+
+def _date(text: str | None) -> date | None:
+    return date.fromisoformat(text) if text else None

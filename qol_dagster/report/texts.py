@@ -1,0 +1,188 @@
+"""The words of a report in Japanese and English.
+
+Belongs here: everything a reader reads but numbers, names of measures (the dictionary has them) and dates (Babel writes
+them). `{}` is filled by the page.
+"""
+
+# ruff: noqa: E501 - one text is one line
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+Language = Literal["ja", "en"]
+LANGUAGES: Mapping[Language, str] = {"ja": "日本語", "en": "English"}
+
+TEXTS: Mapping[str, Mapping[Language, str]] = {
+    "title": {"ja": "週間レポート", "en": "Weekly report"},
+    "week_of": {"ja": "{first}～{last}の週", "en": "Week of {first} to {last}"},
+    "made_at": {"ja": "{at} 作成", "en": "Made {at}"},
+    "other_language": {"ja": "English", "en": "日本語"},
+    "skip": {"ja": "本文へ", "en": "Skip to content"},
+    "contents": {"ja": "目次", "en": "Contents"},
+    # 1 Call today
+    "calls": {"ja": "今日連絡する方", "en": "Call today"},
+    "no_calls": {"ja": "連絡が必要な方はいません。", "en": "Nobody needs a call."},
+    "calls_summary": {"ja": "連絡が必要な方：{n} 件", "en": "{n} to call"},
+    "more_calls": {"ja": "ほか {n} 件", "en": "{n} more"},
+    "participant": {"ja": "参加者", "en": "Participant"},
+    "why": {"ja": "理由", "en": "Why"},
+    "what_to_do": {"ja": "すること", "en": "What to do"},
+    "permission_lost": {"ja": "健康データの提供が停止されている", "en": "No longer permits health data"},
+    "permission_lost.do": {
+        "ja": "意思を確かめ、続けられる場合は Garmin Connect の設定でデータの共有を再び許可していただく。",
+        "en": "Ask whether they wish to go on; if so, permission is given again in Garmin Connect's settings.",
+    },
+    "reconnect": {"ja": "Garmin との接続が切れている", "en": "Connection to Garmin has ended"},
+    "reconnect.do": {
+        "ja": "新しい招待リンク（qol participants invite）を送り、もう一度接続していただく。",
+        "en": "Send a new link (qol participants invite) to connect again.",
+    },
+    "silent": {"ja": "{n} 日間データが届いていない", "en": "No data for {n} days"},
+    "silent.do": {
+        "ja": "Garmin Connect アプリを開いて同期していただく。充電と Bluetooth も確かめる。",
+        "en": "Ask to open the Garmin Connect app and synchronise; check charge and Bluetooth.",
+    },
+    "never_synced": {"ja": "まだ一度もデータが届いていない", "en": "No data has come yet"},
+    "never_synced.do": {
+        "ja": "機器がアプリに登録され、データの提供に同意されているかを一緒に確かめる。",
+        "en": "Check together that the device is paired and that sharing was agreed to.",
+    },
+    "not_worn": {"ja": "{n} 日続けて装着されていない", "en": "Not worn for {n} days"},
+    "not_worn.do": {
+        "ja": "装着できない事情（かぶれ、仕事、忘れ）をうかがい、装着をお願いする。",
+        "en": "Ask what stands in the way (skin, work, habit), and to wear it again.",
+    },
+    "low_coverage": {"ja": "装着が短く、有効日が {n} 日", "en": "Worn too little: {n} valid days"},
+    "low_coverage.do": {
+        "ja": "1 日 {hours} 時間以上の装着と、夜間の装着もお願いする。",
+        "en": "Ask to wear it for at least {hours} hours a day, and at night.",
+    },
+    "not_joined": {"ja": "招待したがまだ接続していない", "en": "Invited, not connected yet"},
+    "not_joined.do": {
+        "ja": "招待リンクが届いたかを確かめる。期限が切れたら新しく送る。",
+        "en": "Check that the link arrived; send a new one once it has expired.",
+    },
+    "unmapped": {
+        "ja": "登録されていない Garmin 利用者が {n} 人いる",
+        "en": "{n} Garmin users push data and are not enrolled",
+    },
+    "unmapped.do": {
+        "ja": "qol participants pending で確かめ、登録するか削除する。",
+        "en": "See qol participants pending: enrol or forget them.",
+    },
+    "last_worn": {"ja": "最後に装着：{date}", "en": "last worn {date}"},
+    # 2 In short
+    "in_short": {"ja": "今週のまとめ", "en": "In short"},
+    "enrolled": {"ja": "登録中", "en": "Enrolled"},
+    "active": {"ja": "装着あり", "en": "Wore the device"},
+    "valid": {"ja": "有効週", "en": "Valid weeks"},
+    "of_enrolled": {"ja": "登録中の {pct}", "en": "{pct} of those enrolled"},
+    "change": {"ja": "前週比 {change}", "en": "{change} since last week"},
+    "no_change": {"ja": "前週と同じ", "en": "as last week"},
+    "valid_trend": {"ja": "有効週の割合（%）", "en": "Valid weeks, in percent of those enrolled"},
+    "from_to": {"ja": "{low}～{high}", "en": "{low}–{high}"},
+    "week": {"ja": "週", "en": "Week"},
+    "measure": {"ja": "指標", "en": "Measure"},
+    "median": {"ja": "中央値", "en": "Median"},
+    "middle_half": {"ja": "中央の 50 %", "en": "Middle half"},
+    "last_week": {"ja": "前週", "en": "Last week"},
+    "n": {"ja": "人数", "en": "n"},
+    "headline_note": {
+        "ja": "有効週（装着が十分な週）の参加者の値。体調の判定や診断には使えません。",
+        "en": "Of participants with a valid week. These are no diagnoses.",
+    },
+    # 3 Completeness
+    "completeness": {"ja": "データの充足", "en": "Completeness"},
+    "calendar": {"ja": "参加者と日付（8 週間）", "en": "Participants and days, 8 weeks"},
+    "since_enrolment": {"ja": "登録からの週ごとの有効日数", "en": "Valid days by week since enrolment"},
+    "since_enrolment_note": {
+        "ja": "直近 {n} 週間に登録された参加者。数字は週の有効日数（0～7）。",
+        "en": "Of participants enrolled in the last {n} weeks. A number is the valid days of a week, 0 to 7.",
+    },
+    "nobody_enrolled_lately": {
+        "ja": "直近 {n} 週間に登録された参加者はいません。",
+        "en": "Nobody was enrolled in the last {n} weeks.",
+    },
+    "state.V": {"ja": "有効日", "en": "valid"},
+    "state.S": {"ja": "装着不足", "en": "worn too short"},
+    "state.N": {"ja": "非装着", "en": "not worn"},
+    "state.U": {"ja": "未同期", "en": "not synchronised"},
+    "state.E": {"ja": "登録前", "en": "before enrolment"},
+    "state.R": {"ja": "利用停止", "en": "stopped"},
+    "state. ": {"ja": "記録なし", "en": "not recorded"},
+    "letter.V": {"ja": "有", "en": "V"},
+    "letter.S": {"ja": "短", "en": "S"},
+    "letter.N": {"ja": "外", "en": "N"},
+    "letter.U": {"ja": "未", "en": "U"},
+    "letter.E": {"ja": "前", "en": "E"},
+    "letter.R": {"ja": "止", "en": "R"},
+    "legend": {"ja": "凡例", "en": "Key"},
+    "too_many": {
+        "ja": "参加者が {n} 人を超えるため、日ごとの表は有効日が 7 日でない参加者のうち {n} 人までを示します。全員分は db_qol.participant_status にあります。",
+        "en": "More than {n} participants: of those with fewer than 7 valid days, the first {n} are shown. Everybody is in db_qol.participant_status.",
+    },
+    # 4 Measures
+    "measures": {"ja": "指標", "en": "Measures"},
+    "spread_note": {
+        "ja": "横線は中央値、帯は中央の 50 %、縦線は 10～90 パーセンタイル。色付きが今週。有効週の参加者のみ。",
+        "en": "Line: median; band: middle half; whisker: 10th to 90th percentile. This week is coloured. Valid weeks only.",
+    },
+    "as_table": {"ja": "数値で見る", "en": "As a table"},
+    "outside": {"ja": "ふだんの範囲から外れた値", "en": "Outside their own range"},
+    "outside_note": {
+        "ja": "それまでの有効週（5 週以上）から 99 % の確率で予想される範囲を外れた値。誤りとは限らず、本人に様子をうかがう目安です。",
+        "en": "Beyond the range that their own valid weeks before (five or more) make 99 % likely. Not an error: a reason to ask how they are.",
+    },
+    "nobody_outside": {"ja": "該当する値はありません。", "en": "No value is."},
+    "value": {"ja": "今週", "en": "This week"},
+    "usual": {"ja": "ふだんの範囲", "en": "Usual range"},
+    "above": {"ja": "高い", "en": "above"},
+    "below": {"ja": "低い", "en": "below"},
+    "courses": {"ja": "参加者ごとの 9 週間の推移", "en": "Nine weeks of each participant"},
+    "courses_note": {
+        "ja": "線は各自の目盛りで描かれ、推移を示します（高さは比べられません）。右の数字が今週の値、◆は範囲外。",
+        "en": "Each line has its own scale: it shows a course, not a level. The number is this week's; a diamond is outside the own range.",
+    },
+    "courses_of_some": {
+        "ja": "参加者が {n} 人を超えるため、範囲外の値がある参加者のみを示します。",
+        "en": "More than {n} participants: only those with a value outside their range are shown.",
+    },
+    # 5 Trust
+    "trust": {"ja": "データの信頼性", "en": "Trust"},
+    "records_of_week": {"ja": "この週のデータ", "en": "Data of this week"},
+    "lines": {"ja": "届いたレコード", "en": "Records received"},
+    "records": {"ja": "計算に使ったレコード", "en": "Records used"},
+    "superseded": {"ja": "新しい版に置き換えられたレコード", "en": "Superseded by a newer version"},
+    "misfiled": {"ja": "別の日付に置かれたレコード", "en": "Stored under another date"},
+    "unreadable": {"ja": "読めなかったレコード", "en": "Unreadable"},
+    "unmapped_records": {"ja": "登録されていない利用者のレコード", "en": "Of users not enrolled"},
+    "values_set_aside": {"ja": "ありえない値として除いた数", "en": "Impossible values set aside"},
+    "quarantined": {"ja": "隔離されている受信データ（全期間）", "en": "Bodies in quarantine, of all time"},
+    "late_people": {"ja": "週次計算の後にデータが届いた参加者", "en": "Participants with data after the weekly run"},
+    "not_known": {"ja": "不明", "en": "not known"},
+    "how_made": {"ja": "計算の条件", "en": "How it was computed"},
+    "setting": {"ja": "項目", "en": "Setting"},
+    "shown_value": {"ja": "値", "en": "Value"},
+    "number": {"ja": "数", "en": "Number"},
+    "definitions": {
+        "ja": "値はすべて db_qol の表と同じです。定義は qol metrics show 列名 で読めます。",
+        "en": "Every number is that of the tables of db_qol. qol metrics show COLUMN explains each.",
+    },
+    # A participant's own page
+    "own_title": {"ja": "あなたの記録", "en": "Your record"},
+    "own_note": {
+        "ja": "この紙はご本人にお見せするためのものです。測定は参考値であり、診断ではありません。",
+        "en": "This page is made to be shown to the participant. The values are estimates and no diagnosis.",
+    },
+    "own_days": {"ja": "装着した日", "en": "Days of wear"},
+    "own_weeks": {"ja": "週ごとの値", "en": "Week by week"},
+    "own_chart": {"ja": "9 週間の推移", "en": "Nine weeks"},
+    "weekdays": {"ja": "月火水木金土日", "en": "MTWTFSS"},
+}
+
+
+def text(name: str, language: Language, **values: object) -> str:
+    """Return a text with its places filled. Raises KeyError for a name that there is not."""
+    return TEXTS[name][language].format(**values)
