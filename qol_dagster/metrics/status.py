@@ -19,7 +19,7 @@ import ibis
 import ibis.expr.types as ir
 
 from qol_dagster.metrics.daily import in_shape
-from qol_dagster.metrics.dictionary import METRICS_VERSION, READ_BY_STATUS, STATUS
+from qol_dagster.metrics.dictionary import METRICS_VERSION, READ_BY_STATUS, STATUS, WEAR_SIGNS
 from qol_dagster.metrics.records import attach
 from qol_dagster.metrics.thresholds import TRAILING_WEEKS, Thresholds
 from qol_dagster.metrics.weekly import FIRST_WEEKEND_DAY, WEEK_DAYS
@@ -27,10 +27,18 @@ from qol_ingest.shared.calendar import JST_MS
 
 WEEK = ["participant_id", "monday"]
 DAY_MS = 86_400_000
-DAY_STATES = {"valid": "V", "short": "S", "not_worn": "N", "not_synced": "U", "not_enrolled": "E", "revoked": "R"}
+DAY_STATES = {
+    "valid": "V",
+    "short": "S",
+    "unknown": "U",
+    "not_worn": "N",
+    "not_synced": "A",
+    "not_enrolled": "E",
+    "revoked": "R",
+}
 """The letter of each state of a day in `day_states`, named as the counts are."""
 COUNTS = [metric.name for metric in STATUS if metric.name.startswith("n_")]
-SILENCE = ("last_worn_date", "last_synced_at", "days_since_last_sync")
+SILENCE = ("last_worn_date", "last_night_date", "last_synced_at", "days_since_last_sync")
 
 
 def status_rows(thresholds: Thresholds) -> ir.Table:
@@ -62,7 +70,7 @@ def _people_by_week() -> ir.Table:
 
 
 def _placed(daily: ir.Table) -> ir.Table:
-    """Adds `monday` (days since 1970), `day` (0 = Monday to 6), `worn` and `valid`."""
+    """Adds `monday` (days since 1970), `day` (0 = Monday to 6), `worn`, `valid`, `unknown` and `night`."""
     date = daily.date.cast("date")
     monday = date.truncate("W").epoch_days().cast("int64")
     return daily.mutate(
@@ -70,6 +78,8 @@ def _placed(daily: ir.Table) -> ir.Table:
         day=date.epoch_days().cast("int64") - monday,
         worn=(daily.wear_min > 0).fill_null(False),
         valid=daily.is_valid_day.fill_null(False),
+        unknown=daily.wear_min.isnull() & ibis.or_(*((daily[sign] > 0).fill_null(False) for sign in WEAR_SIGNS)),
+        night=daily.sleep_tst_min.notnull(),
     )
 
 
@@ -78,48 +88,55 @@ def _days_with_a_row(d: ir.Table) -> ir.Table:
         n_valid=d.count(where=d.valid),
         n_valid_weekend=d.count(where=d.valid & (d.day >= FIRST_WEEKEND_DAY)),
         n_short=d.count(where=d.worn & ~d.valid),
-        n_unworn=d.count(where=~d.worn & ~d.valid),
+        n_unknown=d.count(where=d.unknown),
+        n_unworn=d.count(where=~d.worn & ~d.valid & ~d.unknown),
         **{
             f"{name}_{day}": d.count(where=(d.day == day) & condition)
             for day in range(WEEK_DAYS)
-            for name, condition in (("row", True), ("valid", d.valid), ("worn", d.worn))
+            for name, condition in (("row", True), ("valid", d.valid), ("worn", d.worn), ("unknown", d.unknown))
         },
     )
 
 
 def _known_by_week(daily: ir.Table) -> ir.Table:
-    """`received_ms` and `worn_date`, the last ones of each person's dates of a week."""
+    """`received_ms`, `worn_date` and `night_date`, the last ones of each person's dates of a week."""
     earlier = ibis.table(
         {"participant_id": "string", "date": "string", "last_received_at": "int64"}, name="earlier_weeks"
     )
     return (
         daily.group_by(WEEK)
-        .agg(received_ms=daily.last_received_at.max(), worn_date=daily.date.max(where=daily.worn))
+        .agg(
+            received_ms=daily.last_received_at.max(),
+            worn_date=daily.date.max(where=daily.worn),
+            night_date=daily.date.max(where=daily.night),
+        )
         .union(
             earlier.select(
                 participant_id=earlier.participant_id,
                 monday=earlier.date.cast("date").epoch_days().cast("int64"),
                 received_ms=earlier.last_received_at,
                 worn_date=ibis.null("string"),
+                night_date=ibis.null("string"),
             )
         )
     )
 
 
 def _last(known: ir.Table) -> ir.Table:
-    """`last_worn_date` and `last_synced_at` as of each week: over 28 days, and the receipt else over all before."""
+    """The last wear, night and receipt as of each week: over 28 days, and the receipt else over all before."""
     known = known.rename(person="participant_id", known_monday="monday")
     week = _people_by_week().select(*WEEK)
     both = week.join(known, [week.participant_id == known.person, known.known_monday <= week.monday])
     recent = both.known_monday > both.monday - TRAILING_WEEKS * WEEK_DAYS
     return both.group_by(WEEK).agg(
         last_worn_date=both.worn_date.max(where=recent),
+        last_night_date=both.night_date.max(where=recent),
         last_synced_at=both.received_ms.max(where=recent).fill_null(both.received_ms.max()),
     )
 
 
 def _states(row: ir.Table) -> ir.Table:
-    """Return the five counts: days with a row by their wear, days without one by enrolment and the last receipt."""
+    """Return the six counts: days with a row by their wear, days without one by enrolment and the last receipt."""
     absent, before, synced = [], [], []
     for day in range(WEEK_DAYS):
         number = row.monday + day
@@ -133,6 +150,7 @@ def _states(row: ir.Table) -> ir.Table:
         n_valid_days=row.n_valid.fill_null(0),
         n_valid_weekend_days=row.n_valid_weekend.fill_null(0),
         n_short_days=row.n_short.fill_null(0),
+        n_unknown_days=row.n_unknown.fill_null(0),
         n_not_worn_days=row.n_unworn.fill_null(0) + _number([gone & ~early & sync for gone, early, sync in days]),
         n_not_synced_days=_number([gone & ~early & ~sync for gone, early, sync in days]),
         n_not_enrolled_days=_number([gone & early for gone, early, _ in days]),
@@ -147,6 +165,7 @@ def _letters(row: ir.Table, days: list[tuple[ir.BooleanValue, ir.BooleanValue, i
             (row.revoked, DAY_STATES["revoked"]),
             ((row[f"valid_{day}"] > 0).fill_null(False), DAY_STATES["valid"]),
             ((row[f"worn_{day}"] > 0).fill_null(False), DAY_STATES["short"]),
+            ((row[f"unknown_{day}"] > 0).fill_null(False), DAY_STATES["unknown"]),
             (~absent, DAY_STATES["not_worn"]),
             (early, DAY_STATES["not_enrolled"]),
             (synced, DAY_STATES["not_worn"]),
@@ -165,6 +184,7 @@ def _status(row: ir.Table, thresholds: Thresholds) -> ir.Value:
         (enough_days & enough_weekend, "valid"),
         (row.n_valid_days + row.n_short_days > 0, "too_short"),
         (row.n_not_enrolled_days == WEEK_DAYS, "not_enrolled"),
+        (row.n_unknown_days > 0, "unknown"),
         (row.n_not_worn_days > 0, "not_worn"),
         else_="not_synced",
     )

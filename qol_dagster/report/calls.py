@@ -7,25 +7,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date
-from typing import Literal
+from datetime import date, timedelta
+from typing import Literal, get_args
 
+from qol_dagster.metrics.thresholds import TRAILING_WEEKS
 from qol_dagster.report.facts import Facts, Row
 from qol_dagster.resources.connections import Person
 
 Reason = Literal[
-    "permission_lost", "reconnect", "silent", "never_synced", "not_worn", "low_coverage", "not_joined", "unmapped"
-]
-REASONS: tuple[Reason, ...] = (
     "permission_lost",
     "reconnect",
     "silent",
     "never_synced",
     "not_worn",
     "low_coverage",
+    "no_night",
     "not_joined",
     "unmapped",
-)
+]
+REASONS: tuple[Reason, ...] = get_args(Reason)
 """The most urgent first: what stops data altogether, then what thins it, then what is still to begin."""
 SILENT_DAYS = 3
 """Days without any data after which somebody is called: a device synchronises several times a day."""
@@ -46,6 +46,7 @@ class Call:
 
 def calls_of(facts: Facts) -> list[Call]:
     """Return a call for each participant who needs one, by their most urgent reason, the most urgent first."""
+    long_enrolled = _enrolled_in(facts, facts.week - timedelta(weeks=TRAILING_WEEKS - 1))
     persons = {one.participant_id: one for one in facts.people.persons}
     found = [call for row in facts.status_of(facts.week) if (call := _call(row, persons.get(row["participant_id"])))]
     found += [Call("not_joined", participant) for participant in facts.people.invited]
@@ -54,17 +55,17 @@ def calls_of(facts: Facts) -> list[Call]:
     return sorted(found, key=_urgency)
 
 
+def _enrolled_in(facts: Facts, week: date) -> set[str]:
+    return {row["participant_id"] for row in facts.status_of(week) if row["status"] != "not_enrolled"}
+
+
 def _urgency(call: Call) -> tuple[int, int, str]:
     few_days_are_worse = call.reason == "low_coverage"
     number = call.number or 0
     return REASONS.index(call.reason), number if few_days_are_worse else -number, call.participant_id
 
 
-def _call(row: Row, person: Person | None) -> Call | None:
-    return next(_reasons(row, person), None)
-
-
-def _reasons(row: Row, person: Person | None) -> Iterator[Call]:
+def _reasons(row: Row, person: Person | None, long_enrolled: bool) -> Iterator[Call]:
     """Yield what holds of a participant, the most urgent first."""
     participant, silent = row["participant_id"], row["days_since_last_sync"]
     if person and person.may_be_used and not person.health_data:
@@ -82,11 +83,13 @@ def _reasons(row: Row, person: Person | None) -> Iterator[Call]:
         yield Call("not_worn", participant, unworn, _date(row["last_worn_date"]))
     if row["status"] == "too_short":
         yield Call("low_coverage", participant, row["n_valid_days"])
+    if long_enrolled and row["last_worn_date"] and not row["last_night_date"]:
+        yield Call("no_night", participant)
 
 
 def _days_not_worn(row: Row) -> int:
     """Return for how many days, up to the last synchronised one of the week, the device was not worn."""
-    states = (row["day_states"] or "").rstrip("U")
+    states = (row["day_states"] or "").rstrip("A")
     return len(states) - len(states.rstrip("N"))
 
 

@@ -48,6 +48,7 @@ _STATUS = (
     "day_states",
     "n_valid_days",
     "last_worn_date",
+    "last_night_date",
     "days_since_last_sync",
 )
 _WEEKLY = ("participant_id", "date", "is_valid_week", "n_valid_days", *MEASURES, "last_received_at")

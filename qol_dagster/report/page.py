@@ -257,7 +257,7 @@ def _dates(facts: Facts) -> list[str]:
 
 
 def _legend(words: Words, letters: set[str]) -> list[tuple[str, str, str]]:
-    return [(one, _letter(one, words), words(f"state.{one}")) for one in "VSNUER " if one in letters]
+    return [(one, _letter(one, words), words(f"state.{one}")) for one in "VSUNAER " if one in letters]
 
 
 def _spread(shared: _Shared, measure: str, words: Words) -> dict[str, Any]:

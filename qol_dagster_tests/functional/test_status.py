@@ -34,15 +34,27 @@ Row = dict[str, Any]
 NEXT_MONDAY = MONDAY + timedelta(weeks=1)
 NOW = datetime(2026, 12, 1, tzinfo=UTC)
 LONG_AGO = date(2026, 6, 1)
-WEAR_MIN = {"V": 700.0, "s": 90.0, "0": 0.0, "n": None}
-"""A valid day, one worn too short, and days with a row: without wear, and without samples. A point is no row."""
+VALUES: dict[str, dict[str, float | None]] = {
+    "V": {"wear_min": 700.0},
+    "N": {"wear_min": 700.0, "sleep_tst_min": 420.0},
+    "s": {"wear_min": 90.0},
+    "0": {"wear_min": 0.0},
+    "n": {"wear_min": None},
+    "o": {"wear_min": None, "steps": 0.0},
+    "w": {"wear_min": None, "steps": 4_000.0},
+    "z": {"wear_min": None, "sleep_tst_min": 420.0},
+    "b": {"wear_min": 0.0, "steps": 12.0},
+}
+"""A valid day, one with a night, one worn too short. Of days with a row: one without wear; without samples, and then
+also without steps, with steps, with a night; without wear, but with steps of a device that was carried in a bag.
+A point is no row."""
 
 
 def utc(text: str) -> datetime:
     return datetime.fromisoformat(f"{text}+00:00")
 
 
-def daily_row(person: str, day: date, wear_min: float | None, received: datetime | None) -> Row:
+def daily_row(person: str, day: date, wear_min: float | None, received: datetime | None, **values: float | None) -> Row:
     row = dict.fromkeys(metric.name for metric in DAILY)
     row |= {metric.name: 1 for metric in DAILY if not metric.nullable}
     valid = None if wear_min is None else wear_min >= DEFAULT_THRESHOLDS.valid_day_wear_min
@@ -52,6 +64,7 @@ def daily_row(person: str, day: date, wear_min: float | None, received: datetime
         "wear_min": wear_min,
         "is_valid_day": valid,
         "last_received_at": received,
+        **values,
     }
 
 
@@ -89,7 +102,8 @@ class Case:
     """A participant's days and what the week of 16 to 22 November 2026 is to say of them.
 
     `days` are those from `first` on, each received on the morning after, unless `received` has another time for it or
-    `all_received` one for all. `counts` are the valid, short, not worn, not synced and not enrolled days.
+    `all_received` one for all. `counts` are the valid, short, not worn, not synced and not enrolled days,
+    `unknown` those of unknown wear; `night` is the last date with one.
     """
 
     days: str
@@ -101,6 +115,8 @@ class Case:
     first: date = MONDAY
     received: Mapping[str, str | None] = field(default_factory=dict)
     all_received: str | None = ""
+    night: str | None = None
+    unknown: int = 0
     enrolled: date | None = LONG_AGO
     revoked: bool = False
 
@@ -110,7 +126,7 @@ class Case:
             at = self.received.get(str(day), self.all_received)
             received = the_morning_after(day) if at == "" else utc(at) if at else None
             if letter != ".":
-                yield daily_row(person, day, WEAR_MIN[letter], received)
+                yield daily_row(person, day, received=received, **VALUES[letter])
 
 
 CASES = {
@@ -136,6 +152,29 @@ CASES = {
     "the same a millisecond before": Case(
         "0n0n...", "not_worn", (0, 0, 6, 1, 0), None, "2026-11-22T14:59:59.999", 2,
         all_received="2026-11-22T14:59:59.999",
+    ),
+    "steps every day, and never a sample": Case(
+        "wwwwwww", "unknown", (0, 0, 0, 0, 0), None, "2026-11-22T23:00", 2, unknown=7
+    ),
+    "a night without a sample, and days without steps": Case(
+        "zoo.no.", "unknown", (0, 0, 5, 1, 0), None, "2026-11-21T23:00", 3, unknown=1, night="2026-11-16"
+    ),
+    "steps without a sample on one day, worn on another": Case(
+        # Received on the 18th at 08:00 in Japan, before it was over.
+        "ws.....", "too_short", (0, 1, 0, 5, 0), "2026-11-17", "2026-11-17T23:00", 7, unknown=1
+    ),
+    "samples that say off the wrist, whatever was counted": Case(
+        "bbbbbbb", "not_worn", (0, 0, 7, 0, 0), None, "2026-11-22T23:00", 2
+    ),
+    "worn by day, the last night was on Wednesday": Case(
+        "NNNVVVV", "valid", (7, 0, 0, 0, 0), "2026-11-22", "2026-11-22T23:00", 2, night="2026-11-18"
+    ),
+    "worn by day, the last night was on the first of the 28 days": Case(
+        f"N{'V' * 27}", "valid", (7, 0, 0, 0, 0), "2026-11-22", "2026-11-22T23:00", 2,
+        first=date(2026, 10, 26), night="2026-10-26",
+    ),
+    "worn by day, the last night was on the day before them": Case(
+        f"N{'V' * 28}", "valid", (7, 0, 0, 0, 0), "2026-11-22", "2026-11-22T23:00", 2, first=date(2026, 10, 25)
     ),
     "records without a time of receipt": Case(
         "V.V.V.V", "valid", (4, 0, 0, 3, 0), "2026-11-22", None, None, all_received=None
@@ -184,7 +223,7 @@ CASES = {
     "worn from the next Monday on": Case(
         "VVVV", "not_synced", (0, 0, 0, 7, 0), None, None, None, first=NEXT_MONDAY
     ),
-    "revoked, with rows from before": Case("VVVVVVV", "revoked", (0, 0, 0, 0, 0), None, None, None, revoked=True),
+    "revoked, with rows from before": Case("NNNwVVV", "revoked", (0, 0, 0, 0, 0), None, None, None, revoked=True),
     "revoked before the enrolment's week": Case(
         "", "revoked", (0, 0, 0, 0, 0), None, None, None, enrolled=NEXT_MONDAY, revoked=True
     ),
@@ -220,8 +259,10 @@ def test_a_week_is_what_was_worked_out_by_hand(cases: Lake, name: str) -> None:
     case, row = CASES[name], keyed(status_of(cases, [MONDAY]))[IDS[name], str(MONDAY)]
     found = (row["status"], tuple(row[column] for column in COUNTS), row["last_worn_date"], row["last_synced_at"])
     assert found == (case.status, case.counts, case.worn, case.synced and utc(case.synced))
-    assert row["days_since_last_sync"] == case.silent_days
-    assert tuple(row["day_states"].count(letter) for letter in "VSNUE") == case.counts
+    assert (row["days_since_last_sync"], row["n_unknown_days"]) == (case.silent_days, case.unknown)
+    assert row["last_night_date"] == case.night
+    assert tuple(row["day_states"].count(letter) for letter in "VSNAE") == case.counts
+    assert row["day_states"].count("U") == case.unknown
 
 
 def test_a_week_that_is_looked_at_early_counts_the_days_until_now(cases: Lake) -> None:
@@ -290,7 +331,9 @@ def a_study(seed: int) -> tuple[Identities, list[Row], list[date]]:
         for day in (one for one in days if one <= until and chance.random() < diligence):
             after = timedelta(days=chance.choice((0, 0, 1, 3, 40)), hours=chance.randrange(24))
             received = chance.choice((None, *[the_morning_after(day) + after] * 9))
-            rows.append(daily_row(person, day, chance.choice((None, 0.0, 90.0, 599.0, 600.0, 700.0, 900.0)), received))
+            wear_min = chance.choice((None, 0.0, 90.0, 599.0, 600.0, 700.0, 900.0))
+            signs = {name: chance.choice((None, 0.0, 40.0)) for name in SIGNS if chance.random() < 0.3}
+            rows.append(daily_row(person, day, wear_min, received, **signs))
     active = {f"user-{person}": person for person in people if chance.random() < 0.9}
     enrolled = {person: chance.choice(days) for person in people if chance.random() < 0.9}
     return Identities(active, frozenset(), enrolled), rows, days
@@ -318,7 +361,7 @@ def expected(identities: Identities, rows: Sequence[Row], week: date) -> dict[st
         elif {*states} == {"not_enrolled"}:
             status = "not_enrolled"
         else:
-            status = "not_worn" if "not_worn" in states else "not_synced"
+            status = next((one for one in ("unknown", "not_worn") if one in states), "not_synced")
         found[person] = {
             "participant_id": person,
             "date": str(week),
@@ -326,14 +369,18 @@ def expected(identities: Identities, rows: Sequence[Row], week: date) -> dict[st
             "day_states": "".join(LETTERS[state] for state in states) or "RRRRRRR",
             **{f"n_{name.removeprefix('too_')}_days": states.count(name) for name in STATES},
             "last_worn_date": max((row["date"] for row in recent if (row["wear_min"] or 0) > 0), default=None),
+            "last_night_date": max((row["date"] for row in recent if row["sleep_tst_min"] is not None), default=None),
             "last_synced_at": synced,
             "days_since_last_sync": synced and max((look - synced).days, 0),
         }
     return found
 
 
-LETTERS = {"valid": "V", "too_short": "S", "not_worn": "N", "not_synced": "U", "not_enrolled": "E"}
+LETTERS = {
+    "valid": "V", "too_short": "S", "unknown": "U", "not_worn": "N", "not_synced": "A", "not_enrolled": "E",
+}  # fmt: skip
 STATES = tuple(LETTERS)
+SIGNS = ("steps", "hr_max_bpm", "stress_mean", "sleep_tst_min", "hrv_rmssd_ms", "spo2_mean_pct", "resp_day_brpm")
 
 
 def state_of(day: date, row: Row | None, enrolled: date | None, synced: datetime | None) -> str:
@@ -341,6 +388,8 @@ def state_of(day: date, row: Row | None, enrolled: date | None, synced: datetime
         return "valid"
     if row and (row["wear_min"] or 0) > 0:
         return "too_short"
+    if row and row["wear_min"] is None and any((row[name] or 0) > 0 for name in SIGNS):
+        return "unknown"
     if row:
         return "not_worn"
     if enrolled and day < enrolled:
@@ -362,7 +411,7 @@ def test_a_study_at_random_comes_out_as_the_definition_says_day_by_day(
     assert {row["status"] for row in found} == {"revoked", *STATES}
     weekly = keyed(row for week in RANDOM_WEEKS for row in read(lake, week))
     for row in found:
-        assert sum(row[name] for name in COUNTS) == (0 if row["status"] == "revoked" else 7)
+        assert sum(row[name] for name in (*COUNTS, "n_unknown_days")) == (0 if row["status"] == "revoked" else 7)
         of_week = weekly.get((row["participant_id"], row["date"]))
         if row["status"] != "revoked":
             assert (row["status"] == "valid") == bool(of_week and of_week["is_valid_week"])
@@ -378,6 +427,18 @@ def read(lake: Lake, week: date) -> list[Row]:
     found = lake.read_table("weekly", week)
     assert found is not None
     return found.to_pylist()
+
+
+def test_a_dailies_record_with_steps_and_without_samples_is_a_day_of_unknown_wear(
+    duckdb: Engine, tmp_path: Path
+) -> None:
+    root = tmp_path / "lake"
+    for day in dates_of(MONDAY):
+        summary = {"steps": 5_000 if day == MONDAY else 0}
+        write_raw(root, day, [record("dailies", "user-1", day, **summary)], "user-1")
+    run_etl(duckdb, Lake.local(root), [MONDAY], Identities({"user-1": "P1"}))
+    (row,) = status_of(Lake.local(root), [MONDAY])
+    assert (row["status"], row["n_unknown_days"], row["n_not_worn_days"]) == ("unknown", 1, 6)
 
 
 def test_the_order_of_rows_weeks_and_people_shows_in_nothing(duckdb: Engine, tmp_path: Path) -> None:

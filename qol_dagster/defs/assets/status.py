@@ -1,7 +1,10 @@
 """`participant_status`: a row for everyone enrolled and each week, also when nothing came."""
 
+from __future__ import annotations
+
 from collections import Counter
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -14,7 +17,18 @@ from qol_dagster.metrics.profiles import Profile
 from qol_dagster.metrics.tables import TableId
 from qol_dagster.pipeline.reports import WeekReport
 
-PREVIEW = ("date", "participant_id", "status", "n_valid_days", "last_worn_date", "days_since_last_sync")
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+PREVIEW = (
+    "date",
+    "participant_id",
+    "status",
+    "n_valid_days",
+    "last_worn_date",
+    "last_night_date",
+    "days_since_last_sync",
+)
 
 
 def status_spec(profile: Profile) -> dg.AssetSpec:
@@ -43,9 +57,16 @@ def status_result(run: Computation, reports: Sequence[WeekReport]) -> dg.Materia
             "dagster/row_count": rows.num_rows,
             "participants": participants,
             **{f"last_week/{status}": n for status, n in sorted(Counter(last["status"].to_pylist()).items())},
+            "worn_without_a_night": _without_a_night(last),
             **run.made_with(),
             "preview": preview(last, PREVIEW),
             **(seconds(reports[0].seconds) if reports else {}),
         },
         check_results=check_rows(table.name, rows, STATUS, participants, run.garmin_ids),
     )
+
+
+def _without_a_night(rows: pa.Table) -> int:
+    """Return how many participants wore the device in the last 28 days, and had no night in them."""
+    dates = zip(rows["last_worn_date"].to_pylist(), rows["last_night_date"].to_pylist(), strict=True)
+    return sum(bool(worn and not night) for worn, night in dates)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from qol_dagster.metrics.dictionary.daily import DAILY
 from qol_dagster.metrics.dictionary.metric import LONGEST_COMMENT, Metric, by_name
-from qol_dagster.metrics.dictionary.status import STATUS
+from qol_dagster.metrics.dictionary.status import STATUS, WEAR_SIGNS
 from qol_dagster.metrics.dictionary.weekly import WEEKLY
 from qol_dagster.metrics.types import TableName
 
@@ -21,6 +21,7 @@ __all__ = [
     "READ_BY_STATUS",
     "STATUS",
     "TABLES",
+    "WEAR_SIGNS",
     "WEEKLY",
     "Metric",
     "by_name",

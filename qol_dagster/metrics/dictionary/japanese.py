@@ -334,25 +334,39 @@ _STATUS: dict[str, Japanese] = {
         "週の状況",
         "その週に機器を装着していたか。していなければ、わかっている理由",
         "revoked は利用できるアカウントがない。valid は n_valid_days が valid_week_days 日以上で、"
-        "週末の有効日が valid_week_weekend_days 日以上。too_short は装着した日がある。"
-        "not_enrolled は 7 日とも登録前。not_worn は装着していない日がある。not_synced はそれ以外で、まだ届いていない",
+        "週末の有効日が valid_week_weekend_days 日以上。too_short は装着した日はあるが、有効日が足りない。"
+        "not_enrolled は 7 日とも登録前。unknown は装着不明の日がある。not_worn は装着していない日がある。"
+        "not_synced はそれ以外で、まだ届いていない",
     ),
     "n_valid_days": _J("有効日数", "その週の有効日の数", _NOT_OF_REVOKED),
-    "n_short_days": _J("装着不足の日数", "装着したが有効日にならなかった日の数", _NOT_OF_REVOKED),
+    "n_short_days": _J(
+        "装着不足の日数", "装着したが、装着時間が valid_day_wear_min 分に満たなかった日の数", _NOT_OF_REVOKED
+    ),
+    "n_unknown_days": _J(
+        "装着不明の日数",
+        "歩数や睡眠など装着の形跡はあるが、心拍やストレスの測定値がなく、装着時間がわからない日の数",
+        _NOT_OF_REVOKED,
+    ),
     "n_not_worn_days": _J(
-        "非装着の日数", "機器は同期されたのに装着の記録がない日の数。日の終わりは日本時間", _NOT_OF_REVOKED
+        "非装着の日数", "機器は同期されたのに装着の記録も形跡もない日の数。日の終わりは日本時間", _NOT_OF_REVOKED
     ),
     "n_not_synced_days": _J("未同期の日数", "データがまだ届かず、装着したかどうかわからない日の数", _NOT_OF_REVOKED),
     "n_not_enrolled_days": _J("登録前の日数", "最初の登録日（日本時間）より前で、データもない日の数", _NOT_OF_REVOKED),
     "day_states": _J(
         "各日の状態",
         "月曜から日曜まで、1 日 1 文字",
-        "V は有効日、S は装着不足、N は非装着、U は未同期、E は登録前、R は利用停止。古い版で計算された行では欠損",
+        "V は有効日、S は装着不足、U は不明、N は非装着、A は未同期、E は登録前、R は利用停止。古い版で計算された行では欠損",
     ),
     "last_worn_date": _J(
         "最終装着日",
         "機器を装着していた最後の日",
         f"{_28D}。YYYY-MM-DD 形式の文字列。なければ欠損。{_NULL_OF_REVOKED}",
+    ),
+    "last_night_date": _J(
+        "最終睡眠日",
+        "主睡眠のある最後の日",
+        f"{_28D}。YYYY-MM-DD 形式の文字列。なければ欠損。{_NULL_OF_REVOKED}。"
+        "last_worn_date があるのにこれがない参加者は、夜に機器を外しているか、睡眠のデータを送っていない",
     ),
     "last_synced_at": _J(
         "最終同期時刻",

@@ -14,11 +14,22 @@ _status = partial(entry, "status")
 
 _NOTHING_OF_REVOKED = "0 when revoked"
 _WORN = "is_valid_day wear_min"
+WEAR_SIGNS = (
+    "steps",
+    "hr_max_bpm",
+    "stress_mean",
+    "sleep_tst_min",
+    "hrv_rmssd_ms",
+    "spo2_mean_pct",
+    "resp_day_brpm",
+)
+"""Daily columns of which a value above 0 is a sign that the device was worn, where no samples say for how long."""
+_SIGNS = f"wear_min {' '.join(WEAR_SIGNS)}"
 _ABSENT = "date last_received_at user_id_map.enrolled_at"
 
 
 def _days(name: str, description: str, formula: str, inputs: str, *, sources: tuple[Source, ...] = LINEAGE) -> Metric:
-    """Return how many of the week's days are in one of the five states."""
+    """Return how many of the week's days are in one of the six states."""
     return _status(
         name, "d", description, formula=formula, rule=_NOTHING_OF_REVOKED, inputs=inputs,
         type="int64", sources=sources, high=7, nullable=False,
@@ -37,19 +48,26 @@ STATUS: tuple[Metric, ...] = (
     ),
     _status(
         "status", "", "Whether the device was worn in the week, else what is known of the reason",
-        formula="The first that holds of revoked, valid, too_short, not_enrolled, not_worn, not_synced",
+        formula="The first that holds of revoked, valid, too_short, not_enrolled, unknown, not_worn, not_synced",
         rule="revoked: no account may be used. valid: n_valid_days >= valid_week_days and valid weekend days >= "
-        "valid_week_weekend_days. too_short: any day worn. not_enrolled: all days before enrolment. "
-        "not_worn: any such day",
-        inputs=f"{_WORN} {_ABSENT} user_id_map.status", type="string", sources=WEAR, nullable=False,
+        "valid_week_weekend_days. too_short: worn on some day, but the week has too few valid days. "
+        "not_enrolled: all days before enrolment. unknown, not_worn: any such day",
+        inputs=f"is_valid_day {_SIGNS} {_ABSENT} user_id_map.status", type="string", sources=WEAR, nullable=False,
     ),
     # The seven days
     _days("n_valid_days", "Valid days", "n(is_valid_day)", "is_valid_day", sources=WEAR),
-    _days("n_short_days", "Days worn, but not valid", "n(wear_min > 0 and not is_valid_day)", _WORN, sources=WEAR),
     _days(
-        "n_not_worn_days", "Days without wear of a device that synchronised",
-        "n(days with a daily row and no wear, or without a row and last_synced_at >= their end in Japan)",
-        f"wear_min {_ABSENT}",
+        "n_short_days", "Days worn for less than a valid day takes: too short",
+        "n(0 < wear_min < valid_day_wear_min)", _WORN, sources=WEAR,
+    ),
+    _days(
+        "n_unknown_days", "Days without samples that show for how long the device was worn, but with signs of wear",
+        f"n(wear_min is null and any of {', '.join(WEAR_SIGNS)} > 0)", _SIGNS,
+    ),
+    _days(
+        "n_not_worn_days", "Days without wear of a device that synchronised after their end in Japan",
+        "n(days with a daily row, no wear and no sign of it, or without one and last_synced_at >= their end there)",
+        f"{_SIGNS} {_ABSENT}",
     ),
     _days(
         "n_not_synced_days", "Days of which nothing is known yet",
@@ -62,8 +80,8 @@ STATUS: tuple[Metric, ...] = (
     ),
     _status(
         "day_states", "", "The state of each of the seven days, Monday first",
-        formula="A letter a day: V valid, S short, N not worn, U not synced, E before enrolment, R revoked",
-        rule="As the counts say. Null in rows that an older release computed", inputs=f"{_WORN} {_ABSENT}",
+        formula="A letter a day: V valid, S short, U unknown, N not worn, A absent as not synced, E before enrolment, R revoked",
+        rule="As the counts say. Null in rows that an older release computed", inputs=f"is_valid_day {_SIGNS} {_ABSENT}",
         type="string", sources=LINEAGE,
     ),
     # Silence
@@ -72,6 +90,13 @@ STATUS: tuple[Metric, ...] = (
         formula="last(date with wear_min > 0)",
         rule=f"Text YYYY-MM-DD, {LAST_28_DAYS}. Null without one, and when revoked", inputs="date wear_min",
         type="string", sources=LINEAGE,
+    ),
+    _status(
+        "last_night_date", "", "Last date with a night",
+        formula="last(date with sleep_tst_min)",
+        rule=f"Text YYYY-MM-DD, {LAST_28_DAYS}. Null without one, and when revoked: who has a last_worn_date and no "
+        "last_night_date takes the device off at night, or sends no sleep",
+        inputs="date sleep_tst_min", type="string", sources=LINEAGE,
     ),
     _status(
         "last_synced_at", "UTC", "Latest receipt of a record",
