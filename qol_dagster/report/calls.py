@@ -48,7 +48,10 @@ def calls_of(facts: Facts) -> list[Call]:
     """Return a call for each participant who needs one, by their most urgent reason, the most urgent first."""
     long_enrolled = _enrolled_in(facts, facts.week - timedelta(weeks=TRAILING_WEEKS - 1))
     persons = {one.participant_id: one for one in facts.people.persons}
-    found = [call for row in facts.status_of(facts.week) if (call := _call(row, persons.get(row["participant_id"])))]
+    found: list[Call] = []
+    for row in facts.status_of(facts.week):
+        participant = row["participant_id"]
+        found += [*_reasons(row, persons.get(participant), participant in long_enrolled)][:1]
     found += [Call("not_joined", participant) for participant in facts.people.invited]
     if facts.people.n_pending:
         found.append(Call("unmapped", number=facts.people.n_pending))

@@ -139,7 +139,7 @@ def courses_chart(people: Sequence[OwnRange], digits: int) -> str:
                     "scale": {"domain": [-0.5, len(people) - 0.5], "reverse": True, "nice": False},
                     "axis": {
                         "values": list(range(len(people))),
-                        "labelExpr": f"{names}[datum.value]",
+                        "labelExpr": f"{json.dumps(names)}[datum.value]",
                         "grid": False,
                         "ticks": False,
                         "domain": False,

@@ -80,8 +80,9 @@ STATUS: tuple[Metric, ...] = (
     ),
     _status(
         "day_states", "", "The state of each of the seven days, Monday first",
-        formula="A letter a day: V valid, S short, U unknown, N not worn, A absent as not synced, E before enrolment, R revoked",
-        rule="As the counts say. Null in rows that an older release computed", inputs=f"is_valid_day {_SIGNS} {_ABSENT}",
+        formula="A letter a day: V valid, S short, U unknown, N not worn, A not synced, E not enrolled, R revoked",
+        rule="As the counts say. Null in rows that an older release computed",
+        inputs=f"is_valid_day {_SIGNS} {_ABSENT}",
         type="string", sources=LINEAGE,
     ),
     # Silence
