@@ -70,8 +70,8 @@ TEXTS: Mapping[str, Mapping[Language, str]] = {
         "en": "Check that the link arrived; send a new one once it has expired.",
     },
     "unmapped": {
-        "ja": "登録されていない Garmin 利用者が {n} 人いる",
-        "en": "{n} Garmin users push data and are not enrolled",
+        "ja": "未登録の Garmin 利用者からデータが届いている：{n} 人",
+        "en": "Users who push data and are not enrolled: {n}",
     },
     "unmapped.do": {
         "ja": "qol participants pending で確かめ、登録するか削除する。",

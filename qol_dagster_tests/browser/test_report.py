@@ -1,0 +1,115 @@
+"""The weekly report as people open it: on a screen and a phone, in the dark, by keyboard, on paper."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from qol_dagster.report.facts import MEASURES, Facts, Origin
+from qol_dagster.report.page import render_own_page, render_report
+from qol_dagster.resources.connections import People, Person
+from qol_dagster_tests.support.browser import axe_findings, overflow_px
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+pytestmark = pytest.mark.browser
+
+WEEK = date(2026, 11, 16)
+WEEKS = tuple(WEEK - timedelta(weeks=back) for back in range(8, -1, -1))
+STATES = ("VVVVVVV", "VVSVVNV", "NNNNNNN", "VVVAAAA", "UVVVVVV", "EEEVVVV", "RRRRRRR")
+OPTIONS = {"ja": {"locale": "ja-JP"}, "en": {"locale": "en-GB"}}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Reports of 30 people with every state, reason and flag there is, and one person's own page."""
+    folder = tmp_path_factory.mktemp("report")
+    facts = _facts()
+    for language, page in render_report(facts).items():
+        (folder / f"report.{language}.html").write_text(page)
+        (folder / f"own.{language}.html").write_text(render_own_page(facts, "P01", language))
+    return folder
+
+
+def _facts() -> Facts:
+    status, weekly = [], []
+    for number in range(30):
+        person, states = f"P{number:02d}", STATES[number % len(STATES)]
+        for place, week in enumerate(WEEKS):
+            status.append(_status(person, week, states if week == WEEK else "VVVVVVV", number))
+            values = dict.fromkeys(MEASURES, 10.0 + place + number + (50 if week == WEEK and number == 4 else 0))
+            received = datetime(2026, 11, 23, tzinfo=UTC)
+            weekly.append(
+                {"participant_id": person, "date": str(week), "is_valid_week": True, "n_valid_days": 7,
+                 "last_received_at": received, **values}
+            )  # fmt: skip
+    people = People((Person("P06", True, False), Person("P01", True, True, "reconnect")), 3, ("P77",))
+    origin = Origin({"lines": 12_345, "records": 12_000}, 0, {"metrics_version": "2.0.0"})
+    return Facts(WEEK, WEEKS, tuple(status), tuple(weekly), people, origin, datetime(2026, 11, 25, tzinfo=UTC))
+
+
+def _status(person: str, week: date, states: str, number: int) -> dict[str, Any]:
+    status = "revoked" if "R" in states else "valid" if states.count("V") > 3 else "too_short"
+    return {
+        "participant_id": person, "date": str(week), "status": status, "day_states": states,
+        "n_valid_days": states.count("V"), "last_worn_date": str(week), "last_night_date": str(week),
+        "days_since_last_sync": None if number == 8 else number % 6,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("language", ["ja", "en"])
+@pytest.mark.parametrize(("width", "dark"), [(1280, False), (1280, True), (360, False), (360, True)])
+@pytest.mark.parametrize("name", ["report", "own"])
+def test_a_report_fits_its_screen_and_can_be_read_by_everybody(
+    open_page: Callable[..., Page], folder: Path, name: str, width: int, dark: bool, language: str
+) -> None:
+    page = open_page(width=width, dark=dark, **OPTIONS[language])
+    page.goto((folder / f"{name}.{language}.html").as_uri())
+    assert overflow_px(page) == 0
+    assert axe_findings(page) == []
+
+
+def test_the_first_screen_names_whom_to_call(open_page: Callable[..., Page], folder: Path) -> None:
+    page = open_page(width=1280, height=900, locale="ja-JP")
+    page.goto((folder / "report.ja.html").as_uri())
+    calls = page.locator("table.calls tbody tr").first
+    box = calls.bounding_box()
+    assert box
+    assert box["y"] < 400
+    assert calls.locator("th").inner_text() == "P06"
+    assert page.evaluate("document.fonts.check('16px \"Noto Sans CJK JP\"')")
+
+
+def test_a_report_is_walked_through_by_keyboard(open_page: Callable[..., Page], folder: Path) -> None:
+    page = open_page(locale="ja-JP")
+    page.goto((folder / "report.ja.html").as_uri())
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    page.keyboard.press("Enter")
+    assert page.url.endswith("#content")
+    page.locator("details.more summary").focus()
+    page.keyboard.press("Enter")
+    assert page.locator("details.more table").is_visible()
+
+
+def test_the_other_language_is_a_click_away(open_page: Callable[..., Page], folder: Path) -> None:
+    page = open_page(locale="ja-JP")
+    page.goto((folder / "report.ja.html").as_uri())
+    page.get_by_role("link", name="English").click()
+    assert page.locator("html").get_attribute("lang") == "en"
+    page.get_by_role("link", name="日本語").click()
+    assert page.locator("html").get_attribute("lang") == "ja"
+
+
+def test_a_report_prints_on_a4_in_light_colours(open_page: Callable[..., Page], folder: Path) -> None:
+    page = open_page(dark=True, locale="ja-JP")
+    page.goto((folder / "report.ja.html").as_uri())
+    page.emulate_media(media="print")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    pdf = page.pdf(format="A4", prefer_css_page_size=True)
+    assert 2 <= pdf.count(b"/Type /Page\n") + pdf.count(b"/Type /Page ") <= 12
