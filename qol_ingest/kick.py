@@ -338,7 +338,7 @@ def _within(seconds: float, what: str, call: Callable[[], T]) -> T:
 
 
 WHEN_NOT_STARTED = """\
-The week keeps its old data, and nothing of it is lost. When Dagster or Glue is mended, run the week in Dagster
+Nothing of the week is lost: its raw files wait. When Dagster or Glue is mended, run the week in Dagster
 (weekly_metrics > Materialize), or invoke %s with this input:
 
     {"time": "%s"}

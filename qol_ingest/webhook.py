@@ -14,7 +14,8 @@ Time. Garmin waits 30 s. Nothing is begun at the store, the queue or the id map 
 (`Limits`), and no call is waited for beyond it, so an answer is there in time with all of them hanging.
 
 Redelivery. Keys are made of the body's hash and are never overwritten, so the same body again changes nothing; the
-first receipt counts, and a late redelivery of an old push cannot overtake a newer one. One case is left: records
+first receipt counts, and a late redelivery of an old push cannot overtake a newer one. A value that is set back to what
+it was in a body of the same bytes cannot be told from that (docs/adr/0015). One case is left: records
 without any date are stored under the date of receipt, so the same body received again on another date (Japan) is a
 second file. The file of the receipt date is therefore written last: as long as Garmin is asked to send again, it is not
 there. It takes a lost answer over midnight, for a record without any date, to have one twice; quarantined bodies and
@@ -63,6 +64,8 @@ HEALTH_PATH = "/health"
 LARGEST_BODY_BYTES = 100 * 1024 * 1024
 """Garmin's largest documented body, of activityDetails. It is stored whole, though one of 10 MB is the largest read."""
 RETRY_AFTER_S = 60
+CLOCK_TOLERANCE_S = 60
+"""Requests that are answered at the same time may be some seconds apart."""
 SECRET_S = 6.0
 """How long a new Lambda waits for the secret of AWS before it takes anything."""
 DRAIN_S = 120.0
@@ -105,6 +108,7 @@ class Receiver:
     id_map: IdMap | None = None
     limits: Limits = Limits()
     _told: set[str] = field(default_factory=set, repr=False)
+    _latest: dict[str, datetime] = field(default_factory=dict, repr=False, compare=False)
     _parsing: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
     """One body is parsed at a time: several would take the memory of several, and no less time."""
 
@@ -119,7 +123,9 @@ class Receiver:
         if early is not None:
             return early
         is_packed = _is_gzip(_headers(event).get("content-encoding", ""))
-        return self._take(_sent_bytes(event), now or datetime.now(UTC), begun, is_packed=is_packed)
+        received_at = now or datetime.now(UTC)
+        self._watch_clock(received_at)
+        return self._take(_sent_bytes(event), received_at, begun, is_packed=is_packed)
 
     def answer_without_body(self, event: Event) -> Answer | None:
         """Return the answer of a request whose body does not matter; None if it is a push of Garmin's."""
@@ -140,6 +146,13 @@ class Receiver:
         right_secret = _same(secret, self.secret) | _same(secret.removesuffix("/"), self.secret)
         right_client = _same(client_id, self.client_id) or not self.client_id
         return right_secret and right_client
+
+    def _watch_clock(self, now: datetime) -> None:
+        """Warn, once, when the clock was set back: a version received since may lose against an older one."""
+        before = self._latest.get("receipt", now)
+        self._latest["receipt"] = now
+        if back_s := max(0, int((before - now).total_seconds()) - CLOCK_TOLERANCE_S):
+            log.warning("the clock of this machine was set back by %d s or more: check it (NTP)", back_s)
 
     def _take(self, body: bytes, now: datetime, begun: float, *, is_packed: bool) -> Answer:
         parsed = self._parse(body, now, is_packed=is_packed)

@@ -24,7 +24,7 @@ from qol_dagster.lake.lake import LakeError
 from qol_dagster.metrics.fields import TEST_TYPE
 from qol_dagster.resources.notifier import require_encryption
 from qol_dagster.resources.platform import open_platform
-from qol_dagster.resources.unread import ADVICE, count_unread
+from qol_dagster.resources.unread import ADVICE, count_unread, name_files, recent_files_not_read
 from qol_dagster.settings import Settings, SettingsError, Target, load_settings
 from qol_ingest.shared import aws, http
 from qol_ingest.shared.calendar import receipt_date
@@ -183,13 +183,15 @@ def _lake(settings: Settings) -> Iterator[Finding]:
 def _unread(settings: Settings) -> Iterator[Finding]:
     if settings.target == "local" and not settings.lake_dir.exists():
         return
+    lake = open_platform(settings).lake()
     try:
-        counts = count_unread(open_platform(settings).lake(), settings)
+        counts = count_unread(lake, settings)
     except LakeError:  # which the check of the lake has named
         return
     for name, count in counts.items():
         if count:
-            yield Finding("note", "not read", f"{name.replace('_', ' ')}: {count}", ADVICE[name])
+            names = f" ({name_files(recent_files_not_read(lake))})" if name == "files_not_read" else ""
+            yield Finding("note", "not read", f"{name.replace('_', ' ')}: {count}{names}", ADVICE[name])
     if not any(counts.values()):
         yield Finding("ok", "not read", "nothing is in quarantine, left over or unreadable")
 

@@ -16,6 +16,8 @@ import dagster as dg
 
 from qol_dagster import settings as project
 from qol_dagster.lake.shared_object import SharedObject
+from qol_dagster.metrics.profiles import DEFAULT, PROFILES
+from qol_dagster.metrics.tables import TableId
 from qol_dagster.resources.id_map import People
 from qol_dagster.resources.notifier import Notifier
 from qol_dagster.settings import Settings
@@ -24,6 +26,21 @@ MAX_MESSAGE = 800
 _MARKER = "alerts/{}"
 _LONG = 8
 """Characters from which a confidential value is found within words too; `me` would be in every second of them."""
+
+
+NO_PARTITION = "no partition"
+AGAIN = """\
+Open the run in Dagster to see its log; when the reason is mended, start it again with the same configuration.
+"""
+WEEKS_AGAIN = """\
+The tables are written one after the other: {daily}, {weekly}, {status}. Each file is whole: what was
+written before the failure is new, the rest is as it was. So until these weeks are run again, the tables may
+disagree. If a check failed, the rows that failed it are in their table: do not use these weeks until then.
+
+Open the run in Dagster to see its log; when the reason is mended, run the same weeks again
+(Dagster > {weekly} > Materialize, or `qol materialize --week DATE{option}`). That makes all tables agree.
+"""
+"""True of every failure, also of Glue, which writes all tables before the first is checked."""
 
 
 @dataclass(frozen=True)
@@ -41,13 +58,19 @@ class Alert:
         return f"[qol] {self.job} failed for {self.partition}"
 
     def body(self) -> str:
-        """Return what happened, to what, and what to do."""
+        """Return what happened, to what, how the tables are now, and what to do."""
         return (
             f"The run {self.run_id} of {self.job} failed.\n\n"
-            f"Weeks:  {self.partition}\nStep:   {self.step}\nReason: {self.error}\n\n"
-            "The weeks keep their old data. Open the run in Dagster to see its log; when the reason is mended,\n"
-            "run the same weeks again (Dagster > weekly_metrics > Materialize, or `qol materialize --week DATE`).\n"
+            f"Weeks:  {self.partition}\nStep:   {self.step}\nReason: {self.error}\n\n{self._what_to_do()}"
         )
+
+    def _what_to_do(self) -> str:
+        if self.partition == NO_PARTITION:
+            return AGAIN
+        profile = next((one for one in PROFILES.values() if one.suffix and one.suffix in self.job + self.step), DEFAULT)
+        daily, weekly, status = (TableId(table, profile).name for table in ("daily", "weekly", "status"))
+        option = "" if profile is DEFAULT else f" --profile {profile.name}"
+        return WEEKS_AGAIN.format(daily=daily, weekly=weekly, status=status, option=option)
 
 
 class AlertParts(Protocol):
@@ -121,7 +144,7 @@ def partition_of(tags: dict[str, str] | object) -> str:
     )
     if first and last:
         return first if first == last else f"{first} to {last}"
-    return tags.get("dagster/partition") or "no partition"
+    return tags.get("dagster/partition") or NO_PARTITION
 
 
 @dg.failure_hook(required_resource_keys={"parts"})

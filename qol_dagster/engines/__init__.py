@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from qol_dagster.errors import QolError
+from qol_ingest.shared.files import in_the_way
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -118,9 +119,13 @@ class Engine(Protocol):
 def work_folder(temp_dir: Path, name: EngineName) -> Iterator[Path]:
     """Yield a folder of an engine's own in `temp_dir`, removed at the end.
 
-    What killed runs left there long ago goes too.
+    What killed runs left there long ago goes too. Raises EngineError.
     """
-    temp_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        temp_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        why = in_the_way(temp_dir / "-") or f"{temp_dir} cannot be made: {error.strerror}"
+        raise EngineError(f"there is no place to work in: {why}") from error
     for left in temp_dir.iterdir():
         if left.is_dir() and left.stat().st_mtime < time.time() - LEFTOVER_S:
             shutil.rmtree(left, ignore_errors=True)

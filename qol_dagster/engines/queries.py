@@ -52,15 +52,11 @@ def queries(dialect: Dialect, thresholds: Thresholds, folder: Path) -> Mapping[s
     if with_code.is_file():
         return dict(json.loads(with_code.read_text()))
     file = folder / f"sql-{dialect}-{_short(repr(thresholds))}-{_code_digest()}.json"
-    try:
-        found = json.loads(file.read_text())
-    except (OSError, ValueError):
-        found = None
-    if isinstance(found, dict):
-        return found
+    if (kept := _kept(file)) is not None:
+        return kept
     made = _compile_all(dialect, thresholds)
     with contextlib.suppress(OSError):  # a full disk costs time, and nothing else
-        _keep(file, json.dumps(made))
+        _keep(file, made)
     return made
 
 
@@ -124,8 +120,23 @@ def _code_digest() -> str:
     return digest.hexdigest()[:16]
 
 
-def _keep(file: Path, text: str) -> None:
+def _kept(file: Path) -> dict[str, str] | None:
+    """Return the SQL in a file; None if there is no file, or not what `_keep` wrote."""
+    try:
+        found = json.loads(file.read_text())
+        sql: dict[str, str] = found["sql"]
+        return sql if found["sha256"] == _digest(sql) else None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def _digest(sql: Mapping[str, str]) -> str:
+    return hashlib.sha256(json.dumps(sql).encode()).hexdigest()
+
+
+def _keep(file: Path, sql: Mapping[str, str]) -> None:
     """Write the file whole, and remove those of other versions of the code."""
+    text = json.dumps({"sha256": _digest(sql), "sql": sql})
     for old in file.parent.glob(f"{file.name.rpartition('-')[0]}-*.json"):
         old.unlink(missing_ok=True)
     files.replace(file, text.encode(), files.BY_UMASK, sync=False)  # after a power cut it is made again

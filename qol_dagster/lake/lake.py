@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from qol_dagster.errors import QolError
+from qol_dagster.lake import odd_names
 from qol_dagster.lake.lease import Lease, locked
 from qol_dagster.lake.shared_object import SharedObject, reason
 from qol_ingest.shared import files
@@ -35,6 +36,8 @@ METADATA_KEY = b"qol"
 """Key of our JSON in a Parquet file's metadata."""
 FOOTER_BYTES = 64 * 1024
 """What is read of a Parquet file to know its metadata; a longer footer takes another look."""
+PART = "part-0.parquet"
+"""The one file of a partition, unless others were there before."""
 WORK = "tmp"
 """Where the machines of a cluster keep what they are working on; each run has a folder, and takes it away again."""
 WRITER = "locks/writer"
@@ -142,6 +145,18 @@ class Lake:
         found = self._list(prefix)
         return sorted(found["common_prefixes"]), sorted(item["path"] for item in found["objects"])
 
+    def odd_names(self, prefix: str) -> list[str]:
+        """Return what is directly in a prefix under a name that no key can have, as keys for people, in order.
+
+        No other method knows of it. On S3 there is none.
+        """
+        if self.folder is None:
+            return []
+        try:
+            return [f"{prefix}/{odd_names.spelled(name)}" for name in odd_names.odd_names(self.folder / prefix)]
+        except OSError as error:
+            raise LakeError(f"{self.root}/{prefix} cannot be listed: {error.strerror}") from error
+
     def modified_at(self, key: str) -> datetime:
         """Return when an object was written (UTC)."""
         try:
@@ -164,7 +179,7 @@ class Lake:
         except AlreadyExistsError:
             return
         except Exception as error:
-            raise LakeError(f"{self.root}/{key} could not be written: {reason(error)}") from error
+            raise LakeError(f"{self.root}/{key} could not be written: {self._why(key, error)}") from error
 
     def replace_raw(self, item: RawObject, content: bytes) -> None:
         """Give a raw file other content, whole or not at all; without content it goes."""
@@ -180,7 +195,7 @@ class Lake:
         try:
             found = [item for batch in self.store.list(prefix) for item in batch]
         except Exception as error:
-            raise LakeError(f"{self.root}/{prefix} cannot be listed: {reason(error)}") from error
+            found = self._without_odd_names(odd_names.walk_without, prefix, error)
         return dict(sorted((item["path"], item["size"]) for item in found))
 
     def read_object(self, key: str) -> bytes:
@@ -199,7 +214,7 @@ class Lake:
             else:
                 self._put(key, content)
         except Exception as error:
-            raise LakeError(f"{self.root}/{key} could not be written: {reason(error)}") from error
+            raise LakeError(f"{self.root}/{key} could not be written: {self._why(key, error)}") from error
 
     def move_object(self, key: str, target: str) -> None:
         """Give an object another key. In a folder, only its owner may read it from then on."""
@@ -208,7 +223,7 @@ class Lake:
             if self.folder:
                 (self.folder / target).chmod(0o600)
         except Exception as error:
-            raise LakeError(f"{self.root}/{key} could not be moved: {reason(error)}") from error
+            raise LakeError(f"{self.root}/{key} could not be moved: {self._why(target, error)}") from error
 
     def remove_objects(self, keys: Iterable[str]) -> None:
         """Remove objects; none of them need be there."""
@@ -293,7 +308,7 @@ class Lake:
         import pyarrow.parquet as pq
 
         old = list(self._partition_files(table, day))
-        key = old[0] if old else f"{self.partition_key(table, day)}/part-0.parquet"
+        key = old[0] if old else f"{self.partition_key(table, day)}/{PART}"
         metadata = {METADATA_KEY: json.dumps(notes, sort_keys=True).encode()}
         buffer = io.BytesIO()
         rows = rows.drop_columns(["date"]) if "date" in rows.column_names else rows
@@ -318,8 +333,11 @@ class Lake:
         return locked(self.folder / ".lock") if self.folder else Lease(SharedObject(self.store, WRITER)).held()
 
     def _partition_files(self, table: TableName, day: date) -> dict[str, int]:
-        """Sizes by key, in key order."""
-        listed = self._list(self.partition_key(table, day))["objects"]
+        """Sizes by key, in key order. Raises LakeError if something else is in their place: it would pass for none."""
+        key = self.partition_key(table, day)
+        if self.folder and (found := files.in_the_way(self.folder / key / PART)):
+            raise LakeError(f"{self.root}/{key} cannot be read or written: {found}. Then run the week again")
+        listed = self._list(key)["objects"]
         return dict(sorted((item["path"], item["size"]) for item in listed if item["path"].endswith(".parquet")))
 
     def _footer(self, key: str) -> bytes:
@@ -354,7 +372,21 @@ class Lake:
         try:
             return self.store.list_with_delimiter(prefix)
         except Exception as error:
-            raise LakeError(f"{self.root}/{prefix} cannot be listed: {reason(error)}") from error
+            return self._without_odd_names(odd_names.list_without, prefix, error)
+
+    def _without_odd_names(self, listing: Callable[[Any, Path, str], T], prefix: str, error: Exception) -> T:
+        """Return what another `listing` has of a folder that obstore refused for a name in it. Raises LakeError."""
+        try:
+            if self.folder and odd_names.has_odd_names(self.folder / prefix):
+                return listing(self.store, self.folder, prefix)
+        except OSError:
+            pass  # the first error says more
+        raise LakeError(f"{self.root}/{prefix} cannot be listed: {self._why(f'{prefix}/-', error)}") from error
+
+    def _why(self, key: str, error: Exception) -> str:
+        """Return why a key cannot be used: what is in its way, else what the store says."""
+        found = files.in_the_way(self.folder / key) if self.folder else ""
+        return found or reason(error)
 
 
 def map_concurrently(ask: Callable[[date], T], days: Iterable[date]) -> dict[date, T]:

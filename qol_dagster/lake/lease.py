@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qol_dagster.lake.shared_object import SharedObject, SharedObjectError, Version, signed
+from qol_ingest.shared.files import in_the_way
 
 logger = logging.getLogger(__name__)
 
@@ -31,8 +32,16 @@ FREE = b"free"
 
 @contextmanager
 def locked(file: Path) -> Iterator[None]:
-    """Hold a file's lock: whoever comes second waits. It is released with the process that holds it."""
-    with file.open("a") as handle:
+    """Hold a file's lock: whoever comes second waits. It is released with the process that holds it.
+
+    Raises SharedObjectError.
+    """
+    try:
+        handle = file.open("a")
+    except OSError as error:
+        why = in_the_way(file) or f"{file} cannot be opened: {error.strerror}"
+        raise SharedObjectError(f"the lock cannot be taken: {why}") from error
+    with handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 

@@ -75,9 +75,12 @@ def new_staging() -> str:
 
 def clear_staging(lake: Lake) -> None:
     """Remove what engines left, above all when they were killed. Whoever calls this holds the lake's lock."""
-    lake.remove_objects(lake.objects(f"{STAGING}/"))
     if lake.folder:
-        shutil.rmtree(lake.folder / STAGING, ignore_errors=True)
+        staging = lake.folder / STAGING
+        if staging.is_file():
+            staging.unlink(missing_ok=True)
+        shutil.rmtree(staging, ignore_errors=True)
+    lake.remove_objects(lake.objects(f"{STAGING}/"))
 
 
 def store_records(

@@ -12,6 +12,7 @@ from qol_dagster.cli.runs import materialize_weeks
 from qol_dagster.definitions import build_defs
 from qol_dagster.defs.alerts import confidential_values, failure_sensor, notify_once, redacted
 from qol_dagster.defs.instance import dagster_instance
+from qol_dagster.lake.lake import Lake
 from qol_dagster.resources.id_map import IdMap
 from qol_dagster.resources.platform import open_platform
 from qol_dagster.settings import Settings
@@ -52,9 +53,51 @@ def test_a_failed_run_sends_one_mail_with_the_reason_the_week_and_what_to_do(
     assert mail["Subject"] == "[qol] weekly_metrics_job failed for 2026-11-16"
     assert mail["To"] == "one@example.org, two@example.org"
     text = mail.get_content()
-    for word in (done.run_id, "weekly_etl", "LakeError", "cannot be listed", "qol materialize"):
+    for word in (done.run_id, "weekly_etl", "LakeError", "is a file where a folder belongs", "qol materialize"):
         assert word in text
     assert USER not in text
+
+
+def nights(settings: Settings) -> tuple[list[Any], list[Any]]:
+    """What the weekly and the status rows of the week say of nights."""
+    lake = Lake.local(settings.lake_dir)
+    weekly, status = lake.read_table("weekly", MONDAY), lake.read_table("status", MONDAY)
+    assert weekly
+    assert status
+    return weekly["n_nights"].to_pylist(), status["last_night_date"].to_pylist()
+
+
+@pytest.mark.slow
+def test_the_mail_promises_nothing_that_a_run_does_not_keep_and_the_next_run_makes_the_tables_agree(
+    mailing: Settings, inbox: tuple[Inbox, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_raw(mailing.lake_dir, MONDAY, [record("dailies", USER, MONDAY)])
+    assert materialize_weeks(mailing, [MONDAY]).success
+    assert nights(mailing) == ([0], [None])
+    write_raw(mailing.lake_dir, MONDAY, [record("sleeps", USER, MONDAY, durationInSeconds=25_200)], name="late")
+    with monkeypatch.context() as patched:
+        calls = iter(["", "P1 has two rows", "P1 has two rows"])
+        patched.setattr("qol_dagster.defs.checks._double_keys", lambda _rows: next(calls))
+        assert not materialize_weeks(mailing, [MONDAY]).success
+    assert nights(mailing) == ([1], [None]), "weekly rows are new, status rows old"
+    text = " ".join(inbox[0].mails[0].get_content().split())
+    assert "keep their old data" not in text
+    assert "what was written before the failure is new, the rest is as it was" in text
+    assert "the rows that failed it are in their table" in text
+    assert materialize_weeks(mailing, [MONDAY]).success
+    assert nights(mailing) == ([1], ["2026-11-16"])
+
+
+def test_the_advice_is_that_of_the_job() -> None:
+    strict = replace(ALERT, job="weekly_metrics_strict_job", step="weekly_etl_strict").body()
+    assert "weekly_metrics_strict > Materialize" in strict
+    assert "--week DATE --profile strict" in strict
+    assert "daily_metrics_strict, weekly_metrics_strict, participant_status_strict" in strict
+    by_hand = replace(ALERT, job="__ASSET_JOB").body()
+    assert "`qol materialize --week DATE`" in by_hand
+    backfill = replace(ALERT, job="garmin_backfill_job", partition="no partition", step="ask_garmin").body()
+    assert "start it again with the same configuration" in backfill
+    assert "tables" not in backfill
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -60,13 +61,28 @@ def test_those_of_older_code_go(folder: Path) -> None:
     assert not old.exists()
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff"])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"[]", b"\xff", b"{}", b'{"daily_rows": "SELECT 1"}', b'{"sha256": "0", "sql": {}}', b"[" * 10_000],
+)
 def test_a_file_that_was_spoiled_is_made_anew(folder: Path, content: bytes) -> None:
     right = queries("duckdb", DEFAULT, folder)
     for file in folder.iterdir():
         file.write_bytes(content)
     assert queries("duckdb", DEFAULT, folder) == right
     assert any(file.read_bytes() != content for file in folder.iterdir())
+
+
+def test_a_file_of_which_a_letter_or_a_query_was_lost_is_made_anew(tmp_path: Path) -> None:
+    right = queries("duckdb", DEFAULT, tmp_path)
+    (file,) = tmp_path.iterdir()
+    whole = file.read_text()
+    without = {name: sql for name, sql in right.items() if name != "rhythm_sums"}
+    for spoiled in (whole.replace("SELECT", "SELEKT", 1), json.dumps(without)):
+        assert spoiled != whole
+        file.write_text(spoiled)
+        assert queries("duckdb", DEFAULT, tmp_path) == right
+        assert file.read_text() == whole
 
 
 @pytest.mark.usefixtures("_sql_is_compiled_anew")

@@ -18,7 +18,7 @@ from qol_dagster.defs.unread import growth, unread_sensor
 from qol_dagster.lake.lake import Lake
 from qol_dagster.resources.platform import Resources, open_platform
 from qol_dagster.resources.requarantine import requarantine
-from qol_dagster.resources.unread import ADVICE, count_unread
+from qol_dagster.resources.unread import ADVICE, count_unread, name_files, name_folders
 from qol_dagster.settings import Settings
 from qol_ingest import records as records_module
 from qol_ingest.shared.calendar import receipt_date
@@ -90,19 +90,31 @@ def test_everything_that_no_run_reads_is_counted(settings: Settings) -> None:
     }  # fmt: skip
 
 
+def test_files_are_named_on_one_line_without_garmin_ids_and_their_folders_without_any_name() -> None:
+    user = "a1b2c3d4e5f60718293a4b5c6d7e8f90"
+    keys = [f"raw/daily/date=2026-11-14/{user}.gz", f"raw/daily/yamada/date=2026-11-14/{user}/x", "raw/daily/x\ny"]
+    shown = name_files(keys)
+    assert shown == "raw/daily/date=2026-11-14/***.gz, raw/daily/x\\ny, raw/daily/yamada/date=2026-11-14/***/x"
+    assert name_files(map(str, range(7))) == "0, 1, 2, 3, 4, 2 more"
+    assert name_folders(keys) == "raw/daily/: 2, raw/daily/date=2026-11-14/: 1"
+
+
 @pytest.mark.slow
 def test_the_weekly_run_and_the_doctor_show_the_counts(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("QOL_HOME", str(settings.home))
     push(settings, json.dumps({"dailies": [GOOD, 7], "unheardOf": [GOOD]}).encode())
-    put(settings, "raw/daily/date=2026-11-14/x.gz")
+    for name in ("x.gz", "a\nb.jsonl"):
+        put(settings, f"raw/daily/date=2026-11-14/{name}")
     assert run(["participants", "add", "u-1"]) == 0
     assert run(["materialize", "--week", "2026-11-14"]) == 0
     capsys.readouterr()
     run(["doctor"])
     shown = capsys.readouterr().out
-    for name, count in {"quarantined parts": 1, "files not read": 1, "unknown type records": 1}.items():
+    folder = "raw/daily/date=2026-11-14"
+    named = f"2 ({folder}/a\\nb.jsonl, {folder}/x.gz)"
+    for name, count in {"quarantined parts": "1", "files not read": named, "unknown type records": "1"}.items():
         assert f"note  not read: {name}: {count}. {ADVICE[name.replace(' ', '_')]}\n" in shown
     with dg.DagsterInstance.from_config(str(settings.dagster_home)) as instance:
         event = instance.get_latest_materialization_event(dg.AssetKey("daily_metrics"))
@@ -110,8 +122,9 @@ def test_the_weekly_run_and_the_doctor_show_the_counts(
         assert event.asset_materialization
         metadata = event.asset_materialization.metadata
     assert {name: metadata[name].value for name in ("quarantined_bodies", "quarantined_parts", "files_not_read")} == {
-        "quarantined_bodies": 0, "quarantined_parts": 1, "files_not_read": 1,
+        "quarantined_bodies": 0, "quarantined_parts": 1, "files_not_read": 2,
     }  # fmt: skip
+    assert metadata["files_not_read_in"].value == f"{folder}/: 2"
 
 
 # -- the alert

@@ -134,6 +134,43 @@ def test_a_redelivery_changes_nothing(tmp_path: Path) -> None:
     assert len(before) == 3
 
 
+def test_a_version_that_lost_counts_once_it_is_written_again_with_a_later_receipt(tmp_path: Path) -> None:
+    receiver = Receiver(DirectoryStore(tmp_path), SECRET)
+    whole = {"userId": USER, "calendarDate": "2026-11-14", "startTimeInSeconds": 1794582000, "durationInSeconds": 86400}
+    bodies = [json.dumps({"dailies": [{**whole, "steps": steps}]}) for steps in (8000, 8100, 8000)]
+    for minute, body in enumerate(bodies):
+        receiver.handle(event(body), NOW.replace(minute=minute))
+    first = tmp_path / f"raw/daily/date=2026-11-14/{hashlib.sha256(bodies[0].encode()).hexdigest()}.jsonl"
+    line = json.loads(first.read_text()) | {"_ingest_id": "corrected-1", "_received_at": "2026-11-16T09:00:00.000Z"}
+
+    def steps() -> list[float]:
+        with open_engine("duckdb", memory_mb=512, temp_dir=tmp_path / "tmp") as engine:
+            run_etl(engine, Lake.local(tmp_path), [date(2026, 11, 14)], Identities({USER: "P1"}))
+        rows = Lake.local(tmp_path).read_table("daily", date(2026, 11, 14))
+        assert rows
+        return list(rows["steps"].to_pylist())
+
+    assert steps() == [8100]
+    first.with_name("corrected-1.jsonl").write_text(json.dumps(line) + "\n")
+    assert steps() == [8000]
+
+
+def test_a_clock_that_is_set_back_is_warned_of_once_and_one_that_lags_a_little_is_not(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    receiver = Receiver(DirectoryStore(tmp_path), SECRET)
+
+    def warned(at: datetime) -> list[str]:
+        caplog.clear()
+        assert receiver.handle(event(BODY.decode()), at)["statusCode"] == 200
+        return [one.getMessage() for one in caplog.records if "clock" in one.getMessage()]
+
+    assert warned(NOW.replace(hour=3)) == []
+    assert warned(NOW.replace(hour=3, minute=4)) == []
+    assert "set back by" in "".join(warned(NOW))
+    assert warned(NOW.replace(minute=6)) == []
+
+
 def test_a_body_that_cannot_be_read_is_kept_byte_for_byte(hook: LocalWebhook, tmp_path: Path) -> None:
     for body in (b'\x00\xff{"dailies":[', b"", BODY[:-1], b"[" * 50_000):
         assert send(hook, body) == (200, {"stored": 0, "rejected": 1})

@@ -7,6 +7,7 @@ the words of an error, belong to the callers. Readers of a folder skip names tha
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 from collections.abc import Iterator
@@ -19,8 +20,10 @@ PRIVATE, BY_UMASK = 0o600, 0o666
 def write_new(path: Path, content: bytes, mode: int = PRIVATE) -> bool:
     """Write a file that is not there yet, safe on disk; False if there is one, which stays as it is. Raises OSError.
 
-    Of several processes at a time one wins.
+    Of several processes at a time one wins. A folder of that name is no such file: nothing would be stored.
     """
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if path.exists():
         return False
     with _beside(path, content, mode, sync=True) as temporary:
@@ -48,6 +51,16 @@ def make_folder(folder: Path) -> None:
         make_folder(folder.parent)
     folder.mkdir(exist_ok=True)
     sync_folder(folder.parent)
+
+
+def in_the_way(path: Path) -> str:
+    """Return what is in the place of a file or of a folder above it, and what to do; nothing if nothing is."""
+    if os.path.isdir(path):  # noqa: PTH112  # Path.is_dir may raise
+        return f"{path} is a folder where a file belongs: move it away, or remove it"
+    above = next(one for one in path.parents if os.path.lexists(one))
+    if os.path.isdir(above):  # noqa: PTH112
+        return ""
+    return f"{above} is a file where a folder belongs: move it away, or remove it"
 
 
 def sync_folder(folder: Path) -> None:

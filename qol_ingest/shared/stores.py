@@ -53,7 +53,8 @@ class DirectoryStore:
             files.make_folder(path.parent)
             return files.write_new(path, content)
         except OSError as error:
-            raise StoreError(f"{self.root} could not be written: {reason(error)}") from error
+            why = files.in_the_way(path) or reason(error)
+            raise StoreError(f"{self.root} could not be written: {why}") from error
 
     def get(self, key: str) -> bytes | None:
         """See `Store`."""

@@ -14,7 +14,7 @@ from qol_dagster.metrics.dictionary import DAILY
 from qol_dagster.metrics.profiles import Profile
 from qol_dagster.metrics.tables import TableId
 from qol_dagster.pipeline.reports import DailyReport, DayReport
-from qol_dagster.resources.unread import count_quarantined, files_not_read
+from qol_dagster.resources.unread import count_quarantined, files_not_read, name_folders
 from qol_dagster.weeks import dates_of, monday_of
 
 PREVIEW = ("date", "participant_id", "wear_min", "is_valid_day", "steps", "resting_hr_bpm", "sleep_tst_min")
@@ -44,6 +44,7 @@ def daily_result(run: Computation, report: DailyReport) -> dg.MaterializeResult:
     table, lake = TableId("daily", run.profile), run.lake
     days = [day for week in run.weeks for day in dates_of(week)]
     rows = read_rows(lake, "daily", days, DAILY)
+    not_read = list(files_not_read(lake, days))
     run.add_week_metadata(table.name, {week: _week_metadata(report, week) for week in run.weeks})
     _report_records(run, report)
     return dg.MaterializeResult(
@@ -51,7 +52,8 @@ def daily_result(run: Computation, report: DailyReport) -> dg.MaterializeResult:
         metadata={
             **_metadata(report, report.of(run.weeks), rows),
             **count_quarantined(lake),
-            "files_not_read": len(list(files_not_read(lake, days))),
+            "files_not_read": len(not_read),
+            **({"files_not_read_in": name_folders(not_read)} if not_read else {}),
             **written_metadata(DAILY, "garmin_raw_daily", f"{lake.root}/{table.folder}"),
             **run.made_with(),
             "preview": preview(rows, PREVIEW),
