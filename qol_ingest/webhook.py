@@ -35,6 +35,7 @@ import hashlib
 import hmac
 import json
 import logging
+import math
 import os
 import threading
 import time
@@ -63,6 +64,8 @@ PUSH_PATH = "/garmin/"
 HEALTH_PATH = "/health"
 LARGEST_BODY_BYTES = 100 * 1024 * 1024
 """Garmin's largest documented body, of activityDetails. It is stored whole, though one of 10 MB is the largest read."""
+NOTED_FOR_S = 3600
+"""Seconds in which the id map is not told again that a user pushed."""
 RETRY_AFTER_S = 60
 CLOCK_TOLERANCE_S = 60
 """Requests that are answered at the same time may be some seconds apart."""
@@ -107,7 +110,7 @@ class Receiver:
     spill: Queue | None = None
     id_map: IdMap | None = None
     limits: Limits = Limits()
-    _told: set[str] = field(default_factory=set, repr=False)
+    _noted: dict[str, float] = field(default_factory=dict, repr=False)
     _latest: dict[str, datetime] = field(default_factory=dict, repr=False, compare=False)
     _parsing: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
     """One body is parsed at a time: several would take the memory of several, and no less time."""
@@ -213,15 +216,16 @@ class Receiver:
 
     def _note_users(self, users: frozenset[str], now: datetime, begun: float) -> None:
         begin_s, end_s = self.limits.id_map_s
-        unknown = users - self._told
-        if self.id_map is None or not unknown or time.monotonic() > begun + begin_s:
+        long_ago = time.monotonic() - NOTED_FOR_S
+        due = [user for user in sorted(users) if self._noted.get(user, -math.inf) <= long_ago]
+        if self.id_map is None or not due or time.monotonic() > begun + begin_s:
             return
         try:
-            within(begun + end_s, "the id map", partial(self.id_map.seen, sorted(unknown), now))
+            within(begun + end_s, "the id map", partial(self.id_map.seen, due, now))
         except Exception as error:
-            log.error("new users could not be noted: %s", type(error).__name__)  # noqa: TRY400 - it may quote an id
+            log.error("users could not be noted: %s", type(error).__name__)  # noqa: TRY400 - it may quote an id
         else:
-            self._told.update(unknown)
+            self._noted.update(dict.fromkeys(due, time.monotonic()))
 
 
 def handler(event: Event, _context: object) -> Answer:

@@ -241,6 +241,22 @@ def report(
         _note("no browser could be opened; open the file yourself")
 
 
+@app.command()
+def silent(
+    days: Annotated[int, typer.Option(min=1, help="Whole days without any data.")] = 3,
+    form: Annotated[Format, typer.Option("--format", help="How the rows are printed.")] = "table",
+) -> None:
+    """Show which participants have sent nothing for some days, as of now, the longest silence first."""
+    from datetime import UTC, datetime
+
+    from qol_dagster.cli.output import rendered
+    from qol_dagster.cli.silent import COLUMNS, silent_participants
+
+    found = silent_participants(_settings(existing=True), days, datetime.now(UTC))
+    rows = [(one.participant_id, one.last_data_at, one.days_silent) for one in found]
+    typer.echo(rendered(COLUMNS, rows, form, _width()), nl=False)
+
+
 @participants.command()
 def add(
     garmin_user_id: Annotated[str, typer.Argument(help="Garmin's userId.")],

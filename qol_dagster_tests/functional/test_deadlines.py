@@ -133,7 +133,7 @@ def test_with_the_id_map_hanging_the_push_is_taken_and_the_users_are_asked_for_n
         assert status == 200
         assert took_s < 1.2 + GRACE_S
     assert len(files(tmp_path)) == 3
-    assert caplog.text.count("new users could not be noted: TooSlowError") == 2
+    assert caplog.text.count("users could not be noted: TooSlowError") == 2
 
 
 def test_with_little_time_left_the_id_map_is_not_asked_at_all(tmp_path: Path) -> None:

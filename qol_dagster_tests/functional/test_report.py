@@ -12,6 +12,7 @@ import pytest
 
 from qol_dagster.cli.app import app
 from qol_dagster.cli.runs import materialize_weeks
+from qol_dagster.cli.silent import silent_participants
 from qol_dagster.defs.instance import dagster_instance
 from qol_dagster.report.facts import HEADLINES
 from qol_dagster.resources.catalogue.duckdb import query
@@ -171,3 +172,19 @@ def test_what_cannot_be_reported_is_said_with_what_to_do(filled: Settings, monke
     assert said == "nothing is known of the week of 2026-08-03; compute it first: qol materialize --week 2026-08-03"
     _, said = run_cli(filled, monkeypatch, "report", "--participant", "P99")
     assert said == f"nothing is known of participant P99 in the weeks up to {MONDAY}"
+
+
+def test_who_is_silent_is_known_as_of_now_from_pushes_and_from_computed_weeks(filled: Settings) -> None:
+    now = datetime(2026, 11, 27, 12, tzinfo=UTC)
+    people = IdMap(filled.id_map_path)
+    people.add("0123456789abcdef0123456789abcdef", "P07")  # enrolled now, long after that
+    people.seen([next(iter(USERS))], datetime(2026, 11, 27, 9, tzinfo=UTC))
+    # Of the week's last day data came at 23:00 on the 22nd; P05 sent nothing since the 15th, 23:00; P01 today.
+    assert [(one.participant_id, one.days_silent) for one in silent_participants(filled, 4, now)] == [
+        ("P05", 11), ("P02", 4), ("P03", 4), ("P04", 4), ("P06", 4),
+    ]  # fmt: skip
+    assert [one.participant_id for one in silent_participants(filled, 5, now)] == ["P05"]
+    later = silent_participants(filled, 4, now + timedelta(days=30))
+    assert {one.participant_id: one.days_silent for one in later}["P01"] == 30
+    people.revoke("P05")
+    assert "P05" not in {one.participant_id for one in silent_participants(filled, 4, now)}

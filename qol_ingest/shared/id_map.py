@@ -16,7 +16,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -39,6 +39,7 @@ _COLUMNS = {
     "status_at": "TEXT NOT NULL DEFAULT ''",
     "permissions": "TEXT",
     "permissions_at": "TEXT NOT NULL DEFAULT ''",
+    "seen_at": "TEXT NOT NULL DEFAULT ''",
 }
 _HISTORY = """
     CREATE TABLE IF NOT EXISTS user_id_map_history (
@@ -61,6 +62,8 @@ TOO_MANY_PENDING = (
     f"{MOST_PENDING} Garmin users are pending and no more are noted; look at `qol participants pending`, forget those "
     "who are nobody, and change the webhook's secret if somebody makes them up"
 )
+SEEN_STEP = timedelta(hours=1)
+"""How much later a push has to be than the last one that was noted of its user: devices push many times an hour."""
 MOST_LINES = 1000
 """Of a user's history; announcements of that user make it grow, and they may be forged."""
 
@@ -77,7 +80,7 @@ class Enrolment:
     """One row of the map. Times are ISO 8601, UTC.
 
     `permissions` is None as long as Garmin has said nothing of them; `permissions_at` is when Garmin was last asked,
-    or "".
+    or "". `seen_at` is when the user last pushed, as far as `IdMap.seen` was told, or "".
     """
 
     garmin_user_id: str = field(repr=False)
@@ -88,6 +91,7 @@ class Enrolment:
     permissions: tuple[str, ...] | None = None
     permissions_at: str = ""
     created_at: str = ""
+    seen_at: str = ""
 
     @property
     def may_be_used(self) -> bool:
@@ -140,7 +144,9 @@ class IdMap(Protocol):
         """One user."""
 
     def seen(self, users: Iterable[str], at: datetime) -> int:
-        """Note users that pushed: unknown ones become pending. Returns how many those are.
+        """Note users that pushed, `SEEN_STEP` after the last time at least: unknown ones become pending.
+
+        Returns how many those are.
 
         Raises IdMapError if there are MOST_PENDING already, after noting those that still fit.
         """
@@ -221,12 +227,15 @@ class SqliteIdMap:
 
     def seen(self, users: Iterable[str], at: datetime) -> int:
         """See `IdMap`."""
-        new = 0
+        new, users = 0, {*users}
+        noted = [(text_of(at), user, text_of(at - SEEN_STEP)) for user in users if is_user(user)]
         with self._write() as database:
+            database.executemany("UPDATE user_id_map SET seen_at = ? WHERE garmin_user_id = ? AND seen_at <= ?", noted)
             (waiting,) = database.execute("SELECT count(*) FROM user_id_map WHERE participant_id = ''").fetchone()
-            unknown = [user for user in sorted({*users}) if is_user(user) and _row(database, user) is None]
+            unknown = [user for user in sorted(users) if is_user(user) and _row(database, user) is None]
             for user in unknown[: max(0, MOST_PENDING - waiting)]:
                 _insert(database, user, text_of(at))
+                database.execute("UPDATE user_id_map SET seen_at = ? WHERE garmin_user_id = ?", (text_of(at), user))
                 _note(database, user, text_of(at), "pending")
                 new += 1
         if new < len(unknown):
@@ -392,6 +401,7 @@ def _enrolment(row: sqlite3.Row) -> Enrolment:
         None if permissions is None else tuple(permissions),
         kept.get("permissions_at", ""),
         kept["created_at"],
+        kept.get("seen_at", ""),
     )
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from qol_ingest.shared import aws, id_map
 from qol_ingest.shared.id_map import (
+    SEEN_STEP,
     Change,
     Enrolment,
     IdMapError,
@@ -178,15 +179,31 @@ class DynamoIdMap:
         for _ in _tries():
             known = self._known([*users, PENDING])  # nearly all are, and a read costs less than a write
             unknown = [user for user in users if user not in known]
+            before = text_of(at - SEEN_STEP)
+            self._note_seen([user for user in users if user in known and known[user].get("seen_at", "") <= before], at)
             counted = known.get(PENDING, _NONE_PENDING)
             fitting = unknown[: max(0, id_map.MOST_PENDING - int(counted[COUNT]))]
-            items = [_with_history(_new(user, text_of(at)), text_of(at), "pending") for user in fitting]
+            items = [
+                _with_history({**_new(user, text_of(at)), "seen_at": text_of(at)}, text_of(at), "pending")
+                for user in fitting
+            ]
             writes = [{"Item": _packed(_next(item)), "ConditionExpression": _IS_NEW} for item in items]
             if not fitting or self._transact([*writes, _counter(counted, len(fitting))]):
                 if len(fitting) < len(unknown):
                     raise IdMapError(id_map.TOO_MANY_PENDING)
                 return len(fitting)
         raise IdMapError(_BUSY)
+
+    def _note_seen(self, users: Sequence[str], at: datetime) -> None:
+        """Note when users pushed. Nothing else of an item changes, and neither does its version."""
+        for user in users:
+            self._ask(
+                "update_item",
+                Key={KEY: {"S": user}},
+                UpdateExpression="SET seen_at = :at",
+                ConditionExpression=f"attribute_exists({KEY})",
+                ExpressionAttributeValues={":at": {"S": text_of(at)}},
+            )
 
     def _count_fewer(self, number: int) -> None:
         """Note that fewer users are pending. It is done after the change: a crash in between leaves it too high."""
@@ -235,7 +252,7 @@ class DynamoIdMap:
 
     def _known(self, keys: Sequence[str]) -> dict[str, Item]:
         """Return which of at most 100 keys there are; one that DynamoDB did not get to may be missing."""
-        names = f"{KEY}, {COUNT}, version"
+        names = f"{KEY}, {COUNT}, version, seen_at"
         wanted = {"Keys": [{KEY: {"S": key}} for key in keys], "ProjectionExpression": names, "ConsistentRead": True}
         answer = self._call("batch_get_item", RequestItems={self.table: wanted})
         return {item[KEY]: item for item in map(_plain, answer["Responses"].get(self.table, ()))}
@@ -387,6 +404,7 @@ def _new(user: str, at: str) -> Item:
         "permissions": None,
         "history": [],
         "version": 0,
+        "seen_at": "",
         **texts,
     }
 
@@ -429,6 +447,7 @@ def _enrolment(item: Item) -> Enrolment:
         permissions,
         item["permissions_at"],
         item["created_at"],
+        item.get("seen_at", ""),
     )
 
 

@@ -345,3 +345,29 @@ def test_changes_of_one_user_from_many_threads_all_count(people: IdMap) -> None:
     assert found is not None
     assert found.permissions == (steps[11],)
     assert len(whats(people, "P1")) == 1 + sum(applied)
+
+
+# -- who pushed, and when
+
+
+def seen_at(people: IdMap) -> dict[str, str]:
+    return {one.garmin_user_id: one.seen_at[:19] for one in people.list()}
+
+
+def test_when_a_user_last_pushed_is_known_to_the_hour_and_never_goes_back(people: IdMap) -> None:
+    noon = datetime(2026, 11, 16, 12, tzinfo=UTC)
+    people.add(USER, "P1")
+    assert seen_at(people) == {USER: ""}
+    for minutes, shown in ((0, "12:00"), (59, "12:00"), (60, "13:00"), (-600, "13:00"), (200, "15:20")):
+        assert people.seen([USER], noon + timedelta(minutes=minutes)) == 0
+        assert seen_at(people) == {USER: f"2026-11-16T{shown}:00"}
+    people.revoke("P1")
+    assert statuses(people) == {USER: ("P1", "revoked")}
+    assert seen_at(people) == {USER: "2026-11-16T15:20:00"}
+
+
+def test_a_user_who_is_new_was_seen_then_and_stays_so_when_enrolled(people: IdMap) -> None:
+    noon = datetime(2026, 11, 16, 12, tzinfo=UTC)
+    assert people.seen([USER, OTHER, USER], noon) == 2
+    people.add(USER, "P1")
+    assert seen_at(people) == {USER: "2026-11-16T12:00:00", OTHER: "2026-11-16T12:00:00"}
