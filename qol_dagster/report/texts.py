@@ -177,6 +177,11 @@ TEXTS: Mapping[str, Mapping[Language, str]] = {
         "ja": "値はすべて db_qol の表と同じです。定義は qol metrics show 列名 で読めます。",
         "en": "Every number is that of the tables of db_qol. qol metrics show COLUMN explains each.",
     },
+    # The mail to staff
+    "mail": {
+        "ja": "{week} の週のレポートができました。\n\n  {place}\n\n連絡が必要な方：{n} 件（データが届いていない {no_data}、装着が少ない {little_data}）\n健康に関する値はこのメールに含まれません。\n",
+        "en": "The report of the week of {week} is there.\n\n  {place}\n\nTo call: {n} (no data: {no_data}, little data: {little_data})\nThis mail holds no health data.\n",
+    },
     # A participant's own page
     "own_title": {"ja": "あなたの記録", "en": "Your record"},
     "own_note": {

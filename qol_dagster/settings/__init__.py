@@ -75,6 +75,8 @@ class Settings:
     smtp_starttls: Switch = True
     mail_from: Mailbox = ""
     mail_to: Mailboxes = ()
+    report_mail_to: Mailboxes = ()
+    report_url: Url = ""
     bucket: BucketName = ""
     id_map_table: TableName = "user_id_map"
     enrolment_table: TableName = "qol_enrolment"
@@ -150,7 +152,7 @@ def confidential_values(settings: Settings) -> tuple[str, ...]:
 
 def _mail_problems(given: Mapping[str, str]) -> list[str]:
     if "QOL_SMTP_HOST" not in given:
-        return []
+        return ["QOL_SMTP_HOST is needed with QOL_REPORT_MAIL_TO"] if "QOL_REPORT_MAIL_TO" in given else []
     return [f"{name} is needed with QOL_SMTP_HOST" for name in ("QOL_MAIL_FROM", "QOL_MAIL_TO") if name not in given]
 
 
@@ -181,6 +183,7 @@ _ONLY_FOR: dict[Target, tuple[str, ...]] = {
     "local": (
         *("engine", "memory_mb", "webhook_secret", "programme_ja", "programme_en", "contact"),
         *("smtp_host", "smtp_port", "smtp_user", "smtp_password", "smtp_starttls", "mail_from", "mail_to"),
+        *("report_mail_to", "report_url"),
     ),
     "aws": (
         *("bucket", "id_map_table", "enrolment_table", "arrivals_queue_url"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
@@ -15,11 +16,15 @@ from qol_dagster.cli.runs import materialize_weeks
 from qol_dagster.cli.silent import silent_participants
 from qol_dagster.defs.instance import dagster_instance
 from qol_dagster.report.facts import HEADLINES
+from qol_dagster.report.files import write_report
+from qol_dagster.report.mail import announce
 from qol_dagster.resources.catalogue.duckdb import query
 from qol_dagster.resources.id_map import IdMap
+from qol_dagster.resources.platform import open_platform
 from qol_dagster.settings import Settings
 from qol_dagster.weeks import dates_of
 from qol_dagster_tests.support.lakes import MONDAY, record, worn, write_raw
+from qol_dagster_tests.support.mail import Inbox
 
 USERS = {f"{number:02d}c3d4e5f60718293a4b5c6d7e8f90a{number}": f"P{number:02d}" for number in range(1, 7)}
 ENROLLED = datetime(2026, 6, 1, tzinfo=UTC)
@@ -172,6 +177,35 @@ def test_what_cannot_be_reported_is_said_with_what_to_do(filled: Settings, monke
     assert said == "nothing is known of the week of 2026-08-03; compute it first: qol materialize --week 2026-08-03"
     _, said = run_cli(filled, monkeypatch, "report", "--participant", "P99")
     assert said == f"nothing is known of participant P99 in the weeks up to {MONDAY}"
+
+
+def test_staff_get_one_mail_a_week_with_a_link_and_three_counts(
+    filled: Settings, inbox: tuple[Inbox, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = replace(
+        filled, smtp_host="127.0.0.1", smtp_port=inbox[1], smtp_starttls=False, mail_from="qol@example.org",
+        mail_to=("admin@example.org",), report_mail_to=("staff@example.org",), report_url="https://qol.example.org/r",
+    )  # fmt: skip
+    platform = open_platform(settings)
+    reports = [write_report(platform.catalogue(), platform.lake(), platform, week) for week in (LAST_WEEK, MONDAY)]
+    monkeypatch.setattr("qol_dagster.report.mail.today", lambda: MONDAY + timedelta(days=9))
+    inbox[0].answer = "451 come again"
+    assert not announce(platform, platform.lake(), reports[1])
+    inbox[0].answer = "250 OK"
+    sent = [announce(platform, platform.lake(), one) for one in (*reports, *reports)]
+    assert sent == [False, True, False, False]
+    (mail,) = inbox[0].mails
+    assert (mail["To"], mail["Subject"]) == (
+        "staff@example.org",
+        f"[qol] 週間レポート {MONDAY} / Weekly report {MONDAY}",
+    )
+    said = mail.get_content()
+    assert f"https://qol.example.org/r/week={MONDAY}/report.ja.html" in said
+    assert "To call: 3 (no data: 1, little data: 1)" in said
+    assert "連絡が必要な方：3 件（データが届いていない 1、装着が少ない 1）" in said
+    assert not any(person in said for person in (*USERS, *USERS.values()))
+    # Nobody is configured, or it is an old week: no mail.
+    assert not announce(open_platform(replace(settings, report_mail_to=())), platform.lake(), reports[1])
 
 
 def test_who_is_silent_is_known_as_of_now_from_pushes_and_from_computed_weeks(filled: Settings) -> None:

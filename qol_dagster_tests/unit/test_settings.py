@@ -38,6 +38,8 @@ LOCAL = {
     "QOL_SMTP_STARTTLS": "no",
     "QOL_MAIL_FROM": "qol@example.org",
     "QOL_MAIL_TO": "a@example.org,b@example.org",
+    "QOL_REPORT_MAIL_TO": "staff@example.org",
+    "QOL_REPORT_URL": "https://qol.example.org/reports",
 }
 AWS = {
     "QOL_TARGET": "aws",
@@ -75,6 +77,8 @@ def test_every_variable_is_read() -> None:
         smtp_starttls=False,
         mail_from="qol@example.org",
         mail_to=("a@example.org", "b@example.org"),
+        report_mail_to=("staff@example.org",),
+        report_url="https://qol.example.org/reports",
     )
 
 

@@ -11,6 +11,7 @@ from qol_dagster.lake.lake import Lake
 from qol_dagster.metrics.tables import TableId
 from qol_dagster.report.charts import valid_weeks_png
 from qol_dagster.report.files import REPORTS, Report, write_report
+from qol_dagster.report.mail import announce
 from qol_dagster.report.views import overview
 from qol_dagster.resources.catalogue import Catalogue
 from qol_dagster.resources.platform import Resources
@@ -39,6 +40,7 @@ def report_asset(options: dict[str, Any]) -> dg.AssetsDefinition:
         reports = [write_report(catalogue, lake, parts, week) for week in weeks_of(context)]
         for one in reports:
             context.add_asset_metadata(_week_metadata(lake, one), partition_key=str(one.facts.week))
+            announce(parts, lake, one)
         written = sum(one.written for one in reports)
         context.log.info("reports written: %d, unchanged: %d", written, len(reports) - written)
         return dg.MaterializeResult(metadata={"reports_written": written, "reports_unchanged": len(reports) - written})

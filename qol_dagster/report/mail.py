@@ -1,0 +1,70 @@
+"""The mail by which staff hear of a new report: where it is and how many calls it asks for, and nothing of anybody.
+
+Belongs here: what it says, and that it is sent once a week. How mail is sent is `resources/notifier`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, Protocol
+
+from qol_dagster.report.files import REPORTS, Report
+from qol_dagster.report.texts import LANGUAGES, text
+from qol_dagster.resources.notifier import SmtpNotifier
+from qol_dagster.weeks import monday_of, today
+
+if TYPE_CHECKING:
+    from qol_dagster.lake.lake import Lake
+    from qol_dagster.lake.shared_object import SharedObject
+    from qol_dagster.settings import Settings
+
+_NO_DATA = ("silent", "never_synced", "permission_lost", "reconnect")
+_LITTLE_DATA = ("not_worn", "low_coverage", "no_night")
+
+
+class MailParts(Protocol):
+    """Of a deployment, what it takes to send the mail."""
+
+    @property
+    def settings(self) -> Settings:
+        """To whom it goes, and where the report is for them."""
+
+    def marker(self, name: str) -> SharedObject:
+        """Return an object that one process can claim once."""
+
+
+def announce(parts: MailParts, lake: Lake, report: Report) -> bool:
+    """Mail the report of the last week that is over to QOL_REPORT_MAIL_TO, once; return whether this call did."""
+    settings, week = parts.settings, report.facts.week
+    if not settings.report_mail_to or not settings.smtp_host or week != monday_of(today()) - timedelta(weeks=1):
+        return False
+    marker = parts.marker(f"{REPORTS}/mailed-{week}")
+    if not marker.claim():
+        return False
+    subject, body = message(week, report.calls, _places(settings, lake, report))
+    if SmtpNotifier(replace(settings, mail_to=settings.report_mail_to)).send(subject, body):
+        return True
+    marker.remove()  # the next run tries again
+    return False
+
+
+def message(week: date, calls: Mapping[str, int], places: Mapping[str, str]) -> tuple[str, str]:
+    """Return subject and body, Japanese first. `places` are the report's by language."""
+    counts = {
+        "n": sum(calls.values()),
+        "no_data": sum(calls.get(name, 0) for name in _NO_DATA),
+        "little_data": sum(calls.get(name, 0) for name in _LITTLE_DATA),
+    }
+    subject = " / ".join(f"{text('title', language)} {week}" for language in LANGUAGES)
+    body = "\n".join(text("mail", language, week=week, place=places[language], **counts) for language in LANGUAGES)
+    return f"[qol] {subject}", body
+
+
+def _places(settings: Settings, lake: Lake, report: Report) -> dict[str, str]:
+    base = settings.report_url.rstrip("/")
+    return {
+        language: f"{base}/{key.removeprefix(REPORTS + '/')}" if base else lake.uri(key)
+        for language, key in report.keys.items()
+    }
