@@ -1,7 +1,8 @@
 """The stack that hosts Dagster: web server and daemon on Fargate, runs and schedules in PostgreSQL, people let in.
 
-Belongs here: the network, the two services, their database, and who gets through the load balancer. What Dagster may
-do on AWS is the role `qol-dagster`; how it is set up is `dagster.yaml` beside this file, which is in the image.
+Belongs here: the network, the two services, their database, and who gets through the load balancer. What the daemon
+and its runs may do on AWS is the role `qol-dagster`. The web server, which people reach, has one of its own that reads
+what steps printed and nothing else. How Dagster is set up is `dagster.yaml` beside this file, which is in the image.
 
 Who gets in. People sign in at a pool of users with a password and a second factor; staff makes their accounts. The
 weekly start is the only program: it shows a token, and reaches /graphql and nothing else.
@@ -87,8 +88,8 @@ class HostingStack(Stack):
         cluster = ecs.Cluster(
             self, "Cluster", cluster_name="qol", vpc=self._vpc, container_insights_v2=ecs.ContainerInsights.ENABLED
         )
-        self._runs, self._starts = self._roles()
-        web, daemon = (self._service(cluster, program) for program in (WEB, DAEMON))
+        pages, runs, self._starts = self._roles()
+        web, daemon = self._service(cluster, WEB, pages), self._service(cluster, DAEMON, runs)
         for service in (web, daemon):
             self._database.connections.allow_from(service, ec2.Port.tcp(DATABASE_PORT), "Dagster")
         self._load_balancer(web)
@@ -159,21 +160,26 @@ class HostingStack(Stack):
         explain(database, {"RDS3": "it holds the history of runs, which a backup brings back; all data is in S3"})
         return database
 
-    def _roles(self) -> tuple[iam.IRole, iam.IRole]:
+    def _roles(self) -> list[iam.IRole]:
+        """Return the roles of the web server, of the daemon and its runs, and of what starts both."""
         tasks = iam.ServicePrincipal("ecs-tasks.amazonaws.com")
-        runs = role(
-            Construct(self, "Runs"), names.DAGSTER_ROLE, tasks, self._dagster_may(), "What Dagster and its runs may do"
+        made = (
+            ("Pages", names.DAGSTER_WEB_ROLE, self._web_may(), "What Dagster's web server may do"),
+            ("Runs", names.DAGSTER_ROLE, self._daemon_may(), "What Dagster's daemon and its runs may do"),
+            ("Starts", f"{names.DAGSTER_ROLE}-start", self._ecs_may(), "What starting Dagster takes"),
         )
-        starts = role(
-            Construct(self, "Starts"),
-            f"{names.DAGSTER_ROLE}-start",
-            tasks,
-            self._ecs_may(),
-            "What starting Dagster takes",
-        )
-        return runs.without_policy_updates(), starts.without_policy_updates()
+        return [
+            role(Construct(self, id_), name, tasks, may, does).without_policy_updates() for id_, name, may, does in made
+        ]
 
-    def _dagster_may(self) -> Sequence[Statement]:
+    def _web_may(self) -> Sequence[Statement]:
+        """All else that its pages show is in PostgreSQL; what they start is run by the daemon."""
+        return [
+            allow("s3:GetObject", on=objects(names.COMPUTE_LOGS), because="each step prints on its own"),
+            decrypt(self._data.raw_key.key_arn, "s3"),  # the lake's own: Dagster names no key for what is printed
+        ]
+
+    def _daemon_may(self) -> Sequence[Statement]:
         data = self._data
         return [
             *takes_part(data),
@@ -187,6 +193,7 @@ class HostingStack(Stack):
                 on=objects(names.COMPUTE_LOGS, names.PENDING_DAYS, names.ALERTS),
                 because="each step prints, and each failure is announced, on its own",
             ),
+            allow("s3:GetObject", "s3:PutObject", on=objects(names.REPORTS), because="each week has a report"),
             allow("s3:DeleteObject", on=objects(names.ALERTS), because="an alert that got stuck is to be tried again"),
             takes_from(names.ARRIVALS),
             allow("sns:Publish", on=[self._ops.topic.topic_arn]),
@@ -205,7 +212,7 @@ class HostingStack(Stack):
             *(_writes_logs(program.log_group) for program in (WEB, DAEMON)),
         ]
 
-    def _service(self, cluster: ecs.Cluster, program: Program) -> ecs.FargateService:
+    def _service(self, cluster: ecs.Cluster, program: Program, may: iam.IRole) -> ecs.FargateService:
         place = Construct(self, program.name)
         definition = ecs.FargateTaskDefinition(
             place,
@@ -214,7 +221,7 @@ class HostingStack(Stack):
             cpu=512,
             memory_limit_mib=program.memory_mb,
             runtime_platform=ecs.RuntimePlatform(cpu_architecture=ecs.CpuArchitecture.ARM64),
-            task_role=self._runs,
+            task_role=may,
             execution_role=self._starts,
         )
         repository = ecr.Repository.from_repository_name(place, "Images", names.IMAGE_REPOSITORY)

@@ -17,7 +17,7 @@ participant's entry code. No address of a participant is logged.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from aws_cdk import CfnOutput, Stack
@@ -32,6 +32,7 @@ from infra.data import DRAIN_S, PULL_S, DataStack
 from infra.functions import ONE_CPU_MB, QolFunction, log_group_of, schedule
 from infra.names import arn, objects
 from infra.settings import DeploySettings
+from qol_ingest.shared.id_map_dynamo import COUNT, KEY
 
 if TYPE_CHECKING:
     from constructs import Construct
@@ -47,6 +48,11 @@ PUSHES, PAGES, BUTTON = "/garmin/{secret}", "/oauth/{proxy+}", "/oauth/start/go"
 PULLERS = 5
 """Downloads at a time: Garmin limits how often it is asked."""
 
+KNOWN = (KEY, COUNT, "version", "seen_at")
+"""What the receiver reads of the id map."""
+CHANGED = ("guesses", "invitation", "sign-in")
+"""The kinds of enrolment state that a visit changes. Entry codes are made by staff alone."""
+IN_A_TRANSACTION = {"ForAnyValue:StringEquals": {"dynamodb:EnclosingOperation": ["TransactWriteItems"]}}
 WRITTEN_BY_RECEIPT = (names.RAW_DAILY, names.QUARANTINE, names.RAW_LIFECYCLE, names.RAW_PINGS)
 HASHED = "objects are named by the hash of what they hold"
 NO_SIGNATURE = (
@@ -91,7 +97,10 @@ class IngestStack(Stack):
                 allow("s3:PutObject", on=objects(*WRITTEN_BY_RECEIPT), because=HASHED),
                 allow("sqs:SendMessage", on=[arn("sqs", names.SPILL)]),
                 encrypt(data.raw_key.key_arn, "s3", "sqs"),
-                allow("dynamodb:BatchGetItem", "dynamodb:PutItem", on=[_table(names.ID_MAP_TABLE)]),
+                # It learns who is known, and never as whom; it notes new users, together with how many there are.
+                allow("dynamodb:BatchGetItem", on=[_table(names.ID_MAP_TABLE)], when=_only_attributes(*KNOWN)),
+                allow("dynamodb:PutItem", on=[_table(names.ID_MAP_TABLE)], when=IN_A_TRANSACTION),
+                allow("dynamodb:UpdateItem", on=[_table(names.ID_MAP_TABLE)], when=_only_attributes(KEY, "seen_at")),
                 encrypt(data.map_key.key_arn, "dynamodb"),
                 *_reads(data.webhook_secret.secret_arn, data),
             ],
@@ -119,11 +128,9 @@ class IngestStack(Stack):
             does="Lets participants connect their Garmin account",
             may=[
                 *_uses_tokens(data, "CreateSecret", "GetSecretValue", "PutSecretValue"),
-                allow(
-                    "dynamodb:GetItem",
-                    "dynamodb:PutItem",
-                    on=[_table(names.ID_MAP_TABLE), _table(names.ENROLMENT_TABLE)],
-                ),
+                allow("dynamodb:GetItem", "dynamodb:PutItem", on=[_table(names.ID_MAP_TABLE)]),
+                allow("dynamodb:GetItem", on=[_table(names.ENROLMENT_TABLE)], when=_only_keys("code", *CHANGED)),
+                allow("dynamodb:PutItem", on=[_table(names.ENROLMENT_TABLE)], when=_only_keys(*CHANGED)),
                 encrypt(data.map_key.key_arn, "dynamodb"),
                 *_reads(data.garmin_client_secret.secret_arn, data),
             ],
@@ -291,6 +298,19 @@ def takes_from(queue: str) -> Statement:
         *("sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"),
         on=[arn("sqs", queue)],
     )
+
+
+def _only_attributes(*attributes: str) -> Mapping[str, Any]:
+    """Return the condition that a request asks for these attributes by name, and for no others."""
+    return {
+        "ForAllValues:StringEquals": {"dynamodb:Attributes": [*attributes]},
+        "StringEqualsIfExists": {"dynamodb:Select": "SPECIFIC_ATTRIBUTES"},
+    }
+
+
+def _only_keys(*keys: str) -> Mapping[str, Any]:
+    """Return the condition that a request is about items with these partition keys."""
+    return {"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": [*keys]}}
 
 
 def _table(name: str) -> str:

@@ -9,46 +9,28 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from itertools import groupby
 from typing import TYPE_CHECKING
 
-from qol_dagster.resources.id_map import IdMap, IdMapError
-from qol_ingest.shared import sqlite
-from qol_ingest.shared.id_map import text_of
 from qol_ingest.webhook import Answer, Event, Receiver
 
 if TYPE_CHECKING:
-    from garmin_sim.parameters import Enrolment
     from garmin_sim.simulation import Simulation
     from qol_dagster.resources.id_map import People
 
 
 def enrol(people: People, sim: Simulation) -> None:
-    """Enrol everyone of a simulation: second accounts under the participant of the first.
+    """Enrol everyone of a simulation as of the simulated time, before the first simulated day.
 
-    On the local map the enrolments are dated as simulated, before the first simulated day; on AWS they are dated now.
-    Raises IdMapError.
+    Second accounts are enrolled under the participant of the first. Raises IdMapError.
     """
     enrolments = sim.enrolments()
-    people.enrol(one.user_id for one in enrolments if one.user_id == one.first_user_id)
+    first = [one for one in enrolments if one.user_id == one.first_user_id]
+    for at, together in groupby(first, key=lambda one: one.at):
+        people.enrol([one.user_id for one in together], at=at)
     for one in enrolments:
-        if one.user_id != one.first_user_id and (first := people.get(one.first_user_id)):
-            people.add(one.user_id, first.participant_id)
-    if isinstance(people, IdMap):
-        _date(people, enrolments)
-
-
-def _date(people: IdMap, enrolments: list[Enrolment]) -> None:
-    """Date enrolments back. What has happened to a user since then, as a revocation, stays as it is."""
-
-    def failure(error: Exception) -> IdMapError:
-        return IdMapError(f"the enrolments in {people.path} cannot be dated: {error}")
-
-    with sqlite.transaction(people.path, lambda _: None, failure) as database:
-        database.executemany(
-            "UPDATE user_id_map SET enrolled_at = :at, status_at = min(status_at, :at) "
-            "WHERE garmin_user_id = :user AND status = 'active' AND enrolled_at > :at",
-            [{"at": text_of(one.at), "user": one.user_id} for one in enrolments],
-        )
+        if one.user_id != one.first_user_id and (known := people.get(one.first_user_id)):
+            people.add(one.user_id, known.participant_id, at=one.at)
 
 
 @dataclass(frozen=True)

@@ -205,14 +205,17 @@ class Lake:
         except Exception as error:
             raise LakeError(f"{self.root}/{key} cannot be read: {reason(error)}") from error
 
-    def replace_object(self, key: str, content: bytes) -> None:
-        """Write an object, whole or not at all. In a folder, only its owner may read it."""
+    def replace_object(self, key: str, content: bytes, *, as_tables: bool = False) -> None:
+        """Write an object, whole or not at all. In a folder, only its owner may read it.
+
+        `as_tables`: on S3 under the key of tables, so that whoever may read those may read it.
+        """
         try:
             if self.folder:  # obstore's files are open to whoever the umask allows
                 files.make_folder((self.folder / key).parent)
                 files.replace(self.folder / key, content)
             else:
-                self._put(key, content)
+                self._put(key, content, store=self.table_store if as_tables else None)
         except Exception as error:
             raise LakeError(f"{self.root}/{key} could not be written: {self._why(key, error)}") from error
 

@@ -55,7 +55,7 @@ def write_report(catalogue: Catalogue, lake: Lake, parts: PeopleParts, week: dat
     new = any(not _begins_with(lake, key, mark) for key in keys.values())
     if new:
         for language, page in render_report(facts).items():
-            lake.replace_object(keys[language], _marked(page, mark))
+            lake.replace_object(keys[language], _marked(page, mark), as_tables=True)
     return Report(facts, keys, dict(Counter(one.reason for one in calls_of(facts))), new)
 
 
@@ -70,7 +70,7 @@ def write_own_page(
         raise ReportError(f"nothing is known of participant {participant_id} in the weeks up to {week}") from None
     digest = hashlib.sha256(participant_id.encode()).hexdigest()[:12]
     key = f"{REPORTS}/week={week}/participants/{digest}.{language}.html"
-    lake.replace_object(key, page.encode())
+    lake.replace_object(key, page.encode(), as_tables=True)
     return key
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         FirstMonday,
         Folder,
         JobName,
+        KeyArn,
         Mailbox,
         Mailboxes,
         Megabytes,
@@ -84,6 +85,7 @@ class Settings:
     alert_topic_arn: TopicArn = ""
     athena_workgroup: WorkgroupName = ""
     glue_job: JobName = "qol-weekly-etl"
+    tables_key: KeyArn = ""
 
     @property
     def lake_dir(self) -> Path:
@@ -187,7 +189,7 @@ _ONLY_FOR: dict[Target, tuple[str, ...]] = {
     ),
     "aws": (
         *("bucket", "id_map_table", "enrolment_table", "arrivals_queue_url"),
-        *("alert_topic_arn", "athena_workgroup", "glue_job"),
+        *("alert_topic_arn", "athena_workgroup", "glue_job", "tables_key"),
     ),
 }
 _NEEDED_ON_AWS = ("QOL_BUCKET", "QOL_ARRIVALS_QUEUE_URL", "QOL_ALERT_TOPIC_ARN", "QOL_ATHENA_WORKGROUP")

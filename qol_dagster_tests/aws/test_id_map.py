@@ -73,11 +73,47 @@ def test_a_large_import_that_ends_in_an_error_says_what_is_done_and_is_simply_do
     people = DynamoIdMap(cloud.table())
     rows = [(f"user-{n}", f"Q{n}") for n in range(120)]
     wrong = [*rows[:70], ("user-70", "no good"), *rows[71:]]
-    with pytest.raises(IdMapError, match="^entry 71: .*; the 50 entries before entry 51 are enrolled$"):
+    with pytest.raises(IdMapError, match="^entry 71: .*; the 49 entries before entry 50 are enrolled$"):
         people.import_rows(wrong)
-    assert len(people.list()) == 50
+    assert len(people.list()) == 49
     assert people.import_rows(rows) == 120
     assert len(people.list()) == 120
+
+
+def pending_count(table: str) -> int:
+    found = aws.client("dynamodb").get_item(TableName=table, Key={"garmin_user_id": {"S": "##pending"}})
+    return int(found["Item"]["pending_count"]["N"])
+
+
+def test_how_many_are_pending_is_right_at_every_moment_whoever_is_killed(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed after its first write, whatever is done has changed both a user and the count, or neither."""
+    table = cloud.table()
+    people = DynamoIdMap(table)
+    people.seen([f"user-{number}" for number in range(8)], LATER)
+    call = DynamoIdMap._call
+
+    def killed(self: DynamoIdMap, name: str, **arguments: Any) -> Any:
+        answer = call(self, name, **arguments)
+        if name in ("put_item", "delete_item", "transact_write_items"):
+            raise KeyboardInterrupt
+        return answer
+
+    acts: list[Callable[[], Any]] = [
+        lambda: people.add("user-0"),
+        lambda: people.enrol(["user-1", "user-2"]),
+        lambda: people.import_rows([("user-3", "Q3"), ("new", "Q4")]),
+        lambda: people.forget("user-4"),
+        lambda: people.forget("user-0"),
+    ]
+    for act, left in zip(acts, (7, 5, 4, 3, 3), strict=True):
+        with monkeypatch.context() as patched:
+            patched.setattr(DynamoIdMap, "_call", killed)
+            with pytest.raises(KeyboardInterrupt):
+                act()
+        waiting = [user for user, (participant, _) in statuses(people).items() if not participant]
+        assert pending_count(table) == len(waiting) == left
 
 
 def test_a_row_that_something_else_wrote_is_a_participant_whose_id_is_taken(cloud: Cloud) -> None:

@@ -8,14 +8,14 @@ from aws_cdk import aws_iam as iam
 from cdk_nag import AwsSolutionsChecks
 
 from infra.access import AccessError, allow, role
-from qol_dagster_tests.support.policies import Role
+from qol_dagster_tests.support.policies import Context, Role
 from qol_dagster_tests.support.templates import ACCOUNT, LAKE, System, arn
 
 RECEIVER, DRAIN, OAUTH, PULLER, KICK = (
     *("garmin_webhook_receiver-role", "qol-spill-drain-role", "qol-oauth-role", "qol-puller-role"),
     "qol-weekly-survey-kick-role",
 )
-JOB, DAGSTER, WATCH = "qol-weekly-etl-role", "qol-dagster", "qol-weekly-watch-role"
+JOB, DAGSTER, WEB, WATCH = "qol-weekly-etl-role", "qol-dagster", "qol-dagster-web", "qol-weekly-watch-role"
 PERSON, STAFF = "qol-researcher", "qol-staff"
 
 
@@ -30,6 +30,7 @@ RAW, PING, LIFECYCLE = (
 )
 WORK, RECORDS = key("tmp/spark-1/a.parquet"), key("records/date=2026-11-16/a-0.parquet")
 QUARANTINE, MARKER = key("raw/quarantine/date=2026-11-16/a.body"), key("raw/pulled/date=2026-11-16/a.json")
+REPORT = key("reports/week=2026-11-16/report.ja.html")
 WEEKLY, STRICT = (
     key("processed/weekly/date=2026-11-16/part-0.parquet"),
     key("processed_strict/daily/date=2026-11-16/a.parquet"),
@@ -50,8 +51,6 @@ TOPIC, GLUE_JOB, WORKGROUP = (
 MAY = [
     *((RECEIVER, "s3:PutObject", one) for one in (RAW, PING, LIFECYCLE, QUARANTINE)),
     (RECEIVER, "sqs:SendMessage", arn("sqs", "qol-spill")),
-    (RECEIVER, "dynamodb:BatchGetItem", ID_MAP),
-    (RECEIVER, "dynamodb:PutItem", ID_MAP),
     (RECEIVER, "secretsmanager:GetSecretValue", WEBHOOK_SECRET),
     *((DRAIN, f"s3:{call}Object", one) for call in ("Get", "Put") for one in (RAW, PING, LIFECYCLE, QUARANTINE)),
     (DRAIN, "s3:ListBucket", BUCKET),
@@ -59,7 +58,8 @@ MAY = [
     (DRAIN, "sqs:DeleteMessage", arn("sqs", "qol-spill")),
     *((OAUTH, f"secretsmanager:{call}", TOKENS) for call in ("CreateSecret", "GetSecretValue", "PutSecretValue")),
     (OAUTH, "secretsmanager:GetSecretValue", CLIENT_SECRET),
-    *((OAUTH, f"dynamodb:{call}Item", one) for call in ("Get", "Put") for one in (ID_MAP, ENROLMENT)),
+    *((OAUTH, f"dynamodb:{call}Item", ID_MAP) for call in ("Get", "Put")),
+    (WEB, "s3:GetObject", key("dagster/storage/run/log.err")),
     *((PULLER, "s3:GetObject", one) for one in (PING, LIFECYCLE, MARKER)),
     *((PULLER, "s3:PutObject", one) for one in (RAW, QUARANTINE, MARKER, key("raw/files/date=2026-11-16/a.fit"))),
     (PULLER, "s3:ListBucket", BUCKET),
@@ -84,6 +84,7 @@ MAY = [
     ),
     *((DAGSTER, f"glue:{call}", GLUE_JOB) for call in ("StartJobRun", "GetJobRun", "BatchStopJobRun")),
     (DAGSTER, "s3:DeleteObject", key("alerts/run")),
+    *((who, f"s3:{call}Object", REPORT) for who in (DAGSTER, STAFF) for call in ("Get", "Put")),
     (DAGSTER, "sns:Publish", TOPIC),
     *((DAGSTER, f"sqs:{call}", arn("sqs", "qol-arrivals")) for call in ("ReceiveMessage", "DeleteMessage")),
     *(
@@ -109,16 +110,28 @@ MAY = [
     ("qol-dagster-start", "ecr:BatchGetImage", arn("ecr", "repository/qol-dagster")),
 ]
 MAY_NOT = [
+    *((who, "s3:GetObject", REPORT) for who in (RECEIVER, OAUTH, PULLER, DRAIN, WEB, PERSON)),
     *((RECEIVER, f"s3:{call}", RAW) for call in ("GetObject", "DeleteObject")),
     *((RECEIVER, "s3:PutObject", one) for one in (WEEKLY, MARKER, key("anything"))),
     (RECEIVER, "s3:ListBucket", BUCKET),
-    *((RECEIVER, f"dynamodb:{call}", ID_MAP) for call in ("Scan", "Query", "DeleteItem")),
+    *((RECEIVER, f"dynamodb:{call}", ID_MAP) for call in ("GetItem", "Scan", "Query", "DeleteItem")),
+    *((RECEIVER, f"dynamodb:{call}", ENROLMENT) for call in ("GetItem", "PutItem", "Query")),
     (RECEIVER, "sqs:ReceiveMessage", arn("sqs", "qol-spill")),
     *((RECEIVER, "secretsmanager:GetSecretValue", one) for one in (TOKENS, CLIENT_SECRET)),
     (DRAIN, "dynamodb:GetItem", ID_MAP),
     (DRAIN, "s3:GetObject", WEEKLY),
     *((OAUTH, f"s3:{call}", RAW) for call in ("GetObject", "PutObject")),
-    (OAUTH, "dynamodb:Scan", ID_MAP),
+    *((OAUTH, f"dynamodb:{call}", one) for call in ("Scan", "Query", "DeleteItem") for one in (ID_MAP, ENROLMENT)),
+    *((OAUTH, f"secretsmanager:{call}", TOKENS) for call in ("DeleteSecret", "ListSecrets", "UpdateSecret")),
+    *((WEB, f"s3:{call}", one) for call in ("GetObject", "PutObject") for one in (RAW, RECORDS, LIFECYCLE, WEEKLY)),
+    *((WEB, f"s3:{call}", key("dagster/storage/run/log.err")) for call in ("PutObject", "DeleteObject")),
+    (WEB, "s3:ListBucket", BUCKET),
+    *((WEB, f"dynamodb:{call}", one) for call in ("GetItem", "PutItem", "Scan") for one in (ID_MAP, ENROLMENT)),
+    *((WEB, "secretsmanager:GetSecretValue", one) for one in (TOKENS, WEBHOOK_SECRET, CLIENT_SECRET, PASSWORD)),
+    *((WEB, f"glue:{call}", GLUE_JOB) for call in ("StartJobRun", "BatchStopJobRun")),
+    (WEB, "sns:Publish", TOPIC),
+    (WEB, "athena:StartQueryExecution", WORKGROUP),
+    (WEB, "sqs:ReceiveMessage", arn("sqs", "qol-arrivals")),
     (OAUTH, "secretsmanager:GetSecretValue", WEBHOOK_SECRET),
     (PULLER, "s3:PutObject", WEEKLY),
     (PULLER, "secretsmanager:GetSecretValue", WEBHOOK_SECRET),
@@ -172,8 +185,43 @@ def test_may_not(roles: dict[str, Role], case: tuple[str, str, str]) -> None:
     assert not roles[who].may(action, what)
 
 
-def who_may(roles: dict[str, Role], action: str, what: str, **context: str) -> set[str]:
-    return {name for name, one in roles.items() if one.may(action, what, context)}
+def who_may(roles: dict[str, Role], action: str, what: str, context: Context | None = None) -> set[str]:
+    return {name for name, one in roles.items() if one.may(action, what, context or {})}
+
+
+def test_the_receiver_learns_who_is_known_and_never_as_whom(roles: dict[str, Role]) -> None:
+    def reads(*attributes: str, select: str = "SPECIFIC_ATTRIBUTES") -> bool:
+        asked = {"dynamodb:Attributes": attributes, "dynamodb:Select": select}
+        return roles[RECEIVER].may("dynamodb:BatchGetItem", ID_MAP, asked)
+
+    assert reads("garmin_user_id", "pending_count", "version", "seen_at")
+    assert not reads("garmin_user_id", "participant_id")
+    assert not reads("garmin_user_id", select="ALL_ATTRIBUTES")
+
+
+def test_the_receiver_changes_of_a_known_user_only_when_they_were_seen(roles: dict[str, Role]) -> None:
+    def changes(*attributes: str) -> bool:
+        return roles[RECEIVER].may("dynamodb:UpdateItem", ID_MAP, {"dynamodb:Attributes": attributes})
+
+    assert changes("garmin_user_id", "seen_at")
+    assert not changes("garmin_user_id", "participant_id")
+    assert not changes("garmin_user_id", "seen_at", "status")
+
+
+def test_the_receiver_writes_of_the_id_map_only_together_with_its_count(roles: dict[str, Role]) -> None:
+    together = {"dynamodb:EnclosingOperation": ("TransactWriteItems",)}
+    assert roles[RECEIVER].may("dynamodb:PutItem", ID_MAP, together)
+    assert not roles[RECEIVER].may("dynamodb:PutItem", ID_MAP)
+
+
+@pytest.mark.parametrize(("kind", "calls"), [("code", {"Get"}), ("other", set())])
+def test_the_pages_make_no_entry_code_and_see_no_other_kind(roles: dict[str, Role], kind: str, calls: set[str]) -> None:
+    def may(of: str) -> set[str]:
+        leading = {"dynamodb:LeadingKeys": (of,)}
+        return {call for call in ("Get", "Put") if roles[OAUTH].may(f"dynamodb:{call}Item", ENROLMENT, leading)}
+
+    assert may(kind) == calls
+    assert [may(one) for one in ("invitation", "guesses", "sign-in")] == [{"Get", "Put"}] * 3
 
 
 def test_of_all_roles_these_alone_read_raw_data(roles: dict[str, Role]) -> None:
@@ -191,7 +239,8 @@ def test_of_all_roles_the_job_s_alone_writes_tables(roles: dict[str, Role]) -> N
 
 def test_of_all_roles_these_alone_read_who_is_who_and_staff_forgets_single_users(roles: dict[str, Role]) -> None:
     assert who_may(roles, "dynamodb:GetItem", ID_MAP) == {OAUTH, PULLER, JOB, DAGSTER, STAFF}
-    assert who_may(roles, "dynamodb:BatchGetItem", ID_MAP) == {RECEIVER}
+    known = {"dynamodb:Attributes": ("garmin_user_id",), "dynamodb:Select": "SPECIFIC_ATTRIBUTES"}
+    assert who_may(roles, "dynamodb:BatchGetItem", ID_MAP, known) == {RECEIVER}
     assert who_may(roles, "dynamodb:Scan", ID_MAP) == {JOB, DAGSTER, STAFF}
     assert who_may(roles, "dynamodb:DeleteItem", ID_MAP) == {STAFF}
     for action in ("DeleteTable", "ExportTableToPointInTime"):
@@ -203,7 +252,7 @@ def test_each_key_opens_to_those_alone_who_need_what_it_protects(system: System,
         through = {"kms:ViaService": f"{service}.ap-northeast-1.amazonaws.com"}
         return {one.name for one in roles.values() if one.may("kms:Decrypt", system.key(name), through)}
 
-    assert opens("raw", "s3") == {RECEIVER, DRAIN, PULLER, JOB, DAGSTER}
+    assert opens("raw", "s3") == {RECEIVER, DRAIN, PULLER, JOB, DAGSTER, WEB}, "Dagster's logs name no key of their own"
     assert opens("map", "dynamodb") == {RECEIVER, OAUTH, PULLER, JOB, DAGSTER, STAFF}
     assert opens("map", "secretsmanager") == {OAUTH, PULLER}
     assert opens("rest", "s3") == {JOB, DAGSTER, PERSON, STAFF}
@@ -248,6 +297,16 @@ def test_people_need_a_second_factor_and_services_are_the_only_other_principals(
     others = [statement["Principal"] for statements in trusted.values() for statement in statements]
     assert others
     assert all(list(principal) == ["Service"] for principal in others)
+
+
+def test_the_web_server_and_the_daemon_have_roles_of_their_own(system: System) -> None:
+    def role_of(name: str) -> str:
+        task = system.one("AWS::ECS::TaskDefinition", Family=f"qol-dagster-{name}")
+        return str(task["TaskRoleArn"]).rpartition("/")[2]
+
+    made = {one["RoleName"] for one in system.all("AWS::IAM::Role")}
+    assert {WEB, DAGSTER} <= made
+    assert role_of("web") != role_of("daemon")
 
 
 def test_no_role_is_shared_between_two_lambdas(system: System) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +108,7 @@ def test_dagster_and_staff_are_told_of_every_part_on_aws(system: System) -> None
     assert told["QOL_GLUE_JOB"] == system.all("AWS::Glue::Job")[0]["Name"]
     assert told["QOL_PUBLIC_URL"] == system.output("QolIngest", "PublicUrl")
     noted = system.one("AWS::SSM::Parameter", Name="/qol/settings")["Value"]
-    of_staff = dict(one.split("=", 1) for one in noted.split(" "))
+    of_staff = dict(re.findall(r"(QOL_\w+|AWS_REGION)=(.*?)(?= QOL_\w+=|$)", noted))
     assert of_staff == {name: value for name, value in told.items() if not name.startswith("DAGSTER_")}
 
 

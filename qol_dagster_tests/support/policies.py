@@ -18,7 +18,8 @@ OPERATORS = {
     "StringLike": lambda wanted, given: fnmatchcase(given, wanted),
     "Bool": lambda wanted, given: wanted == given,
 }
-Context = Mapping[str, str]
+Context = Mapping[str, str | tuple[str, ...]]
+"""Keys of a request, some with several values."""
 
 
 @dataclass(frozen=True)
@@ -53,11 +54,21 @@ def _applies(statement: dict[str, Any], action: str, resource: str, context: Con
         any(fnmatchcase(action, one) for one in _listed(statement["Action"]))
         and any(fnmatchcase(resource, one) for one in _listed(statement["Resource"]))
         and all(
-            key in context and any(OPERATORS[operator](one, context[key]) for one in _listed(wanted))
+            _holds(operator, _listed(wanted), context.get(key))
             for operator, conditions in statement.get("Condition", {}).items()
             for key, wanted in conditions.items()
         )
     )
+
+
+def _holds(operator: str, wanted: list[str], given: str | tuple[str, ...] | None) -> bool:
+    """Return whether a condition holds of a key's values. `ForAllValues` holds of none, as IAM has it."""
+    quantifier, _, plain = operator.rpartition(":")
+    if plain.endswith("IfExists") and given is None:
+        return True
+    values = (given,) if isinstance(given, str) else given or ()
+    found = [any(OPERATORS[plain.removesuffix("IfExists")](one, value) for one in wanted) for value in values]
+    return all(found) if quantifier == "ForAllValues" else any(found)
 
 
 def _listed(value: Any) -> list[Any]:

@@ -50,6 +50,7 @@ AWS = {
     "QOL_ALERT_TOPIC_ARN": "arn:aws:sns:ap-northeast-1:123456789012:job_failure_alert",
     "QOL_ATHENA_WORKGROUP": "qol",
     "QOL_GLUE_JOB": "weekly",
+    "QOL_TABLES_KEY": "arn:aws:kms:ap-northeast-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab",
 }
 REGION = {"AWS_REGION": "ap-northeast-1"}
 
@@ -92,6 +93,7 @@ def test_every_variable_of_aws_is_read() -> None:
         alert_topic_arn=AWS["QOL_ALERT_TOPIC_ARN"],
         athena_workgroup="qol",
         glue_job="weekly",
+        tables_key=AWS["QOL_TABLES_KEY"],
     )
 
 

@@ -119,14 +119,15 @@ class Change:
 class IdMap(Protocol):
     """The map. Every change is one transaction or conditional write. Raises IdMapError."""
 
-    def add(self, garmin_user_id: str, participant_id: str | None = None) -> str:
+    def add(self, garmin_user_id: str, participant_id: str | None = None, *, at: datetime | None = None) -> str:
         """Enrol a user, or take one back in, and give the participant id (the next free one by default).
 
-        Doing it twice changes nothing. Several Garmin accounts may belong to one participant.
+        `at` is as of when, by default now; of an active user, the earlier time stays. Doing it twice changes nothing.
+        Several Garmin accounts may belong to one participant.
         """
 
-    def enrol(self, users: Iterable[str]) -> int:
-        """Enrol many users under the next free participant ids, all or none; return their number."""
+    def enrol(self, users: Iterable[str], *, at: datetime | None = None) -> int:
+        """Enrol many users as of `at` under the next free participant ids, all or none; return their number."""
 
     def import_rows(self, rows: Iterable[Row]) -> int:
         """Enrol many, all or none; return their number."""
@@ -179,16 +180,17 @@ class SqliteIdMap:
 
     path: Path
 
-    def add(self, garmin_user_id: str, participant_id: str | None = None) -> str:
+    def add(self, garmin_user_id: str, participant_id: str | None = None, *, at: datetime | None = None) -> str:
         """See `IdMap`."""
         with self._write() as database:
-            return _add(database, garmin_user_id, participant_id, _free_ids(database))
+            return _add(database, garmin_user_id, participant_id, _free_ids(database), at=past_text(at))
 
-    def enrol(self, users: Iterable[str]) -> int:
+    def enrol(self, users: Iterable[str], *, at: datetime | None = None) -> int:
         """See `IdMap`."""
+        as_of = past_text(at)
         with self._write() as database:
             free = _free_ids(database)
-            return sum(bool(_add(database, user, None, free)) for user in users)
+            return sum(bool(_add(database, user, None, free, at=as_of)) for user in users)
 
     def import_rows(self, rows: Iterable[Row]) -> int:
         """See `IdMap`."""
@@ -438,8 +440,15 @@ def _users_of(database: sqlite3.Connection, participant: str) -> list[str]:
 
 
 def _add(
-    database: sqlite3.Connection, user: str, participant: str | None, free: Iterator[str], enrolled_at: str = ""
+    database: sqlite3.Connection,
+    user: str,
+    participant: str | None,
+    free: Iterator[str],
+    enrolled_at: str = "",
+    *,
+    at: str = "",
 ) -> str:
+    """Enrol a user as of `at` ("": now) and return the participant id; `enrolled_at` replaces the date alone."""
     user = check_user(user)
     row = _row(database, user)
     known = row["participant_id"] if row else ""
@@ -454,7 +463,7 @@ def _add(
     )
     if known and known != wanted:
         raise IdMapError(f"this Garmin user is enrolled as {known} already; revoke {known} or leave it as it is")
-    now = _now()
+    now = at or _now()
     if row is None:
         _insert(database, user, now)
     if row is None or row["status"] != "active":
@@ -464,6 +473,12 @@ def _add(
             (wanted, now, user),
         )
         _set_status(database, user, "active", now)
+    if at:
+        database.execute(
+            "UPDATE user_id_map SET enrolled_at = min(enrolled_at, ?1), status_at = min(status_at, ?1) "
+            "WHERE garmin_user_id = ?2",
+            (at, user),
+        )
     if enrolled_at:
         database.execute("UPDATE user_id_map SET enrolled_at = ? WHERE garmin_user_id = ?", (enrolled_at, user))
     return wanted

@@ -36,8 +36,8 @@ from qol_ingest.shared.id_map import (
 
 CLAIM = "#"
 KEY = "garmin_user_id"
-MOST_IN_ONE = 50
-"""Enrolments that fit into one transaction: two of its 100 writes each."""
+MOST_IN_ONE = 49
+"""Enrolments that fit into one transaction: two of its 100 writes each, and one for how many are pending."""
 MOST_NEW = 99
 """Users that are noted together: with their number, a transaction's 100 writes, and as many reads."""
 PENDING, COUNT = "##pending", "pending_count"
@@ -47,6 +47,8 @@ TRIES = 20
 LONGEST_PAUSE_S = 0.25
 
 Item = dict[str, Any]
+_Enrolment = tuple[str, str | None, datetime | None]
+"""User, participant id and date of enrolment."""
 
 
 @dataclass(frozen=True)
@@ -56,22 +58,21 @@ class DynamoIdMap:
     table: str
     client: Any = field(default=None, repr=False)
 
-    def add(self, garmin_user_id: str, participant_id: str | None = None) -> str:
+    def add(self, garmin_user_id: str, participant_id: str | None = None, *, at: datetime | None = None) -> str:
         """See `IdMap`."""
         for _ in _tries():
-            step = _Step(self, self._free_ids())
+            step = _Step(self, self._free_ids(), past_text(at))
             wanted = step.enrol(garmin_user_id, participant_id)
             if self._transact(step.writes):
-                self._count_fewer(step.no_longer_pending)
                 return wanted
         raise IdMapError(_BUSY)
 
-    def enrol(self, users: Iterable[str]) -> int:
-        """See `IdMap`. All or none up to 50; beyond that in steps."""
-        return self._in_steps([(user, None, None) for user in users])
+    def enrol(self, users: Iterable[str], *, at: datetime | None = None) -> int:
+        """See `IdMap`. All or none up to `MOST_IN_ONE`; beyond that in steps."""
+        return self._in_steps([(user, None, None) for user in users], past_text(at))
 
     def import_rows(self, rows: Iterable[Row]) -> int:
-        """See `IdMap`. All or none up to 50; beyond that in steps."""
+        """See `IdMap`. All or none up to `MOST_IN_ONE`; beyond that in steps."""
         return self._in_steps([row if len(row) == 3 else (*row, None) for row in rows])
 
     def forget(self, garmin_user_id: str) -> bool:
@@ -80,8 +81,8 @@ class DynamoIdMap:
             old = self.item(garmin_user_id)
             if old is None:
                 return False
-            if self._ask("delete_item", Key={KEY: {"S": garmin_user_id}}, **_unchanged(old)) is not None:
-                self._count_fewer(not old["participant_id"])
+            delete = {"Key": {KEY: {"S": garmin_user_id}}, **_unchanged(old)}
+            if self._transact([delete, *self.count_fewer(not old["participant_id"])]):
                 return True
         raise IdMapError(_BUSY)
 
@@ -205,12 +206,12 @@ class DynamoIdMap:
                 ExpressionAttributeValues={":at": {"S": text_of(at)}},
             )
 
-    def _count_fewer(self, number: int) -> None:
-        """Note that fewer users are pending. It is done after the change: a crash in between leaves it too high."""
-        for _ in _tries() if number else ():
-            found = self._ask("get_item", Key={KEY: {"S": PENDING}}, ConsistentRead=True)
-            if "Item" not in found or self._ask("put_item", **_counter(_plain(found["Item"]), -number)) is not None:
-                return
+    def count_fewer(self, number: int) -> list_[Item]:
+        """Return the write that goes with that of users who are pending no longer, if any are counted."""
+        if not number:
+            return []
+        found = self._ask("get_item", Key={KEY: {"S": PENDING}}, ConsistentRead=True)
+        return [_counter(_plain(found["Item"]), -number)] if "Item" in found else []
 
     def _change(self, user: str, change: Callable[[Item], Item | None]) -> bool:
         """Read, change, and write if nobody wrote meanwhile. False if there is nobody, or nothing to change."""
@@ -223,23 +224,26 @@ class DynamoIdMap:
                 return True
         raise IdMapError(_BUSY)
 
-    def _in_steps(self, rows: list_[tuple[str, str | None, datetime | None]]) -> int:
+    def _in_steps(self, rows: list_[_Enrolment], at: str = "") -> int:
         done = 0
         while done < len(rows):
-            step = _Step(self, self._free_ids())
-            for number, (user, participant, enrolled_at) in enumerate(rows[done : done + MOST_IN_ONE], start=done + 1):
-                before = f"the {done} entries before entry {done + 1} are enrolled" if done else "nobody was enrolled"
-                try:
-                    if participant is not None:
-                        check_participant(participant.strip(), user)
-                    step.enrol(user, participant, past_text(enrolled_at))
-                except IdMapError as error:
-                    raise IdMapError(f"entry {number}: {error}; {before}") from error
-            if not self._transact(step.writes):
+            before = f"the {done} entries before entry {done + 1} are enrolled" if done else "nobody was enrolled"
+            if not any(self._transact(self._step_from(rows, done, before, at).writes) for _ in _tries()):
                 raise IdMapError(f"the id map was changed by somebody else meanwhile; {before}; do the same again")
-            self._count_fewer(step.no_longer_pending)
             done = min(done + MOST_IN_ONE, len(rows))
         return done
+
+    def _step_from(self, rows: list_[_Enrolment], done: int, before: str, at: str) -> _Step:
+        """Return the next enrolments as one step. Raises IdMapError that names the entry, and what was done before."""
+        step = _Step(self, self._free_ids(), at)
+        for number, (user, participant, enrolled_at) in enumerate(rows[done : done + MOST_IN_ONE], start=done + 1):
+            try:
+                if participant is not None:
+                    check_participant(participant.strip(), user)
+                step.enrol(user, participant, past_text(enrolled_at))
+            except IdMapError as error:
+                raise IdMapError(f"entry {number}: {error}; {before}") from error
+        return step
 
     def _free_ids(self) -> Iterator[str]:
         """Yield a generator, so that the table is read only if an id is needed."""
@@ -279,8 +283,8 @@ class DynamoIdMap:
 
     def _transact(self, writes: Sequence[Item]) -> bool:
         """Return all writes or none; False if somebody wrote meanwhile."""
-        puts = [{"Put": {"TableName": self.table, **write}} for write in writes]
-        return not puts or self._call("transact_write_items", TransactItems=puts) is not None
+        items = [{"Put" if "Item" in one else "Delete": {"TableName": self.table, **one}} for one in writes]
+        return not items or self._call("transact_write_items", TransactItems=items) is not None
 
     def _ask(self, call: str, **arguments: Any) -> Any:
         return self._call(call, TableName=self.table, **arguments)
@@ -314,16 +318,17 @@ def _counter(counted: Item, more: int) -> Item:
 class _Step:
     """Enrolments that are written together; each of them sees those before it."""
 
-    def __init__(self, id_map: DynamoIdMap, free: Iterator[str]) -> None:
-        self._id_map, self._free = id_map, free
+    def __init__(self, id_map: DynamoIdMap, free: Iterator[str], at: str) -> None:
+        """`at`: as of when users are enrolled, "" for now."""
+        self._id_map, self._free, self._at = id_map, free, at
         self._items: dict[str, Item] = {}
         self._writes: dict[str, Item] = {}
-        self.no_longer_pending = 0
+        self._no_longer_pending = 0
 
     @property
     def writes(self) -> list_[Item]:
         """The `Put`s of one transaction, one for each key."""
-        return [*self._writes.values()]
+        return [*self._writes.values(), *self._id_map.count_fewer(self._no_longer_pending)]
 
     def enrol(self, user: str, participant: str | None, enrolled_at: str = "") -> str:
         """Return the participant id; what there is to write for it is added to `writes`.
@@ -344,11 +349,14 @@ class _Step:
         )
         if known and known != wanted:
             raise IdMapError(f"this Garmin user is enrolled as {known} already; revoke {known} or leave it as it is")
-        new = old or _new(user, _now())
-        new = new if new["status"] == "active" else _enrolled(new, wanted)
+        at = self._at or _now()
+        new = old or _new(user, at)
+        new = new if new["status"] == "active" else _enrolled(new, wanted, at)
+        if self._at:
+            new = {**new, **{name: min(new[name], at) for name in ("enrolled_at", "status_at")}}
         new = {**new, "enrolled_at": enrolled_at or new["enrolled_at"]}
         if new != old:
-            self.no_longer_pending += old is not None and not known
+            self._no_longer_pending += old is not None and not known
             self._write(old, new, is_own_choice=participant is not None)
         return wanted
 
@@ -409,10 +417,9 @@ def _new(user: str, at: str) -> Item:
     }
 
 
-def _enrolled(item: Item, participant: str) -> Item:
-    now = _now()
-    item = {**item, "participant_id": participant, "enrolled_at": item["enrolled_at"] or now}
-    return _with_status(item, "active", now)
+def _enrolled(item: Item, participant: str, at: str) -> Item:
+    item = {**item, "participant_id": participant, "enrolled_at": item["enrolled_at"] or at}
+    return _with_status(item, "active", at)
 
 
 def _with_status(item: Item, status: str, at: str) -> Item:

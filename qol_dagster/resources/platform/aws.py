@@ -101,4 +101,4 @@ class AwsPlatform:
 
     @cached_property
     def _lake(self) -> Lake:
-        return Lake.s3(self.settings.bucket, self.tables_key)
+        return Lake.s3(self.settings.bucket, self.tables_key or self.settings.tables_key)

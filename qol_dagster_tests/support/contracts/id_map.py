@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from qol_ingest.shared.id_map import IdMap, IdMapError
+from qol_ingest.shared.id_map import IdMap, IdMapError, text_of
 
 USER, OTHER = "a1b2c3d4e5f60718293a4b5c6d7e8f90", "ffeeddccbbaa99887766554433221100"
 LATER = datetime.now(UTC) + timedelta(hours=1)
@@ -197,6 +197,32 @@ def test_an_import_keeps_when_somebody_was_enrolled(people: IdMap) -> None:
     assert {one.participant_id: one.enrolled_at[:10] for one in people.list()} == enrolled
     with pytest.raises(IdMapError, match="entry 1: the date of enrolment .* is in the future; nobody was enrolled"):
         people.import_rows([(USER, "Q1", LATER + timedelta(days=2))])
+
+
+def test_users_may_be_enrolled_as_of_an_earlier_time_and_have_left_since(people: IdMap) -> None:
+    """As if it had been done then: what Garmin announced between then and now counts."""
+    past, between = EARLIER - timedelta(days=100), EARLIER - timedelta(days=50)
+    assert people.enrol([USER, OTHER], at=past) == 2
+    assert people.add("second account", "P0001", at=past) == "P0001"
+    people.add("today")
+    assert [one.enrolled_at for one in people.list()][:3] == [text_of(past)] * 3
+    assert people.deregister(USER, between)
+    assert people.deregister("second account", between)
+    assert not people.deregister("today", between)
+    assert statuses(people)[USER] == ("P0001", "deregistered")
+
+
+def test_of_an_active_user_the_earlier_time_of_enrolment_stays(people: IdMap) -> None:
+    past = EARLIER - timedelta(days=100)
+    people.seen([OTHER], LATER)
+    for users, at in (([USER, OTHER], EARLIER), ([USER], past), ([USER, OTHER], EARLIER), ([OTHER], None)):
+        assert people.enrol(users, at=at) == len(users)
+    assert {one.garmin_user_id: one.enrolled_at for one in people.list()} == {
+        USER: text_of(past),
+        OTHER: text_of(EARLIER),
+    }
+    with pytest.raises(IdMapError, match="in the future"):
+        people.enrol(["third"], at=LATER)
 
 
 def test_an_id_is_kept_as_it_came(people: IdMap) -> None:
