@@ -7,6 +7,7 @@ the lock, and the paths that an engine in this process reads from.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -114,14 +115,14 @@ class Lake:
 
     def raw_days(self) -> list[date]:
         """Dates that have a raw folder, in order. Folders with other names are not ours and are passed over."""
-        names = (path.rsplit("/", 1)[-1] for path in self._list(RAW)["common_prefixes"])
+        names = (path.rsplit("/", 1)[-1] for path in self._list(RAW).folders)
         return sorted(day for name in names if (day := _partition_date(name)))
 
     def raw_objects(self, day: date) -> tuple[RawObject, ...]:
         """Return the raw files of one date, in key order: `*.jsonl` whose name starts with neither `.` nor `_`."""
         found = (
             RawObject(item["path"], item["size"], item["e_tag"] or item["last_modified"].isoformat())
-            for item in self._list(f"{RAW}/date={day.isoformat()}")["objects"]
+            for item in self._list(f"{RAW}/date={day.isoformat()}").objects
         )
         return tuple(sorted(item for item in found if _is_raw(item.key)))
 
@@ -140,22 +141,13 @@ class Lake:
         """Return all keys below a prefix, in order."""
         return list(self.objects(prefix))
 
-    def listing(self, prefix: str) -> tuple[list[str], list[str]]:
-        """Return the folders and the keys directly in a prefix, in order."""
-        found = self._list(prefix)
-        return sorted(found["common_prefixes"]), sorted(item["path"] for item in found["objects"])
+    def listing(self, prefix: str) -> tuple[list[str], list[str], list[str]]:
+        """Return the folders and the keys directly in a prefix, and what has an odd name there, each in order.
 
-    def odd_names(self, prefix: str) -> list[str]:
-        """Return what is directly in a prefix under a name that no key can have, as keys for people, in order.
-
-        No other method knows of it. On S3 there is none.
+        A name is odd that can be part of no key (`odd_names`); it is spelled for people. No other method knows of it.
         """
-        if self.folder is None:
-            return []
-        try:
-            return [f"{prefix}/{odd_names.spelled(name)}" for name in odd_names.odd_names(self.folder / prefix)]
-        except OSError as error:
-            raise LakeError(f"{self.root}/{prefix} cannot be listed: {error.strerror}") from error
+        found = self._list(prefix)
+        return sorted(found.folders), sorted(item["path"] for item in found.objects), sorted(found.odd)
 
     def modified_at(self, key: str) -> datetime:
         """Return when an object was written (UTC)."""
@@ -195,7 +187,7 @@ class Lake:
         try:
             found = [item for batch in self.store.list(prefix) for item in batch]
         except Exception as error:
-            found = self._without_odd_names(odd_names.walk_without, prefix, error)
+            found = self._without_odd_names(prefix, error, deep=True).objects
         return dict(sorted((item["path"], item["size"]) for item in found))
 
     def read_object(self, key: str) -> bytes:
@@ -340,7 +332,7 @@ class Lake:
         key = self.partition_key(table, day)
         if self.folder and (found := files.in_the_way(self.folder / key / PART)):
             raise LakeError(f"{self.root}/{key} cannot be read or written: {found}. Then run the week again")
-        listed = self._list(key)["objects"]
+        listed = self._list(key).objects
         return dict(sorted((item["path"], item["size"]) for item in listed if item["path"].endswith(".parquet")))
 
     def _footer(self, key: str) -> bytes:
@@ -371,20 +363,29 @@ class Lake:
         )
         again((store or self.store).put, key, content, mode=mode, use_multipart=False)
 
-    def _list(self, prefix: str) -> Any:
+    def _list(self, prefix: str) -> odd_names.Listing:
         try:
-            return self.store.list_with_delimiter(prefix)
+            found = self.store.list_with_delimiter(prefix)
+            return odd_names.Listing(found["common_prefixes"], found["objects"])
         except Exception as error:
-            return self._without_odd_names(odd_names.list_without, prefix, error)
+            return self._without_odd_names(prefix, error, deep=False)
 
-    def _without_odd_names(self, listing: Callable[[Any, Path, str], T], prefix: str, error: Exception) -> T:
-        """Return what another `listing` has of a folder that obstore refused for a name in it. Raises LakeError."""
-        try:
-            if self.folder and odd_names.has_odd_names(self.folder / prefix):
-                return listing(self.store, self.folder, prefix)
-        except OSError:
-            pass  # the first error says more
+    def _without_odd_names(self, prefix: str, error: Exception, *, deep: bool) -> odd_names.Listing:
+        """List otherwise what obstore refused to list because of a name in it. Raises LakeError."""
+        found = odd_names.Listing()
+        if "invalid path" in str(error):
+            with contextlib.suppress(Exception):  # the first error says more
+                found = self._list_all_names(prefix.rstrip("/"), deep=deep)
+        if found.odd:
+            return found
         raise LakeError(f"{self.root}/{prefix} cannot be listed: {self._why(f'{prefix}/-', error)}") from error
+
+    def _list_all_names(self, prefix: str, *, deep: bool) -> odd_names.Listing:
+        if self.folder:
+            return odd_names.list_folder(self.store, self.folder, prefix, deep=deep)
+        from qol_ingest.shared import aws
+
+        return odd_names.list_bucket(aws.client("s3"), self.root.removeprefix("s3://"), prefix, deep=deep)
 
     def _why(self, key: str, error: Exception) -> str:
         """Return why a key cannot be used: what is in its way, else what the store says."""

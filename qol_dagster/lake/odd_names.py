@@ -1,20 +1,29 @@
-"""Folders with names that no key can have: not UTF-8, or with a control character such as a line break.
+"""Folders with names that obstore takes for no key: not UTF-8, with a control character such as a line break, or empty.
 
-Belongs here: which names these are, listing a folder without them, and how they are spelled for people. obstore does
-not list a folder that holds one; the object stores of others have no such names, or hide them.
+Belongs here: which names these are, listing a folder or a bucket without them, and how they are spelled for people.
+obstore does not list a folder that holds one.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from itertools import chain
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _UNFINISHED = re.compile(r"#\d+$")
-"""What obstore is writing ends so, and it lists none of it."""
+"""What obstore is writing to a folder ends so, and it lists none of it."""
+
+
+@dataclass
+class Listing:
+    """Keys of folders, objects as obstore gives them, and what has an odd name, spelled for people."""
+
+    folders: list[str] = field(default_factory=list)
+    objects: list[Any] = field(default_factory=list)
+    odd: list[str] = field(default_factory=list)
 
 
 def is_key_name(name: str) -> bool:
@@ -23,7 +32,7 @@ def is_key_name(name: str) -> bool:
         name.encode()
     except UnicodeEncodeError:
         return False
-    return not _CONTROL.search(name)
+    return name not in ("", ".", "..") and not _CONTROL.search(name)
 
 
 def spelled(name: str) -> str:
@@ -32,29 +41,39 @@ def spelled(name: str) -> str:
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
-def odd_names(folder: Path) -> list[str]:
-    """Return the names in a folder that no key can have, in order. Raises OSError."""
-    return sorted(one.name for one in folder.iterdir() if not is_key_name(one.name)) if folder.is_dir() else []
-
-
-def list_without(store: Any, root: Path, prefix: str) -> dict[str, list[Any]]:
-    """Return what obstore's `list_with_delimiter` has of a folder, without odd names. Raises OSError."""
-    folders, objects = [], []
-    for path in sorted(one for one in (root / prefix).iterdir() if is_key_name(one.name)):
-        if path.is_dir():
-            folders.append(path.relative_to(root).as_posix())
+def list_folder(store: Any, root: Path, prefix: str, *, deep: bool) -> Listing:
+    """List a folder of a lake, with `deep` also those in it. Raises OSError."""
+    found = Listing()
+    for path in sorted((root / prefix).iterdir()):
+        key = path.relative_to(root).as_posix()
+        if not is_key_name(path.name):
+            found.odd.append(spelled(key))
+        elif path.is_dir():
+            found.folders.append(key)
         elif path.is_file() and not _UNFINISHED.search(path.name):
-            objects.append(store.head(path.relative_to(root).as_posix()))
-    return {"common_prefixes": folders, "objects": objects}
+            found.objects.append(store.head(key))
+    for inner in (list_folder(store, root, folder, deep=True) for folder in found.folders if deep):
+        found.objects += inner.objects
+        found.odd += inner.odd
+    return found
 
 
-def walk_without(store: Any, root: Path, prefix: str) -> list[Any]:
-    """Return what obstore's `list` has of a folder and those in it, without odd names. Raises OSError."""
-    found = list_without(store, root, prefix)
-    inner = [walk_without(store, root, folder) for folder in found["common_prefixes"]]
-    return [*found["objects"], *chain.from_iterable(inner)]
+def list_bucket(client: Any, bucket: str, prefix: str, *, deep: bool) -> Listing:
+    """List what is below a prefix of a bucket, with `deep` also in its folders. Raises what boto3 raises."""
+    found = Listing()
+    by_folder = {} if deep else {"Delimiter": "/"}
+    for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{prefix}/", **by_folder):
+        for folder in (one["Prefix"].removesuffix("/") for one in page.get("CommonPrefixes", ())):
+            (found.folders if _is_key(folder) else found.odd).append(folder)
+        for item in page.get("Contents", ()):
+            if not _is_key(item["Key"].removesuffix("/")):
+                found.odd.append(item["Key"])
+            elif not item["Key"].endswith("/"):  # a folder, as S3's console makes them
+                known = {"size": item["Size"], "e_tag": item["ETag"], "last_modified": item["LastModified"]}
+                found.objects.append({"path": item["Key"], **known})
+    found.odd = [spelled(key) for key in found.odd]
+    return found
 
 
-def has_odd_names(folder: Path) -> bool:
-    """Return whether a folder, or one in it, holds an odd name. Raises OSError."""
-    return any(odd_names(Path(inner)) for inner, _folders, _files in os.walk(folder, followlinks=True))
+def _is_key(key: str) -> bool:
+    return all(map(is_key_name, key.split("/")))

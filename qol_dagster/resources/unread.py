@@ -78,17 +78,19 @@ def files_not_read(lake: Lake, days: Iterable[date]) -> Iterator[str]:
     key can have is among them, spelled with escapes, also below raw/lifecycle/ and raw/quarantine/.
     """
     known = {f"date={day.isoformat()}" for day in lake.raw_days()}
-    folders, files = lake.listing(RAW)
-    files += lake.odd_names(RAW)
+    folders, files, odd = lake.listing(RAW)
     strange = [folder for folder in folders if folder.rpartition("/")[2] not in known]
-    for zone in (LIFECYCLE, QUARANTINE) if lake.folder else ():
-        for folder in (zone, *lake.listing(zone)[0]):
-            files += lake.odd_names(folder)
+    for zone in (LIFECYCLE, QUARANTINE) if lake.folder else ():  # on S3 only the receiver writes there
+        inner, _, found = lake.listing(zone)
+        odd += found
+        for folder in inner:
+            odd += lake.listing(folder)[2]
     for day in days:
-        inner, in_day = lake.listing(f"{RAW}/date={day.isoformat()}")
+        inner, in_day, found = lake.listing(f"{RAW}/date={day.isoformat()}")
+        odd += found
         strange += inner
         files += [key for key in in_day if not key.endswith(".jsonl")]
-        files += lake.odd_names(f"{RAW}/date={day.isoformat()}")
+    files += odd
     for folder in strange:
         files += lake.keys(folder)
     yield from (key for key in files if not _is_hidden(key))

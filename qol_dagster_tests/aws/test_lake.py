@@ -26,6 +26,7 @@ from qol_dagster.lake.records import (
     store_records,
     stored_records,
 )
+from qol_dagster.resources.unread import files_not_read
 from qol_dagster_tests.support.cloud import Cloud
 from qol_dagster_tests.support.lakes import MONDAY
 from qol_ingest.shared import aws
@@ -183,6 +184,22 @@ def test_files_and_dates_of_several_pages_are_all_listed(lake: Lake) -> None:
     assert [item.key for item in lake.raw_objects(MONDAY)] == [f"{DAY}/{n:04d}.jsonl" for n in range(1100)] + [
         f"{DAY}/a.jsonl"
     ]
+
+
+@pytest.mark.parametrize("odd", ["/x.jsonl", "a\nb.jsonl", "a\x01.jsonl"])
+def test_a_key_that_obstore_takes_for_none_hides_no_other_and_is_counted(cloud: Cloud, odd: str) -> None:
+    """Two slashes, as of a folder that was given with one at its end, and control characters."""
+    bucket, folder = cloud.bucket(), f"raw/daily/date={MONDAY}"
+    lake = Lake.s3(bucket)
+    for key in (f"{folder}/good.jsonl", f"{folder}/inner/x.jsonl"):
+        aws.client("s3").put_object(Bucket=bucket, Key=key, Body=b"{}\n")
+    before = lake.raw_days(), lake.raw_objects(MONDAY), lake.objects("raw")
+    assert [len(one) for one in before] == [1, 1, 2]
+    assert len(list(files_not_read(lake, [MONDAY]))) == 1
+    for key in (f"{folder}/{odd}", f"raw/daily/{odd}"):
+        aws.client("s3").put_object(Bucket=bucket, Key=key, Body=b"{}\n")
+    assert (lake.raw_days(), lake.raw_objects(MONDAY), lake.objects("raw")) == before
+    assert len(list(files_not_read(lake, [MONDAY]))) == 3
 
 
 def test_a_file_that_is_written_again_has_another_tag_though_its_size_is_the_same(lake: Lake) -> None:

@@ -33,6 +33,8 @@ from qol_dagster_tests.support.paper_week import EXPECTED, write_paper_week
 
 USERS = {"a1b2c3d4e5f60718293a4b5c6d7e8f90": "P1", "ffeeddccbbaa99887766554433221100": "P2"}
 LAST_WEEK = MONDAY - timedelta(weeks=1)
+NIGHTLESS = {"last_week/valid": 2, "worn_without_a_night": 2}
+"""What a run says of people whom `fill` lets wear the device by day alone."""
 
 
 def fill(settings: Settings, weeks: int = 1, users: dict[str, str] = USERS) -> None:
@@ -112,9 +114,14 @@ def test_several_weeks_are_one_run_and_every_partition_says_what_it_holds(settin
             one.asset_materialization.partition: one.asset_materialization.metadata
             for one in instance.fetch_materializations(dg.AssetKey("weekly_metrics"), limit=10).records
         }
+        status = instance.get_latest_materialization_event(dg.AssetKey("participant_status"))
     assert {week: metadata["dagster/partition_row_count"].value for week, metadata in told.items()} == dict.fromkeys(
         told, 2
     )
+    assert status
+    assert status.asset_materialization
+    of_people = {name: status.asset_materialization.metadata[name].value for name in ("participants", *NIGHTLESS)}
+    assert of_people == {"participants": 2, **NIGHTLESS}
 
 
 def materialized(settings: Settings, *assets: str) -> dg.ExecuteInProcessResult:

@@ -92,10 +92,18 @@ def test_folders_and_files_below_other_names_are_listed_as_ever(lake: Lake) -> N
     (lake.folder / "x/empty").mkdir()
     (lake.folder / "x/broken").symlink_to("nowhere")
     before = lake.objects("x"), lake.listing("x")
+    assert before[1] == (["x/a", "x/c", "x/empty"], [], [])
     put(lake, "x/a/b", b"a\nb")
     put(lake, "x", b"\xff")
-    assert (lake.objects("x"), lake.listing("x")) == before
-    assert before[1][0] == ["x/a", "x/c", "x/empty"]
+    assert (lake.objects("x"), lake.listing("x")) == (before[0], (*before[1][:2], [r"x/\xff"]))
+
+
+def test_a_folder_that_cannot_be_listed_for_another_reason_is_an_error(lake: Lake) -> None:
+    put(lake, RAW_DAY, b"a\nb.jsonl")
+    refused = type("Refused", (), {"list_with_delimiter": lambda *_: 1 / 0, "list": lambda *_: 1 / 0})()
+    for ask in (lambda one: one.raw_objects(MONDAY), lambda one: one.objects("raw")):
+        with pytest.raises(LakeError, match="cannot be listed"):
+            ask(Lake(lake.root, refused))
 
 
 def test_a_withdrawal_beside_such_a_name_is_read_and_the_name_counted(lake: Lake) -> None:

@@ -16,7 +16,10 @@ from qol_dagster.identities import Identities
 from qol_dagster.lake.lake import Lake
 from qol_dagster.pipeline.etl import run_etl
 from qol_dagster.pipeline.status import materialize_status
-from qol_dagster_tests.support.lakes import MONDAY, record, worn, write_raw
+from qol_dagster.weeks import dates_of
+from qol_dagster_tests.support.lakes import MONDAY, differences, record, worn, write_raw
+from qol_dagster_tests.support.reference import reference_daily, reference_weekly
+from qol_dagster_tests.support.trap_records import write_trap_lake
 
 ADA, BEN = "user-ada", "user-ben"
 PEOPLE = Identities({ADA: "P1", BEN: "P2"})
@@ -69,6 +72,21 @@ def test_without_health_data_only_the_exercise_columns_stay(engine: Engine, lake
     assert [rows["P1"][name] for name in ("steps", "wear_min", *EXERCISE)] == [None, None, 1, 60.0]
     assert rows["P2"]["steps"] == 4321
     assert counts["revoked_records"] == 1
+
+
+def test_a_lake_full_of_traps_gives_the_reference_s_rows_whoever_withholds_what(engine: Engine, tmp_path: Path) -> None:
+    people = write_trap_lake(tmp_path, MONDAY)
+    kinds = ("HEALTH_EXPORT", "ACTIVITY_EXPORT", "")
+    withheld = {user: kinds[number % 3] for number, user in enumerate(sorted(people)) if kinds[number % 3]}
+    run_etl(engine, Lake.local(tmp_path), [MONDAY], Identities(people, withheld=withheld))
+    days = dates_of(MONDAY)
+    daily = reference_daily(tmp_path, people, days, withheld)
+    assert len(daily) < len(reference_daily(tmp_path, people, days)), "somebody's rows are missing"
+    tables = [Lake.local(tmp_path).read_table("daily", day) for day in days]
+    assert differences([row for one in tables if one for row in one.to_pylist()], daily) == []
+    weekly = Lake.local(tmp_path).read_table("weekly", MONDAY)
+    assert weekly
+    assert differences(weekly.to_pylist(), reference_weekly(daily, MONDAY)) == []
 
 
 def test_a_permission_that_changes_makes_the_days_anew(engine: Engine, lake: Lake) -> None:

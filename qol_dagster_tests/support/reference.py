@@ -37,6 +37,8 @@ NEVER = datetime.min.replace(tzinfo=UTC)
 
 ALIASES = {"pulseOx": "pulseox", "respiration": "allDayRespiration", "moveiq": "moveIQActivities"}
 ACTIVITY_TYPES = ("activities", "manuallyUpdatedActivities")
+ACTIVITY_EXPORT = {*ACTIVITY_TYPES, "activityDetails", "activityFiles", "moveIQActivities"}
+"""The types for which Garmin asks the permission of this name; all others need HEALTH_EXPORT."""
 MEASURED_TYPES = ("bodyComps", "bloodPressures")
 LONGEST_COUNTS = ("dailies", "stressDetails", "pulseox", "allDayRespiration", "hrv")
 FINALITY = {"AUTO_MANUAL": 4, "ENHANCED_FINAL": 3, "AUTO_FINAL": 2, "ENHANCED_TENTATIVE": 1, "AUTO_TENTATIVE": 0}
@@ -417,18 +419,29 @@ def slice_of_epochs(epochs: list[Record]) -> list[Record]:
 # --- daily ---
 
 
-def reference_daily(lake_dir: Path, participants: dict[str, str], dates: list[date]) -> list[Row]:
+def reference_daily(
+    lake_dir: Path, participants: dict[str, str], dates: list[date], withheld: dict[str, str] | None = None
+) -> list[Row]:
     """One dict per (participant_id, date) with at least one current record, with every daily column.
 
-    `participants` maps a Garmin userId to a participant_id; several ids may be one participant's.
+    `participants` maps a Garmin userId to a participant_id; several ids may be one participant's. `withheld` maps a
+    userId to the one permission that is not given.
     Beside the daily columns: n_dailies, n_sleeps, n_stress, n_hrv, the current records of these types.
     """
     rows = []
+    given = withheld or {}
+    unseen = {participants[user] for user, permission in given.items() if permission == "ACTIVITY_EXPORT"}
     for day in dates:
         of_participant: dict[str, dict[str, list[Record]]] = {}
         for record in records_of(lake_dir / "raw" / "daily" / f"date={day}", day, participants):
-            of_participant.setdefault(participants[record.user], {}).setdefault(record.user, []).append(record)
-        rows += [account_that_counts(who, day, of_participant[who]) for who in sorted(of_participant)]
+            needed = "ACTIVITY_EXPORT" if record.type in ACTIVITY_EXPORT else "HEALTH_EXPORT"
+            if given.get(record.user) != needed:
+                of_participant.setdefault(participants[record.user], {}).setdefault(record.user, []).append(record)
+        for who in sorted(of_participant):
+            row = account_that_counts(who, day, of_participant[who])
+            if who in unseen and row["exercise_sessions"] == 0:  # nobody knows of none, only of those that came
+                row |= {"exercise_sessions": None, "exercise_min": None}
+            rows.append(row)
     return rows
 
 
