@@ -81,9 +81,7 @@ def arrivals_sensor(parts: Resources, job: Any, since: date, first: date) -> dg.
                 f"no raw file of a day that is over came or changed; raw days: {len(listing)}{waiting}"
             )
         changed = f"{len(found.days)} raw days came or changed, {found.days[0]} to {found.days[-1]}"
-        weeks = (
-            ", ".join(map(str, found.weeks)) or "none, their weeks are not over or computed from these files already"
-        )
+        weeks = ", ".join(map(str, found.weeks)) or "none: they are not over, or computed from these files already"
         context.log.info("%s; weeks to compute: %s%s", changed, weeks, waiting)
         return dg.SensorResult(
             asset_events=[_arrival(parts, day) for day in found.days],
