@@ -77,7 +77,7 @@ class CancelledError(dg.DagsterError, dg.DagsterExecutionInterruptedError):
 
 @contextmanager
 def readable_failures(context: dg.AssetExecutionContext) -> Iterator[None]:
-    """Turn an error that is made to be read into Dagster's Failure: its sentence and advice, above no stack but Dagster's.
+    """Turn an error that is made to be read into Dagster's Failure: its sentence and advice, without our stack.
 
     The last attempt asks for no further one: else Dagster would say only that there have been too many.
     """
