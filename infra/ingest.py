@@ -32,7 +32,6 @@ from infra.data import DRAIN_S, PULL_S, DataStack
 from infra.functions import ONE_CPU_MB, QolFunction, log_group_of, schedule
 from infra.names import arn, objects
 from infra.settings import DeploySettings
-from qol_ingest.shared.id_map_dynamo import COUNT, KEY
 
 if TYPE_CHECKING:
     from constructs import Construct
@@ -48,7 +47,7 @@ PUSHES, PAGES, BUTTON = "/garmin/{secret}", "/oauth/{proxy+}", "/oauth/start/go"
 PULLERS = 5
 """Downloads at a time: Garmin limits how often it is asked."""
 
-KNOWN = (KEY, COUNT, "version", "seen_at")
+KNOWN = ("garmin_user_id", "pending_count", "version", "seen_at")
 """What the receiver reads of the id map."""
 CHANGED = ("guesses", "invitation", "sign-in")
 """The kinds of enrolment state that a visit changes. Entry codes are made by staff alone."""
@@ -100,7 +99,9 @@ class IngestStack(Stack):
                 # It learns who is known, and never as whom; it notes new users, together with how many there are.
                 allow("dynamodb:BatchGetItem", on=[_table(names.ID_MAP_TABLE)], when=_only_attributes(*KNOWN)),
                 allow("dynamodb:PutItem", on=[_table(names.ID_MAP_TABLE)], when=IN_A_TRANSACTION),
-                allow("dynamodb:UpdateItem", on=[_table(names.ID_MAP_TABLE)], when=_only_attributes(KEY, "seen_at")),
+                allow(
+                    "dynamodb:UpdateItem", on=[_table(names.ID_MAP_TABLE)], when=_only_attributes(KNOWN[0], KNOWN[-1])
+                ),
                 encrypt(data.map_key.key_arn, "dynamodb"),
                 *_reads(data.webhook_secret.secret_arn, data),
             ],

@@ -10,7 +10,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -18,7 +18,7 @@ import typer
 
 from qol_dagster.cli.fast_exit import run_and_exit
 from qol_dagster.cli.metrics import metrics
-from qol_dagster.cli.output import Format
+from qol_dagster.cli.output import Format, in_japan
 from qol_dagster.engines import EngineName
 from qol_dagster.errors import QolError, QolInputError
 from qol_dagster.metrics.describe import Language
@@ -28,18 +28,25 @@ if TYPE_CHECKING:
     from qol_dagster.resources.id_map import Enrolment, People
     from qol_dagster.settings import Settings
 
-OPTIONS: dict[str, Any] = {"add_completion": False, "rich_markup_mode": None}
+OPTIONS: dict[str, Any] = {"add_completion": False, "rich_markup_mode": "rich"}
+BEGIN, EVERY_WEEK, ASK, PEOPLE, DATA = (
+    "To begin with",
+    "Every week",
+    "Ask",
+    "Participants and Garmin",
+    "Raw data",
+)
+"""The panels of `qol --help`, in their order."""
 
-app = typer.Typer(help="From Garmin's webhook to weekly quality-of-life metrics.", **OPTIONS)
-participants = typer.Typer(help="Who is enrolled: Garmin user id -> participant id.", **OPTIONS)
-webhook = typer.Typer(help="The receiver of Garmin's pushes.", **OPTIONS)
-raw = typer.Typer(help="The raw files.", **OPTIONS)
-garmin = typer.Typer(help="What is asked of Garmin's cloud.", **OPTIONS)
-app.add_typer(participants, name="participants")
-app.add_typer(webhook, name="webhook")
-app.add_typer(garmin, name="garmin")
-app.add_typer(metrics, name="metrics")
-app.add_typer(raw, name="raw")
+app = typer.Typer(
+    help="From Garmin's webhook to weekly quality-of-life metrics.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    **OPTIONS,
+)
+participants = typer.Typer(help="Enrol, list, invite and revoke participants.", **OPTIONS)
+webhook = typer.Typer(help="Receive Garmin's pushes.", **OPTIONS)
+raw = typer.Typer(help="Mend raw files: move misfiled records, read quarantine again.", **OPTIONS)
+garmin = typer.Typer(help="Ask Garmin's cloud for what pings announced, or for old data.", **OPTIONS)
 
 
 class UsageError(QolInputError):
@@ -60,12 +67,33 @@ def _day(text: str) -> date:
 DATE: dict[str, Any] = {"parser": _day, "metavar": "YYYY-MM-DD"}
 
 
-@app.command()
+def _show_version(asked: bool) -> None:
+    if asked:
+        from importlib import metadata
+
+        from qol_dagster.metrics.dictionary import METRICS_VERSION
+
+        typer.echo(f"qol {metadata.version('qol-dagster')}, metrics {METRICS_VERSION}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    *,
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the versions and exit."),
+    ] = False,
+) -> None:
+    """From Garmin's webhook to weekly quality-of-life metrics."""
+
+
+@app.command(rich_help_panel=BEGIN)
 def demo(
     number: Annotated[int, typer.Option("--participants", min=1, help="How many participants.")] = 20,
     weeks: Annotated[int, typer.Option(min=1, help="How many weeks.")] = 8,
 ) -> None:
-    """Everything once: a simulated Garmin cloud pushes over HTTP, the weekly job runs, the table is shown."""
+    """Show the whole way once: a simulated Garmin cloud pushes over HTTP, the weekly job runs, a table is printed."""
     from qol_dagster.cli.demo import run_demo
 
     settings = _local_settings()
@@ -74,13 +102,13 @@ def demo(
     typer.echo(shown, nl=False)
 
 
-@app.command()
+@app.command(rich_help_panel=BEGIN)
 def doctor(
     webhook_url: Annotated[
         str, typer.Option("--webhook", metavar="URL", help="Send a test push to this URL and follow it to raw/.")
     ] = "",
 ) -> None:
-    """Look over this installation and say what is missing and what to do."""
+    """Look over this installation and say what is missing and what to do. Exit code 1 if anything fails."""
     from qol_dagster.cli.doctor import examine, follow_push
 
     failed = False
@@ -91,7 +119,7 @@ def doctor(
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(rich_help_panel=EVERY_WEEK)
 def dev(
     arguments: Annotated[list[str] | None, typer.Argument(help="Handed on to `dagster dev`, after --.")] = None,
 ) -> None:
@@ -101,7 +129,7 @@ def dev(
     raise typer.Exit(run_dev(_settings(), arguments or []))
 
 
-@app.command()
+@app.command(rich_help_panel=BEGIN)
 def simulate(
     *,
     number: Annotated[int, typer.Option("--participants", min=1, help="How many participants.")] = 20,
@@ -116,7 +144,7 @@ def simulate(
     traps: Annotated[str, typer.Option(help="Oddities of real data to plant: names with commas, or all.")] = "",
     personas: Annotated[str, typer.Option(help="Kinds of people, in turn: names with commas; else the usual.")] = "",
 ) -> None:
-    """Simulated participants' data, pushed over HTTP or written straight into the lake."""
+    """Simulate participants' data: push it over HTTP, or write it straight into the lake."""
     import garmin_sim
     from qol_dagster.cli.demo import push
     from qol_dagster.cli.simulated import enrol as enrol_simulated
@@ -185,7 +213,7 @@ def url(
     typer.echo(f"{place}/garmin/{quote(webhook_secret(settings), safe='')}")
 
 
-@app.command()
+@app.command(rich_help_panel=EVERY_WEEK)
 def materialize(
     week: Annotated[date, typer.Option(**DATE, help="Any date of the week.")],
     until: Annotated[date | None, typer.Option(**DATE, help="Any date of the last week, for several.")] = None,
@@ -210,17 +238,43 @@ def materialize(
     _note(f"{days}, {done.seconds:.1f} s, run {done.run_id}")
 
 
-@app.command()
+@app.command(rich_help_panel=ASK)
 def query(
-    sql: Annotated[str, typer.Argument(help="One SELECT on db_qol.weekly_metrics or db_qol.daily_metrics.")],
+    sql: Annotated[str, typer.Argument(help="One SELECT on the tables that `qol tables` lists.")],
     form: Annotated[Format, typer.Option("--format", help="How the rows are printed.")] = "table",
+    excel: Annotated[
+        bool, typer.Option("--excel", help="With --format csv: begin with the mark by which Excel knows UTF-8.")
+    ] = False,
 ) -> None:
-    """Ask the tables of `db_qol` a question in SQL."""
-    from qol_dagster.cli.output import rendered
+    """Ask the tables of `db_qol` a question in SQL. Times are Japan's in a table, and UTC in CSV and JSON."""
+    from qol_dagster.cli.output import BYTE_ORDER_MARK, rendered
     from qol_dagster.resources.platform import open_platform
 
-    found = open_platform(_settings(existing=True)).catalogue().query(sql)
-    typer.echo(rendered(found.columns, found.rows, form, _width()), nl=False)
+    if excel and form != "csv":
+        raise UsageError("--excel is for --format csv")
+    platform = open_platform(_settings(existing=True))
+    found = platform.catalogue().query(sql)
+    typer.echo((BYTE_ORDER_MARK if excel else "") + rendered(found.columns, found.rows, form, _width()), nl=False)
+    if not found.rows and not platform.lake().table_dates("weekly"):
+        _note("no week is computed yet: `qol materialize --week DATE` computes one, `qol doctor` says which there are")
+
+
+@app.command(name="tables", rich_help_panel=ASK)
+def tables_(form: Annotated[Format, typer.Option("--format", help="How the rows are printed.")] = "table") -> None:
+    """List the tables of `db_qol`: rows, weeks that have any, columns, and the latest date."""
+    from qol_dagster.cli.output import rendered
+    from qol_dagster.cli.tables import COLUMNS, contents
+    from qol_dagster.resources.platform import open_platform
+
+    rows = contents(open_platform(_settings(existing=True)).catalogue())
+    typer.echo(rendered(COLUMNS, rows, form, _width()), nl=False)
+
+
+app.add_typer(metrics, name="metrics", rich_help_panel=ASK)
+app.add_typer(participants, name="participants", rich_help_panel=PEOPLE)
+app.add_typer(garmin, name="garmin", rich_help_panel=PEOPLE)
+app.add_typer(webhook, name="webhook", rich_help_panel=DATA)
+app.add_typer(raw, name="raw", rich_help_panel=DATA)
 
 
 @app.command()
@@ -285,7 +339,7 @@ def list_(form: Annotated[Format, typer.Option("--format", help="How the rows ar
     from qol_dagster.cli.output import rendered
 
     everyone = _id_map(_settings(existing=True)).list()
-    rows = [(one.participant_id, one.status, one.updated_at) for one in everyone if one.participant_id]
+    rows = [(one.participant_id, one.status, _moment(one.updated_at)) for one in everyone if one.participant_id]
     typer.echo(rendered(("participant_id", "status", "updated_at"), rows, form, _width()), nl=False)
     if pending := len(everyone) - len(rows):
         _note(
@@ -300,7 +354,7 @@ def pending_(form: Annotated[Format, typer.Option("--format", help="How the rows
     from qol_dagster.cli.output import rendered
     from qol_dagster.resources.garmin_cloud import Garmin
 
-    rows = [(one.garmin_user, one.since, one.records) for one in Garmin(_settings(existing=True)).pending()]
+    rows = [(one.garmin_user, _moment(one.since), one.records) for one in Garmin(_settings(existing=True)).pending()]
     typer.echo(rendered(("garmin_user", "since", "records"), rows, form, _width()), nl=False)
 
 
@@ -331,7 +385,7 @@ def invite(participant_id: Annotated[str, typer.Argument(help="The id the partic
 
 @participants.command()
 def show(participant_id: Annotated[str, typer.Argument(help="The participant's id.")]) -> None:
-    """What is known of a participant, without Garmin's ids: accounts, permissions, connection, history."""
+    """Show what is known of a participant, without Garmin's ids: accounts, permissions, connection, history."""
     from qol_dagster.resources.garmin_cloud import Garmin
 
     cloud = Garmin(_settings(existing=True))
@@ -342,16 +396,21 @@ def show(participant_id: Annotated[str, typer.Argument(help="The participant's i
     for number, one in enumerate(accounts, start=1):
         typer.echo(f"account {number}: {one.status}, {cloud.connection(one)} to Garmin; permissions: {_allowed(one)}")
     for invitation in waiting:
-        typer.echo(f"invited until {invitation.expires_at:%Y-%m-%d %H:%M} UTC")
+        typer.echo(f"invited until {in_japan(invitation.expires_at)}")
     for change in cloud.id_map.history(participant_id):
-        typer.echo(f"{change.at[:16].replace('T', ' ')} UTC  {change.what}")
+        typer.echo(f"{in_japan(_moment(change.at))}  {change.what}")
+
+
+def _moment(text: str) -> datetime:
+    """Return a time that the id map has, ISO 8601 in UTC."""
+    return datetime.fromisoformat(text)
 
 
 def _allowed(account: Enrolment) -> str:
     """Return what an account permits, and when Garmin was asked."""
     if account.permissions is None:
         return "not told"
-    asked = f" (asked {account.permissions_at[:16].replace('T', ' ')} UTC)" if account.permissions_at else ""
+    asked = f" (asked {in_japan(_moment(account.permissions_at))})" if account.permissions_at else ""
     return (", ".join(account.permissions) or "nothing") + asked
 
 
@@ -531,3 +590,7 @@ def _progress() -> Iterator[Callable[[str], Callable[[int, int], None] | None]]:
             return lambda done, total: bars.update(task, completed=done, total=total)
 
         yield bar
+
+
+if __name__ == "__main__":
+    main()

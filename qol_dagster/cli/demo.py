@@ -5,8 +5,12 @@ Belongs here: what `qol demo` does, in order, and the local receiver.
 
 from __future__ import annotations
 
+import os
 import secrets
-from collections.abc import Callable
+import shlex
+import shutil
+import sys
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import garmin_sim
@@ -16,6 +20,7 @@ from qol_dagster.cli.simulated import SimulatedTimeReceiver, enrol
 from qol_dagster.errors import QolError
 from qol_dagster.resources.catalogue.duckdb import query
 from qol_dagster.resources.id_map import IdMap
+from qol_dagster.settings import Settings
 from qol_ingest.shared.files import write_new
 from qol_ingest.shared.id_map import SqliteIdMap
 from qol_ingest.shared.queues import DirectoryQueue
@@ -23,10 +28,15 @@ from qol_ingest.shared.stores import DirectoryStore, NotifyingStore
 from qol_ingest.webhook import Receiver
 
 if TYPE_CHECKING:
-    from qol_dagster.settings import Settings
     from qol_ingest.server import LocalWebhook
 
 STANDARD_QUERY = "SELECT * FROM db_qol.weekly_metrics ORDER BY date DESC LIMIT 10;"
+SHORT_QUERY = """
+    SELECT participant_id AS participant, date AS week, n_valid_days AS valid_days, steps_mean AS steps,
+        resting_hr_mean AS resting_hr, hrv_rmssd_mean AS hrv_ms, stress_mean AS stress, sleep_tst_h_mean AS sleep_h
+    FROM db_qol.weekly_metrics ORDER BY date DESC, participant_id LIMIT 10
+"""
+"""A table that fits 80 letters."""
 Progress = Callable[[str], Callable[[int, int], None] | None]
 
 
@@ -43,7 +53,9 @@ def run_demo(
     progress: Progress,
     width: int = 120,
 ) -> str:
-    """Simulate, enrol, push, compute and query; return the standard query's result as text.
+    """Simulate, enrol, push, compute and query; return a short table, where things are, and what to do next.
+
+    `note` is called with a line for each stage, before what takes long and after it.
 
     Enrolment and receipt are in simulated time, so that the status answers as it would have done then.
 
@@ -56,16 +68,19 @@ def run_demo(
     first, last = sim.dates()[0], sim.dates()[-1]
     enrol(people, sim)
     note(f"{participants} simulated participants, {weeks} weeks, {first} to {last}")
+    note(f"enrolled {len(people.list())} Garmin accounts; pushing their data over HTTP, as Garmin does ...")
     with local_webhook(settings, receiver=SimulatedTimeReceiver) as server:
         pushed = push(sim, server.url, client_id=settings.garmin_client_id, on_progress=progress("pushing"))
     note(f"pushed {pushed.bodies} bodies, {pushed.bytes / 1e6:.0f} MB, over HTTP in {pushed.seconds:.1f} s")
+    note("computing in Dagster ...")
     done = materialize_weeks(settings, [first, last])
     if not done.success:
         raise DemoError(f"the weekly job failed: {done.message}")
-    note(f"computed {done.days_recomputed} days and {len(done.weekly_rows)} weeks in {done.seconds:.1f} s")
-    note(f"\n{STANDARD_QUERY}\n")
-    found = query(settings.lake_dir, STANDARD_QUERY)
-    return rendered(found.columns, found.rows, "table", width) + "\n" + _places(settings)
+    note(f"computed {done.days_recomputed} days and {len(done.weekly_rows)} weeks in {done.seconds:.1f} s\n")
+    found = query(settings.lake_dir, SHORT_QUERY)
+    places = {"data": settings.lake_dir, "runs": settings.dagster_home}
+    table = rendered(found.columns, found.rows, "table", width)
+    return "\n".join((table, _places(places), next_steps(settings, _qol())))
 
 
 def push(sim: garmin_sim.Simulation, url: str, **options: Any) -> garmin_sim.PushReport:
@@ -98,12 +113,23 @@ def webhook_secret(settings: Settings) -> str:
     return file.read_text().strip()
 
 
-def _places(settings: Settings) -> str:
-    lake = settings.lake_dir
-    return (
-        f"raw lines       {lake}/raw/daily/date=D/\n"
-        f"daily metrics   {lake}/processed/daily/date=D/\n"
-        f"weekly metrics  {lake}/processed/weekly/date=MONDAY/\n"
-        f"enrolments      {settings.id_map_path}\n"
-        f"Dagster's runs  {settings.dagster_home}  (qol dev shows them)\n"
-    )
+def _places(places: Mapping[str, object]) -> str:
+    """Return a line for each thing that was made: what it is, and where."""
+    return "".join(f"{what:<8}{place}\n" for what, place in places.items())
+
+
+def _qol() -> str:
+    """Return how the command is called here: by its name if it is on the path."""
+    return "qol" if shutil.which("qol") else shlex.quote(os.path.relpath(sys.argv[0]))
+
+
+def next_steps(settings: Settings, qol: str) -> str:
+    """Return three commands to go on with, as they can be typed; `qol` is how the command is called."""
+    if settings.home != Settings().home:
+        qol = f"QOL_HOME={shlex.quote(str(settings.home))} {qol}"
+    steps = {
+        f"{qol} tables": "what tables there are",
+        f'{qol} query "{STANDARD_QUERY}"': "all columns of the table",
+        f"{qol} dev": "Dagster's UI: lineage, runs, backfills",
+    }
+    return "next\n" + "".join(f"  {command}  # {what}\n" for command, what in steps.items())

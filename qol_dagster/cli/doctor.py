@@ -11,27 +11,37 @@ import json
 import os
 import secrets
 import shutil
+import sqlite3
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
-from qol_dagster.lake.lake import LakeError
+from qol_dagster.cli.output import in_japan
+from qol_dagster.defs.dagster_home import BEATS_S
+from qol_dagster.lake.lake import RAW, LakeError
 from qol_dagster.metrics.fields import TEST_TYPE
 from qol_dagster.resources.notifier import require_encryption
 from qol_dagster.resources.platform import open_platform
 from qol_dagster.resources.unread import ADVICE, count_unread, name_files, recent_files_not_read
 from qol_dagster.settings import Settings, SettingsError, Target, load_settings
+from qol_dagster.weeks import monday_of, weekly_run_of
 from qol_ingest.shared import aws, http
 from qol_ingest.shared.calendar import receipt_date
 
 State = Literal["ok", "note", "FAIL"]
 
 LEAST_FREE_GB = 2.0
+ARRIVAL_DAYS = 14
+"""Of so many of the last raw dates the files are looked at, for when the last one came."""
+QUIET = timedelta(days=3)
+"""After so long without a raw file, somebody should look."""
+RUN_STATES = {"SUCCESS": "succeeded", "FAILURE": "failed", "CANCELED": "was cancelled"}
 
 
 @dataclass(frozen=True)
@@ -175,9 +185,86 @@ def _lake(settings: Settings) -> Iterator[Finding]:
         yield Finding("note", "start date", f"raw files before {settings.start_date} are not computed", advice)
     if weeks:
         yield Finding("ok", "db_qol.weekly_metrics", f"weeks: {len(weeks)}, {weeks[0]} to {weeks[-1]}")
+        due = last_due_week(datetime.now(UTC))
+        if days and weeks[-1] < min(due, monday_of(days[-1])):
+            behind = f"its newest week is {weeks[-1]}, and that of {due} is due"
+            yield Finding("note", "db_qol.weekly_metrics", behind, f"Run `qol materialize --week {due}`")
     elif days:
         advice = f"Run `qol materialize --week {days[0]} --until {days[-1]}`"
         yield Finding("note", "db_qol.weekly_metrics", "no week is computed", advice)
+
+
+def last_due_week(now: datetime) -> date:
+    """Return the Monday of the last week whose weekly run was due by a time."""
+    week = monday_of(receipt_date(now)) - timedelta(weeks=1)
+    return week if weekly_run_of(week) <= now else week - timedelta(weeks=1)
+
+
+def _arrivals(settings: Settings) -> Iterator[Finding]:
+    """When the last raw file was written: the folders of the last dates are looked into, since data comes late."""
+    if not settings.lake_dir.exists():
+        return
+    folders = [
+        settings.lake_dir / RAW / f"date={day}" for day in open_platform(settings).lake().raw_days()[-ARRIVAL_DAYS:]
+    ]
+    written = [file.stat().st_mtime for folder in folders for file in folder.iterdir() if file.is_file()]
+    if not written:
+        return
+    last = datetime.fromtimestamp(max(written), UTC)
+    found = f"the last came at {in_japan(last)}, {_ago(last)}"
+    if datetime.now(UTC) - last > QUIET:
+        advice = "If participants wear their devices, look at the receiver: `qol doctor --webhook URL`"
+        yield Finding("note", "arrivals", found, advice)
+    else:
+        yield Finding("ok", "arrivals", found)
+
+
+def _last_run(settings: Settings) -> Iterator[Finding]:
+    found = _ask_dagster(
+        settings,
+        "SELECT run_id, status, coalesce(end_time, start_time) FROM runs "
+        "WHERE pipeline_name <> 'garmin_backfill_job' ORDER BY id DESC LIMIT 1",
+    )
+    if not found:
+        return
+    ((run_id, status, seconds),) = found
+    at = datetime.fromtimestamp(seconds, UTC) if seconds else None
+    text = f"{run_id[:8]} {RUN_STATES.get(status, 'is under way')}" + (f" at {in_japan(at)}, {_ago(at)}" if at else "")
+    if status == "FAILURE":
+        advice = "Its page in Dagster (`qol dev`) says why; mend that and run its weeks again"
+        yield Finding("FAIL", "last run", text, advice)
+    else:
+        yield Finding("ok", "last run", text)
+
+
+def _daemon(settings: Settings) -> Iterator[Finding]:
+    """Whether schedule, sensors and alerts are at work."""
+    found = _ask_dagster(settings, "SELECT max(timestamp) FROM daemon_heartbeats")
+    beat = datetime.fromisoformat(found[0][0]).replace(tzinfo=UTC) if found and found[0][0] else None
+    if beat and datetime.now(UTC) - beat < timedelta(seconds=BEATS_S):
+        yield Finding("ok", "daemon", "running: schedule, sensors and alerts are on")
+    else:
+        advice = "`qol dev` starts it; without it no week runs by itself, and nobody is alerted"
+        yield Finding("note", "daemon", "not running" + (f" since {in_japan(beat)}" if beat else ""), advice)
+
+
+def _ask_dagster(settings: Settings, sql: str) -> list[Any]:
+    """Return rows of Dagster's database of runs, or none if there is none here.
+
+    It is read as what it is, a SQLite file: importing Dagster takes longer than everything else that is looked at.
+    """
+    file = settings.dagster_home.absolute() / "history" / "runs.db"
+    if not file.exists():
+        return []
+    with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as database:
+        return database.execute(sql).fetchall()
+
+
+def _ago(moment: datetime) -> str:
+    minutes = max(0, round((datetime.now(UTC) - moment).total_seconds() / 60))
+    if minutes < 120:
+        return f"{minutes} min ago"
+    return f"{minutes // 60} h ago" if minutes < 48 * 60 else f"{minutes // 1440} days ago"
 
 
 def _unread(settings: Settings) -> Iterator[Finding]:
@@ -258,7 +345,10 @@ _CHECKS: dict[Target, dict[str, Callable[[Settings], Iterator[Finding]]]] = {
         "disk": _home,
         "enrolments": _people,
         "lake": _lake,
+        "arrivals": _arrivals,
         "not read": _unread,
+        "last run": _last_run,
+        "daemon": _daemon,
         "spark": _spark,
         "alert mail": _mail,
         "dagster home": _dagster,

@@ -12,14 +12,14 @@ from typing import Annotated
 import typer
 
 from qol_dagster.cli.output import GAP, Format, rendered
-from qol_dagster.metrics.describe import Language, facts, find, records, unit
+from qol_dagster.metrics.describe import Language, described, facts, find, records, unit
 from qol_dagster.metrics.dictionary import TABLES, Metric
 from qol_dagster.metrics.types import TableName
 
 metrics = typer.Typer(
-    help="What each column of the tables means: unit, range, formula, rule, source.",
+    help="Explain what each column of the tables means: unit, range, formula, rule, source.",
     add_completion=False,
-    rich_markup_mode=None,
+    rich_markup_mode="rich",
 )
 
 COLUMNS = ("table", "name", "unit", "description")
@@ -34,11 +34,12 @@ def list_(
     form: Annotated[Format, typer.Option("--format", help="csv and json carry every field, in both languages.")] = (
         "table"
     ),
+    language: Annotated[Language, typer.Option("--lang", help="English or Japanese, in the table.")] = "en",
 ) -> None:
     """List the metrics."""
     chosen = [one for name, columns in TABLES.items() if table in (None, name) for one in columns]
     if form == "table":
-        typer.echo(rendered(COLUMNS, _in_width(chosen, _width()), form, _width()), nl=False)
+        typer.echo(rendered(COLUMNS, _in_width(chosen, _width(), language), form, _width()), nl=False)
     else:
         rows = records(chosen)
         names = list(records(TABLES["daily"][:1])[0])
@@ -54,12 +55,18 @@ def show(
     typer.echo("\n".join(_shown(metric, language) for metric in find(name)), nl=False)
 
 
-def _in_width(chosen: list[Metric], width: int) -> list[tuple[str, ...]]:
+def _in_width(chosen: list[Metric], width: int, language: Language) -> list[tuple[str, ...]]:
     """Return the rows of the list, descriptions cut to what is left of the line."""
-    rows = [(one.table, one.name, unit(one), one.description) for one in chosen]
-    taken = sum(max((len(row[at]) for row in rows), default=0) for at in range(3)) + len(GAP) * len(COLUMNS)
+    from rich.cells import cell_len, set_cell_size
+
+    rows = [(one.table, one.name, unit(one, language), described(one, language)) for one in chosen]
+    taken = sum(max((cell_len(row[at]) for row in rows), default=0) for at in range(3)) + len(GAP) * len(COLUMNS)
     room = max(width - taken, len(COLUMNS[-1]))
-    return [(*row[:3], row[3] if len(row[3]) <= room else row[3][: room - 1] + "…") for row in rows]
+
+    def cut(text: str) -> str:
+        return text if cell_len(text) <= room else set_cell_size(text, room - 1).rstrip() + "…"
+
+    return [(*row[:3], cut(row[3])) for row in rows]
 
 
 def _shown(metric: Metric, language: Language) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
-from qol_dagster.defs.instance import dagster_instance, new_run
+from qol_dagster.defs.instance import LOCATION_TAG, dagster_instance, new_run
 from qol_dagster.errors import QolInputError
 from qol_dagster.metrics.profiles import DEFAULT, Profile
 from qol_dagster.metrics.tables import TableId
@@ -52,9 +52,10 @@ def materialize_weeks(
     chosen = check_weeks(settings, weeks)
     started = time.perf_counter()
     with dagster_instance(settings) as instance, new_run(instance, settings) as run_id:
-        from qol_dagster.definitions import build_defs
+        from qol_dagster.defs.code_location import build_defs, first_week_of
 
-        job = build_defs(settings).resolve_job_def(profile.job)
+        first = min(chosen[0], first_week_of(settings))
+        job = build_defs(settings, first=first).resolve_job_def(profile.job)
         result = job.execute_in_process(
             run_id=run_id,
             instance=instance,
@@ -63,6 +64,7 @@ def materialize_weeks(
             tags={
                 "dagster/asset_partition_range_start": chosen[0].isoformat(),
                 "dagster/asset_partition_range_end": chosen[-1].isoformat(),
+                **LOCATION_TAG,
             },
         )
         return _outcome(settings, result, chosen, profile, time.perf_counter() - started)
@@ -102,8 +104,8 @@ def _outcome(settings: Settings, result: Any, weeks: list[date], profile: Profil
         result.run_id,
         "",
         {week: rows[week] for week in weeks},
-        int(daily["days_reused"].value),
-        int(daily["days_recomputed"].value),
+        int(daily["run/days_reused"].value),
+        int(daily["run/days_recomputed"].value),
         seconds,
     )
 

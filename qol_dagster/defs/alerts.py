@@ -128,11 +128,15 @@ def confidential_values(parts: AlertParts) -> list[str]:
 
 
 def reason_of(error: Any) -> str:
-    """`ErrorClass: message` of what went wrong in a step, below Dagster's wrapping and above its own causes."""
+    """Return what went wrong in a step, below Dagster's wrapping and above its own causes.
+
+    That is the sentence of a Failure, and `ErrorClass: message` of anything else.
+    """
     while error.cause and (error.cls_name or "").startswith(("Dagster", "Retry")):
         error = error.cause
     name, _, rest = error.message.partition(": ")
-    return f"{name.rpartition('.')[2]}: {rest}" if rest else str(error.message)
+    kind = name.rpartition(".")[2]
+    return (rest if kind == dg.Failure.__name__ else f"{kind}: {rest}") if rest else str(error.message)
 
 
 def partition_of(tags: dict[str, str] | object) -> str:
@@ -151,7 +155,8 @@ def partition_of(tags: dict[str, str] | object) -> str:
 def notify_failed_step(context: dg.HookContext) -> None:
     """Sends the step's failure with its reason."""
     error = context.op_exception
-    reason = f"{type(error).__name__}: {error}" if error else "unknown"
+    kind = "" if isinstance(error, dg.Failure) else f"{type(error).__name__}: "
+    reason = f"{kind}{error}" if error else "unknown"
     run = context.instance.get_run_by_id(context.run_id) if context.run_id else None
     notify_once(
         context.resources.parts,

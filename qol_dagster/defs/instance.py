@@ -1,8 +1,9 @@
-"""Dagster's instance in QOL_HOME, as a command stores a run in it: quickly.
+"""Dagster's instance in QOL_HOME, as a command stores a run in it: quickly, and where Dagster's pages look for it.
 
-Belongs here: what makes storing quick. Dagster stores sixty events a run one by one, connects anew for each, and would
-wait for the disk each time; ADR 13 has what that took. What it costs: a power cut may lose the last events of a run
-(not its data), what a command prints is not captured for Dagster's UI, and two of Dagster's private modules are used.
+Belongs here: what makes storing quick, and of which code location a run is. Dagster stores sixty events a run one by
+one, connects anew for each, and would wait for the disk each time; ADR 13 has what that took. What it costs: a power
+cut may lose the last events of a run (not its data), what a command prints is not captured for Dagster's UI, and three
+of Dagster's private modules are used.
 """
 
 from __future__ import annotations
@@ -28,6 +29,12 @@ NO_CAPTURE = {
 """What a command prints stands in its terminal. To capture it as well, Dagster would start four processes."""
 
 
+LOCATION = "qol_dagster"
+"""The code location, as workspace.yaml names it."""
+LOCATION_TAG = {".dagster/repository": f"__repository__@{LOCATION}"}
+"""By which the page of a job finds its runs: of which code location they are. A run is made with it."""
+
+
 class HistoryError(QolError):
     """A database in which Dagster keeps runs cannot be read; the message says which and what to do."""
 
@@ -49,11 +56,23 @@ def dagster_instance(settings: Settings) -> Iterator[Any]:
 
 @contextmanager
 def new_run(instance: Any, settings: Settings) -> Iterator[str]:
-    """Yield the id of a run to be, whose events' database is there already."""
+    """Yield the id of a run to be, whose events' database is there already. At its end the timeline shows the run."""
     run_id = str(uuid4())
     instance.all_logs(run_id)
     with _kept_open(settings.dagster_home / f"history/runs/{run_id}.db"):
-        yield run_id
+        try:
+            yield run_id
+        finally:
+            _set_location(instance, run_id)
+
+
+def _set_location(instance: Any, run_id: str) -> None:
+    """Say of which code location a run is, as Dagster does of those it starts itself."""
+    from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
+
+    if run := instance.get_run_by_id(run_id):
+        repository = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin(LOCATION), "__repository__")
+        instance.run_storage.replace_job_origin(run, RemoteJobOrigin(repository, run.job_name))
 
 
 @contextmanager

@@ -1,14 +1,25 @@
-"""The partitions: days and ISO weeks in Japanese time, from one start date."""
+"""The partitions: days and ISO weeks in Japanese time, from one Monday on.
+
+Belongs here: where they begin. They are fixed while a code location is loaded, and begin anew with its next load.
+"""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
-from zoneinfo import ZoneInfo
+from datetime import date
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
-TIMEZONE = "Asia/Tokyo"
+from qol_dagster.errors import QolError
+from qol_dagster.weeks import TIMEZONE, monday_of
+
+if TYPE_CHECKING:
+    from qol_dagster.lake.lake import Lake
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -27,11 +38,15 @@ def partitions_from(start: date) -> Partitions:
     )
 
 
-def today() -> date:
-    """Return the date in Japan."""
-    return datetime.now(ZoneInfo(TIMEZONE)).date()
+def first_week(open_lake: Callable[[], Lake], start: date) -> date:
+    """Return the Monday of the first raw date or stored week, or `start` if that is later, or there is no data yet.
 
-
-def is_closed(week: date, on: date) -> bool:
-    """Return whether the week that begins on this Monday is whole in the past."""
-    return week + timedelta(days=7) <= on
+    Two listings of names. A lake out of reach is no reason not to load: then it is `start`, as if there were no data.
+    """
+    try:
+        lake = open_lake()
+        dates = [*lake.raw_days()[:1], *lake.table_dates("weekly")[:1]]
+    except QolError as error:
+        log.warning("partitions begin at %s, since the lake cannot be listed: %s", start, error)
+        return start
+    return max(monday_of(min(dates)), start) if dates else start

@@ -16,15 +16,20 @@ from qol_dagster.resources.platform import Resources
 
 def as_dagster(parts: Resources) -> dict[str, Any]:
     """Return a resource for each part, opened at most once a run; and all of them as `parts`, for the failure hook."""
-    openers: dict[str, Callable[[], Any]] = {
-        "lake": parts.lake,
-        "id_map": parts.id_map,
-        "computer": parts.computer,
-        "catalogue": parts.catalogue,
-        "garmin": lambda: Garmin(parts.settings),
+    openers: dict[str, tuple[str, Callable[[], Any]]] = {
+        "lake": ("Raw lines, records and tables: where they are read and written.", parts.lake),
+        "id_map": ("Who is enrolled: Garmin user id -> participant id.", parts.id_map),
+        "computer": ("What computes weeks: an engine in this process, or the Glue job.", parts.computer),
+        "catalogue": ("The tables that people query, `db_qol`.", parts.catalogue),
+        "garmin": ("Garmin's cloud, asked with the participants' tokens.", lambda: Garmin(parts.settings)),
+        "parts": ("All of the deployment's parts, for the alert about a failed step.", lambda: parts),
     }
-    return {**{name: _opened_by(opener) for name, opener in openers.items()}, "parts": parts}
+    return {name: _opened_by(name, description, opener) for name, (description, opener) in openers.items()}
 
 
-def _opened_by(opener: Callable[[], Any]) -> dg.ResourceDefinition:
-    return dg.ResourceDefinition(lambda _context: opener())
+def _opened_by(name: str, description: str, opener: Callable[[], Any]) -> dg.ResourceDefinition:
+    def opened(_context: dg.InitResourceContext) -> Any:
+        return opener()
+
+    opened.__name__ = name  # which Dagster shows as the resource's type
+    return dg.ResourceDefinition(opened, description=description)

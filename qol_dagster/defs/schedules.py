@@ -12,7 +12,7 @@ from qol_dagster.weeks import TIMEZONE, WEEKLY_RUN_CRON, monday_of
 
 
 def weekly_schedule(job: Any, start: date) -> dg.ScheduleDefinition:
-    """Wednesday 09:05 Asia/Tokyo, from the first complete week after `start` on."""
+    """Wednesday 09:05 Asia/Tokyo, from the week `start`, the first partition, on."""
 
     @dg.schedule(
         job=job,
@@ -26,7 +26,7 @@ def weekly_schedule(job: Any, start: date) -> dg.ScheduleDefinition:
         day = context.scheduled_execution_time.astimezone(ZoneInfo(TIMEZONE)).date()
         week = monday_of(day) - timedelta(weeks=1)
         if week < start:
-            return dg.SkipReason(f"the week of {week} is before the start date {start}")
+            return dg.SkipReason(f"the week of {week} is before the first partition, {start}")
         return dg.RunRequest(partition_key=week.isoformat())
 
     return weekly_metrics_schedule

@@ -14,7 +14,10 @@ from typing import Any
 
 import dagster as dg
 
+from qol_dagster.defs.assets.common import megabytes
+from qol_dagster.defs.assets.external import RAW_ASSET
 from qol_dagster.pipeline.staleness import stale_weeks
+from qol_dagster.resources.arrivals import ReportedDays
 from qol_dagster.resources.platform import Resources
 from qol_dagster.weeks import contributing_weeks, dates_of, is_closed, monday_of, mondays, today
 
@@ -50,8 +53,11 @@ def decide(
     return Arrivals(taken, weeks, {**seen, **{day.isoformat(): listing[day] for day in taken}})
 
 
-def arrivals_sensor(parts: Resources, job: Any, start: date) -> dg.SensorDefinition:
-    """`raw_arrivals_sensor` over a lake."""
+def arrivals_sensor(parts: Resources, job: Any, since: date, first: date) -> dg.SensorDefinition:
+    """`raw_arrivals_sensor` over a lake. Days before `since` are never computed; partitions begin at `first`.
+
+    Days between the two came after the code location was loaded. They wait for its next load, which begins with them.
+    """
 
     @dg.sensor(
         name="raw_arrivals_sensor",
@@ -63,27 +69,52 @@ def arrivals_sensor(parts: Resources, job: Any, start: date) -> dg.SensorDefinit
     )
     def raw_arrivals_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         lake, on = parts.lake(), today()
-        seen = json.loads(context.cursor) if context.cursor else {}
-        # The cursor is kept after this returned: what it holds now is all that is sure to have been dealt with.
-        listing = parts.arrivals().poll(start, on, {date.fromisoformat(day): mark for day, mark in seen.items()})
-        found = decide(listing, seen, on, lambda days: stale_weeks(lake, days, start))
+        reported = ReportedDays(lake)
+        seen = _seen(reported, context.cursor)
+        # The cursor is kept after this returned: what it names now is all that is sure to have been dealt with.
+        polled = parts.arrivals().poll(since, on, {date.fromisoformat(day): mark for day, mark in seen.items()})
+        listing = {day: mark for day, mark in polled.items() if day >= first}
+        waiting = _waiting([day for day in polled if day < first], first)
+        found = decide(listing, seen, on, lambda days: stale_weeks(lake, days, since))
         if not found.days:
-            return dg.SkipReason("no raw file came or changed")
+            return dg.SkipReason(
+                f"no raw file of a day that is over came or changed; raw days: {len(listing)}{waiting}"
+            )
+        changed = f"{len(found.days)} raw days came or changed, {found.days[0]} to {found.days[-1]}"
+        weeks = ", ".join(map(str, found.weeks)) or "none: they are not over, or computed from these files already"
+        context.log.info("%s; weeks to compute: %s%s", changed, weeks, waiting)
         return dg.SensorResult(
             asset_events=[_arrival(parts, day) for day in found.days],
             run_requests=[_request(week, listing) for week in found.weeks],
-            cursor=json.dumps(found.seen, sort_keys=True),
+            skip_reason=None if found.weeks else f"{changed}; weeks to compute: {weeks}{waiting}",
+            cursor=reported.replace(seen, found.seen),
         )
 
     return raw_arrivals_sensor
 
 
+def _seen(reported: ReportedDays, cursor: str | None) -> dict[str, str]:
+    """Return the days of the ticks before, with their fingerprints. Cursors of 0.1.0 had them themselves."""
+    if cursor and cursor.startswith("{"):
+        return dict(json.loads(cursor))
+    return reported.read(cursor) if cursor else {}
+
+
+def _waiting(days: Sequence[date], first: date) -> str:
+    if not days:
+        return ""
+    return (
+        f". Raw days before the first partition, {first}: {len(days)}, from {min(days)} on; they are computed once the "
+        "code location is reloaded (Deployment > Code locations > Reload)"
+    )
+
+
 def _arrival(parts: Resources, day: date) -> dg.AssetMaterialization:
     objects = parts.lake().raw_objects(day)
     return dg.AssetMaterialization(
-        "garmin_raw_daily",
+        RAW_ASSET,
         partition=day.isoformat(),
-        metadata={"files": len(objects), "bytes": sum(item.size for item in objects)},
+        metadata={"files": len(objects), "size_mb": megabytes(sum(item.size for item in objects))},
     )
 
 

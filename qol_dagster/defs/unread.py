@@ -30,6 +30,11 @@ def message(grown: Mapping[str, tuple[int, int]]) -> tuple[str, str]:
     return subject, "Something is stored that no run reads; it stays as it came.\n\n" + "\n".join(lines)
 
 
+def _summary(counts: Mapping[str, int]) -> str:
+    left = [f"{name.replace('_', ' ')} {count:,}" for name, count in counts.items() if count]
+    return f"no more than before ({', '.join(left)})" if left else "nothing is left unread"
+
+
 def unread_sensor(parts: Resources) -> dg.SensorDefinition:
     """`unread_sensor` over a lake."""
 
@@ -45,6 +50,6 @@ def unread_sensor(parts: Resources) -> dg.SensorDefinition:
         if grown and not parts.notifier().send(*message(grown)):
             return dg.SkipReason("the alert could not be sent; it is tried again")
         context.update_cursor(json.dumps(counts, sort_keys=True))
-        return dg.SkipReason("alerted: " + ", ".join(grown) if grown else "nothing grew")
+        return dg.SkipReason(f"alerted: {', '.join(grown)}" if grown else f"no alert: {_summary(counts)}")
 
     return unread_sensor

@@ -473,6 +473,9 @@ def day_counts(records: ir.Table) -> ir.Table:
     }
     counted = lines.group_by("date").agg(
         lines=lines.count(),
+        users=lines.user_id.nunique(),
+        types=lines.type.nunique(),
+        last_received_ms=lines.received_ms.max(),
         unmapped_users=lines.user_id.nunique(where=lines.state == "unmapped"),
         unknown_type_records=lines.count(where=lines.user_id.notnull() & ~lines.type.isin(KNOWN_TYPES)),
         **{name: lines.count(where=lines.state == state) for name, state in states.items()},

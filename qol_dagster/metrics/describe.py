@@ -95,13 +95,19 @@ def limits(low: float | None, high: float | None, language: Language = "en") -> 
     return ""
 
 
+def described(metric: Metric, language: Language = "en") -> str:
+    """Return what a metric is, in a sentence or two."""
+    japanese = metric.japanese
+    return metric.description if language == "en" else f"{japanese.term}。{japanese.text}"
+
+
 def facts(metric: Metric, language: Language = "en") -> list[tuple[str, str]]:
     """(label, text) of all that is known of a metric, without what is empty."""
     japanese = metric.japanese
     values = DEFAULT_THRESHOLDS.as_dict()
     texts = {
         "table": table_name(metric.table),
-        "what": metric.description if language == "en" else f"{japanese.term}。{japanese.text}",
+        "what": described(metric, language),
         "unit": unit(metric, language),
         "range": limits(metric.minimum, metric.maximum, language),
         "plausible": limits(*metric.plausible, language) if metric.plausible else "",

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 COUNTS = (
     "lines",
+    "users",
+    "types",
+    "last_received_ms",
     "unreadable",
     "misfiled",
     "superseded",

@@ -1,11 +1,12 @@
 """Which raw days may have changed since they were last looked at.
 
-Belongs here: the port and its forms: all of them are listed, or those that S3 announced in a queue. What follows from
-it is decided in `sensors.py`.
+Belongs here: the port and its forms: all of them are listed, or those that S3 announced in a queue; and which days were
+reported before. What follows from it is decided in `sensors.py`.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import time
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 PENDING_DAYS = "arrivals/days"
 """Where it stands which days are to be looked at."""
+REPORTED_DAYS = "arrivals/reported"
+"""Where the days are stored that were reported, with their fingerprints."""
 MESSAGES_A_TICK, RECEIVE_S = 1000, 10.0
 """As much is taken from the queue at a time, and for so long."""
 DAYS_A_TICK = 28
@@ -134,6 +137,35 @@ class QueuedArrivals:
             raise ArrivalsError(
                 "the notebook of arrivals was changed by another sensor meanwhile; the next tick goes on"
             )
+
+
+@dataclass(frozen=True)
+class ReportedDays:
+    """The days that were reported, each with the fingerprint it had, in the lake and under a name of fixed length.
+
+    The name is a digest, and is all that a cursor holds. The days before and after a change are stored side by side:
+    whoever is killed between the two finds what belongs to the name that was kept.
+    """
+
+    lake: Lake
+
+    def read(self, name: str) -> dict[str, str]:
+        """Return fingerprints by date of what was stored under a name, or nothing. Raises SharedObjectError."""
+        try:
+            days = json.loads(SharedObject(self.lake.store, REPORTED_DAYS).read().content)[name]
+            return {str(date.fromisoformat(day)): str(mark) for day, mark in days.items()}
+        except (ValueError, TypeError, KeyError, AttributeError):
+            return {}  # all days are reported once more, and no week is computed again for it
+
+    def replace(self, before: Mapping[str, str], after: Mapping[str, str]) -> str:
+        """Store the days of before and after a change; return the name of those after. Raises LakeError."""
+        content = {_digest(days): dict(days) for days in (before, after)}
+        self.lake.replace_object(REPORTED_DAYS, json.dumps(content, sort_keys=True).encode())
+        return _digest(after)
+
+
+def _digest(days: Mapping[str, str]) -> str:
+    return hashlib.sha256(json.dumps(dict(days), sort_keys=True).encode()).hexdigest()[:32]
 
 
 def announced_days(body: str) -> Collection[date]:

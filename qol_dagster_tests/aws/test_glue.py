@@ -160,7 +160,7 @@ def test_a_week_goes_through_dagster_and_pipes_to_glue_and_comes_back_as_duckdb_
     weekly, daily = run.tables["weekly_metrics"], run.tables["daily_metrics"]
     assert (weekly["engine"], weekly["participants"]) == ("spark", 3)
     assert weekly["glue/run_id"] in weekly["glue/run"]
-    assert weekly["seconds/compute_weekly"] > 0
+    assert weekly["run_seconds/compute_weekly"] > 0
     assert daily["lines"] == sum(day.counts["lines"] for day in sample.report.daily.days)
     assert "computing 2026-11-16 to 2026-11-22; raw files to parse: " in run.log
     assert len(list(lake.store.list("records/").collect())) >= 14

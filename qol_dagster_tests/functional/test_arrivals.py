@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.code_pointer import CodePointer
+from dagster._core.definitions.reconstruct import (
+    initialize_repository_def_from_pointer,
+    reconstruct_repository_def_from_pointer,
+)
 
 from qol_dagster.cli.runs import materialize_weeks
 from qol_dagster.definitions import build_defs
+from qol_dagster.defs.code_location import first_week_of
+from qol_dagster.defs.partitions import first_week
 from qol_dagster.defs.sensors import WEEKS_A_TICK, decide
 from qol_dagster.engines import open_engine
 from qol_dagster.identities import Identities
-from qol_dagster.lake.lake import Lake
+from qol_dagster.lake.fingerprints import raw_fingerprint
+from qol_dagster.lake.lake import Lake, LakeError
 from qol_dagster.pipeline.etl import materialize_daily
 from qol_dagster.pipeline.staleness import stale_weeks
 from qol_dagster.resources.id_map import IdMap
 from qol_dagster.settings import Settings
 from qol_dagster.weeks import dates_of, monday_of
 from qol_dagster_tests.support.lakes import MONDAY, record, write_raw
+from qol_dagster_tests.support.tables import rows
 
 SUNDAY = MONDAY + timedelta(days=6)
 
@@ -91,6 +102,99 @@ def test_two_ticks_report_and_ask_for_each_arrival_once(settings: Settings, sens
     assert user not in str((first, third))
 
 
+def test_the_cursor_is_as_short_after_four_hundred_days_as_after_one(settings: Settings, sensor: Any) -> None:
+    write_raw(settings.lake_dir, MONDAY, [record("dailies", "user", MONDAY)])
+    with dg.DagsterInstance.ephemeral() as instance:
+        first = tick(sensor, instance).cursor
+        for back in range(1, 401):
+            day = MONDAY - timedelta(days=back)
+            write_raw(settings.lake_dir, day, [record("dailies", "user", day)])
+        cursor = first
+        while isinstance(found := tick(sensor, instance, cursor), dg.SensorResult):
+            cursor = str(found.cursor)
+    assert cursor != first
+    assert len(cursor) == len(first) == 32
+
+
+def test_a_tick_whose_cursor_was_not_kept_is_repeated_and_a_cursor_of_days_still_counts(
+    settings: Settings, sensor: Any
+) -> None:
+    write_raw(settings.lake_dir, MONDAY, [record("dailies", "user", MONDAY)])
+    with dg.DagsterInstance.ephemeral() as instance:
+        before = tick(sensor, instance).cursor
+        write_raw(settings.lake_dir, SUNDAY, [record("dailies", "user", SUNDAY)])
+        killed, again = (tick(sensor, instance, before) for _ in range(2))
+        assert [[event.partition for event in one.asset_events] for one in (killed, again)] == [["2026-11-22"]] * 2
+        fingerprint = raw_fingerprint(Lake.local(settings.lake_dir).raw_objects(SUNDAY))
+        of_an_older_release = json.dumps({"2026-11-22": fingerprint})
+        reported = tick(sensor, instance, of_an_older_release).asset_events
+        assert [event.partition for event in reported] == ["2026-11-16"]
+
+
+def test_days_that_came_before_the_first_partition_wait_for_the_next_load_and_the_tick_says_so(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("qol_dagster.defs.sensors.today", lambda: SUNDAY + timedelta(days=1))
+    early = MONDAY - timedelta(days=10)
+    for day in (early, MONDAY):
+        write_raw(settings.lake_dir, day, [record("dailies", "user", day)])
+    loaded, reloaded = (
+        build_defs(settings, first=first).resolve_sensor_def("raw_arrivals_sensor")
+        for first in (MONDAY, monday_of(early))
+    )
+    with dg.DagsterInstance.ephemeral() as instance:
+        first = tick(loaded, instance)
+        assert [event.partition for event in first.asset_events] == ["2026-11-16"]
+        assert {request.partition_key for request in first.run_requests} == {"2026-11-16"}
+        skipped = tick(loaded, instance, first.cursor).skip_message
+        assert "raw days: 1. Raw days before the first partition, 2026-11-16: 1, from 2026-11-06 on" in skipped
+        assert "reload" in skipped
+        second = tick(reloaded, instance, first.cursor)
+    assert [event.partition for event in second.asset_events] == ["2026-11-06"]
+    assert "2026-11-02" in {request.partition_key for request in second.run_requests}
+
+
+def test_partitions_begin_with_the_first_data_but_not_before_the_start_date(settings: Settings) -> None:
+    assert first_week_of(settings) == settings.start_date
+    thursday = MONDAY + timedelta(days=3)
+    write_raw(settings.lake_dir, thursday, [record("dailies", "user", thursday)])
+    assert first_week_of(settings) == MONDAY
+    earlier = MONDAY - timedelta(weeks=9)  # whose raw files were moved away
+    Lake.local(settings.lake_dir).write_table("weekly", earlier, rows("weekly"), {})
+    assert first_week_of(settings) == earlier
+    write_raw(settings.lake_dir, date(1989, 12, 31), [record("dailies", "user", MONDAY)])  # a clock that was reset
+    assert first_week_of(settings) == settings.start_date
+    assert first_week_of(replace(settings, start_date=MONDAY)) == MONDAY
+
+
+def test_a_lake_that_cannot_be_listed_does_not_keep_the_code_location_from_loading(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def out_of_reach() -> Lake:
+        raise LakeError("s3://qol-lake cannot be opened")
+
+    assert first_week(out_of_reach, MONDAY) == MONDAY
+    assert "the lake cannot be listed" in caplog.text
+
+
+def test_the_process_of_a_run_has_the_partitions_of_the_load_whatever_came_since(settings: Settings) -> None:
+    write_raw(settings.lake_dir, MONDAY, [record("dailies", "user", MONDAY)])
+
+    def first_key(repository: Any) -> str:
+        return str(repository.asset_graph.get(dg.AssetKey("weekly_metrics")).partitions_def.get_first_partition_key())
+
+    loaded = initialize_repository_def_from_pointer(CodePointer.from_module("qol_dagster.definitions", "defs", None))
+    assert first_key(loaded) == "2026-11-16"
+    early = MONDAY - timedelta(weeks=3)
+    write_raw(settings.lake_dir, early, [record("dailies", "user", early)])
+    again = reconstruct_repository_def_from_pointer(
+        CodePointer.from_module("qol_dagster.definitions", "defs", None), loaded.repository_load_data
+    )
+    assert first_key(again) == "2026-11-16"
+    anew = initialize_repository_def_from_pointer(CodePointer.from_module("qol_dagster.definitions", "defs", None))
+    assert first_key(anew) == str(early)
+
+
 @pytest.mark.slow
 def test_a_week_that_was_computed_by_hand_is_reported_but_not_run_again(settings: Settings, sensor: Any) -> None:
     user = "a1b2c3d4e5f60718293a4b5c6d7e8f90"
@@ -101,6 +205,7 @@ def test_a_week_that_was_computed_by_hand_is_reported_but_not_run_again(settings
         found = tick(sensor, instance)
     assert [event.partition for event in found.asset_events] == ["2026-11-16"]
     assert found.run_requests == []
+    assert found.skip_reason.skip_message.startswith("1 raw days came or changed, 2026-11-16 to 2026-11-16; ")
 
 
 @pytest.mark.slow

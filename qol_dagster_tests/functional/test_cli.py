@@ -7,25 +7,36 @@ import io
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import pytest
+from dagster._daemon.types import DaemonHeartbeat  # what Dagster writes of a daemon
+from rich.cells import cell_len
+from typer.main import get_command
 
 from garmin_sim import Simulation
-from qol_dagster.cli.app import run
+from qol_dagster.cli.app import app, run
 from qol_dagster.cli.demo import local_webhook
-from qol_dagster.cli.doctor import follow_push
+from qol_dagster.cli.doctor import follow_push, last_due_week
+from qol_dagster.definitions import build_defs
+from qol_dagster.defs.instance import dagster_instance
 from qol_dagster.lake.lake import Lake
+from qol_dagster.metrics.dictionary import DAILY, METRICS_VERSION, STATUS, WEEKLY
 from qol_dagster.resources.catalogue.duckdb import query
 from qol_dagster.resources.id_map import IdMap
 from qol_dagster.settings import Settings
 from qol_dagster_tests.support.lakes import MONDAY, record, worn, write_raw
+from qol_dagster_tests.support.tables import rows
 
 USER = "a1b2c3d4e5f60718293a4b5c6d7e8f90"
 STANDARD = "SELECT * FROM db_qol.weekly_metrics ORDER BY date DESC LIMIT 10;"
@@ -59,15 +70,23 @@ def test_the_demo_goes_all_the_way_and_prints_nothing_but_its_result_and_its_pro
         [*QOL, "demo", "--participants", "3", "--weeks", "2"], capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0, done.stderr
-    assert "P0001" in done.stdout
-    for column in ("steps_mean", "sleep_tst_h_mean", "n_valid_days", "metrics_version"):
-        assert re.search(rf"^{column} ", done.stdout, re.M)
-    assert str(settings.lake_dir) in done.stdout
+    heading, _, *lines = done.stdout.splitlines()
+    assert 8 <= len(heading.split()) <= 10
+    assert lines[0].startswith("P0001 ")
+    assert lines[6] == "(6 rows)"
+    assert all(len(line) <= 80 for line in lines[:7])
+    assert f"data    {settings.lake_dir}" in lines
     notes = done.stderr.splitlines()
-    assert notes[0].startswith("3 simulated participants, 2 weeks, ")
-    assert notes[1].startswith("pushed ")
-    assert notes[2].startswith("computed 14 days and 2 weeks in ")
-    assert notes[3:] == ["", STANDARD, ""]
+    assert [note.split()[0] for note in notes[:-1]] == ["3", "enrolled", "pushed", "computing", "computed"]
+    assert notes[4].startswith("computed 14 days and 2 weeks in ")
+    assert notes[5] == ""
+    steps = [line.strip() for line in lines[lines.index("next") + 1 :]]
+    assert len(steps) == 3
+    assert steps[2].partition("  # ")[0].endswith(" dev")
+    for step in steps[:2]:
+        tried = subprocess.run(["/bin/sh", "-c", runnable(step)], capture_output=True, text=True, timeout=60)
+        assert (tried.returncode, tried.stderr) == (0, "")
+        assert "P0003" in tried.stdout or "db_qol.weekly_metrics" in tried.stdout
     assert [one.status for one in IdMap(settings.id_map_path).list()] == ["active"] * 3
     first = Simulation(3, 2).dates()[0]
     assert all(one.enrolled_at < str(first) for one in IdMap(settings.id_map_path).list())
@@ -82,6 +101,13 @@ def test_the_demo_goes_all_the_way_and_prints_nothing_but_its_result_and_its_pro
     )
     assert again.returncode == 0, again.stderr
     assert "computed 0 days" in again.stderr
+
+
+def runnable(step: str) -> str:
+    """A step as its reader types it, with this checkout's `qol` in the place of the one that the demo named."""
+    home, _, rest = step.partition(" ")
+    assert home.startswith("QOL_HOME=")
+    return f"{home} {shlex.join(QOL)} {rest.partition(' ')[2]}"
 
 
 def test_the_demo_refuses_a_home_with_real_participants(qol: Qol, settings: Settings) -> None:
@@ -372,11 +398,129 @@ def test_a_push_that_arrives_elsewhere_is_missed(settings: Settings, tmp_path: P
     assert "not in raw/" in last.found
 
 
-@pytest.mark.parametrize("arguments", ["", "--help", "materialize --help", "participants --help", "raw refile --help"])
+@pytest.mark.parametrize(
+    "arguments", ["", "-h", "--help", "materialize --help", "materialize -h", "participants -h", "raw refile --help"]
+)
 def test_help_is_everywhere_and_quick(qol: Qol, arguments: str) -> None:
     said = qol(*arguments.split())
     assert said.code == 0
     assert "Usage: " in said.out
+
+
+def commands(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    yield path, group
+    for name, command in getattr(group, "commands", {}).items():
+        yield from commands(command, (*path, name))
+
+
+def test_every_command_and_option_is_explained_in_a_sentence_and_every_command_has_a_panel() -> None:
+    root = get_command(app)
+    texts = {(path, ""): command.help for path, command in commands(root)}
+    texts |= {(path, one.name): getattr(one, "help", "") for path, command in commands(root) for one in command.params}
+    assert len(texts) > 50
+    assert [where for where, text in texts.items() if not (text or "").strip().endswith(".")] == []
+    top = [command for path, command in commands(root) if len(path) == 1]
+    assert [one.name for one in top if not isinstance(getattr(one, "rich_help_panel", None), str)] == []
+
+
+def test_the_version_is_shown_with_that_of_the_metrics(qol: Qol) -> None:
+    said = qol("--version")
+    assert (said.code, said.err) == (0, "")
+    assert said.out == f"qol {metadata.version('qol-dagster')}, metrics {METRICS_VERSION}\n"
+
+
+def test_the_tables_are_listed_with_what_is_in_them(qol: Qol, settings: Settings) -> None:
+    lake = Lake.local(settings.lake_dir)
+    before = MONDAY - timedelta(weeks=1)
+    for week, people in ((before, ["P1"]), (MONDAY, ["P1", "P2"])):
+        lake.write_table("weekly", week, rows("weekly", *({"participant_id": one} for one in people)), {})
+    for day in (MONDAY, MONDAY + timedelta(days=6)):
+        lake.write_table("daily", day, rows("daily", {"participant_id": "P1"}), {})
+    found = {one["table"]: one for one in json.loads(qol("tables", "--format", "json").out)}
+    assert list(found)[:3] == ["db_qol.daily_metrics", "db_qol.weekly_metrics", "db_qol.participant_status"]
+    daily, weekly, status = (list(found[name].values())[1:] for name in list(found)[:3])
+    assert weekly == [3, 2, len(WEEKLY), "2026-11-16"]
+    assert daily == [2, 1, len(DAILY), "2026-11-22"]
+    assert status == [0, 0, len(STATUS), None]
+
+
+def test_an_empty_lake_is_answered_with_a_hint_and_no_line_is_wider_than_the_terminal(
+    qol: Qol, settings: Settings
+) -> None:
+    lake = Lake.local(settings.lake_dir)
+    said = qol("query", STANDARD)
+    assert (said.code, said.out) == (0, f"(0 rows, {len(WEEKLY)} columns)\n")
+    assert "qol materialize --week" in said.err
+    lake.write_table("weekly", MONDAY, rows("weekly", {"participant_id": "P1"}), {})
+    said = qol("query", "SELECT participant_id FROM db_qol.weekly_metrics WHERE participant_id = 'P2'")
+    assert said == Said(0, "participant_id\n--------------\n(0 rows)\n", "")
+
+
+def test_times_are_japan_s_in_a_table_and_utc_in_csv_and_json(qol: Qol, settings: Settings) -> None:
+    settings.lake_dir.mkdir(parents=True, exist_ok=True)
+    asked = "SELECT TIMESTAMPTZ '2026-11-22 15:30:00+00' AS at"
+    assert "2026-11-23 00:30 JST" in qol("query", asked).out
+    for form in ("csv", "json"):
+        assert "2026-11-22T15:30:00.000Z" in qol("query", asked, "--format", form).out
+
+
+def test_csv_for_excel_begins_with_a_byte_order_mark_and_other_csv_does_not(qol: Qol, settings: Settings) -> None:
+    settings.lake_dir.mkdir(parents=True, exist_ok=True)
+    asked = ("query", "SELECT '歩数' AS name", "--format", "csv")
+    assert qol(*asked, "--excel").out.encode().startswith(b"\xef\xbb\xbfname\n\xe6")
+    assert qol(*asked).out.startswith("name\n")
+    assert qol("query", "SELECT 1", "--excel").code == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("table", ["daily", "weekly"])
+def test_a_cut_file_is_named_with_the_command_that_mends_it(qol: Qol, settings: Settings, table: str) -> None:
+    line = record("dailies", USER, MONDAY, steps=4321, timeOffsetHeartRateSamples=worn(12))
+    write_raw(settings.lake_dir, MONDAY, [line])
+    qol("participants", "add", USER)
+    qol("materialize", "--week", str(MONDAY))
+    (file,) = settings.lake_dir.glob(f"processed/{table}/date={MONDAY}/*.parquet")
+    file.write_bytes(file.read_bytes()[:500])
+    asked = ("query", f"SELECT count(*) AS n FROM db_qol.{table}_metrics", "--format", "csv")
+    said = qol(*asked)
+    assert (said.code, said.out) == (1, "")
+    assert f"{file} is cut or damaged" in said.err
+    advised = said.err.strip().rpartition(": qol ")[2].split()
+    assert qol(*advised).code == 0
+    assert qol(*asked).out == "n\n1\n"
+
+
+def test_the_metrics_are_listed_in_japanese_too(qol: Qol) -> None:
+    said = qol("metrics", "list", "--table", "weekly", "--lang", "ja")
+    assert said.code == 0
+    assert "参加者 ID" in said.out
+    assert all(cell_len(line) <= 120 for line in said.out.splitlines())
+
+
+def test_the_doctor_says_how_the_last_run_ended_what_came_last_and_whether_the_daemon_runs(
+    qol: Qol, settings: Settings
+) -> None:
+    file = write_raw(settings.lake_dir, MONDAY, [record("dailies", USER, MONDAY)])
+    assert "daemon: not running." in qol("doctor").out
+    with dagster_instance(settings) as instance:
+        job = build_defs(settings).resolve_job_def("weekly_metrics_job")
+        run = instance.create_run_for_job(job, tags={"dagster/partition": str(MONDAY)})
+        instance.report_run_failed(run)
+        instance.add_daemon_heartbeat(DaemonHeartbeat(time.time(), "SENSOR", "a", None))
+    failed = qol("doctor")
+    assert failed.code == 1
+    assert re.search(rf"^FAIL  last run: {run.run_id[:8]} failed", failed.out, re.M)
+    assert "ok    daemon: running" in failed.out
+    came = r"^ok    arrivals: the last came at \d{4}-\d\d-\d\d \d\d:\d\d JST, \d min ago"
+    assert re.search(came, failed.out, re.M)
+    long_ago = time.time() - 5 * 86_400
+    os.utime(file, (long_ago, long_ago))
+    assert "note  arrivals: the last came at" in qol("doctor").out
+
+
+def test_a_week_is_due_from_its_wednesday_at_0905_in_japan_on() -> None:
+    before, after = (datetime(2026, 11, 25, 0, minute, tzinfo=UTC) for minute in (4, 5))
+    assert (last_due_week(before), last_due_week(after)) == (MONDAY - timedelta(weeks=1), MONDAY)
 
 
 def test_a_reader_that_goes_away_is_no_error(settings: Settings) -> None:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
+import yaml
 from sqlalchemy import create_engine
 
 from qol_dagster.cli.runs import WeekError, materialize_weeks
@@ -83,7 +85,7 @@ def test_a_second_run_reads_no_raw_byte_and_changes_no_number(settings: Settings
     before = table(settings)
     second = run(settings)
     assert (first.days_recomputed, second.days_recomputed, second.days_reused) == (7, 0, 7)
-    assert daily_metadata(settings)["bytes_read"] == 0
+    assert daily_metadata(settings)["run/parsed_mb"] == 0
     assert differences(table(settings), before) == []
 
 
@@ -95,7 +97,7 @@ def test_one_late_file_makes_its_day_and_the_week_anew_and_nothing_else_is_parse
     file = write_raw(settings.lake_dir, late, [record("hrv", next(iter(USERS)), late, lastNightAvg=44)], name="late")
     done = run(settings)
     assert (done.days_recomputed, done.days_reused) == (1, 6)
-    assert daily_metadata(settings)["bytes_read"] == file.stat().st_size
+    assert daily_metadata(settings)["run/parsed_mb"] == float(f"{file.stat().st_size / 1e6:.3g}")
     assert [row["hrv_rmssd_mean"] for row in table(settings)] == [44, None]
 
 
@@ -122,6 +124,119 @@ def test_several_weeks_are_one_run_and_every_partition_says_what_it_holds(settin
     assert status.asset_materialization
     of_people = {name: status.asset_materialization.metadata[name].value for name in ("participants", *NIGHTLESS)}
     assert of_people == {"participants": 2, **NIGHTLESS}
+
+
+@pytest.mark.slow
+def test_the_metadata_of_a_week_is_of_that_week_alone_and_says_what_is_of_the_run(settings: Settings) -> None:
+    fill(settings, weeks=2)
+    late = "0badc0de" * 4
+    write_raw(settings.lake_dir, MONDAY, [record("dailies", late, MONDAY, steps=1234)] * 2, name="third")
+    IdMap(settings.id_map_path).add(late, "P3")
+    run(settings, LAST_WEEK, MONDAY)
+    with dagster_instance(settings) as instance:
+        shown = {
+            (asset, one.asset_materialization.partition): {
+                name: value.value for name, value in one.asset_materialization.metadata.items()
+            }
+            for asset in ("daily_metrics", "weekly_metrics", "participant_status")
+            for one in instance.fetch_materializations(dg.AssetKey(asset), limit=10).records
+            if one.asset_materialization
+        }
+    rows = {key: metadata["dagster/partition_row_count"] for key, metadata in shown.items()}
+    assert rows == {
+        ("daily_metrics", str(LAST_WEEK)): 14, ("daily_metrics", str(MONDAY)): 15,
+        ("weekly_metrics", str(LAST_WEEK)): 2, ("weekly_metrics", str(MONDAY)): 3,
+        ("participant_status", str(LAST_WEEK)): 3, ("participant_status", str(MONDAY)): 3,
+    }  # fmt: skip
+    lines = {week: metadata["lines"] for (asset, week), metadata in shown.items() if asset == "daily_metrics"}
+    assert lines == {str(LAST_WEEK): 14, str(MONDAY): 16}
+    for (asset, week), metadata in shown.items():
+        others = {str(day) for other in (LAST_WEEK, MONDAY) if str(other) != week for day in dates_of(other)}
+        assert not [day for day in others if day in metadata["preview"]], asset
+        assert week in metadata["preview"]
+        assert "dagster/row_count" not in metadata
+    assert {metadata["run/days_recomputed"] for (asset, _), metadata in shown.items() if asset == "daily_metrics"} == {
+        14
+    }
+    assert "| 1,036 |" in shown["daily_metrics", str(MONDAY)]["preview"]
+
+
+@pytest.mark.slow
+def test_a_run_reports_what_it_read_of_raw_days_and_of_the_id_map_as_counts(settings: Settings) -> None:
+    fill(settings)
+    people = IdMap(settings.id_map_path)
+    people.add("0badc0de" * 4, "P3")
+    people.revoke("P3")
+    stranger = record("hrv", "5eed" * 8, MONDAY, lastNightAvg=44, _received_at="2026-11-17T03:04:05.000Z")
+    write_raw(settings.lake_dir, MONDAY, [stranger], name="stranger")
+    run(settings)
+    with dagster_instance(settings) as instance:
+        raw = {
+            one.asset_observation.partition: one.asset_observation.metadata
+            for one in instance.fetch_observations(dg.AssetKey("garmin_raw_daily"), limit=50).records
+            if one.asset_observation
+        }
+        (seen,) = instance.fetch_observations(dg.AssetKey("user_id_map"), limit=50).records
+    assert set(raw) == {str(day) for day in dates_of(MONDAY)}
+    monday = {name: value.value for name, value in raw[str(MONDAY)].items()}
+    assert (monday["lines"], monday["users"], monday["users_not_enrolled"], monday["types"]) == (3, 3, 1, 2)
+    assert monday["files"] == 2
+    assert datetime.fromtimestamp(monday["last_received_at"], UTC) >= datetime(2026, 11, 17, 3, 4, 5, tzinfo=UTC)
+    assert seen.asset_observation
+    states = {"active": 2, "revoked": 1, "pending": 0, "deregistered": 0}
+    assert {name: value.value for name, value in seen.asset_observation.metadata.items()} == {
+        "participants": 2,
+        **{f"accounts/{state}": number for state, number in states.items()},
+    }
+
+
+@pytest.mark.slow
+def test_a_run_of_the_command_is_found_where_dagster_s_pages_look_for_runs_of_the_job(settings: Settings) -> None:
+    fill(settings)
+    done = run(settings)
+    location = yaml.safe_load((Path(__file__).parents[2] / "workspace.yaml").read_text())["load_from"][0]
+    label = f"__repository__@{location['python_module']['location_name']}"
+    with dagster_instance(settings) as instance:
+        wanted = dg.RunsFilter(job_name="weekly_metrics_job", tags={".dagster/repository": label})
+        (found,) = instance.get_runs(wanted)
+    assert (found.run_id, found.status) == (done.run_id, dg.DagsterRunStatus.SUCCESS)
+    origin = found.remote_job_origin  # by which the timeline has it
+    assert origin
+    assert origin.repository_origin.get_label() == label
+
+
+@pytest.mark.slow
+def test_each_table_of_a_run_has_one_line_of_information_in_its_log(settings: Settings) -> None:
+    fill(settings)
+    done = run(settings)
+    with dagster_instance(settings) as instance:
+        lines = [
+            one.user_message
+            for one in instance.all_logs(done.run_id)
+            if one.level == logging.INFO and not one.is_dagster_event
+        ]
+    assert [line.partition(",")[0] for line in lines] == [
+        "daily_metrics", "weekly_metrics", "participant_status", "db_qol.weekly_metrics"
+    ]  # fmt: skip
+    assert lines[0].startswith("daily_metrics, week 2026-11-16: 14 rows; days recomputed 7; days reused 0; parsed mb ")
+
+
+def test_a_step_that_fails_says_what_happened_and_what_to_do_and_shows_no_stack(settings: Settings) -> None:
+    fill(settings)
+    (settings.lake_dir / "processed").write_text("a file where a folder belongs")
+    done = materialized(settings, "daily_metrics")
+    (failed,) = [event.step_failure_data for event in done.all_events if event.is_step_failure]
+    assert failed.user_failure_data
+    assert "cannot be listed" in failed.user_failure_data.description
+    assert failed.error
+    assert failed.error.cause is None
+    assert "qol_dagster/lake" not in "".join(failed.error.stack)
+
+
+@pytest.mark.slow
+def test_a_week_before_the_first_data_can_be_computed_and_is_empty(settings: Settings) -> None:
+    fill(settings)
+    assert run(settings, LAST_WEEK).weekly_rows == {LAST_WEEK: 0}
 
 
 def materialized(settings: Settings, *assets: str) -> dg.ExecuteInProcessResult:
@@ -325,7 +440,8 @@ def test_a_failed_run_leaves_the_old_week_whole_and_the_next_one_heals(settings:
     write_raw(settings.lake_dir, MONDAY, [record("hrv", next(iter(USERS)), MONDAY, lastNightAvg=44)], name="late")
     done = materialize_weeks(settings, [MONDAY])
     assert not done.success
-    assert done.message.startswith("LakeError: ")
+    assert done.message.startswith(str(settings.lake_dir))
+    assert "Free some space or mend the permissions" in done.message
     assert differences(table(settings), before) == []
     day.unlink()
     assert run(settings).days_recomputed >= 1

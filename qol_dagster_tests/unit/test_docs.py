@@ -15,6 +15,7 @@ import pytest
 import typer
 
 from qol_dagster.cli.app import app
+from qol_dagster.definitions import build_defs
 from qol_dagster.metrics.dictionary import TABLES, Metric
 from qol_dagster.metrics.fields import FIELDS, KNOWN_TYPES
 from qol_dagster.metrics.thresholds import DEFAULT_THRESHOLDS
@@ -209,3 +210,36 @@ def test_no_page_shows_a_place_of_the_machine_it_was_written_on(file: Path) -> N
 def test_a_test_the_privacy_page_names_exists(name: str) -> None:
     tests = "\n".join(file.read_text() for file in (ROOT / "qol_dagster_tests").rglob("test_*.py"))
     assert f"def {name}(" in tests
+
+
+def test_the_page_on_dagster_lists_every_asset_with_its_group_partitions_and_inputs() -> None:
+    graph = build_defs(Settings()).resolve_asset_graph()
+    page = (DOCS / "reference/dagster.md").read_text()
+    table = rows_of(page[page.index("## Assets") : page.index("**Partitions.**")])
+    listed = {row[0].strip("`"): [cell.replace("`", "") for cell in row[1:4]] for row in table}
+    every = {node.key.to_user_string(): node for node in graph.asset_nodes}
+    assert listed == {
+        name: [
+            str(node.group_name),
+            {"DailyPartitionsDefinition": "daily", "WeeklyPartitionsDefinition": "weekly"}.get(
+                type(node.partitions_def).__name__, "none"
+            ),
+            ", ".join(sorted(one.to_user_string() for one in node.parent_keys)) or "outside",
+        ]
+        for name, node in every.items()
+        if not name.endswith("_strict") and "_strict_" not in name
+    }
+    strict = {name for name, node in every.items() if node.group_name == "strict"}
+    assert strict == set(every) - set(listed)
+    assert not set(every) & {str(node.group_name) for node in every.values()}
+
+
+def test_the_page_on_dagster_lists_the_jobs_schedules_and_sensors_and_resources_have_names() -> None:
+    repository = build_defs(Settings()).get_repository_def()
+    page = (DOCS / "reference/dagster.md").read_text()
+    names = {job.name for job in repository.get_all_jobs() if not job.name.startswith("__")}
+    names |= {one.name for one in (*repository.schedule_defs, *repository.sensor_defs)}
+    assert {name for name in names if f"| `{name}` |" not in page} == set()
+    for name, resource in repository.get_top_level_resources().items():
+        assert resource.resource_fn.__name__ == name
+        assert str(resource.description).endswith(".")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from qol_dagster.cli.demo import SHORT_QUERY, next_steps
 from qol_dagster.defs.dagster_home import DAGSTER_YAML, WORKSPACE_YAML
 from qol_dagster.metrics.dictionary import STATUS, WEEKLY, by_name
+from qol_dagster.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -34,6 +36,17 @@ def test_every_status_column_is_in_its_table_once_and_every_status_is_named() ->
 def test_every_make_target_it_names_is_there() -> None:
     targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.M))
     assert set(re.findall(r"make ([\w-]+)", README)) <= targets
+
+
+def test_what_the_demo_prints_is_shown_as_it_prints_it() -> None:
+    shown = README[README.index("```text\n20 simulated") : README.index("(With `qol` on your path")]
+    lines = shown.splitlines()
+    heading = next(line for line in lines if line.startswith("participant"))
+    assert heading.split() == re.findall(r" AS (\w+)", SHORT_QUERY)
+    settings = Settings()
+    places = {line.split()[0]: line.split()[1] for line in lines if re.match(r"(data|runs) ", line)}
+    assert places == {"data": str(settings.lake_dir), "runs": str(settings.dagster_home)}
+    assert next_steps(settings, "qol") == "\n".join(lines[lines.index("next") : -2]) + "\n"
 
 
 def test_the_example_configurations_are_those_that_are_written() -> None:

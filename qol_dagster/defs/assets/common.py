@@ -1,4 +1,4 @@
-"""What the assets share: the run's config, what they are made with, and how rows are shown."""
+"""What the assets share: the run's config, what they are made with, how rows and numbers are shown, and failures."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import dagster as dg
 
+from qol_dagster.errors import QolError
 from qol_dagster.identities import Identities
 from qol_dagster.metrics.dictionary import METRICS_VERSION
 from qol_dagster.metrics.profiles import Profile
 from qol_dagster.pipeline.reports import WeekReport
+from qol_dagster.weeks import dates_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from qol_dagster.lake.lake import Lake
 
 PREVIEW_ROWS = 5
+RETRIES = 1
+"""How often a step that failed is tried again."""
 
 
 class EtlConfig(dg.Config):
@@ -42,10 +46,21 @@ class Computation:
     garmin_ids: list[str]
     made_by: Mapping[str, Any] = field(default_factory=dict)
 
-    def add_week_metadata(self, asset: str, metadata: Mapping[date, Mapping[str, Any]]) -> None:
-        """Metadata of single weeks of an asset."""
+    def add_week_metadata(
+        self, asset: str, metadata: Mapping[date, Mapping[str, Any]], of_the_run: Mapping[str, Any]
+    ) -> None:
+        """Add metadata of single weeks of an asset, and after it what is the same for each week of the run.
+
+        A result has none itself: Dagster would show it at each week, before what is of the week.
+        """
         for week, values in metadata.items():
-            self.context.add_asset_metadata(dict(values), asset_key=asset, partition_key=week.isoformat())
+            both = {**values, **of_the_run, **self.made_with()}
+            self.context.add_asset_metadata(both, asset_key=asset, partition_key=week.isoformat())
+
+    def log_table(self, table: str, rows: int, *facts: str) -> None:
+        """Log one line of what became of a table."""
+        weeks = f"week {self.weeks[0]}" if len(self.weeks) == 1 else f"weeks {self.weeks[0]} to {self.weeks[-1]}"
+        self.context.log.info("; ".join((f"{table}, {weeks}: {rows:,} rows", *facts)))
 
     def made_with(self) -> dict[str, Any]:
         """Return what made the rows."""
@@ -58,6 +73,19 @@ class Computation:
 
 class CancelledError(dg.DagsterError, dg.DagsterExecutionInterruptedError):
     """Somebody cancelled the run."""
+
+
+@contextmanager
+def readable_failures(context: dg.AssetExecutionContext) -> Iterator[None]:
+    """Turn an error that is made to be read into Dagster's Failure: its sentence and advice, without our stack.
+
+    The last attempt asks for no further one: else Dagster would say only that there have been too many.
+    """
+    try:
+        yield
+    except QolError as error:
+        attempts_left = RETRIES - context.op_execution_context.retry_number
+        raise dg.Failure(str(error), allow_retries=attempts_left > 0) from None
 
 
 @contextmanager
@@ -75,16 +103,25 @@ def weeks_of(context: dg.AssetExecutionContext) -> list[date]:
 
 
 def preview(rows: pa.Table, columns: Sequence[str]) -> dg.MetadataValue:
-    """Return the first rows as a Markdown table. Participants are pseudonymous already."""
-    head = rows.select(list(columns)).slice(0, PREVIEW_ROWS).to_pylist()
-    lines = ["| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
+    """Return the first rows as a Markdown table, numbers to the right. Participants are pseudonymous already."""
+    import pyarrow as pa
+
+    rows = rows.select(list(columns))
+    head = rows.slice(0, PREVIEW_ROWS).to_pylist()
+    numeric = [pa.types.is_integer(type_) or pa.types.is_floating(type_) for type_ in rows.schema.types]
+    lines = ["| " + " | ".join(columns) + " |", "|" + "".join(" ---: |" if one else " --- |" for one in numeric)]
     lines += ["| " + " | ".join(_shown(row[name]) for name in columns) + " |" for row in head]
     return dg.MetadataValue.md("\n".join(lines))
 
 
-def seconds(stages: Mapping[str, float]) -> dict[str, Any]:
-    """Return seconds by stage as metadata."""
-    return {f"seconds/{stage.replace(' ', '_')}": round(value, 3) for stage, value in stages.items()}
+def run_seconds(stages: Mapping[str, float]) -> dict[str, Any]:
+    """Return the seconds of the whole run by stage, as metadata."""
+    return {f"run_seconds/{stage.replace(' ', '_')}": round(value, 2) for stage, value in stages.items()}
+
+
+def megabytes(size: int) -> float:
+    """Return a number of bytes as MB (1,000,000 bytes), with three digits of it."""
+    return float(f"{size / 1e6:.3g}")
 
 
 def week_metadata(report: WeekReport) -> dict[str, Any]:
@@ -92,7 +129,20 @@ def week_metadata(report: WeekReport) -> dict[str, Any]:
     return {"dagster/partition_row_count": report.rows, "partition_uri": report.uri}
 
 
+def rows_of_week(rows: pa.Table, week: date) -> pa.Table:
+    """Return the rows whose `date` is in a week."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    return rows.filter(pc.is_in(rows["date"], pa.array([day.isoformat() for day in dates_of(week)])))
+
+
 def _shown(value: object) -> str:
+    """Return a value as people read it: thousands apart, four digits of a fraction, yes and no."""
     if value is None:
-        return ""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) else str(value)

@@ -15,15 +15,16 @@ from typing import Any
 import dagster as dg
 
 from qol_dagster.defs.alerts import notify_failed_step
-from qol_dagster.defs.assets.common import Computation, EtlConfig, cancelled_for_good, weeks_of
+from qol_dagster.defs.assets.common import Computation, EtlConfig, cancelled_for_good, readable_failures, weeks_of
 from qol_dagster.defs.assets.daily import daily_result, daily_spec
+from qol_dagster.defs.assets.external import id_map_observation
 from qol_dagster.defs.assets.glue import GlueRequest, compute_on_glue
 from qol_dagster.defs.assets.overlap import Table, write_in_order
 from qol_dagster.defs.assets.status import status_result, status_spec
 from qol_dagster.defs.assets.weekly import weekly_result, weekly_spec
 from qol_dagster.defs.checks import check_specs
 from qol_dagster.lake.lake import Lake
-from qol_dagster.metrics.profiles import Profile
+from qol_dagster.metrics.profiles import DEFAULT, Profile
 from qol_dagster.pipeline.etl import materialize_daily, materialize_weekly
 from qol_dagster.pipeline.status import materialize_status
 from qol_dagster.resources.id_map import People
@@ -35,11 +36,13 @@ Tables = tuple[Table, ...]
 
 def computed_assets(profile: Profile, shown: dict[str, Any], options: dict[str, Any]) -> dg.AssetsDefinition:
     """Return the three tables; `shown` is what the specs of all assets share, `options` what the steps do."""
-    specs = [make(profile) for make in (daily_spec, weekly_spec, status_spec)]
+    specs = [make(profile).replace_attributes(**shown) for make in (daily_spec, weekly_spec, status_spec)]
+    if profile is DEFAULT:
+        specs[-1] = specs[-1].replace_attributes(group_name="people")
 
     @dg.multi_asset(
         name=profile.step,
-        specs=[spec.replace_attributes(**shown) for spec in specs],
+        specs=specs,
         check_specs=[check for spec in specs for check in check_specs(spec.key.to_user_string())],
         hooks={notify_failed_step},
         can_subset=True,
@@ -52,17 +55,20 @@ def computed_assets(profile: Profile, shown: dict[str, Any], options: dict[str, 
         id_map: dg.ResourceParam[People],
         computer: dg.ResourceParam[Computer],
     ) -> Iterator[dg.MaterializeResult]:
-        if changed := id_map.replay(lake.lifecycle_lines()):
-            context.log.info("deregistrations and changes of permissions that were not applied before: %d", changed)
-        ids = [one.garmin_user_id for one in id_map.list()]
-        tables_of = lake.with_tables(profile.folder)
-        run = Computation(context, tables_of, weeks_of(context), profile, id_map.identities(), ids)
-        how = _on_glue(run, config, computer) if computer.glue_job else _in_this_process(run, config, computer)
-        with cancelled_for_good(), how as tables:
-            selected = context.selected_asset_keys
-            yield from write_in_order(
-                [table for spec, table in zip(specs, tables, strict=True) if spec.key in selected]
-            )
+        with readable_failures(context):
+            if changed := id_map.replay(lake.lifecycle_lines()):
+                context.log.info("deregistrations and changes of permissions that were not applied before: %d", changed)
+            everyone = id_map.list()
+            context.log_event(id_map_observation(everyone))
+            ids = [one.garmin_user_id for one in everyone]
+            tables_of = lake.with_tables(profile.folder)
+            run = Computation(context, tables_of, weeks_of(context), profile, id_map.identities(), ids)
+            how = _on_glue(run, config, computer) if computer.glue_job else _in_this_process(run, config, computer)
+            with cancelled_for_good(), how as tables:
+                selected = context.selected_asset_keys
+                yield from write_in_order(
+                    [table for spec, table in zip(specs, tables, strict=True) if spec.key in selected]
+                )
 
     return weekly_etl
 
@@ -81,7 +87,7 @@ def _in_this_process(run: Computation, config: EtlConfig, computer: Computer) ->
             since=computer.since,
             thresholds=thresholds,
             force=config.force,
-            log=run.context.log.info,
+            log=run.context.log.debug,  # of each table, one line comes at its end
         )
         weekly = partial(materialize_weekly, *inputs, computed_at=now, thresholds=thresholds)
         status = partial(materialize_status, *inputs, run.identities, computed_at=now, thresholds=thresholds)

@@ -1,12 +1,21 @@
 """`daily_metrics`: raw lines -> one row per participant and date."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from datetime import date
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from qol_dagster.defs.assets.common import Computation, preview, seconds
+from qol_dagster.defs.assets.common import Computation, megabytes, preview, rows_of_week, run_seconds
+from qol_dagster.defs.assets.external import (
+    ID_MAP_ASSET,
+    RAW_ASSET,
+    RECORDS_ASSET,
+    raw_observations,
+    records_materializations,
+)
 from qol_dagster.defs.checks import check_rows
 from qol_dagster.defs.table_metadata import table_metadata, written_metadata
 from qol_dagster.lake.tables import read_rows
@@ -15,13 +24,14 @@ from qol_dagster.metrics.profiles import Profile
 from qol_dagster.metrics.tables import TableId
 from qol_dagster.pipeline.reports import DailyReport, DayReport
 from qol_dagster.resources.unread import count_quarantined, files_not_read, name_folders
-from qol_dagster.weeks import dates_of, monday_of
+from qol_dagster.weeks import dates_of
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from qol_dagster.lake.lake import Lake
 
 PREVIEW = ("date", "participant_id", "wear_min", "is_valid_day", "steps", "resting_hr_bpm", "sleep_tst_min")
-
-
-RECORDS_ASSET = "garmin_records"
-"""What is parsed of the raw files, and kept."""
 
 
 def daily_spec(profile: Profile) -> dg.AssetSpec:
@@ -31,71 +41,50 @@ def daily_spec(profile: Profile) -> dg.AssetSpec:
         table.name,
         description="Steps, heart rate, stress, sleep and wear time per participant and local date, as Parquet "
         f"under `{table.folder}/date=D/`. Days whose raw files did not change are reused. {profile.why}",
-        deps=[
-            RECORDS_ASSET,
-            "user_id_map",
-        ],
+        deps=[RECORDS_ASSET, ID_MAP_ASSET],
         metadata=table_metadata(DAILY, table.qualified_name),
     )
 
 
 def daily_result(run: Computation, report: DailyReport) -> dg.MaterializeResult:
-    """Return the metadata of the days of the run's weeks, and of what became of their lines."""
+    """Return what became of the days of each of the run's weeks and of their lines, and the checks of their rows."""
     table, lake = TableId("daily", run.profile), run.lake
     days = [day for week in run.weeks for day in dates_of(week)]
-    rows = read_rows(lake, "daily", days, DAILY)
-    not_read = list(files_not_read(lake, days))
-    run.add_week_metadata(table.name, {week: _week_metadata(report, week) for week in run.weeks})
-    _report_records(run, report)
+    rows, own = read_rows(lake, "daily", days, DAILY), report.of(run.weeks)
+    for event in (*raw_observations(own), *records_materializations(report, run.made_by)):
+        run.context.log_event(event)
+    facts = _run_facts(report)
+    run.add_week_metadata(
+        table.name,
+        {week: _week_metadata(lake, report, week, rows) for week in run.weeks},
+        {
+            **count_quarantined(lake),
+            **written_metadata(DAILY, RAW_ASSET, f"{lake.root}/{table.folder}"),
+            **{f"run/{name}": value for name, value in facts.items()},
+            **run_seconds(report.seconds),
+        },
+    )
+    run.log_table(table.name, rows.num_rows, *(f"{name.replace('_', ' ')} {value:,}" for name, value in facts.items()))
     return dg.MaterializeResult(
         asset_key=table.name,
-        metadata={
-            **_metadata(report, report.of(run.weeks), rows),
-            **count_quarantined(lake),
-            "files_not_read": len(not_read),
-            **({"files_not_read_in": name_folders(not_read)} if not_read else {}),
-            **written_metadata(DAILY, "garmin_raw_daily", f"{lake.root}/{table.folder}"),
-            **run.made_with(),
-            "preview": preview(rows, PREVIEW),
-        },
         check_results=check_rows(
             table.name,
             rows,
             DAILY,
-            _total(report.of(run.weeks), "records"),
+            _total(own, "records"),
             run.garmin_ids,
-            set_aside=_total(report.of(run.weeks), "values_set_aside"),
+            set_aside=_total(own, "values_set_aside"),
         ),
     )
 
 
-def _report_records(run: Computation, report: DailyReport) -> None:
-    """Report the weeks of which raw files were parsed, also those before the run's own."""
-    for week in sorted({monday_of(day.date) for day in report.days if day.bytes_read}):
-        days = report.of([week])
-        metadata = {
-            "dagster/partition_row_count": sum(day.counts["lines"] for day in days),
-            "raw_files": sum(day.files for day in days),
-            "bytes_parsed": sum(day.bytes_read for day in days),
-            "days_parsed": sum(day.bytes_read > 0 for day in days),
-            **run.made_by,
-        }
-        run.context.log_event(dg.AssetMaterialization(RECORDS_ASSET, partition=week.isoformat(), metadata=metadata))
-
-
-def _metadata(report: DailyReport, days: Sequence[DayReport], rows: Any) -> dict[str, Any]:
-    """`days` are those of the run's own weeks; the report also has the days before, which their rows look back on."""
+def _run_facts(report: DailyReport) -> dict[str, Any]:
+    """Return what the whole run did, also for the weeks before its own, which their rows look back on."""
     reused = sum(day.reused for day in report.days)
     return {
-        "dagster/row_count": rows.num_rows,
-        "participants": len(rows["participant_id"].unique()),
-        "days_reused": reused,
         "days_recomputed": len(report.days) - reused,
-        "bytes_read": sum(day.bytes_read for day in report.days),
-        "raw_files": sum(day.files for day in days),
-        "unmapped_users": max((day.counts["unmapped_users"] for day in days), default=0),
-        **{name: _total(days, name) for name in _TOTALS},
-        **seconds(report.seconds),
+        "days_reused": reused,
+        "parsed_mb": megabytes(sum(day.bytes_read for day in report.days)),
     }
 
 
@@ -112,12 +101,23 @@ _TOTALS = (
 )
 
 
-def _week_metadata(report: DailyReport, week: date) -> dict[str, Any]:
-    days = report.of([week])
+def _week_metadata(lake: Lake, report: DailyReport, week: date, rows: pa.Table) -> dict[str, Any]:
+    days, rows = report.of([week]), rows_of_week(rows, week)
+    not_read = list(files_not_read(lake, dates_of(week)))
+    reused = sum(day.reused for day in days)
     return {
-        "dagster/partition_row_count": sum(day.rows for day in days),
-        "partition_days_recomputed": sum(not day.reused for day in days),
-        "partition_bytes_read": sum(day.bytes_read for day in days),
+        "dagster/partition_row_count": rows.num_rows,
+        "participants": len(rows["participant_id"].unique()),
+        "days_recomputed": len(days) - reused,
+        "days_reused": reused,
+        "raw_files": sum(day.files for day in days),
+        "raw_mb": megabytes(sum(day.raw_bytes for day in days)),
+        "parsed_mb": megabytes(sum(day.bytes_read for day in days)),
+        "files_not_read": len(not_read),
+        **({"files_not_read_in": name_folders(not_read)} if not_read else {}),
+        "unmapped_users": max((day.counts["unmapped_users"] for day in days), default=0),
+        **{name: _total(days, name) for name in _TOTALS},
+        "preview": preview(rows, PREVIEW),
     }
 
 

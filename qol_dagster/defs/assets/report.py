@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 
 from qol_dagster.defs.alerts import notify_failed_step
-from qol_dagster.defs.assets.common import weeks_of
+from qol_dagster.defs.assets.common import readable_failures, weeks_of
 from qol_dagster.lake.lake import Lake
 from qol_dagster.metrics.tables import TableId
 from qol_dagster.report.charts import valid_weeks_png
@@ -37,13 +37,14 @@ def report_asset(options: dict[str, Any]) -> dg.AssetsDefinition:
         catalogue: dg.ResourceParam[Catalogue],
         parts: dg.ResourceParam[Resources],
     ) -> dg.MaterializeResult:
-        reports = [write_report(catalogue, lake, parts, week) for week in weeks_of(context)]
+        with readable_failures(context):
+            reports = [write_report(catalogue, lake, parts, week) for week in weeks_of(context)]
         for one in reports:
             context.add_asset_metadata(_week_metadata(lake, one), partition_key=str(one.facts.week))
             announce(parts, lake, one)
         written = sum(one.written for one in reports)
-        context.log.info("reports written: %d, unchanged: %d", written, len(reports) - written)
-        return dg.MaterializeResult(metadata={"reports_written": written, "reports_unchanged": len(reports) - written})
+        context.log.info("%s: %d written, %d unchanged", REPORT_ASSET, written, len(reports) - written)
+        return dg.MaterializeResult()
 
     return weekly_report
 

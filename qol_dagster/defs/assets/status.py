@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from qol_dagster.defs.assets.common import Computation, preview, seconds, week_metadata
+from qol_dagster.defs.assets.common import Computation, preview, rows_of_week, run_seconds, week_metadata
 from qol_dagster.defs.checks import check_rows
 from qol_dagster.defs.table_metadata import table_metadata, written_metadata
 from qol_dagster.lake.tables import read_rows
@@ -44,24 +44,21 @@ def status_spec(profile: Profile) -> dg.AssetSpec:
 
 
 def status_result(run: Computation, reports: Sequence[WeekReport]) -> dg.MaterializeResult:
-    """Return the metadata of the status table, with the states of the last week counted."""
+    """Return the metadata of the status table, with the states of each week counted."""
     daily, table, lake = TableId("daily", run.profile), TableId("status", run.profile), run.lake
-    run.add_week_metadata(table.name, {one.week: week_metadata(one) for one in reports})
     rows = read_rows(lake, "status", run.weeks, STATUS)
-    last = read_rows(lake, "status", run.weeks[-1:], STATUS)
     participants = len(run.identities.enrolled)
+    run.add_week_metadata(
+        table.name,
+        {one.week: _week_metadata(one, rows_of_week(rows, one.week)) for one in reports},
+        {
+            **written_metadata(STATUS, daily.name, f"{lake.root}/{table.folder}"),
+            **(run_seconds(reports[0].seconds) if reports else {}),
+        },
+    )
+    run.log_table(table.name, rows.num_rows, f"participants {participants:,}")
     return dg.MaterializeResult(
         asset_key=table.name,
-        metadata={
-            **written_metadata(STATUS, daily.name, f"{lake.root}/{table.folder}"),
-            "dagster/row_count": rows.num_rows,
-            "participants": participants,
-            **{f"last_week/{status}": n for status, n in sorted(Counter(last["status"].to_pylist()).items())},
-            "worn_without_a_night": _without_a_night(last),
-            **run.made_with(),
-            "preview": preview(last, PREVIEW),
-            **(seconds(reports[0].seconds) if reports else {}),
-        },
         check_results=check_rows(table.name, rows, STATUS, participants, run.garmin_ids),
     )
 
@@ -70,3 +67,14 @@ def _without_a_night(rows: pa.Table) -> int:
     """Return how many participants wore the device in the last 28 days, and had no night in them."""
     dates = zip(rows["last_worn_date"].to_pylist(), rows["last_night_date"].to_pylist(), strict=True)
     return sum(bool(worn and not night) for worn, night in dates)
+
+
+def _week_metadata(report: WeekReport, rows: pa.Table) -> dict[str, Any]:
+    states = Counter(rows["status"].to_pylist())
+    return {
+        **week_metadata(report),
+        "participants": len(rows["participant_id"].unique()),
+        **{f"status/{status}": number for status, number in sorted(states.items())},
+        "worn_without_a_night": _without_a_night(rows),
+        "preview": preview(rows, PREVIEW),
+    }

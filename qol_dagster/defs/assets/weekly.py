@@ -8,7 +8,15 @@ from typing import Any
 import dagster as dg
 
 from qol_dagster.defs.alerts import notify_failed_step
-from qol_dagster.defs.assets.common import Computation, preview, seconds, week_metadata, weeks_of
+from qol_dagster.defs.assets.common import (
+    Computation,
+    preview,
+    readable_failures,
+    rows_of_week,
+    run_seconds,
+    week_metadata,
+    weeks_of,
+)
 from qol_dagster.defs.checks import check_rows
 from qol_dagster.defs.table_metadata import table_metadata, written_metadata
 from qol_dagster.lake.lake import Lake, map_concurrently
@@ -46,25 +54,34 @@ def weekly_spec(profile: Profile) -> dg.AssetSpec:
 def weekly_result(run: Computation, reports: Sequence[WeekReport]) -> dg.MaterializeResult:
     """Return the metadata of the run's weeks."""
     daily, table, lake = TableId("daily", run.profile), TableId("weekly", run.profile), run.lake
-    run.add_week_metadata(table.name, {one.week: week_metadata(one) for one in reports})
     rows = read_rows(lake, "weekly", run.weeks, WEEKLY)
     set_aside = sum(one.set_aside for one in reports)
+    run.add_week_metadata(
+        table.name,
+        {one.week: _week_metadata(one, rows_of_week(rows, one.week)) for one in reports},
+        {
+            **written_metadata(WEEKLY, daily.name, f"{lake.root}/{table.folder}"),
+            **(run_seconds(reports[0].seconds) if reports else {}),
+        },
+    )
+    run.log_table(table.name, rows.num_rows, f"valid weeks {sum(rows['is_valid_week'].to_pylist()):,}")
     return dg.MaterializeResult(
         asset_key=table.name,
-        metadata={
-            **written_metadata(WEEKLY, daily.name, f"{lake.root}/{table.folder}"),
-            "dagster/row_count": rows.num_rows,
-            "participants": len(rows["participant_id"].unique()),
-            "participant_days": sum(rows["n_days"].to_pylist()),
-            "valid_weeks": sum(rows["is_valid_week"].to_pylist()),
-            **run.made_with(),
-            "preview": preview(rows, PREVIEW),
-            **(seconds(reports[0].seconds) if reports else {}),
-        },
         check_results=check_rows(
             table.name, rows, WEEKLY, _daily_rows(lake, run.weeks), run.garmin_ids, set_aside=set_aside
         ),
     )
+
+
+def _week_metadata(report: WeekReport, rows: Any) -> dict[str, Any]:
+    return {
+        **week_metadata(report),
+        "participants": len(rows["participant_id"].unique()),
+        "participant_days": sum(rows["n_days"].to_pylist()),
+        "valid_weeks": sum(rows["is_valid_week"].to_pylist()),
+        "values_set_aside": report.set_aside,
+        "preview": preview(rows, PREVIEW),
+    }
 
 
 def _daily_rows(lake: Lake, weeks: list[date]) -> int:
@@ -90,23 +107,15 @@ def weekly_table_asset(profile: Profile, options: dict[str, Any]) -> dg.AssetsDe
     def weekly_metrics_table(
         context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], catalogue: dg.ResourceParam[Catalogue]
     ) -> dg.MaterializeResult:
-        lake = lake.with_tables(profile.folder)
-        visible = count_rows(catalogue, table.name, context.partition_keys)
-        for week in weeks_of(context):
-            written = read_rows(lake, "weekly", [week], WEEKLY).num_rows
-            if visible[week.isoformat()] != written:
-                raise dg.Failure(
-                    f"{table.qualified_name} shows {visible[week.isoformat()]} rows for {week}, but {written} were "
-                    f"written to {lake.partition_uri('weekly', week)}; look for other files in that folder"
-                )
-            context.add_asset_metadata(
-                {"dagster/partition_row_count": written},
-                asset_key=table.catalogue_asset,
-                partition_key=week.isoformat(),
-            )
+        lake, weeks = lake.with_tables(profile.folder), weeks_of(context)
+        with readable_failures(context):
+            visible = count_rows(catalogue, table.name, context.partition_keys)
+            for week in weeks:
+                _verify_rows(context, lake, table, week, visible[week.isoformat()])
+        shown = f"week {weeks[0]}" if len(weeks) == 1 else f"weeks {weeks[0]} to {weeks[-1]}"
+        context.log.info("%s, %s: %s rows visible", table.qualified_name, shown, f"{sum(visible.values()):,}")
         return dg.MaterializeResult(
             metadata={
-                "dagster/row_count": sum(visible.values()),
                 "dagster/table_name": table.qualified_name,
                 "dagster/uri": f"{lake.root}/{table.folder}",
                 "query": f"SELECT * FROM {table.qualified_name} ORDER BY date DESC LIMIT 10;",
@@ -114,3 +123,16 @@ def weekly_table_asset(profile: Profile, options: dict[str, Any]) -> dg.AssetsDe
         )
 
     return weekly_metrics_table
+
+
+def _verify_rows(context: dg.AssetExecutionContext, lake: Lake, table: TableId, week: date, visible: int) -> None:
+    """Compare the rows that the catalogue shows with those that were written. Raises Failure if they differ."""
+    written = read_rows(lake, "weekly", [week], WEEKLY).num_rows
+    if visible != written:
+        raise dg.Failure(
+            f"{table.qualified_name} shows {visible} rows for {week}, but {written} were written to "
+            f"{lake.partition_uri('weekly', week)}; look for other files in that folder"
+        )
+    context.add_asset_metadata(
+        {"dagster/partition_row_count": written}, asset_key=table.catalogue_asset, partition_key=week.isoformat()
+    )

@@ -7,13 +7,14 @@ A statement can read the lake's processed data and nothing else on the machine.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qol_dagster.engines import DUCKDB_SETTINGS
-from qol_dagster.metrics.profiles import PROFILES
+from qol_dagster.metrics.profiles import DEFAULT, PROFILES
 from qol_dagster.metrics.tables import all_tables
 from qol_dagster.metrics.types import COLUMN_TYPES
 from qol_dagster.resources.catalogue import SCHEMA, CatalogueError, QueryResult, one_line
@@ -52,7 +53,36 @@ def query(lake_dir: Path, sql: str) -> QueryResult:
             _sandbox(database, [lake_dir.absolute() / profile.folder for profile in PROFILES.values()])
             return QueryResult(database.sql(_reading_statement(database, sql)).to_arrow_table())
     except duckdb.Error as error:
+        if damaged := _damaged_file(lake_dir, _may_read(sql), str(error)):
+            raise CatalogueError(
+                f"{damaged} is cut or damaged, and no query of its table can be answered", advice=_repair(damaged)
+            ) from error
         raise CatalogueError(one_line(error)) from error
+
+
+def _damaged_file(lake_dir: Path, tables: Sequence[str], reason: str) -> Path | None:
+    """Return a file of these tables that is no whole Parquet file: the one that DuckDB names, or the first there is."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    named = [Path(one) for one in re.findall(r"(/[^'\"]+?\.parquet)", reason)]
+    if not named and "arquet" not in reason:
+        return None
+    every = (file for table in tables for file in sorted((lake_dir / TABLES[table][0]).glob("date=*/[!._]*.parquet")))
+    for file in (*named, *every):
+        try:
+            pq.ParquetFile(file).read(use_threads=False)
+        except (OSError, pa.ArrowException):
+            return file
+    return None
+
+
+def _repair(file: Path) -> str:
+    """Return what to do about a damaged file."""
+    week = file.parent.name.removeprefix("date=")
+    profile = next((one for one in PROFILES.values() if one.folder == file.parents[2].name), DEFAULT)
+    option = "" if profile is DEFAULT else f" --profile {profile.name}"
+    return f"Write it anew from the raw files: qol materialize --week {week}{option}"
 
 
 def _may_read(sql: str) -> list[str]:
