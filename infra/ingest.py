@@ -32,7 +32,6 @@ from infra.data import DRAIN_S, PULL_S, DataStack
 from infra.functions import ONE_CPU_MB, QolFunction, log_group_of, schedule
 from infra.names import arn, objects
 from infra.settings import DeploySettings
-from qol_ingest.shared.id_map_dynamo import COUNT, KEY
 
 if TYPE_CHECKING:
     from constructs import Construct
@@ -48,7 +47,7 @@ PUSHES, PAGES, BUTTON = "/garmin/{secret}", "/oauth/{proxy+}", "/oauth/start/go"
 PULLERS = 5
 """Downloads at a time: Garmin limits how often it is asked."""
 
-KNOWN = (KEY, COUNT, "version")
+KNOWN = ("garmin_user_id", "pending_count", "version")
 """What the receiver reads of the id map."""
 CHANGED = ("guesses", "invitation", "sign-in")
 """The kinds of enrolment state that a visit changes. Entry codes are made by staff alone."""
