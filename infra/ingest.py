@@ -49,6 +49,8 @@ PULLERS = 5
 
 KNOWN = ("garmin_user_id", "pending_count", "version", "seen_at")
 """What the receiver reads of the id map."""
+NOTED = ("garmin_user_id", "seen_at")
+"""What it writes of a user who is known."""
 CHANGED = ("guesses", "invitation", "sign-in")
 """The kinds of enrolment state that a visit changes. Entry codes are made by staff alone."""
 IN_A_TRANSACTION = {"ForAnyValue:StringEquals": {"dynamodb:EnclosingOperation": ["TransactWriteItems"]}}

@@ -10,6 +10,7 @@ from cdk_nag import AwsSolutionsChecks
 from infra.access import AccessError, allow, role
 from qol_dagster_tests.support.policies import Context, Role
 from qol_dagster_tests.support.templates import ACCOUNT, LAKE, System, arn
+from qol_ingest.shared.id_map_dynamo import COUNT, KEY
 
 RECEIVER, DRAIN, OAUTH, PULLER, KICK = (
     *("garmin_webhook_receiver-role", "qol-spill-drain-role", "qol-oauth-role", "qol-puller-role"),
@@ -194,7 +195,7 @@ def test_the_receiver_learns_who_is_known_and_never_as_whom(roles: dict[str, Rol
         asked = {"dynamodb:Attributes": attributes, "dynamodb:Select": select}
         return roles[RECEIVER].may("dynamodb:BatchGetItem", ID_MAP, asked)
 
-    assert reads("garmin_user_id", "pending_count", "version", "seen_at")
+    assert reads(KEY, COUNT, "version", "seen_at")
     assert not reads("garmin_user_id", "participant_id")
     assert not reads("garmin_user_id", select="ALL_ATTRIBUTES")
 
