@@ -144,7 +144,10 @@ def test_participants_are_imported_listed_without_garmin_ids_and_revoked(qol: Qo
         ("A1", "active"),
         ("A2", "revoked"),
     ]
-    assert USER not in listed.out + qol("participants", "list").out
+    shown = qol("participants", "list").out
+    assert USER not in listed.out + shown
+    assert len(re.findall(r"\d{4}-\d\d-\d\d \d\d:\d\d JST$", shown, re.M)) == 2
+    assert all(one["updated_at"].endswith("Z") for one in json.loads(listed.out))
 
 
 def test_who_pushes_without_being_enrolled_is_listed_masked_and_may_be_forgotten(qol: Qol, settings: Settings) -> None:
