@@ -164,6 +164,8 @@ code { font: .9em ui-monospace, monospace; overflow-wrap: anywhere; }
 section { border-top: 1px solid var(--line); padding: .8rem 0; }
 section h3 { margin: 0; font-size: 1rem; color: var(--accent); }
 section p { margin: .2rem 0 .5rem; }
+nav { font-size: .85rem; line-height: 1.9; } nav a { margin-right: .8em; } a { color: var(--accent); }
+th code { white-space: nowrap; }
 .columns { color: var(--quiet); font-size: .85rem; }
 dl { display: grid; grid-template-columns: minmax(7rem, 12rem) 1fr; gap: .15rem 1rem; margin: 0; font-size: .9rem; }
 dt { color: var(--quiet); } dd { margin: 0; overflow-wrap: anywhere; }
@@ -182,12 +184,19 @@ th, td { border-top: 1px solid var(--line); padding: .3rem .5rem; text-align: le
 <span lang="ja">{{ rows }} 行、参加者 {{ participants }} 人、{{ first }}〜{{ last }}。</span></p>
 <p>{{ citation }}</p>
 <h2>Columns <span lang="ja">列</span></h2>
+<nav>
+{% for entry in entries %}
+<a href="#{{ entry.metric.name }}"><code>{{ entry.metric.name }}</code></a>
+{% endfor %}
+</nav>
 {% for entry in entries %}
 <section id="{{ entry.metric.name }}">
 <h3><code>{{ entry.metric.name }}</code></h3>
 <p>{{ entry.metric.description }}<br>
 <span lang="ja"><b>{{ entry.metric.japanese.term }}</b> {{ entry.metric.japanese.text }}</span></p>
+{% if entry.columns != entry.metric.name %}
 <p class="columns"><code>{{ entry.columns }}</code></p>
+{% endif %}
 <dl>
 {% for label, text in entry.facts %}
 <dt>{{ label }}</dt><dd>{{ text }}</dd>
