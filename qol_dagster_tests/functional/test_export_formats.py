@@ -10,6 +10,7 @@ import math
 import random
 import re
 import subprocess
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +95,7 @@ def typed(row: dict[str, str], like: dict[str, Any]) -> dict[str, Any]:
     read = {
         bool: lambda text: {"true": True, "false": False}[text],
         dt.date: dt.date.fromisoformat,
-        dt.datetime: dt.datetime.fromisoformat,
+        dt.datetime: lambda text: dt.datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=dt.UTC),
         float: float,
         int: int,
         str: str,
@@ -118,6 +119,9 @@ def test_the_csv_is_the_table(catalogue: LocalCatalogue, tmp_path: Path, form: F
     expected = wanted(catalogue, table)
     assert [list(row) for row in found] == [list(row) for row in expected]
     assert [typed(row, like) for row, like in zip(found, expected, strict=True)] == expected
+    pairs = [(row[name], value) for row, like in zip(found, expected, strict=True) for name, value in like.items()]
+    numbers = [(text, value) for text, value in pairs if isinstance(value, float)]
+    assert all(Decimal(text) == Decimal(repr(value)) for text, value in numbers), "the shortest that reads back"
 
 
 def test_a_csv_for_excel_begins_with_its_mark_and_is_else_the_same(catalogue: LocalCatalogue, tmp_path: Path) -> None:
