@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import csv
 import re
+import sys
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from qol_dagster.exports import ExportError, FormatName
 from qol_dagster.exports.codebook import FIELDS, codebook_page, codebook_rows
-from qol_dagster.exports.columns import Column, columns_of
+from qol_dagster.exports.columns import columns_of
 from qol_dagster.exports.export import citation_of
-from qol_dagster.exports.formats import Options
+from qol_dagster.exports.formats import Options, write_format
 from qol_dagster.exports.formats.redcap import DICTIONARY_COLUMNS, dictionary_rows, import_table
 from qol_dagster.exports.formats.statistics import sas_program
 from qol_dagster.exports.rows import Dataset, Weeks, read_dataset
@@ -54,12 +56,12 @@ def test_every_column_of_a_table_is_exported_and_a_list_as_twenty_four(table: Ta
     assert [one.name for one in columns] == expected
 
 
-@pytest.mark.parametrize("column", columns_of(tuple(one for all_ in TABLES.values() for one in all_)), ids=str)
-def test_names_and_labels_fit_the_programs_that_take_the_least(column: Column) -> None:
-    assert re.fullmatch(r"[a-z][a-z0-9_]{0,28}", column.name), "Stata names a label after a variable, and has 32"
-    assert column.label
-    assert JAPANESE.search(column.label_ja)
-    assert not JAPANESE.search(column.label)
+def test_names_and_labels_fit_the_programs_that_take_the_least() -> None:
+    for column in columns_of(tuple(metric for metrics in TABLES.values() for metric in metrics)):
+        assert re.fullmatch(r"[a-z][a-z0-9_]{0,28}", column.name), "Stata names a label after a variable, and has 32"
+        assert column.label
+        assert JAPANESE.search(column.label_ja), column.name
+        assert not JAPANESE.search(column.label), column.name
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -228,3 +230,22 @@ def test_the_sas_program_formats_every_labelled_column_with_a_format_it_defines(
     assert all(len(name) <= 32 and not name[-1].isdigit() for name in defined), "a name of SAS ends in no digit"
     assert "6 = '機器が測定しない'" in program
     assert max(map(len, csv.reader(program.splitlines()))) < 32_767
+
+
+# -- what stops an export
+
+
+def test_without_the_extra_packages_it_is_said_which_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = read(tmp_path, "weekly", {"participant_id": "P1", **WEEK})
+    monkeypatch.setitem(sys.modules, "pyreadstat", None)
+    with pytest.raises(ExportError, match=r"pip install 'qol-dagster\[exports\]'"):
+        write_format("stata", dataset, tmp_path, Options())
+
+
+@pytest.mark.parametrize("form", ["stata", "spss", "sas"])
+def test_a_word_that_has_no_number_is_no_missing_value(tmp_path: Path, form: FormatName) -> None:
+    dataset = read(tmp_path, "weekly", {"participant_id": "P1", **WEEK, "who_activity": "twice"})
+    with pytest.raises(ExportError, match="who_activity holds a word"):
+        write_format(form, dataset, tmp_path, Options())
