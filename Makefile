@@ -24,11 +24,18 @@ dev: .venv/base ## Start Dagster's UI on http://127.0.0.1:3000, with schedules a
 # A worker takes a file at a time, or a group (conftest.py), in the order of the folders: the longest files come first.
 PYTEST := $(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --quiet
 
-test: .venv/all .venv/axe ## Run all tests, with real Spark, PostgreSQL, HTTP, mail and an emulated AWS
-	@$(PYTEST) --durations 25
+# Pages are opened in Chromium and exports read by R, where there are such; pandas has an environment of its own.
+NO_BROWSER := $(if $(shell command -v chromium || command -v chromium-browser || command -v google-chrome),,browser)
+NO_R := $(if $(shell command -v Rscript),,r)
+LEFT_OUT := $(if $(NO_BROWSER),$(if $(NO_R),browser or r,browser),$(NO_R))
+
+test: .venv/all .venv/axe .venv/peers ## Run all tests, with real Spark, PostgreSQL, HTTP, mail and an emulated AWS
+	@$(if $(NO_BROWSER),echo "Chromium is not installed (Debian: chromium fonts-noto-cjk): its tests are left out")
+	@$(if $(NO_R),echo "R is not installed (Debian: r-base-core): its tests are left out")
+	@$(PYTEST) $(if $(LEFT_OUT),-m "not ($(LEFT_OUT))") --durations 25
 
 test-fast: .venv/all ## Run the unit and functional tests that need neither Spark nor AWS
-	@$(PYTEST) -m "not spark and not aws and not slow" qol_dagster_tests/functional qol_dagster_tests/unit
+	@$(PYTEST) -m "not spark and not aws and not slow and not r" qol_dagster_tests/functional qol_dagster_tests/unit
 
 test-postgres: .venv/all ## Run the weekly job and the hosted daemon on a real PostgreSQL, from a wheel (Linux)
 	@$(PYTEST) qol_dagster_tests/postgres
@@ -98,7 +105,7 @@ clean: ## Remove build outputs, caches and .venv; .qol keeps its data
 	@$(NPM) install --silent --no-audit --no-fund --prefix $@ axe-core@4.14.1
 	@touch $@
 
-# Apart from ours, where pandas would be loaded for being there.
+# Apart from ours, where pandas would be loaded for being there: the peers of the benchmarks, and readers of exports.
 .venv/peers: .venv/pip benchmarks/requirements.txt
 	@$(PYTHON) -m venv .venv/with-peers
 	@PIP_DISABLE_PIP_VERSION_CHECK=1 .venv/with-peers/bin/pip -qq install --requirement benchmarks/requirements.txt

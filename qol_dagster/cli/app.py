@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from qol_dagster.cli.dates import DATE
+from qol_dagster.cli.export import add_commands as add_export_commands
 from qol_dagster.cli.fast_exit import run_and_exit
 from qol_dagster.cli.metrics import metrics
 from qol_dagster.cli.output import Format, in_japan
@@ -55,16 +57,6 @@ class UsageError(QolInputError):
 
 class NotPossibleError(QolError):
     """Could not be done."""
-
-
-def _day(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise typer.BadParameter(f"{text!r} is no date like 2026-11-16") from None
-
-
-DATE: dict[str, Any] = {"parser": _day, "metavar": "YYYY-MM-DD"}
 
 
 def _show_version(asked: bool) -> None:
@@ -505,6 +497,9 @@ def requarantine(
         report = read_again(platform.lake(), store_of(platform), dry_run=dry_run, on_progress=progress("reading"))
     done = "can be read" if dry_run else "read and taken out of quarantine"
     typer.echo(f"{report.read} of {report.files} files {done}, records: {report.records}")
+
+
+add_export_commands(app, lambda: _settings(existing=True))
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

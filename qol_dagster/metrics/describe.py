@@ -11,6 +11,7 @@ from typing import Literal
 
 from qol_dagster.errors import QolInputError
 from qol_dagster.metrics.dictionary import TABLES, Metric
+from qol_dagster.metrics.dictionary.values import Reason
 from qol_dagster.metrics.tables import TableId
 from qol_dagster.metrics.thresholds import DEFAULT_THRESHOLDS
 from qol_dagster.metrics.types import TableName
@@ -31,6 +32,7 @@ _LABELS: dict[Language, dict[str, str]] = {
         "formula": "formula",
         "rule": "rule",
         "thresholds": "thresholds",
+        "blanks": "blank if",
         "inputs": "inputs",
         "source": "source",
     },
@@ -43,6 +45,7 @@ _LABELS: dict[Language, dict[str, str]] = {
         "formula": "式",
         "rule": "条件",
         "thresholds": "しきい値",
+        "blanks": "欠損の理由",
         "inputs": "入力",
         "source": "出典",
     },
@@ -101,6 +104,11 @@ def described(metric: Metric, language: Language = "en") -> str:
     return metric.description if language == "en" else f"{japanese.term}。{japanese.text}"
 
 
+def reasons(metric: Metric) -> tuple[Reason, ...]:
+    """Return the reasons that a missing value of the metric may have; none, where nothing is known of it."""
+    return metric.blanks.reasons if metric.blanks else ()
+
+
 def facts(metric: Metric, language: Language = "en") -> list[tuple[str, str]]:
     """(label, text) of all that is known of a metric, without what is empty."""
     japanese = metric.japanese
@@ -114,6 +122,7 @@ def facts(metric: Metric, language: Language = "en") -> list[tuple[str, str]]:
         "formula": metric.formula,
         "rule": metric.rule if language == "en" else japanese.rule,
         "thresholds": ", ".join(f"{name} = {values[name]}" for name in metric.thresholds),
+        "blanks": ", ".join(one.word if language == "en" else one.ja for one in reasons(metric)),
         "inputs": ", ".join(metric.inputs),
         "source": metric.source,
     }
@@ -136,6 +145,8 @@ def records(metrics: Iterable[Metric]) -> list[dict[str, object]]:
             "description": metric.description,
             "formula": metric.formula,
             "rule": metric.rule,
+            "values": " ".join(one.word for one in metric.values),
+            "blanks": " ".join(one.word for one in reasons(metric)),
             "inputs": " ".join(metric.inputs),
             "source": metric.source,
             "term_ja": metric.japanese.term,

@@ -18,13 +18,15 @@ from sqlglot import exp
 from qol_dagster.cli import app as cli
 from qol_dagster.cli.metrics import metrics as metric_commands
 from qol_dagster.defs.table_metadata import column_schema
+from qol_dagster.engines.queries import compile_sql
 from qol_dagster.lake.tables import arrow_schema
 from qol_dagster.metrics import tables as ddl
 from qol_dagster.metrics import weekly
 from qol_dagster.metrics.daily import daily_rows
-from qol_dagster.metrics.describe import UnknownMetricError, find
+from qol_dagster.metrics.describe import UnknownMetricError, facts, find
 from qol_dagster.metrics.dictionary import DAILY, LONGEST_COMMENT, STATUS, TABLES, WEEKLY, Metric, by_name
 from qol_dagster.metrics.dictionary.japanese import TEXTS
+from qol_dagster.metrics.dictionary.values import REASONS, Value
 from qol_dagster.metrics.fields import FIELDS, KNOWN_TYPES
 from qol_dagster.metrics.records import records_table
 from qol_dagster.metrics.status import status_rows
@@ -389,3 +391,51 @@ def test_a_name_like_none_is_told_where_all_are(qol: Qol) -> None:
     assert qol("show", "zzzz") == (2, "", "qol: there is no metric 'zzzz'; `qol metrics list` shows all\n")
     with pytest.raises(UnknownMetricError):
         find("")
+
+
+# -- values and reasons for blanks
+
+
+@pytest.mark.parametrize("metric", EVERY, ids=entry)
+def test_a_column_that_may_be_null_says_why_it_may_and_no_other_does(metric: Metric) -> None:
+    nobody_knows = metric.name == "last_received_at"
+    assert bool(metric.blanks) == (metric.nullable and not nobody_knows)
+    words = [one.word for one in metric.blanks.reasons] if metric.blanks else ["unknown"]
+    assert words[-1] == "unknown"
+
+
+@pytest.mark.parametrize("metric", [one for one in EVERY if one.blanks and one.blanks.counts], ids=entry)
+def test_the_counts_that_explain_a_blank_are_columns_of_its_table(metric: Metric) -> None:
+    columns = by_name(TABLES[metric.table])
+    assert metric.blanks
+    assert all(columns[name].type == "int64" and not columns[name].nullable for name in metric.blanks.counts)
+    assert "below_precondition" in [one.word for one in metric.blanks.reasons]
+
+
+@pytest.mark.parametrize(
+    "values", {one.values: None for one in EVERY if one.values} | {REASONS: None}, ids=lambda values: values[0].word
+)
+def test_the_words_of_a_column_are_labelled_in_both_languages_and_numbered_apart(values: tuple[Value, ...]) -> None:
+    assert len({one.code for one in values}) == len({one.word for one in values}) == len(values)
+    for one in values:
+        assert one.en
+        assert not JAPANESE_LETTERS.search(one.en)
+        assert JAPANESE_LETTERS.search(one.ja)
+
+
+def test_the_words_of_a_column_are_those_that_its_expression_can_give() -> None:
+    expressions = {
+        "who_activity": weekly_rows(DEFAULT_THRESHOLDS),
+        "status": status_rows(DEFAULT_THRESHOLDS),
+        "wear_source": daily_rows(records_table(side_by_side=True), DEFAULT_THRESHOLDS),
+    }
+    for name, expression in expressions.items():
+        (metric,) = find(name)
+        given = re.findall(r"(?:THEN|ELSE) '(\w+)'", compile_sql(expression, "duckdb"))
+        assert {one.word for one in metric.values} == set(given), name
+
+
+def test_why_a_value_may_be_missing_is_shown_with_the_metric() -> None:
+    (steps,) = find("steps_sd")
+    assert dict(facts(steps))["blank if"] == "not_worn, too_short, device_does_not_measure, below_precondition, unknown"
+    assert dict(facts(steps, "ja"))["欠損の理由"].startswith("未装着, 装着時間の不足, ")

@@ -13,12 +13,17 @@ from qol_dagster.metrics.dictionary.metric import (
     HRV,
     ID_RULE,
     LINEAGE,
+    NIGHT,
     RAPIDS,
+    SENSOR,
+    SENSOR_OF_NIGHTS,
     SLEEP,
     WEAR,
+    WORN,
     Metric,
     entry,
 )
+from qol_dagster.metrics.dictionary.values import WEAR_SOURCES, YES_NO
 
 _daily = partial(entry, "daily")
 
@@ -60,7 +65,8 @@ def _received(
     """Return a number that the dailies record holds under this name; durations are turned into minutes."""
     formula = f"{field} / 60" if field.endswith("InSeconds") else field
     return _daily(
-        name, unit, description, formula=formula, rule=rule, inputs=f"dailies.{field}", plausible=plausible
+        name, unit, description, formula=formula, rule=rule, inputs=f"dailies.{field}", plausible=plausible,
+        blanks=SENSOR,
     )  # fmt: skip
 
 
@@ -96,22 +102,26 @@ DAILY: tuple[Metric, ...] = (
         rule="A sample stands for the time before its offset. Null without samples of either. "
         "10 h of wear are not 10 h of waking wear",
         inputs=f"{_BEATS} {_STRESS}", sources=WEAR, plausible=DAY_MINUTES,
+        blanks=WORN,
     ),
     _daily(
         "wear_source", "", "What wear_min was computed from",
         formula="heart_rate, else stress", rule="Null when wear_min is null", inputs=f"{_BEATS} {_STRESS}",
         type="string", sources=WEAR,
+        values=WEAR_SOURCES, blanks=WORN,
     ),
     _daily(
         "valid_minutes_hours", "h", "Hours of the day with data",
         formula="n(hours of the local clock with >= minutes_per_valid_hour minutes that have a heart rate)",
         rule="At most 24. Null without heart-rate samples", inputs=f"{_BEATS} {_CLOCK}",
         type="int64", sources=RAPIDS, plausible=(0, 24),
+        blanks=SENSOR,
     ),
     _daily(
         "is_valid_day", "", "Whether the day counts as worn",
         formula="wear_min >= valid_day_wear_min", rule="Null when wear_min is null", inputs=f"{_BEATS} {_STRESS}",
         type="bool", sources=WEAR,
+        values=YES_NO, blanks=WORN,
     ),
     # Movement
     _received("steps", "n", "Steps", "steps", (0, 50_000)),
@@ -138,6 +148,7 @@ DAILY: tuple[Metric, ...] = (
         rule=f"{_DAILIES}. Never averageHeartRateInBeatsPerMinute, which is a 7-day average. "
         "Samples weigh the same, so that whoever takes the watch off at night has a higher mean",
         inputs=_BEATS, plausible=(35, 150),
+        blanks=SENSOR,
     ),
     _received(
         "hr_min_bpm", "bpm", "Lowest heart rate", "minHeartRateInBeatsPerMinute", (25, 110), rule=_DAILIES_ABOVE_0
@@ -151,6 +162,7 @@ DAILY: tuple[Metric, ...] = (
         formula="averageStressLevel, else mean(samples >= 0)",
         rule="A negative averageStressLevel counts as missing. Samples of all stressDetails records of the date",
         inputs=f"dailies.averageStressLevel {_STRESS}", plausible=(1, 100),
+        blanks=SENSOR,
     ),
     _stress_time("rest", "at rest (stress 1-25)"),
     _stress_time("low", "in low stress (26-50)"),
@@ -160,11 +172,13 @@ DAILY: tuple[Metric, ...] = (
         "body_battery_max", "points", "Highest Body Battery",
         formula="max(samples >= 0)", rule="Samples of all stressDetails records of the date", inputs=_BATTERY,
         plausible=(0, 100),
+        blanks=SENSOR,
     ),
     _daily(
         "body_battery_min", "points", "Lowest Body Battery",
         formula="min(samples >= 0)", rule="Samples of all stressDetails records of the date", inputs=_BATTERY,
         plausible=(0, 100),
+        blanks=SENSOR,
     ),
     _received("body_battery_charged", "points", "Body Battery charged", "bodyBatteryChargedValue", (0, 100)),
     _received("body_battery_drained", "points", "Body Battery drained", "bodyBatteryDrainedValue", (0, 100)),
@@ -172,51 +186,61 @@ DAILY: tuple[Metric, ...] = (
     _daily(
         "sleep_tst_min", "min", "Total sleep time",
         formula=f"({_TST}) / 60", rule=_SLEEP, inputs=_ASLEEP, plausible=(120, 840),
+        blanks=NIGHT,
     ),
     _daily(
         "sleep_tib_min", "min", "Time in bed",
         formula="sleep_tst_min + (awake + unmeasurable) / 60",
         rule=f"Garmin's sleep period. A missing awake or unmeasurable counts 0. {_SLEEP}",
         inputs=_ASLEEP, sources=SLEEP, plausible=(120, 960),
+        blanks=NIGHT,
     ),
     _daily(
         "sleep_waso_min", "min", "Time awake after sleep onset",
         formula="awakeDurationInSeconds / 60, else the awake intervals of sleepLevelsMap",
         rule=f"Null when nobody says. {_SLEEP}", inputs=_ASLEEP,
         sources=SLEEP, plausible=(0, 240),
+        blanks=SENSOR_OF_NIGHTS,
     ),
     _daily(
         "sleep_efficiency_pct", "%", "Sleep efficiency",
         formula="100 sleep_tst_min / sleep_tib_min", rule=f"Null when sleep_waso_min is null. {_SLEEP}", inputs=_ASLEEP,
         sources=SLEEP, high=100.0, plausible=(50, 100),
+        blanks=SENSOR_OF_NIGHTS,
     ),
     _daily(
         "sleep_deep_pct", "%", "Share of deep sleep",
         formula="100 deep / tst", rule=_SLEEP, inputs=_ASLEEP, high=100.0,
         plausible=(0, 60),
+        blanks=SENSOR_OF_NIGHTS,
     ),
     _daily(
         "sleep_light_pct", "%", "Share of light sleep",
         formula="100 light / tst", rule=_SLEEP, inputs=_ASLEEP, high=100.0,
         plausible=(0, 100),
+        blanks=SENSOR_OF_NIGHTS,
     ),
     _daily(
         "sleep_rem_pct", "%", "Share of REM sleep",
         formula="100 rem / tst", rule=_SLEEP, inputs=_ASLEEP, high=100.0, plausible=(0, 60),
+        blanks=SENSOR_OF_NIGHTS,
     ),
     _daily(
         "sleep_start_min", "min", "Start of the main sleep, local minutes from midnight of the date",
         formula="(start + offset - midnight) / 60", rule=_TIMED, inputs=f"{_SLEEP_START} {_ASLEEP}", low=None,
+        blanks=NIGHT,
     ),
     _daily(
         "sleep_end_min", "min", "End of the main sleep, local minutes from midnight of the date",
         formula="last end in sleepLevelsMap, if within 12 h of start + tst + awake + unmeasurable; else that",
         rule=_TIMED,
         inputs=_SLEEP_TIMES, low=None,
+        blanks=NIGHT,
     ),
     _daily(
         "midsleep_min", "min", "Middle of the main sleep, local minutes from midnight of the date",
         formula="(sleep_start_min + sleep_end_min) / 2", rule=_TIMED, inputs=_SLEEP_TIMES, low=None,
+        blanks=NIGHT,
     ),
     _daily(
         "asleep_by_hour", "bits[24]", "Minutes asleep in the main sleep, by hour of the local clock",
@@ -224,55 +248,66 @@ DAILY: tuple[Metric, ...] = (
         "where it has none, in no awake one",
         rule="Every night on one clock, also what was before midnight. Null without a main sleep on the local clock",
         inputs=_SLEEP_TIMES, type="list<int64>",
+        blanks=NIGHT,
     ),
     # Overnight and other measurements
     _daily(
         "hrv_rmssd_ms", "ms", "Overnight heart-rate variability (RMSSD)",
         formula="lastNightAvg", rule=_NEWEST, inputs="hrv.lastNightAvg", sources=HRV, plausible=(5, 200),
+        blanks=SENSOR_OF_NIGHTS,
     ),
     _daily(
         "spo2_mean_pct", "%", "Mean blood oxygen",
         formula="mean(samples > 0)", rule="Samples of the main sleep, else of the pulse-ox records not taken on demand",
         inputs=_OXYGEN, plausible=(80, 100),
+        blanks=SENSOR_OF_NIGHTS,
     ),
     _daily(
         "spo2_lt90_pct", "%", "Share of blood-oxygen samples below 90 %",
         formula="100 n(samples < 90) / n(samples > 0)", rule="Of the same samples as spo2_mean_pct", inputs=_OXYGEN,
         high=100.0,
+        blanks=SENSOR_OF_NIGHTS,
     ),
     _daily(
         "resp_sleep_brpm", "1/min", "Breathing rate asleep",
         formula="mean(samples > 0)", rule="Samples of the main sleep", inputs="sleeps.timeOffsetSleepRespiration",
         plausible=(6, 30),
+        blanks=SENSOR_OF_NIGHTS,
     ),
     _daily(
         "resp_day_brpm", "1/min", "Breathing rate over the day",
         formula="mean(samples > 0)", rule="Samples of all allDayRespiration records of the date",
         inputs="allDayRespiration.timeOffsetEpochToBreaths", plausible=(6, 40),
+        blanks=SENSOR,
     ),
     _daily(
         "vo2max", "ml/kg/min", "Maximal oxygen uptake as estimated by the device",
         formula="vo2Max", rule=_LATEST, inputs="userMetrics.vo2Max", plausible=(10, 90),
+        blanks=WORN,
     ),
     _daily(
         "fitness_age", "y", "Fitness age as estimated by the device",
         formula="fitnessAge", rule=_LATEST, inputs="userMetrics.fitnessAge", plausible=(15, 100),
+        blanks=WORN,
     ),
     _daily(
         "exercise_sessions", "n", "Recorded activities",
         formula="n(activities)", rule=_SESSIONS, inputs="activities.summaryId activities.isParent",
         type="int64", sources=ACTIVITIES, plausible=(0, 20),
+        blanks=WORN,
     ),
     _daily(
         "exercise_min", "min", "Duration of the recorded activities",
         formula="sum(durationInSeconds) / 60", rule=_SESSIONS,
         inputs="activities.durationInSeconds activities.isParent", sources=ACTIVITIES, plausible=(0, 960),
+        blanks=WORN,
     ),
     _daily(
         "steps_by_hour", "n[24]", "Steps by local hour",
         formula="hour h: sum of the steps of the epochs that start in it",
         rule="An hour without any epoch is null; an epoch without an offset has no hour. Null without epochs",
         inputs="epochs.steps epochs.startTimeInSeconds epochs.startTimeOffsetInSeconds", type="list<float64>",
+        blanks=SENSOR,
     ),
     # Where the row comes from
     _daily(
@@ -294,5 +329,6 @@ DAILY: tuple[Metric, ...] = (
         rule=f"{_DAILIES}. Negative when the record was received before its end",
         inputs="dailies._received_at dailies.startTimeInSeconds dailies.durationInSeconds",
         sources=LINEAGE, low=None, plausible=(-24, 336),
+        blanks=WORN,
     ),
 )  # fmt: skip

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from qol_dagster.metrics.dictionary import sources as cited
 from qol_dagster.metrics.dictionary.japanese import TEXTS, Japanese
 from qol_dagster.metrics.dictionary.sources import Source
+from qol_dagster.metrics.dictionary.values import Blanks, Value
 from qol_dagster.metrics.thresholds import DEFAULT_THRESHOLDS
 from qol_dagster.metrics.types import COLUMN_TYPES, ColumnType, TableName
 
@@ -27,7 +28,8 @@ class Metric:
     name the thresholds instead of repeating their values. `minimum` and `maximum` are what can never be passed,
     whatever the input; a check holds them. Outside `plausible` a person's value deserves a second look, and nothing
     more. `inputs` are columns of the table before it: for a daily metric Garmin's `type.field`, for the others
-    `daily_metrics` columns. What comes from enrolment is `user_id_map.column`.
+    `daily_metrics` columns. What comes from enrolment is `user_id_map.column`. `values` are all words that a column of
+    text may hold, if they are few; `blanks` is what is known of missing values.
     """
 
     name: str
@@ -43,6 +45,8 @@ class Metric:
     maximum: float | None = None
     plausible: tuple[float, float] | None = None
     nullable: bool = True
+    values: tuple[Value, ...] = ()
+    blanks: Blanks | None = None
 
     @property
     def ibis_type(self) -> str:
@@ -119,12 +123,15 @@ def entry(
     high: float | None = None,
     plausible: tuple[float, float] | None = None,
     nullable: bool = True,
+    values: tuple[Value, ...] = (),
+    blanks: Blanks | None = None,
 ) -> Metric:
     """Return an entry; `inputs` are separated by spaces. Only numbers have a range, and none is below 0 unless said."""
     low = low if type in ("int64", "float64") else None
     names = tuple(inputs.split())
     return Metric(
-        name, table, type, unit, description, formula, rule, sources, names, low, high, plausible, nullable
+        name, table, type, unit, description, formula, rule, sources, names, low, high, plausible, nullable, values,
+        blanks,
     )  # fmt: skip
 
 
@@ -132,4 +139,6 @@ def entry(
 
 ID_RULE = "Comes from user_id_map when the metrics are computed. Garmin's own id is in no processed data"
 DAY_MINUTES = (0, 1440)
+WORN, SENSOR, SENSOR_OF_VALID_DAYS = Blanks("worn_days"), Blanks("worn_days", True), Blanks("valid_days", True)
+NIGHT, SENSOR_OF_NIGHTS = Blanks("nights"), Blanks("nights", True)
 WEEK, LAST_28_DAYS = "of the week", "of the 28 days that end with the week"

@@ -9,6 +9,7 @@ from functools import partial
 
 from qol_dagster.metrics.dictionary.metric import LAST_28_DAYS, LINEAGE, WEAR, Metric, entry
 from qol_dagster.metrics.dictionary.sources import Source
+from qol_dagster.metrics.dictionary.values import WEEK_STATES, Blanks
 
 _status = partial(entry, "status")
 
@@ -25,6 +26,7 @@ WEAR_SIGNS = (
 )
 """Daily columns of which a value above 0 is a sign that the device was worn, where no samples say for how long."""
 _SIGNS = f"wear_min {' '.join(WEAR_SIGNS)}"
+_OF_WEEK = Blanks("status")
 _ABSENT = "date last_received_at user_id_map.enrolled_at"
 
 
@@ -53,6 +55,7 @@ STATUS: tuple[Metric, ...] = (
         "valid_week_weekend_days. too_short: worn on some day, but the week has too few valid days. "
         "not_enrolled: all days before enrolment. unknown, not_worn: any such day",
         inputs=f"is_valid_day {_SIGNS} {_ABSENT} user_id_map.status", type="string", sources=WEAR, nullable=False,
+        values=WEEK_STATES,
     ),
     # The seven days
     _days("n_valid_days", "Valid days", "n(is_valid_day)", "is_valid_day", sources=WEAR),
@@ -90,28 +93,28 @@ STATUS: tuple[Metric, ...] = (
         "last_worn_date", "", "Last day on which the device was worn",
         formula="last(date with wear_min > 0)",
         rule=f"Text YYYY-MM-DD, {LAST_28_DAYS}. Null without one, and when revoked", inputs="date wear_min",
-        type="string", sources=LINEAGE,
+        type="string", sources=LINEAGE, blanks=_OF_WEEK,
     ),
     _status(
         "last_night_date", "", "Last date with a night",
         formula="last(date with sleep_tst_min)",
         rule=f"Text YYYY-MM-DD, {LAST_28_DAYS}. Null without one, and when revoked: who has a last_worn_date and no "
         "last_night_date takes the device off at night, or sends no sleep",
-        inputs="date sleep_tst_min", type="string", sources=LINEAGE,
+        inputs="date sleep_tst_min", type="string", sources=LINEAGE, blanks=_OF_WEEK,
     ),
     _status(
         "last_synced_at", "UTC", "Latest receipt of a record",
         formula="max(last_received_at)",
         rule=f"Over the dates {LAST_28_DAYS}; if nothing came of them, over all weeks before. "
         "Null if nothing ever came, and when revoked",
-        inputs="date last_received_at", type="timestamp", sources=LINEAGE,
+        inputs="date last_received_at", type="timestamp", sources=LINEAGE, blanks=_OF_WEEK,
     ),
     _status(
         "days_since_last_sync", "d", "Whole days since the latest receipt",
         formula="floor((t - last_synced_at) / 24 h), at least 0",
         rule="t: computed_at, but no later than 09:05 in Japan on the Wednesday after the week, so that old weeks stay "
         "as they are. Null when last_synced_at is",
-        inputs="date last_received_at", type="int64", sources=LINEAGE,
+        inputs="date last_received_at", type="int64", sources=LINEAGE, blanks=_OF_WEEK,
     ),
     # Where the row comes from
     _status("computed_at", "UTC", "When the row was computed", type="timestamp", sources=LINEAGE, nullable=False),

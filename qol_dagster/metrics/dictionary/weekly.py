@@ -19,26 +19,34 @@ from qol_dagster.metrics.dictionary.metric import (
     LINEAGE,
     LN_HRV,
     LONG_NIGHTS,
+    NIGHT,
     RAPIDS,
     RHYTHM,
+    SENSOR,
+    SENSOR_OF_NIGHTS,
+    SENSOR_OF_VALID_DAYS,
     SLEEP,
     SRI,
     WEAR,
     WEEK,
     WHO,
+    WORN,
     Metric,
     entry,
 )
 from qol_dagster.metrics.dictionary.sources import Source
+from qol_dagster.metrics.dictionary.values import WHO_LEVELS, YES_NO, Blanks
 
 _weekly = partial(entry, "weekly")
 
 _V = "Over valid days with a value"
 _ALL = "Over all days with a value"
 _NIGHTS = "Over nights with a main sleep, on any day"
+_OF_EVERY_NIGHT = ("sleep_tst_min", "sleep_tib_min")
 _NOT_OF_EVERY_NIGHT = ("sleep_efficiency_pct", "sleep_waso_min")
 _VALUE_NIGHTS = "Over nights with a value, on any day"
 _LAST = "Last value of the week, on any day"
+_TIMED_NIGHTS = Blanks("nights", counts=("n_midsleep_nights",))
 _STRESS_MINUTES = "is_valid_day stress_rest_min stress_low_min stress_medium_min stress_high_min"
 
 
@@ -48,7 +56,7 @@ def _mean(
     """Return the mean of a daily column over the valid days."""
     return _weekly(
         name, unit, f"Mean {what}", formula=f"mean({column})", rule=_V, inputs=f"is_valid_day {column}",
-        high=high, plausible=plausible,
+        high=high, plausible=plausible, blanks=SENSOR_OF_VALID_DAYS,
     )  # fmt: skip
 
 
@@ -58,7 +66,7 @@ def _all_mean(
     """Return the mean of a daily column over all days: a day of little wear may have a good night."""
     return _weekly(
         name, unit, f"Mean {what}", formula=f"mean({column})", rule=_ALL, inputs=column,
-        high=high, plausible=plausible,
+        high=high, plausible=plausible, blanks=SENSOR_OF_NIGHTS,
     )  # fmt: skip
 
 
@@ -72,14 +80,15 @@ def _night_mean(
     rule = f"{_NIGHTS} where it is known" if column in _NOT_OF_EVERY_NIGHT else _NIGHTS
     return _weekly(
         name, unit, f"Mean {what}", formula=formula, rule=rule, inputs=inputs, sources=sources,
-        high=high, plausible=plausible,
+        high=high, plausible=plausible, blanks=NIGHT if column in _OF_EVERY_NIGHT else SENSOR_OF_NIGHTS,
     )  # fmt: skip
 
 
 def _sum(name: str, unit: str, what: str, column: str, plausible: tuple[float, float]) -> Metric:
     """Return the sum of a daily column over all days."""
     return _weekly(
-        name, unit, what, formula=f"sum({column})", rule=_ALL, inputs=column, plausible=plausible
+        name, unit, what, formula=f"sum({column})", rule=_ALL, inputs=column, plausible=plausible,
+        blanks=SENSOR,
     )  # fmt: skip
 
 
@@ -115,6 +124,7 @@ def _regularity(suffix: str, days: int, over: str) -> tuple[Metric, ...]:
             formula=f"-100 + 200 / (1440 {pairs}) sum [s(d, m) = s(d + 1, m)], s: asleep in minute m of date d",
             rule=f"{rule}, at least regularity_night_pairs{suffix}",
             inputs=inputs, sources=SRI, low=-100, high=100, plausible=(0, 100),
+            blanks=Blanks("nights", counts=(pairs, "n_midsleep_nights")),
         ),
         _denominator(pairs, "n", sri, formula="n(pairs)", rule=rule, inputs=inputs, high=days - 1),
     )  # fmt: skip
@@ -126,23 +136,24 @@ def _rhythm(suffix: str, days: int, over: str) -> tuple[Metric, ...]:
     hours = f"Hourly steps x {over}, hours with data only, at least rhythm_step_hours{suffix}"
     whole = f"{hours}, every hour of the clock among them"
     inputs = "steps_by_hour date"
+    blanks = Blanks("worn_days", sensor=True, counts=(f"n_step_hours{suffix}",))
     return (
         _weekly(
             names[0], "1", "Interdaily stability of hourly steps",
             formula="sum_h n_h (mean_h - mean)^2 / sum_i (x_i - mean)^2",
             rule=f"{whole}. It falls with the number of days: compare spans of one length",
-            inputs=inputs, sources=RHYTHM, high=1.0000001, plausible=(0, 1),
+            inputs=inputs, sources=RHYTHM, high=1.0000001, plausible=(0, 1), blanks=blanks,
         ),
         _weekly(
             names[1], "1", "Intradaily variability of hourly steps",
             formula="n sum (x_i - x_i-1)^2 / (a sum (x_i - mean)^2), a pairs of adjacent hours",
-            rule=hours, inputs=inputs, sources=RHYTHM, plausible=(0, 3),
+            rule=hours, inputs=inputs, sources=RHYTHM, plausible=(0, 3), blanks=blanks,
         ),
         _weekly(
             names[2], "1", "Relative amplitude of hourly steps",
             formula="(M10 - L5) / (M10 + L5) of the mean 24-h profile",
             rule=f"{whole}. M10, L5: mean of the 10 most and 5 least active hours in a row, also over midnight",
-            inputs=inputs, sources=RHYTHM, high=1,
+            inputs=inputs, sources=RHYTHM, high=1, blanks=blanks,
         ),
         _denominator(
             f"n_step_hours{suffix}", "h", f"{names[0]}, {names[1]} and {names[2]}",
@@ -177,12 +188,13 @@ WEEKLY: tuple[Metric, ...] = (
     _weekly(
         "is_valid_week", "", "Whether the week counts as worn",
         formula="n_valid_days >= valid_week_days and n_valid_weekend_days >= valid_week_weekend_days",
-        inputs="is_valid_day date", type="bool", sources=WEAR, nullable=False,
+        inputs="is_valid_day date", type="bool", sources=WEAR, nullable=False, values=YES_NO,
     ),
     _weekly(
         "yield_hours", "1", "Share of the week's hours with data",
         formula="sum(valid_minutes_hours) / 168", rule=_ALL, inputs="valid_minutes_hours",
         sources=RAPIDS, plausible=(0, 1),
+        blanks=SENSOR,
     ),
     _completeness("dailies", "dailies"),
     _completeness("sleeps", "sleeps"),
@@ -191,30 +203,36 @@ WEEKLY: tuple[Metric, ...] = (
     _weekly(
         "wear_min_mean", "min", "Mean wear time",
         formula="mean(wear_min)", rule=_ALL, inputs="wear_min", sources=WEAR, plausible=DAY_MINUTES,
+        blanks=WORN,
     ),
     _denominator("n_wear_days", "d", "wear_min_mean", formula="n(wear_min)", rule=_ALL, inputs="wear_min"),
     _weekly(
         "sync_lag_h_median", "h", "Median delay of synchronisation",
         formula="median(sync_lag_h)", rule=_ALL, inputs="sync_lag_h", sources=LINEAGE, low=None, plausible=(-24, 336),
+        blanks=WORN,
     ),
     # Movement
     _mean("steps_mean", "n/d", "steps a day", "steps", (0, 50_000)),
     _weekly(
         "steps_median", "n/d", "Median steps a day",
         formula="median(steps)", rule=_V, inputs="is_valid_day steps", plausible=(0, 50_000),
+        blanks=SENSOR_OF_VALID_DAYS,
     ),
     _weekly(
         "steps_sd", "n/d", "Sample SD of steps a day",
         formula="sd(steps)", rule=f"{_V}, at least 2", inputs="is_valid_day steps", plausible=(0, 25_000),
+        blanks=Blanks("valid_days", sensor=True, counts=("n_steps_days",)),
     ),
     _weekly(
         "steps_sum", "n", "Steps",
         formula="sum(steps)", rule=_V, inputs="is_valid_day steps", plausible=(0, 350_000),
+        blanks=SENSOR_OF_VALID_DAYS,
     ),
     _weekly(
         "steps_per_wear_h", "n/h", "Steps per hour of wear",
         formula="sum(steps) / sum(wear_min / 60)", rule="Over valid days that have both",
         inputs="is_valid_day steps wear_min", plausible=(0, 3_000),
+        blanks=SENSOR_OF_VALID_DAYS,
     ),
     _valid_days("n_steps_days", "steps_mean, _median, _sd and _sum", "steps"),
     _mean("distance_m_mean", "m/d", "distance", "distance_m", (0, 60_000)),
@@ -227,6 +245,7 @@ WEEKLY: tuple[Metric, ...] = (
         "mvpa_equiv_min", "min", "Moderate-equivalent minutes",
         formula="moderate_min_sum + 2 vigorous_min_sum", rule="A missing one counts 0; null if both are missing",
         inputs="moderate_min vigorous_min", sources=WHO, plausible=(0, 4_200),
+        blanks=SENSOR,
     ),
     _weekly(
         "who_activity", "", "Activity against the WHO recommendation",
@@ -234,6 +253,7 @@ WEEKLY: tuple[Metric, ...] = (
         rule="Below 150 with fewer than 7 valid days: unknown. "
         "Garmin may count only bouts of 10 min, WHO 2020 counts any",
         inputs="is_valid_day moderate_min vigorous_min", type="string", sources=WHO,
+        values=WHO_LEVELS, blanks=SENSOR,
     ),
     # Heart rate
     _mean("resting_hr_mean", "bpm", "resting heart rate", "resting_hr_bpm", (30, 120)),
@@ -242,6 +262,7 @@ WEEKLY: tuple[Metric, ...] = (
         formula="sum (t - mean_t)(x - mean_x) / sum (t - mean_t)^2, t = 0..6",
         rule="Least squares of resting_hr_bpm on the day of the week, over valid days with a value, at least 3",
         inputs="is_valid_day resting_hr_bpm date", low=None, plausible=(-5, 5),
+        blanks=Blanks("valid_days", sensor=True, counts=("n_resting_hr_days",)),
     ),
     _valid_days("n_resting_hr_days", "resting_hr_mean and _slope", "resting_hr_bpm"),
     _mean("hr_mean", "bpm", "of the daily mean heart rate", "hr_mean_bpm", (35, 150)),
@@ -249,16 +270,19 @@ WEEKLY: tuple[Metric, ...] = (
     _weekly(
         "hrv_rmssd_mean", "ms", "Mean overnight RMSSD",
         formula="mean(hrv_rmssd_ms)", rule=_VALUE_NIGHTS, inputs="hrv_rmssd_ms", sources=HRV, plausible=(5, 200),
+        blanks=SENSOR_OF_NIGHTS,
     ),
     _weekly(
         "hrv_ln_rmssd_mean", "ln ms", "Mean of ln RMSSD",
         formula="mean(ln hrv_rmssd_ms)", rule=_VALUE_NIGHTS, inputs="hrv_rmssd_ms", sources=LN_HRV,
         low=None, plausible=(1.6, 5.3),
+        blanks=SENSOR_OF_NIGHTS,
     ),
     _weekly(
         "hrv_cv_pct", "%", "Coefficient of variation of RMSSD",
         formula="100 sd(hrv_rmssd_ms) / mean(hrv_rmssd_ms)", rule=f"{_VALUE_NIGHTS}, at least 2",
         inputs="hrv_rmssd_ms", sources=LN_HRV, plausible=(0, 100),
+        blanks=Blanks("nights", sensor=True, counts=("n_hrv_nights",)),
     ),
     _denominator(
         "n_hrv_nights", "n", "hrv_rmssd_mean, hrv_ln_rmssd_mean and hrv_cv_pct",
@@ -270,11 +294,13 @@ WEEKLY: tuple[Metric, ...] = (
         "stress_high_pct", "%", "Share of high stress",
         formula="100 sum(high) / sum(rest + low + medium + high)", rule="Minutes, summed over valid days",
         inputs=_STRESS_MINUTES, high=100,
+        blanks=SENSOR_OF_VALID_DAYS,
     ),
     _weekly(
         "stress_rest_pct", "%", "Share of rest",
         formula="100 sum(rest) / sum(rest + low + medium + high)", rule="Minutes, summed over valid days",
         inputs=_STRESS_MINUTES, high=100,
+        blanks=SENSOR_OF_VALID_DAYS,
     ),
     _valid_days("n_stress_days", "stress_mean", "stress_mean"),
     _mean("body_battery_max_mean", "points", "of the daily highest Body Battery", "body_battery_max", (0, 100)),
@@ -286,6 +312,7 @@ WEEKLY: tuple[Metric, ...] = (
     _weekly(
         "sleep_tst_h_sd", "h", "Sample SD of total sleep time",
         formula="sd(sleep_tst_min) / 60", rule=f"{_NIGHTS}, at least 2", inputs="sleep_tst_min", plausible=(0, 5),
+        blanks=Blanks("nights", counts=("n_nights",)),
     ),
     _night_mean("sleep_tib_h_mean", "h", "time in bed", "sleep_tib_min", (2, 16), per=60, sources=SLEEP),
     _night_mean(
@@ -305,11 +332,13 @@ WEEKLY: tuple[Metric, ...] = (
         "midsleep_mean_min", "min", "Circular mean of midsleep, local minutes from midnight",
         formula="atan2(mean sin a, mean cos a) in (-720, 720], a = 2 pi midsleep_min / 1440", rule=_VALUE_NIGHTS,
         inputs="midsleep_min", sources=CIRCULAR, low=-720, high=720,
+        blanks=_TIMED_NIGHTS,
     ),
     _weekly(
         "midsleep_sd_min", "min", "Circular SD of midsleep",
         formula="1440 / (2 pi) sqrt(-2 ln R), R = length of the mean (cos a, sin a), a = 2 pi midsleep_min / 1440",
         rule=f"{_VALUE_NIGHTS}, at least 2", inputs="midsleep_min", sources=CIRCULAR, plausible=(0, 360),
+        blanks=_TIMED_NIGHTS,
     ),
     _denominator(
         "n_midsleep_nights", "n", "midsleep_mean_min and _sd_min",
@@ -320,11 +349,13 @@ WEEKLY: tuple[Metric, ...] = (
         formula="midsleep(Sat, Sun) - midsleep(Mon-Fri), circular, in (-720, 720]",
         rule="Circular means over the nights that end on these days. Null if either is missing",
         inputs="midsleep_min date", sources=JETLAG, low=-720, high=720, plausible=(-240, 360),
+        blanks=_TIMED_NIGHTS,
     ),
     _weekly(
         "nights_ge7h_pct", "%", "Share of nights of 7 h and more",
         formula="100 n(sleep_tst_min >= 420) / n_nights", rule=_NIGHTS, inputs="sleep_tst_min",
         sources=LONG_NIGHTS, high=100,
+        blanks=NIGHT,
     ),
     *_regularity("", 7, WEEK),
     *_regularity("_28d", 28, LAST_28_DAYS),
@@ -348,10 +379,12 @@ WEEKLY: tuple[Metric, ...] = (
     _weekly(
         "vo2max_last", "ml/kg/min", "Maximal oxygen uptake",
         formula="last(vo2max)", rule=_LAST, inputs="vo2max date", plausible=(10, 90),
+        blanks=WORN,
     ),
     _weekly(
         "fitness_age_last", "y", "Fitness age",
         formula="last(fitness_age)", rule=_LAST, inputs="fitness_age date", plausible=(15, 100),
+        blanks=WORN,
     ),
     # Rhythm of rest and activity
     *_rhythm("", 7, WEEK),
@@ -361,10 +394,12 @@ WEEKLY: tuple[Metric, ...] = (
         "exercise_sessions_sum", "n", "Recorded activities",
         formula="sum(exercise_sessions)", rule=_ALL, inputs="exercise_sessions", type="int64",
         sources=ACTIVITIES, plausible=(0, 140),
+        blanks=WORN,
     ),
     _weekly(
         "exercise_min_sum", "min", "Duration of the recorded activities",
         formula="sum(exercise_min)", rule=_ALL, inputs="exercise_min", sources=ACTIVITIES, plausible=(0, 6_720),
+        blanks=WORN,
     ),
     # Where the row comes from
     _weekly(
