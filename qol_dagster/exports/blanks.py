@@ -6,7 +6,7 @@ is `dictionary/values.py`'s; so nothing is guessed: where no rule is certain, th
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import reduce
 from typing import TYPE_CHECKING
 
@@ -54,19 +54,29 @@ def _of_metrics(rows: pa.Table, metric: Metric, blanks: Blanks, never: Collectio
     if blanks.counts:
         counts = [above_0(name) for name in blanks.counts]
         rules["below_precondition"] = _any(counts)
-    rules["not_worn"] = pc.fill_null(pc.equal(_column(rows, WORN[metric.table]), 0), False)
-    if metric.table == "daily":  # a weekly row does not say whether days without samples had signs of wear
-        signs = _any([above_0(name) for name in WEAR_SIGNS])
-        rules["not_worn"] = pc.or_(
-            rules["not_worn"], pc.and_(pc.is_null(_column(rows, WORN["daily"])), pc.invert(signs))
-        )
+    worn = above_0(WORN[metric.table])
+    rules["not_worn"] = _not_worn(rows, metric.table, above_0)
     if blanks.basis == "valid_days":
-        rules["too_short"] = pc.invert(above_0(VALID_DAYS))
+        rules["too_short"] = pc.and_(worn, pc.invert(above_0(VALID_DAYS)))
     if blanks.sensor:
         measures_nothing = pc.is_in(_column(rows, "participant_id"), pa.array(sorted(never), pa.string()))
-        needed = above_0(NIGHTS[metric.table]) if blanks.basis == "nights" else pa.scalar(True)
+        needed = above_0(NIGHTS[metric.table]) if blanks.basis == "nights" else worn
         rules["device_does_not_measure"] = pc.and_(measures_nothing, needed)
     return rules
+
+
+def _not_worn(rows: pa.Table, table: TableName, above_0: Callable[[str], pa.Array]) -> pa.Array:
+    """Return where the device was not worn: wear of 0, or of a date none known and no sign of it.
+
+    A weekly row without samples does not say whether its days had signs of wear.
+    """
+    import pyarrow.compute as pc
+
+    wear = _column(rows, WORN[table])
+    none = pc.fill_null(pc.equal(wear, 0), False)
+    if table == "weekly":
+        return none
+    return pc.or_(none, pc.and_(pc.is_null(wear), pc.invert(_any([above_0(name) for name in WEAR_SIGNS]))))
 
 
 def _any(conditions: Sequence[pa.Array]) -> pa.Array:

@@ -432,7 +432,7 @@ def test_the_words_of_a_column_are_those_that_its_expression_can_give() -> None:
     for name, expression in expressions.items():
         (metric,) = find(name)
         given = re.findall(r"(?:THEN|ELSE) '(\w+)'", compile_sql(expression, "duckdb"))
-        assert {one.word for one in metric.values} == set(given), name
+        assert {one.word for one in metric.values} == {word for word in given if len(word) > 1}, name
 
 
 def test_why_a_value_may_be_missing_is_shown_with_the_metric() -> None:

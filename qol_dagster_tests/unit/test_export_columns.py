@@ -109,7 +109,7 @@ def test_the_hours_of_a_night_are_minutes_and_never_a_mask(tmp_path: Path) -> No
 VALID = {"n_valid_days": 5, "wear_min_mean": 900.0, "n_wear_days": 7}
 SHORT = {"n_valid_days": 0, "wear_min_mean": 200.0, "n_wear_days": 3}
 REASONS: list[tuple[TableName, str, dict[str, Any], str]] = [
-    ("weekly", "steps_mean", {}, "not_worn"),
+    ("weekly", "steps_mean", {}, "unknown"),
     ("weekly", "steps_mean", {"wear_min_mean": 0.0}, "not_worn"),
     ("weekly", "steps_mean", SHORT, "too_short"),
     ("weekly", "steps_mean", VALID, "device_does_not_measure"),
@@ -117,7 +117,7 @@ REASONS: list[tuple[TableName, str, dict[str, Any], str]] = [
     ("weekly", "resting_hr_slope", {**VALID, "n_resting_hr_days": 2}, "below_precondition"),
     ("weekly", "moderate_min_sum", SHORT, "device_does_not_measure"),
     ("weekly", "vo2max_last", VALID, "unknown"),
-    ("weekly", "vo2max_last", {}, "not_worn"),
+    ("weekly", "vo2max_last", {"wear_min_mean": 0.0}, "not_worn"),
     ("weekly", "sleep_tst_h_mean", VALID, "unknown"),
     ("weekly", "sleep_tst_h_sd", {**VALID, "n_nights": 1}, "below_precondition"),
     ("weekly", "hrv_rmssd_mean", VALID, "unknown"),
@@ -129,6 +129,8 @@ REASONS: list[tuple[TableName, str, dict[str, Any], str]] = [
     ("weekly", "interdaily_stability", {**VALID, "n_step_hours": 119}, "below_precondition"),
     ("weekly", "interdaily_stability", VALID, "device_does_not_measure"),
     ("daily", "wear_min", {}, "not_worn"),
+    ("daily", "wear_min", {"steps": 4210}, "unknown"),
+    ("daily", "hr_mean_bpm", {"steps": 4210}, "unknown"),
     ("daily", "steps", {"wear_min": 0.0}, "not_worn"),
     ("daily", "steps", {"wear_min": 100.0}, "device_does_not_measure"),
     ("daily", "sleep_tst_min", {"wear_min": 100.0}, "unknown"),

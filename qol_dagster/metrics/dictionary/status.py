@@ -86,7 +86,7 @@ STATUS: tuple[Metric, ...] = (
         formula="A letter a day: V valid, S short, U unknown, N not worn, A not synced, E not enrolled, R revoked",
         rule="As the counts say. Null in rows that an older release computed",
         inputs=f"is_valid_day {_SIGNS} {_ABSENT}",
-        type="string", sources=LINEAGE,
+        type="string", sources=LINEAGE, nullable=False,
     ),
     # Silence
     _status(
