@@ -23,6 +23,7 @@ FLOORS = (
     ("errors",),
     ("metrics",),
     ("weeks",),
+    ("surveys",),
     ("identities", "engines", "lake"),
     ("settings",),
     ("resources",),
@@ -36,6 +37,7 @@ FLOORS = (
 FORBIDDEN = {
     "qol_dagster": ("emulated_aws", "infra", "benchmarks", "qol_dagster_tests"),
     "qol_dagster/metrics": ("obstore", "duckdb", "pyathena"),
+    "qol_dagster/surveys": ("obstore", "duckdb", "ibis", "pyarrow", "scipy", "statsmodels", "pandas"),
     "qol_dagster/lake": ("duckdb", "ibis"),
     "qol_dagster/pipeline": ("duckdb", "ibis"),
     "qol_ingest": ("qol_dagster", "garmin_sim", "infra", "duckdb", "ibis", "pyarrow", "typer", "emulated_aws"),
