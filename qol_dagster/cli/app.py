@@ -19,6 +19,7 @@ import typer
 from qol_dagster.cli.fast_exit import run_and_exit
 from qol_dagster.cli.metrics import metrics
 from qol_dagster.cli.output import Format
+from qol_dagster.cli.surveys import surveys
 from qol_dagster.engines import EngineName
 from qol_dagster.errors import QolError, QolInputError
 from qol_dagster.metrics.profiles import PROFILES, ProfileName
@@ -39,6 +40,7 @@ app.add_typer(webhook, name="webhook")
 app.add_typer(garmin, name="garmin")
 app.add_typer(metrics, name="metrics")
 app.add_typer(raw, name="raw")
+app.add_typer(surveys, name="surveys")
 
 
 class UsageError(QolInputError):
