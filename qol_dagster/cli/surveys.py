@@ -7,6 +7,7 @@ Belongs here: options and messages. What a file means is `surveys/importing.py`'
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -99,6 +100,40 @@ def score(
         _note(f"{report.not_enrolled} forms are of nobody who is enrolled, and were left out")
     if report.unreadable:
         _note(f"{report.unreadable} lines under raw/surveys/ are no form, and were left out")
+
+
+@surveys.command()
+def simulate(
+    *,
+    seed: Annotated[int, typer.Option(min=0, help="The seed of `qol simulate`; it decides the answers too.")] = 0,
+    every_weeks: Annotated[int, typer.Option(min=1, help="Weeks from wave to wave.")] = DEFAULT_PLAN.every_weeks,
+    waves: Annotated[int, typer.Option(min=1, help="How many waves.")] = DEFAULT_PLAN.waves,
+    window_days: Annotated[int, typer.Option(min=0, help="Days that a form may be early or late.")] = (
+        DEFAULT_PLAN.window_days
+    ),
+) -> None:
+    """Have simulated participants answer the waves that are due: made-up marks, for demos and tests only."""
+    from qol_dagster.pipeline.surveys import simulate_surveys
+    from qol_dagster.weeks import today
+
+    plan = WavePlan(every_weeks=every_weeks, waves=waves, window_days=window_days)
+    platform = _platform()
+    people = platform.id_map().identities()
+    if real := _not_simulated(people.active, seed):
+        raise SurveyFileError(
+            f"{real} who are enrolled are not simulated with --seed {seed}; made-up answers never go beside real ones"
+        )
+    stored = simulate_surveys(platform.lake(), people, until=today(), seed=seed, plan=plan)
+    typer.echo(f"pages and forms stored: {stored}")
+
+
+def _not_simulated(garmin_user_ids: Collection[str], seed: int) -> int:
+    """Return how many of these users are none of the simulated ones."""
+    from garmin_sim.people import second_user_id, user_id
+
+    indexes = range(100 + 10 * len(garmin_user_ids))
+    simulated = {made(seed, index) for index in indexes for made in (user_id, second_user_id)}
+    return len(set(garmin_user_ids) - simulated)
 
 
 def _platform() -> Platform:

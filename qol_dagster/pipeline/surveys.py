@@ -9,15 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from qol_dagster.lake.surveys import read_sendings
+from qol_dagster.lake.surveys import read_sendings, write_sendings
 from qol_dagster.lake.tables import arrow_schema, read_rows
 from qol_dagster.metrics.dictionary import DAILY, by_name
 from qol_dagster.surveys.dictionary import SURVEY_TABLES
 from qol_dagster.surveys.quality import check_form
-from qol_dagster.surveys.responses import Response, latest_responses
-from qol_dagster.surveys.waves import DEFAULT_PLAN, WavePlan, due_waves
+from qol_dagster.surveys.responses import Response, Sending, latest_responses
+from qol_dagster.surveys.simulated import simulated_sendings
+from qol_dagster.surveys.waves import DEFAULT_PLAN, DueWave, WavePlan, due_waves
 from qol_dagster.surveys.whoqol import DEFAULT_RULE, ITEMS, RuleName, read_answers, score_form
 from qol_dagster.surveys.windows import READ_DAILY, sensor_window, window_dates
 from qol_dagster.weeks import receipt_date
@@ -70,6 +72,25 @@ def score_surveys(
     return SurveyReport(counts, len(everyone) - len(responses), stored.unreadable)
 
 
+def simulate_surveys(
+    lake: Lake, identities: Identities, *, until: date, seed: int = 0, plan: WavePlan = DEFAULT_PLAN
+) -> int:
+    """Have everybody answer the waves that are due up to a date, and return how many sendings were new.
+
+    The answers depend on the daily rows as `surveys/simulated.py` says; to be called once these are up to date.
+    """
+    daily = _daily_rows(lake, lake.table_dates("daily"), READ_DAILY)
+    sendings: list[Sending] = []
+    for person, waves in _waves(lake, set(identities.active.values()), plan).items():
+        window = partial(_window_of, daily.get(person, {}))
+        sendings += simulated_sendings(person, waves, window, until=until, seed=seed)
+    return write_sendings(lake, sendings)
+
+
+def _window_of(daily: Mapping[date, Row], answered_on: date) -> Row:
+    return sensor_window(answered_on, daily)
+
+
 def _key(response: Response) -> Row:
     return {
         "participant_id": response.participant_id,
@@ -106,12 +127,10 @@ def _window_rows(lake: Lake, responses: Sequence[Response]) -> list[Row]:
 
 
 def _due_rows(lake: Lake, responses: Sequence[Response], people: set[str], plan: WavePlan, today: date) -> list[Row]:
-    worn = _daily_rows(lake, lake.table_dates("daily"), ("wear_min",))
     answered = {(one.participant_id, one.wave): one.answered_on for one in responses}
     rows = []
-    for person in sorted(people):
-        days = [day for day, row in worn.get(person, {}).items() if (row["wear_min"] or 0) > 0]
-        for due in due_waves(days, plan):
+    for person, waves in _waves(lake, people, plan).items():
+        for due in waves:
             on = answered.get((person, due.wave))
             rows.append(
                 {
@@ -125,6 +144,16 @@ def _due_rows(lake: Lake, responses: Sequence[Response], people: set[str], plan:
                 }
             )
     return rows
+
+
+def _waves(lake: Lake, people: set[str], plan: WavePlan) -> dict[str, tuple[DueWave, ...]]:
+    """Return everybody's waves, from the dates on which the device was worn."""
+    daily = _daily_rows(lake, lake.table_dates("daily"), ("wear_min",))
+    worn = {
+        person: [day for day, row in daily.get(person, {}).items() if (row["wear_min"] or 0) > 0]
+        for person in sorted(people)
+    }
+    return {person: due_waves(days, plan) for person, days in worn.items()}
 
 
 def _association_rows(scored: Sequence[Row], windows: Sequence[Row], rule: RuleName) -> list[Row]:

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from garmin_sim.people import user_id
 from qol_dagster.cli.app import run
 from qol_dagster.identities import Identities
 from qol_dagster.lake.lake import Lake
@@ -250,3 +251,23 @@ def test_what_is_no_file_or_no_option_is_said_in_a_line(qol: Callable[..., Said]
     )
     assert "--map takes NAME=COLUMN" in qol("import", str(csv_file(tmp_path)), "--map", "wave")[2]
     assert qol("score", "--every-weeks", "1")[0] == 2
+
+
+def test_simulated_participants_answer_what_is_due_and_a_second_time_nothing_new(
+    qol: Callable[..., Said], settings: Settings
+) -> None:
+    lake = Lake.local(settings.lake_dir)
+    write_daily(lake, dict.fromkeys(dates(14, date(2026, 3, 2)), 5000), "P9")
+    IdMap(settings.id_map_path).add(user_id(0, 3), "P9")
+    assert "1 who are enrolled are not simulated with --seed 0" in qol("simulate")[2]
+    IdMap(settings.id_map_path).revoke("P1")
+    plan = ("--every-weeks", "4", "--waves", "6", "--window-days", "3")
+    code, out, err = qol("simulate", *plan)
+    assert (code, err) == (0, "")
+    stored = len(lake.keys("raw/surveys"))
+    assert out == f"pages and forms stored: {stored}\n"
+    assert stored > 1
+    assert qol("simulate", *plan)[1] == "pages and forms stored: 0\n"
+    assert qol("score", *plan)[0] == 0
+    found = rows(settings.lake_dir, "SELECT count(*) AS n, min(n_answered) AS least FROM db_qol.whoqol_scores")
+    assert found[0]["n"] >= 1
