@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from qol_dagster.cli.output import Format, rendered
 from qol_dagster.errors import QolError, QolInputError
 from qol_dagster.surveys.importing import Source
 from qol_dagster.surveys.waves import DEFAULT_PLAN, WavePlan
@@ -28,6 +29,9 @@ surveys = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
 )
+
+
+DESCRIBED = ("wave", "domain", "n_forms", "n_scored", "alpha", "n_alpha", "floor", "ceiling", "nonresponse")
 
 
 class SurveyFileError(QolInputError):
@@ -103,6 +107,21 @@ def score(
 
 
 @surveys.command()
+def describe(
+    *,
+    rule: Annotated[RuleName, typer.Option(help="Rule for missing items.")] = DEFAULT_RULE,
+    form: Annotated[Format, typer.Option("--format", help="How the rows are printed.")] = "table",
+) -> None:
+    """Show of each wave and domain Cronbach's alpha, the shares at both ends of the scale, and items left blank."""
+    from qol_dagster.pipeline.surveys import describe_waves
+
+    platform = _platform()
+    found = describe_waves(platform.lake(), platform.id_map().identities(), rule=rule)
+    rows = [[None if row[name] is None else _rounded(row[name]) for name in DESCRIBED] for row in found]
+    typer.echo(rendered(DESCRIBED, rows, form), nl=False)
+
+
+@surveys.command()
 def simulate(
     *,
     seed: Annotated[int, typer.Option(min=0, help="The seed of `qol simulate`; it decides the answers too.")] = 0,
@@ -134,6 +153,10 @@ def _not_simulated(garmin_user_ids: Collection[str], seed: int) -> int:
     indexes = range(100 + 10 * len(garmin_user_ids))
     simulated = {made(seed, index) for index in indexes for made in (user_id, second_user_id)}
     return len(set(garmin_user_ids) - simulated)
+
+
+def _rounded(value: object) -> object:
+    return round(value, 3) if isinstance(value, float) else value
 
 
 def _platform() -> Platform:

@@ -10,17 +10,27 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from functools import partial
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from qol_dagster.lake.surveys import read_sendings, write_sendings
 from qol_dagster.lake.tables import arrow_schema, read_rows
 from qol_dagster.metrics.dictionary import DAILY, by_name
 from qol_dagster.surveys.dictionary import SURVEY_TABLES
-from qol_dagster.surveys.quality import check_form
+from qol_dagster.surveys.quality import check_form, describe_domain, item_nonresponse
 from qol_dagster.surveys.responses import Response, Sending, latest_responses
 from qol_dagster.surveys.simulated import simulated_sendings
 from qol_dagster.surveys.waves import DEFAULT_PLAN, DueWave, WavePlan, due_waves
-from qol_dagster.surveys.whoqol import DEFAULT_RULE, ITEMS, RuleName, read_answers, score_form
+from qol_dagster.surveys.whoqol import (
+    DEFAULT_RULE,
+    DOMAINS,
+    ITEMS,
+    Answers,
+    DomainName,
+    RuleName,
+    read_answers,
+    score_form,
+)
 from qol_dagster.surveys.windows import READ_DAILY, sensor_window, window_dates
 from qol_dagster.weeks import receipt_date
 
@@ -70,6 +80,27 @@ def score_surveys(
             _replace_table(lake, table, [{**row, "computed_at": computed_at} for row in rows])
     counts = {table: len(rows) for table, rows in tables.items()}
     return SurveyReport(counts, len(everyone) - len(responses), stored.unreadable)
+
+
+def describe_waves(lake: Lake, identities: Identities, *, rule: RuleName = DEFAULT_RULE) -> list[Row]:
+    """Return how each domain did in each wave: alpha, shares at the ends of the scale, and answers left out."""
+    people = set(identities.active.values())
+    waves: dict[int, list[Response]] = {}
+    for one in latest_responses(read_sendings(lake).sendings):
+        if one.participant_id in people:
+            waves.setdefault(one.wave, []).append(one)
+    return [
+        {"wave": wave, "domain": domain, **_described(domain, [one.answers for one in waves[wave]], rule)}
+        for wave in sorted(waves)
+        for domain in DOMAINS
+    ]
+
+
+def _described(domain: DomainName, forms: Sequence[Answers], rule: RuleName) -> Row:
+    found = describe_domain(domain, forms, [score_form(one, rule).domains[domain].score_0_100 for one in forms])
+    missing = item_nonresponse(forms)
+    row = {"n_forms": len(forms), **asdict(found)}
+    return row | {"nonresponse": fmean(missing[item] for item in DOMAINS[domain])}
 
 
 def simulate_surveys(

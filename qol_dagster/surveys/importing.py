@@ -81,9 +81,9 @@ def read_file(
     problems: list[str] = []
     found: dict[tuple[str, int], tuple[int, Sending]] = {}
     invalid = 0
-    if not rows:
-        problems.append("it holds no form")
     for line, row in rows:
+        if source != "csv" and _is_blank(row, names):
+            continue  # another event or instrument, or a form that was opened and left
         reasons: list[str] = []
         sending = _sending(row, names, received_at, wave, reasons)
         if sending and sending.participant_id not in enrolled:
@@ -94,6 +94,8 @@ def read_file(
                 reasons.append(f"is another form of the same participant and wave as line {before}")
             invalid += sum(one not in (None, "") and read_answer(one) is None for one in sending.answers.values())
         problems += [f"line {line}: {reason}" for reason in reasons]
+    if not found and not problems:
+        problems.append("it holds no form")
     if problems:
         raise SurveyImportError("nothing was imported: " + "; ".join(problems))
     return Imported(tuple(sending for _, sending in found.values()), invalid)
@@ -122,6 +124,14 @@ def _sending(
     return Sending(
         str(given["participant_id"]).strip(), number, answers, str(given["language"] or ""), mode, answered, received_at
     )
+
+
+def _is_blank(row: Row, names: Mapping[str, tuple[str, ...]]) -> bool:
+    return all(value in (None, "") for value in _answers(row, _columns_of(names)).values())
+
+
+def _columns_of(names: Mapping[str, tuple[str, ...]]) -> set[str]:
+    return {one for known in names.values() for one in known}
 
 
 def _first(row: Row, columns: tuple[str, ...]) -> Any:
@@ -184,7 +194,9 @@ def _decoded(content: bytes) -> str:
 
 
 def _csv_rows(text: str) -> Iterator[tuple[int, Row]]:
-    reader = csv.DictReader(io.StringIO(text, newline=""), restval="")
+    head = text.partition("\n")[0]
+    delimiter = max(",;\t", key=head.count)
+    reader = csv.DictReader(io.StringIO(text, newline=""), restval="", delimiter=delimiter)
     for row in reader:
         yield reader.line_num, {str(name or "").strip(): value for name, value in row.items() if name}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -235,6 +236,21 @@ def test_a_file_is_imported_once_and_shown_before(qol: Callable[..., Said], sett
     code, out, err = qol("score")
     assert (code, err) == (0, "")
     assert "whoqol_scores  rows: 1\n" in out
+
+
+def test_a_wave_is_described_by_domain(qol: Callable[..., Said], settings: Settings) -> None:
+    IdMap(settings.id_map_path).add("garmin-2", "P2")
+    lake = Lake.local(settings.lake_dir)
+    best = {item: 1 if item in (3, 4, 26) else 5 for item in range(1, 27)}
+    write_sendings(lake, [form(answers={**best, 20: None}), form(participant_id="P2"), form(participant_id="P3")])
+    code, out, err = qol("describe", "--format", "json")
+    social = json.loads(out)[2]
+    assert (code, err, len(json.loads(out))) == (0, "", 4)
+    # Of two forms one has 100 (two items of three), the other 75; alpha needs two whole ones.
+    assert social == {
+        "wave": 0, "domain": "social", "n_forms": 2, "n_scored": 2, "alpha": None, "n_alpha": 1, "floor": 0.0,
+        "ceiling": 0.5, "nonresponse": 0.167,
+    }  # fmt: skip
 
 
 def test_a_file_with_a_fault_is_refused_whole(qol: Callable[..., Said], settings: Settings, tmp_path: Path) -> None:

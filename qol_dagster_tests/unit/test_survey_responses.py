@@ -189,6 +189,19 @@ def test_fhir_responses_are_read_from_a_bundle_and_from_ndjson() -> None:
     assert "no JSON" in refused(b"q1,q2", "fhir", wave=0)
 
 
+def test_rows_of_other_programs_without_any_answer_are_passed_over() -> None:
+    head = ["record_id", "redcap_event_name", "age", "whoqol_timestamp", *(f"whoqol_{item}" for item in range(1, 27))]
+    other, own = ["P1", "screening_arm_1", "44", "", *[""] * 26], ["P1", "wave_1_arm_1", "", "2026-11-16", *whole()]
+    assert [one.wave for one in imported(table(head, other, own), "redcap")] == [1]
+    assert refused(table(head, other), "redcap") == "nothing was imported: it holds no form"
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_a_file_may_be_delimited_by_commas_semicolons_or_tabs(delimiter: str) -> None:
+    content = table(["participant_id", "answered_at", *ITEMS], ["P1", "2026-11-16", *whole()])
+    assert len(imported(content.replace(b",", delimiter.encode()), wave=0)[0].answers) == 26
+
+
 def test_columns_may_be_called_otherwise() -> None:
     content = table(["subject", "when", *ITEMS], ["P1", "2026-11-16", *whole()])
     (found,) = imported(content, wave=0, columns={"participant_id": "subject", "answered_at": "when"})
