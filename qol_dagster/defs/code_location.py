@@ -12,6 +12,7 @@ import dagster as dg
 
 from qol_dagster.defs.alerts import failure_sensor
 from qol_dagster.defs.assets import all_assets
+from qol_dagster.defs.assets.surveys import surveys_job
 from qol_dagster.defs.jobs import garmin_backfill_job, weekly_job
 from qol_dagster.defs.partitions import partitions_from
 from qol_dagster.defs.resources import as_dagster
@@ -32,7 +33,7 @@ def build_defs(settings: Settings, *, resource_overrides: Mapping[str, Any] | No
     other_jobs = [weekly_job(profile) for profile in PROFILES.values() if profile is not DEFAULT]
     return dg.Definitions(
         assets=all_assets(partitions, settings.owners, platform.kinds),
-        jobs=[job, *other_jobs, garmin_backfill_job()],
+        jobs=[job, *other_jobs, garmin_backfill_job(), surveys_job()],
         schedules=[weekly_schedule(job, settings.start_date)],
         sensors=[
             arrivals_sensor(resources, job, settings.start_date),

@@ -194,5 +194,5 @@ def test_the_definitions_load_without_asking_aws_or_touching_the_disk(deployed: 
             "QOL_ATHENA_WORKGROUP": "any",
         },
     )
-    assert (done.stdout.strip(), done.stderr) == ("11 False False", "")
+    assert (done.stdout.strip(), done.stderr) == ("16 False False", "")
     assert list(folder.iterdir()) == []

@@ -13,6 +13,7 @@ import pytest
 
 from garmin_sim.people import user_id
 from qol_dagster.cli.app import run
+from qol_dagster.definitions import build_defs
 from qol_dagster.identities import Identities
 from qol_dagster.lake.lake import Lake
 from qol_dagster.lake.surveys import read_sendings, survey_key, write_sendings
@@ -287,3 +288,30 @@ def test_simulated_participants_answer_what_is_due_and_a_second_time_nothing_new
     assert qol("score", *plan)[0] == 0
     found = rows(settings.lake_dir, "SELECT count(*) AS n, min(n_answered) AS least FROM db_qol.whoqol_scores")
     assert found[0]["n"] >= 1
+
+
+# -- in Dagster
+
+
+@pytest.mark.slow
+def test_the_job_writes_the_tables_and_reports_their_rows(settings: Settings) -> None:
+    lake = Lake.local(settings.lake_dir)
+    IdMap(settings.id_map_path).add("garmin-1", "P1")
+    write_daily(lake, dict.fromkeys(dates(14), 5000))
+    write_sendings(lake, [form()])
+    config = {"ops": {"score_surveys": {"config": {"rule": "who_text", "waves": 2}}}}
+    result = build_defs(settings).resolve_job_def("surveys_job").execute_in_process(run_config=config)
+    assert result.success
+    counts = {
+        event.asset_key.to_user_string(): event.materialization.metadata["dagster/row_count"].value
+        for event in result.get_asset_materialization_events()
+    }
+    assert counts == {
+        "survey_responses": 1,
+        "survey_due": 2,
+        "whoqol_scores": 1,
+        "whoqol_sensor_windows": 1,
+        "whoqol_associations": 372,
+    }
+    found = rows(settings.lake_dir, "SELECT missing_rule FROM db_qol.whoqol_scores")
+    assert found == [{"missing_rule": "who_text"}]

@@ -170,7 +170,7 @@ def test_the_definitions_load_in_a_fresh_interpreter_without_touching_the_disk(t
         cwd=tmp_path,
         env={"QOL_HOME": "home"},
     )
-    assert (done.stdout.strip(), done.stderr) == ("11", ""), "the number of assets, and what was written to stderr"
+    assert (done.stdout.strip(), done.stderr) == ("16", ""), "the number of assets, and what was written to stderr"
     assert list(tmp_path.iterdir()) == []
 
 

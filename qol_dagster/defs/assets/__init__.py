@@ -13,6 +13,7 @@ import dagster as dg
 
 from qol_dagster.defs.assets.computed import computed_assets
 from qol_dagster.defs.assets.daily import RECORDS_ASSET
+from qol_dagster.defs.assets.surveys import survey_assets
 from qol_dagster.defs.assets.weekly import weekly_table_asset
 from qol_dagster.defs.partitions import Partitions
 from qol_dagster.metrics.profiles import PROFILES
@@ -38,7 +39,7 @@ def all_assets(partitions: Partitions, owners: Sequence[str], kinds: Mapping[Kin
                 computed_assets(profile, {**shown, "kinds": {kinds["engine"], "parquet"}}, options),
                 weekly_table_asset(profile, {**shown, **options, "kinds": {kinds["catalogue"], "table"}}),
             ]
-    return [*_external(partitions, owners, kinds["id_map"]), *computed]
+    return [*_external(partitions, owners, kinds["id_map"]), *computed, survey_assets(owners)]
 
 
 def _external(partitions: Partitions, owners: Sequence[str], id_map: str) -> list[dg.AssetSpec]:
