@@ -21,6 +21,7 @@ from qol_dagster.cli.export import add_commands as add_export_commands
 from qol_dagster.cli.fast_exit import run_and_exit
 from qol_dagster.cli.metrics import metrics
 from qol_dagster.cli.output import Format, in_japan
+from qol_dagster.cli.surveys import surveys
 from qol_dagster.engines import EngineName
 from qol_dagster.errors import QolError, QolInputError
 from qol_dagster.metrics.describe import Language
@@ -264,6 +265,7 @@ def tables_(form: Annotated[Format, typer.Option("--format", help="How the rows 
 
 app.add_typer(metrics, name="metrics", rich_help_panel=ASK)
 app.add_typer(participants, name="participants", rich_help_panel=PEOPLE)
+app.add_typer(surveys, name="surveys", rich_help_panel=PEOPLE)
 app.add_typer(garmin, name="garmin", rich_help_panel=PEOPLE)
 app.add_typer(webhook, name="webhook", rich_help_panel=DATA)
 app.add_typer(raw, name="raw", rich_help_panel=DATA)

@@ -37,7 +37,10 @@ def list_(
     language: Annotated[Language, typer.Option("--lang", help="English or Japanese, in the table.")] = "en",
 ) -> None:
     """List the metrics."""
-    chosen = [one for name, columns in TABLES.items() if table in (None, name) for one in columns]
+    from qol_dagster.surveys.dictionary import SURVEY_TABLES
+
+    shown = {**TABLES, **SURVEY_TABLES} if table else TABLES
+    chosen = [one for name, columns in shown.items() if table in (None, name) for one in columns]
     if form == "table":
         typer.echo(rendered(COLUMNS, _in_width(chosen, _width(), language), form, _width()), nl=False)
     else:

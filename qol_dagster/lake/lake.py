@@ -157,11 +157,11 @@ class Lake:
             raise LakeError(f"{self.root}/{key} cannot be read: {reason(error)}") from error
         return written.astimezone(UTC)
 
-    def write_raw(self, day: date, name: str, content: bytes) -> None:
+    def write_raw(self, day: date, name: str, content: bytes, *, zone: str = RAW) -> None:
         """Add a raw file to a date. Raw files are never changed: one of that name is left as it is."""
         from obstore.exceptions import AlreadyExistsError
 
-        key = f"{RAW}/date={day.isoformat()}/{name}.jsonl"
+        key = f"{zone}/date={day.isoformat()}/{name}.jsonl"
         try:
             if self.folder:  # as in `replace_object`
                 files.make_folder((self.folder / key).parent)

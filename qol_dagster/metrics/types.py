@@ -12,7 +12,17 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 ColumnType = Literal["string", "int64", "float64", "bool", "timestamp", "list<float64>", "list<int64>"]
-TableName = Literal["daily", "weekly", "status"]
+TableName = Literal[
+    "daily",
+    "weekly",
+    "status",
+    # Of questionnaires: `surveys/dictionary.py` has their columns.
+    "survey_responses",
+    "survey_due",
+    "whoqol_scores",
+    "whoqol_sensor_windows",
+    "whoqol_associations",
+]
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from qol_dagster.defs.assets.common import RETRIES
 from qol_dagster.defs.assets.computed import computed_assets
 from qol_dagster.defs.assets.external import external_specs
 from qol_dagster.defs.assets.report import report_asset
+from qol_dagster.defs.assets.surveys import survey_assets
 from qol_dagster.defs.assets.weekly import weekly_table_asset
 from qol_dagster.defs.partitions import Partitions
 from qol_dagster.metrics.profiles import DEFAULT, PROFILES
@@ -39,4 +40,4 @@ def all_assets(partitions: Partitions, owners: Sequence[str], kinds: Mapping[Kin
                 weekly_table_asset(profile, {**shown, **options, "kinds": {kinds["catalogue"], "table"}}),
             ]
         report = report_asset({"owners": list(owners), "group_name": "people", **options})
-    return [*external_specs(partitions, owners, kinds["id_map"]), *computed, report]
+    return [*external_specs(partitions, owners, kinds["id_map"]), *computed, report, survey_assets(owners)]

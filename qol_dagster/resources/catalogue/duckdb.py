@@ -18,6 +18,7 @@ from qol_dagster.metrics.profiles import DEFAULT, PROFILES
 from qol_dagster.metrics.tables import all_tables
 from qol_dagster.metrics.types import COLUMN_TYPES
 from qol_dagster.resources.catalogue import SCHEMA, CatalogueError, QueryResult, one_line
+from qol_dagster.surveys.dictionary import SURVEY_TABLES
 
 if TYPE_CHECKING:
     import duckdb
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
     from qol_dagster.metrics.dictionary import Metric
 
 TABLES: dict[str, tuple[str, tuple[Metric, ...]]] = {
-    table.name: (table.folder, table.columns) for table in all_tables()
+    **{table.name: (table.folder, table.columns) for table in all_tables()},
+    **{name: (f"{DEFAULT.folder}/{name}", columns) for name, columns in SURVEY_TABLES.items()},
 }
 """Each table with its folder in the lake and its columns."""
 LISTS_OF_TABLES = ("information_schema", "duckdb_", "pg_", "sqlite_")

@@ -1,0 +1,317 @@
+"""Forms from their file to the tables people query: stored once, never lost, scored, joined with the sensors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from garmin_sim.people import user_id
+from qol_dagster.cli.app import run
+from qol_dagster.definitions import build_defs
+from qol_dagster.identities import Identities
+from qol_dagster.lake.lake import Lake
+from qol_dagster.lake.surveys import read_sendings, survey_key, write_sendings
+from qol_dagster.lake.tables import arrow_schema
+from qol_dagster.metrics.dictionary import DAILY
+from qol_dagster.pipeline.surveys import SurveyReport, score_surveys
+from qol_dagster.resources.catalogue.duckdb import query
+from qol_dagster.resources.id_map import IdMap
+from qol_dagster.settings import Settings
+from qol_dagster.surveys.dictionary import SURVEY_TABLES
+from qol_dagster.surveys.responses import Sending
+from qol_dagster.surveys.waves import WavePlan
+
+NOW = datetime(2026, 11, 20, tzinfo=UTC)
+ANSWERED = date(2026, 11, 16)
+FIRST = date(2026, 11, 2)
+PEOPLE = Identities({"garmin-1": "P1", "garmin-2": "P2"})
+PLAN = WavePlan(every_weeks=4, waves=2, window_days=3)
+
+Said = tuple[int, str, str]
+
+
+def form(**changed: Any) -> Sending:
+    at = datetime(2026, 11, 16, 3, tzinfo=UTC)
+    given = {"participant_id": "P1", "wave": 0, "language": "ja", "mode": "web", "answered_at": at, "received_at": at}
+    answers = {item: 2 if item in (3, 4, 26) else 4 for item in range(1, 27)}
+    return Sending(**{**given, "answers": answers, **changed})
+
+
+def write_daily(lake: Lake, steps: dict[date, int], person: str = "P1") -> None:
+    """Valid days with so many steps."""
+    blank = dict.fromkeys(metric.name for metric in DAILY) | {one.name: 1 for one in DAILY if not one.nullable}
+    for day, number in steps.items():
+        row = {
+            **blank,
+            "participant_id": person,
+            "date": str(day),
+            "wear_min": 700.0,
+            "is_valid_day": True,
+            "steps": number,
+        }
+        lake.write_table("daily", day, pa.Table.from_pylist([row], schema=arrow_schema(DAILY)), {})
+
+
+def dates(number: int, first: date = FIRST) -> list[date]:
+    return [first + timedelta(days=at) for at in range(number)]
+
+
+def rows(folder: Path, sql: str) -> list[dict[str, Any]]:
+    return list(query(folder, sql).table.to_pylist())
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "lake"
+
+
+@pytest.fixture
+def lake(folder: Path) -> Lake:
+    return Lake.local(folder)
+
+
+def scored(lake: Lake, **options: Any) -> SurveyReport:
+    return score_surveys(lake, PEOPLE, **{"computed_at": NOW, "plan": PLAN, **options})
+
+
+# -- raw
+
+
+def test_a_form_is_stored_once_and_never_changed(lake: Lake) -> None:
+    first = form()
+    assert write_sendings(lake, [first]) == 1
+    assert write_sendings(lake, [form(received_at=NOW)]) == 0
+    assert lake.keys("raw/surveys") == [f"raw/surveys/date=2026-11-16/{first.id}.jsonl"]
+    assert read_sendings(lake).sendings == (first,)
+    correction = form(answers={1: 5}, received_at=NOW)
+    assert write_sendings(lake, [first, correction]) == 1
+    assert lake.read_object(survey_key(first)) == first.line
+
+
+def test_what_is_no_form_is_counted_and_hinders_nobody(lake: Lake) -> None:
+    write_sendings(lake, [form()])
+    lake.write_raw(ANSWERED, "half", form().line[:40], zone="raw/surveys")
+    lake.write_raw(ANSWERED, "_notes", b"not a form\n", zone="raw/surveys")
+    report = scored(lake)
+    assert (report.unreadable, report.rows["whoqol_scores"]) == (1, 1)
+
+
+# -- tables
+
+
+def test_a_form_becomes_a_row_in_each_table_that_people_query(lake: Lake, folder: Path) -> None:
+    write_daily(lake, {day: 1000 * (at + 1) for at, day in enumerate(dates(15))})  # the last is the date of answering
+    write_sendings(lake, [form()])
+    report = scored(lake)
+    assert (report.rows["survey_responses"], report.not_enrolled) == (1, 0)
+    (score,) = rows(folder, "SELECT * FROM db_qol.whoqol_scores")
+    assert (score["participant_id"], score["date"], score["wave"]) == ("P1", "2026-11-16", 0)
+    assert (score["physical_0_100"], score["physical_mean"], score["n_physical"]) == (75, 4, 7)
+    assert (score["overall_qol"], score["missing_rule"], score["computed_at"]) == (4, "who_syntax", NOW)
+    (window,) = rows(folder, "SELECT * FROM db_qol.whoqol_sensor_windows")
+    assert (window["window_start"], window["window_end"]) == ("2026-11-02", "2026-11-15")
+    assert (window["steps_mean_14d"], window["n_steps_mean_14d"], window["is_valid_window"]) == (7500, 14, True)
+    (answered,) = rows(folder, "SELECT * FROM db_qol.survey_responses")
+    assert (answered["q1"], answered["q26"], answered["mode"], answered["n_missing"]) == (4, 2, "web", 0)
+
+
+def test_the_columns_people_query_are_those_of_the_dictionary(lake: Lake, folder: Path) -> None:
+    for when in ("before", "after"):
+        for table, columns in SURVEY_TABLES.items():
+            found = query(folder, f"SELECT * FROM db_qol.{table}").columns
+            assert found == [one.name for one in columns], when
+        write_sendings(lake, [form()])
+        scored(lake)
+
+
+def test_values_stay_within_the_ranges_of_the_dictionary_and_required_ones_are_there(lake: Lake, folder: Path) -> None:
+    write_daily(lake, dict.fromkeys(dates(20), 4000))
+    write_sendings(lake, [form(), form(participant_id="P2", answers={1: 9, 5: None})])
+    scored(lake)
+    for table, columns in SURVEY_TABLES.items():
+        for row in rows(folder, f"SELECT * FROM db_qol.{table}"):
+            for one in columns:
+                value = row[one.name]
+                assert one.nullable or value is not None, (table, one.name)
+                assert value is None or one.minimum is None or value >= one.minimum, (table, one.name)
+                assert value is None or one.maximum is None or value <= one.maximum, (table, one.name)
+
+
+def test_every_wave_has_a_row_that_says_how_it_stands(lake: Lake, folder: Path) -> None:
+    write_daily(lake, dict.fromkeys(dates(14), 1))
+    write_sendings(lake, [form()])
+    scored(lake)
+    found = rows(
+        folder, "SELECT wave, date, opens_on, closes_on, state, answered_on FROM db_qol.survey_due ORDER BY wave"
+    )
+    assert [tuple(row.values()) for row in found] == [
+        (0, "2026-11-16", "2026-11-16", "2026-11-19", "answered", "2026-11-16"),
+        (1, "2026-12-14", "2026-12-11", "2026-12-17", "upcoming", None),
+    ]
+
+
+def test_a_correction_replaces_the_score_and_a_late_day_the_window(lake: Lake, folder: Path) -> None:
+    write_daily(lake, dict.fromkeys(dates(13), 1000))
+    write_sendings(lake, [form()])
+    scored(lake)
+    later = form(answers={20: 1, 21: 1, 22: 1}, received_at=NOW, mode="paper")
+    write_sendings(lake, [later])
+    write_daily(lake, {date(2026, 11, 15): 15_000})
+    scored(lake)
+    (score,) = rows(folder, "SELECT social_0_100, physical_0_100 FROM db_qol.whoqol_scores")
+    assert score == {"social_0_100": 0, "physical_0_100": 75}
+    (window,) = rows(folder, "SELECT steps_mean_14d FROM db_qol.whoqol_sensor_windows")
+    assert window == {"steps_mean_14d": 2000}
+
+
+def test_a_form_that_moves_to_another_date_leaves_no_row_behind(lake: Lake, folder: Path) -> None:
+    write_sendings(lake, [form()])
+    scored(lake)
+    at = datetime(2026, 11, 18, 3, tzinfo=UTC)
+    write_sendings(lake, [form(answered_at=at, received_at=at)])
+    scored(lake)
+    assert rows(folder, "SELECT date FROM db_qol.whoqol_scores") == [{"date": "2026-11-18"}]
+
+
+def test_whoever_is_no_longer_enrolled_is_in_no_table_and_stays_raw(lake: Lake, folder: Path) -> None:
+    write_sendings(lake, [form(), form(participant_id="P2")])
+    scored(lake)
+    report = score_surveys(lake, Identities({"garmin-2": "P2"}, frozenset({"garmin-1"})), computed_at=NOW)
+    assert (report.not_enrolled, report.rows["survey_responses"]) == (1, 1)
+    assert rows(folder, "SELECT DISTINCT participant_id AS p FROM db_qol.survey_responses") == [{"p": "P2"}]
+    assert len(lake.keys("raw/surveys")) == 2
+
+
+def test_few_forms_give_associations_without_an_estimate(lake: Lake, folder: Path) -> None:
+    write_sendings(lake, [form(), form(participant_id="P2")])
+    scored(lake)
+    found = rows(folder, "SELECT DISTINCT reason, estimate, missing_rule FROM db_qol.whoqol_associations")
+    assert found == [{"reason": "too_few_persons", "estimate": None, "missing_rule": "who_syntax"}]
+
+
+def test_no_garmin_id_is_in_any_table_of_forms(lake: Lake, folder: Path) -> None:
+    write_sendings(lake, [form()])
+    scored(lake)
+    for table in SURVEY_TABLES:
+        assert "garmin-1" not in str(rows(folder, f"SELECT * FROM db_qol.{table}"))
+
+
+# -- commands
+
+
+@pytest.fixture
+def qol(settings: Settings, capfd: pytest.CaptureFixture[str]) -> Callable[..., Said]:
+    IdMap(settings.id_map_path).add("garmin-1", "P1")
+
+    def call(*words: str) -> Said:
+        code = run(["surveys", *words])
+        return (code, *capfd.readouterr())
+
+    return call
+
+
+def csv_file(folder: Path, people: Iterable[str] = ("P1",), first: str = "4") -> Path:
+    head = "participant_id,wave,answered_at," + ",".join(f"q{item}" for item in range(1, 27))
+    lines = [f"{person},0,2026-11-16,{first}" + ",3" * 25 for person in people]
+    file = folder / "forms.csv"
+    file.write_text("\n".join([head, *lines]))
+    return file
+
+
+def test_a_file_is_imported_once_and_shown_before(qol: Callable[..., Said], settings: Settings, tmp_path: Path) -> None:
+    file = csv_file(tmp_path, first="9")
+    code, out, err = qol("import", str(file), "--dry-run")
+    assert (code, out) == (0, "wave 0  new forms: 1\n")
+    assert "would store 1 forms; forms that were stored before: 0" in err
+    assert "count as missing: 1. Nothing was stored" in err
+    assert Lake.local(settings.lake_dir).keys("raw/surveys") == []
+    assert "stored 1 forms" in qol("import", str(file))[2]
+    assert "stored 0 forms; forms that were stored before: 1" in qol("import", str(file))[2]
+    assert len(Lake.local(settings.lake_dir).keys("raw/surveys")) == 1
+    code, out, err = qol("score")
+    assert (code, err) == (0, "")
+    assert "whoqol_scores  rows: 1\n" in out
+
+
+def test_a_wave_is_described_by_domain(qol: Callable[..., Said], settings: Settings) -> None:
+    IdMap(settings.id_map_path).add("garmin-2", "P2")
+    lake = Lake.local(settings.lake_dir)
+    best = {item: 1 if item in (3, 4, 26) else 5 for item in range(1, 27)}
+    write_sendings(lake, [form(answers={**best, 20: None}), form(participant_id="P2"), form(participant_id="P3")])
+    code, out, err = qol("describe", "--format", "json")
+    social = json.loads(out)[2]
+    assert (code, err, len(json.loads(out))) == (0, "", 4)
+    # Of two forms one has 100 (two items of three), the other 75; alpha needs two whole ones.
+    assert social == {
+        "wave": 0, "domain": "social", "n_forms": 2, "n_scored": 2, "alpha": None, "n_alpha": 1, "floor": 0.0,
+        "ceiling": 0.5, "nonresponse": 0.167,
+    }  # fmt: skip
+
+
+def test_a_file_with_a_fault_is_refused_whole(qol: Callable[..., Said], settings: Settings, tmp_path: Path) -> None:
+    code, out, err = qol("import", str(csv_file(tmp_path, ("P1", "P7"))))
+    assert (code, out) == (2, "")
+    assert err.startswith("qol: nothing was imported: line 3: 'P7' is not enrolled")
+    assert Lake.local(settings.lake_dir).keys("raw/surveys") == []
+
+
+def test_what_is_no_file_or_no_option_is_said_in_a_line(qol: Callable[..., Said], tmp_path: Path) -> None:
+    assert qol("import", str(tmp_path / "none.csv"))[::2] == (
+        2,
+        f"qol: {tmp_path / 'none.csv'} cannot be read: No such file or directory\n",
+    )
+    assert "--map takes NAME=COLUMN" in qol("import", str(csv_file(tmp_path)), "--map", "wave")[2]
+    assert qol("score", "--every-weeks", "1")[0] == 2
+
+
+def test_simulated_participants_answer_what_is_due_and_a_second_time_nothing_new(
+    qol: Callable[..., Said], settings: Settings
+) -> None:
+    lake = Lake.local(settings.lake_dir)
+    write_daily(lake, dict.fromkeys(dates(14, date(2026, 3, 2)), 5000), "P9")
+    IdMap(settings.id_map_path).add(user_id(0, 3), "P9")
+    assert "1 who are enrolled are not simulated with --seed 0" in qol("simulate")[2]
+    IdMap(settings.id_map_path).revoke("P1")
+    plan = ("--every-weeks", "4", "--waves", "6", "--window-days", "3")
+    code, out, err = qol("simulate", *plan)
+    assert (code, err) == (0, "")
+    stored = len(lake.keys("raw/surveys"))
+    assert out == f"pages and forms stored: {stored}\n"
+    assert stored > 1
+    assert qol("simulate", *plan)[1] == "pages and forms stored: 0\n"
+    assert qol("score", *plan)[0] == 0
+    found = rows(settings.lake_dir, "SELECT count(*) AS n, min(n_answered) AS least FROM db_qol.whoqol_scores")
+    assert found[0]["n"] >= 1
+
+
+# -- in Dagster
+
+
+@pytest.mark.slow
+def test_the_job_writes_the_tables_and_reports_their_rows(settings: Settings) -> None:
+    lake = Lake.local(settings.lake_dir)
+    IdMap(settings.id_map_path).add("garmin-1", "P1")
+    write_daily(lake, dict.fromkeys(dates(14), 5000))
+    write_sendings(lake, [form()])
+    config = {"ops": {"score_surveys": {"config": {"rule": "who_text", "waves": 2}}}}
+    result = build_defs(settings).resolve_job_def("surveys_job").execute_in_process(run_config=config)
+    assert result.success
+    counts = {
+        event.asset_key.to_user_string(): event.materialization.metadata["dagster/row_count"].value
+        for event in result.get_asset_materialization_events()
+    }
+    assert counts == {
+        "survey_responses": 1,
+        "survey_due": 2,
+        "whoqol_scores": 1,
+        "whoqol_sensor_windows": 1,
+        "whoqol_associations": 372,
+    }
+    found = rows(settings.lake_dir, "SELECT missing_rule FROM db_qol.whoqol_scores")
+    assert found == [{"missing_rule": "who_text"}]
