@@ -21,6 +21,7 @@ from qol_dagster.cli.metrics import metrics
 from qol_dagster.cli.output import Format
 from qol_dagster.engines import EngineName
 from qol_dagster.errors import QolError, QolInputError
+from qol_dagster.metrics.describe import Language
 from qol_dagster.metrics.profiles import PROFILES, ProfileName
 
 if TYPE_CHECKING:
@@ -98,6 +99,26 @@ def dev(
     from qol_dagster.cli.dev import run_dev
 
     raise typer.Exit(run_dev(_settings(), arguments or []))
+
+
+@app.command()
+def explore(
+    *,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 takes a free one.")] = 8322,
+    language: Annotated[Language, typer.Option("--lang", help="Language of the first page.")] = "ja",
+    open_browser: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+) -> None:
+    """Serve pages over the tables on this machine: distributions, trends, completeness, days, records, downloads."""
+    from qol_dagster.cli.explore import run_explorer
+
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
+
+    def announce(url: str) -> None:
+        typer.echo(url)
+        _note("stop with Ctrl+C; whoever uses this machine can open the page, which shows health data")
+        sys.stdout.flush()
+
+    run_explorer(_settings(existing=True), port, language, open_browser=open_browser, announce=announce)
 
 
 @app.command()

@@ -52,8 +52,11 @@ def mark(item: RawObject) -> str:
     return b64encode(hashlib.sha256(version).digest())[:MARK].decode()
 
 
-def stored_records(lake: Lake, day: date, reading: str) -> StoredRecords:
-    """Return the records of a date that were read by `reading` (a fingerprint), if they are whole; else nothing."""
+def stored_records(lake: Lake, day: date, reading: str | None) -> StoredRecords:
+    """Return the records of a date that were read by `reading` (a fingerprint), if they are whole; else nothing.
+
+    With None, they may have been read by any.
+    """
     found = lake.objects(f"{_folder(day)}/")
     manifest = f"{_folder(day)}/{MANIFEST}"
     if manifest not in found:
@@ -62,7 +65,7 @@ def stored_records(lake: Lake, day: date, reading: str) -> StoredRecords:
         noted = json.loads(lake.read_object(manifest))
         parts = {f"{_folder(day)}/{name}": int(size) for name, size in noted["parts"].items()}
         marks = str(noted["files"])
-        good = noted["reading"] == reading and all(found.get(key) == size for key, size in parts.items())
+        good = reading in (None, noted["reading"]) and all(found.get(key) == size for key, size in parts.items())
     except (ValueError, TypeError, KeyError, AttributeError):
         return NOTHING
     return StoredRecords(parts, _split(marks)) if good else NOTHING
