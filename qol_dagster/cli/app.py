@@ -122,6 +122,26 @@ def dev(
     raise typer.Exit(run_dev(_settings(), arguments or []))
 
 
+@app.command(rich_help_panel=ASK)
+def explore(
+    *,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 takes a free one.")] = 8322,
+    language: Annotated[Language, typer.Option("--lang", help="Language of the first page.")] = "ja",
+    open_browser: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+) -> None:
+    """Serve pages over the tables on this machine: distributions, trends, completeness, days, records, downloads."""
+    from qol_dagster.cli.explore import run_explorer
+
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
+
+    def announce(url: str) -> None:
+        typer.echo(url)
+        _note("stop with Ctrl+C; whoever uses this machine can open the page, which shows health data")
+        sys.stdout.flush()
+
+    run_explorer(_settings(existing=True), port, language, open_browser=open_browser, announce=announce)
+
+
 @app.command(rich_help_panel=BEGIN)
 def simulate(
     *,

@@ -1,0 +1,48 @@
+"""`qol explore`: the explorer's server, from the start to Ctrl+C.
+
+Belongs here: its port, what is warmed up while a person opens the page, and the browser. The pages are `explorer/`'s.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import webbrowser
+from collections.abc import Callable
+
+from qol_dagster.errors import QolError
+from qol_dagster.explorer.app import Explorer, ExplorerServer
+from qol_dagster.metrics.describe import Language
+from qol_dagster.resources.platform import open_platform
+from qol_dagster.settings import Settings
+
+
+class PortTakenError(QolError):
+    """Something else listens on the port."""
+
+
+def run_explorer(
+    settings: Settings, port: int, language: Language, *, open_browser: bool, announce: Callable[[str], None]
+) -> None:
+    """Serve the pages until interrupted; `announce` is given their address. Raises PortTakenError."""
+    explorer = Explorer(open_platform(settings), language)
+    try:
+        server = ExplorerServer(explorer, port)
+    except OSError as error:
+        raise PortTakenError(f"port {port} is taken; give another with --port, or 0 for a free one") from error
+    threading.Thread(target=_warm_up, daemon=True).start()
+    announce(server.url)
+    if open_browser:
+        webbrowser.open(server.url)
+    with contextlib.suppress(KeyboardInterrupt):
+        server.serve_forever()
+
+
+def _warm_up() -> None:
+    """Load what takes a second the first time: the engine of the charts and that of the tables."""
+    import duckdb  # noqa: F401
+    import numpy as np  # noqa: F401
+
+    from qol_dagster.explorer import charts
+
+    charts.svg(charts.distribution((), "", ""))

@@ -1,0 +1,67 @@
+"""What is seen, as a file: the rows, what each column means, and where they come from.
+
+Belongs here: the ZIP of a download. CSV is UTF-8; the codebook begins with a byte order mark, by which spreadsheets
+tell Japanese text.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from json import dumps
+from typing import Any
+
+from qol_dagster.metrics.describe import records
+from qol_dagster.metrics.dictionary import METRICS_VERSION, Metric
+
+EARLIEST = (1980, 1, 1, 0, 0, 0)
+"""The time of every file, so that the same view is the same bytes."""
+
+
+def archive(rows: Iterable[Mapping[str, Any]], codebook: Sequence[Mapping[str, object]], readme: str) -> bytes:
+    """Return a ZIP of `rows.csv`, `codebook.csv` and `README.txt`; the columns are those of the codebook."""
+    names = [str(entry["name"]) for entry in codebook]
+    files = {
+        "rows.csv": _csv(names, rows).encode(),
+        "codebook.csv": _csv(list(codebook[0]), codebook).encode("utf-8-sig"),
+        "README.txt": readme.encode(),
+    }
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items():
+            archive.writestr(zipfile.ZipInfo(name, EARLIEST), data, zipfile.ZIP_DEFLATED)
+    return content.getvalue()
+
+
+def codebook_of(metrics: Sequence[Metric], names: Sequence[str]) -> list[dict[str, object]]:
+    """Return the dictionary's entries of these columns, in their order."""
+    by_name = {entry["name"]: entry for entry in records(metrics)}
+    return [by_name[name] for name in names]
+
+
+def readme(title: str, link: str, sql: str) -> str:
+    """Return what a file is, how the view is restored, and the question that gives its rows."""
+    lines = [title, f"metrics_version: {METRICS_VERSION}", f"link: {link}"]
+    return "\n".join([*lines, *([f"sql: {sql}"] if sql else []), ""])
+
+
+def _csv(names: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(names)
+    writer.writerows([_cell(row[name]) for name in names] for row in rows)
+    return text.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    """Return a value as CSV has it, every digit of it; null is empty."""
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return ""
+    if isinstance(value, datetime):
+        utc = value.tzinfo is not None
+        return value.isoformat(timespec="milliseconds").replace("+00:00", "Z") if utc else value.isoformat()
+    return dumps(value) if isinstance(value, bool | list) else value
