@@ -95,7 +95,7 @@ def _entry(metric: Metric, language: Language) -> str:
     return (
         f'<section class="metric"><h3 class="metric-name" id="{anchor}"><a href="#{anchor}"><code>{metric.name}</code>'
         f"</a> {term}</h3>"
-        f"<div><p>{html.escape(description)}</p><dl>{listed}</dl></div></section>"
+        f"<div><p>{_with_thresholds(description)}</p><dl>{listed}</dl></div></section>"
     )
 
 
