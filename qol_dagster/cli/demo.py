@@ -18,6 +18,7 @@ from qol_dagster.cli.output import rendered
 from qol_dagster.cli.runs import materialize_weeks
 from qol_dagster.cli.simulated import SimulatedTimeReceiver, enrol
 from qol_dagster.errors import QolError
+from qol_dagster.report.files import report_key
 from qol_dagster.resources.catalogue.duckdb import query
 from qol_dagster.resources.id_map import IdMap
 from qol_dagster.settings import Settings
@@ -78,7 +79,8 @@ def run_demo(
         raise DemoError(f"the weekly job failed: {done.message}")
     note(f"computed {done.days_recomputed} days and {len(done.weekly_rows)} weeks in {done.seconds:.1f} s\n")
     found = query(settings.lake_dir, SHORT_QUERY)
-    places = {"data": settings.lake_dir, "runs": settings.dagster_home}
+    report = settings.lake_dir / report_key(max(done.weekly_rows), "ja")
+    places = {"report": report, "data": settings.lake_dir, "runs": settings.dagster_home}
     table = rendered(found.columns, found.rows, "table", width)
     return "\n".join((table, _places(places), next_steps(settings, _qol())))
 
@@ -128,7 +130,7 @@ def next_steps(settings: Settings, qol: str) -> str:
     if settings.home != Settings().home:
         qol = f"QOL_HOME={shlex.quote(str(settings.home))} {qol}"
     steps = {
-        f"{qol} tables": "what tables there are",
+        f"{qol} report --lang en --open": "the weekly report: whom to call, and what the data are worth",
         f'{qol} query "{STANDARD_QUERY}"': "all columns of the table",
         f"{qol} dev": "Dagster's UI: lineage, runs, backfills",
     }

@@ -44,8 +44,9 @@ def test_what_the_demo_prints_is_shown_as_it_prints_it() -> None:
     heading = next(line for line in lines if line.startswith("participant"))
     assert heading.split() == re.findall(r" AS (\w+)", SHORT_QUERY)
     settings = Settings()
-    places = {line.split()[0]: line.split()[1] for line in lines if re.match(r"(data|runs) ", line)}
-    assert places == {"data": str(settings.lake_dir), "runs": str(settings.dagster_home)}
+    places = {line.split()[0]: line.split()[1] for line in lines if re.match(r"(data|runs|report) ", line)}
+    report = settings.lake_dir / "reports/week=2026-11-16/report.ja.html"
+    assert places == {"report": str(report), "data": str(settings.lake_dir), "runs": str(settings.dagster_home)}
     assert next_steps(settings, "qol") == "\n".join(lines[lines.index("next") : -2]) + "\n"
 
 
