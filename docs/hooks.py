@@ -170,6 +170,7 @@ def thresholds_table() -> str:
 
 TABLES: dict[str, Callable[[], str]] = {
     **{f"metrics: {name}": partial(metrics_catalogue, metrics) for name, metrics in dictionary.TABLES.items()},
+    "metrics: revisions": partial(metrics_catalogue, dictionary.REVISIONS),
     "metrics: thresholds": thresholds_table,
     "metrics: sources": sources_table,
     "raw: fields": lambda: fields_table(FIELDS),

@@ -19,6 +19,7 @@ import typer
 from qol_dagster.cli.fast_exit import run_and_exit
 from qol_dagster.cli.metrics import metrics
 from qol_dagster.cli.output import Format
+from qol_dagster.cli.revisions import diff, freeze
 from qol_dagster.engines import EngineName
 from qol_dagster.errors import QolError, QolInputError
 from qol_dagster.metrics.profiles import PROFILES, ProfileName
@@ -39,6 +40,8 @@ app.add_typer(webhook, name="webhook")
 app.add_typer(garmin, name="garmin")
 app.add_typer(metrics, name="metrics")
 app.add_typer(raw, name="raw")
+app.add_typer(freeze, name="freeze")
+app.command()(diff)
 
 
 class UsageError(QolInputError):
@@ -213,12 +216,15 @@ def materialize(
 def query(
     sql: Annotated[str, typer.Argument(help="One SELECT on db_qol.weekly_metrics or db_qol.daily_metrics.")],
     form: Annotated[Format, typer.Option("--format", help="How the rows are printed.")] = "table",
+    as_of: Annotated[str, typer.Option(help="The tables as they were at a time, or in a freeze.")] = "",
 ) -> None:
     """Ask the tables of `db_qol` a question in SQL."""
     from qol_dagster.cli.output import rendered
+    from qol_dagster.cli.revisions import catalogue_as_of
     from qol_dagster.resources.platform import open_platform
 
-    found = open_platform(_settings(existing=True)).catalogue().query(sql)
+    settings = _settings(existing=True)
+    found = (catalogue_as_of(as_of) if as_of else open_platform(settings).catalogue()).query(sql)
     typer.echo(rendered(found.columns, found.rows, form, _width()), nl=False)
 
 

@@ -228,6 +228,27 @@ class Lake:
         except Exception as error:
             raise LakeError(f"{self.root}/{key} could not be written: {reason(error)}") from error
 
+    def create_object(self, key: str, content: bytes) -> bool:
+        """Write an object that is never changed; False if there is one. In a folder, only its owner may read it."""
+        from obstore.exceptions import AlreadyExistsError
+
+        try:
+            if self.folder:
+                files.make_folder((self.folder / key).parent)
+                return files.write_new(self.folder / key, content)
+            self._put(key, content, mode="create", store=self.table_store)
+        except AlreadyExistsError:
+            return self.read_object(key) == content  # of a PUT without an answer, the repetition is refused
+        except Exception as error:
+            raise LakeError(f"{self.root}/{key} could not be written: {reason(error)}") from error
+        return True
+
+    def keep_object(self, table: TableName, day: date, content: bytes) -> str:
+        """Put a copy of a partition's object into the history, where it stays, and return its SHA-256."""
+        sha256 = hashlib.sha256(content).hexdigest()
+        self._put_history(revisions.object_key(self._history(table), day, sha256), content)
+        return sha256
+
     def move_object(self, key: str, target: str) -> None:
         """Give an object another key. In a folder, only its owner may read it from then on."""
         try:

@@ -50,27 +50,30 @@ class Revision:
     engine: str = ""
     thresholds: Mapping[str, int] | None = None
 
+    def as_row(self) -> dict[str, Any]:
+        """Return the values by the names of the columns of `..._revisions`."""
+        return {
+            "date": self.date.isoformat(),
+            "revision": self.number,
+            "valid_from": self.valid_from,
+            "cause": self.cause,
+            "n_rows": self.rows,
+            "n_rows_added": self.added,
+            "n_rows_removed": self.removed,
+            "n_rows_changed": self.changed,
+            "changed_columns": " ".join(self.columns),
+            "previous_revision": self.previous,
+            "replaced_object": self.replaced,
+            "run_id": self.run_id,
+            "metrics_version": self.metrics_version,
+            "engine": self.engine,
+            "thresholds": json.dumps(self.thresholds or {}, sort_keys=True),
+        }
+
     def as_json(self) -> bytes:
-        """Return the record as the log has it: names of the columns of `..._revisions`, plain values, one line."""
-        return json.dumps(
-            {
-                "date": self.date.isoformat(),
-                "revision": self.number,
-                "valid_from": self.valid_from.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3],
-                "cause": self.cause,
-                "n_rows": self.rows,
-                "n_rows_added": self.added,
-                "n_rows_removed": self.removed,
-                "n_rows_changed": self.changed,
-                "changed_columns": " ".join(self.columns),
-                "previous_revision": self.previous,
-                "replaced_object": self.replaced,
-                "run_id": self.run_id,
-                "metrics_version": self.metrics_version,
-                "engine": self.engine,
-                "thresholds": json.dumps(self.thresholds or {}, sort_keys=True),
-            }
-        ).encode()
+        """Return the record as the log has it: one line, the time as Hive reads it, in UTC."""
+        written = self.valid_from.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+        return json.dumps({**self.as_row(), "valid_from": written}).encode()
 
     @classmethod
     def from_json(cls, content: bytes) -> Revision:

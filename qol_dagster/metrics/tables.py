@@ -71,6 +71,11 @@ class TableId:
         return f"{self.profile.folder}/{self.table}"
 
     @property
+    def revisions(self) -> str:
+        """What its log of revisions is called in `db_qol`."""
+        return f"{self.name}_revisions"
+
+    @property
     def columns(self) -> tuple[Metric, ...]:
         """Its columns."""
         return TABLES[self.table]

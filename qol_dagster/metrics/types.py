@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 ColumnType = Literal["string", "int64", "float64", "bool", "timestamp", "list<float64>", "list<int64>"]
 TableName = Literal["daily", "weekly", "status"]
+DescribedTable = Literal["daily", "weekly", "status", "revisions"]
+"""What the dictionary describes: the tables, and the log of revisions that each of them has."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from qol_dagster.metrics.dictionary import sources as cited
 from qol_dagster.metrics.dictionary.japanese import TEXTS, Japanese
 from qol_dagster.metrics.dictionary.sources import Source
 from qol_dagster.metrics.thresholds import DEFAULT_THRESHOLDS
-from qol_dagster.metrics.types import COLUMN_TYPES, ColumnType, TableName
+from qol_dagster.metrics.types import COLUMN_TYPES, ColumnType, DescribedTable
 
 LONGEST_COMMENT = 255
 """The most characters that Glue takes as the comment of a column."""
@@ -31,7 +31,7 @@ class Metric:
     """
 
     name: str
-    table: TableName
+    table: DescribedTable
     type: ColumnType
     unit: str
     description: str
@@ -105,7 +105,7 @@ LINEAGE = (cited.THIS_PROJECT,)
 
 
 def entry(
-    table: TableName,
+    table: DescribedTable,
     name: str,
     unit: str,
     description: str,
