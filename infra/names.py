@@ -50,6 +50,8 @@ RECORDS = "records/"
 """Raw lines, parsed once; under the key of raw data, and made again from it when they are missing."""
 PROCESSED = tuple(f"{profile.folder}/" for profile in PROFILES.values())
 """The tables of each profile."""
+HISTORY = tuple(f"history{profile.suffix}/" for profile in PROFILES.values())
+"""What was replaced in them, and the log of it."""
 QUERY_RESULTS, PIPES = "athena/", "pipes/"
 """Both are gone after a few days."""
 WORK = "tmp/"

@@ -202,7 +202,7 @@ def test_a_freeze_names_what_made_it_and_describes_every_column(lake: Lake, qol:
     assert {"steps_mean", "status", "wear_min"} <= {one["name"] for one in facts["dictionary"]["entries"]}
     (one,) = facts["objects"]
     assert (one["table"], one["date"], one["rows"], one["revision"]) == ("weekly_metrics", str(MONDAY), 1, 1)
-    code, out, err = qol("freeze", "list", "--format", "json")
+    _, out, _ = qol("freeze", "list", "--format", "json")
     assert [(row["name"], row["weeks"], row["objects"], row["note"]) for row in json.loads(out)] == [
         ("paper-1", "all", 1, "Table 2")
     ]
