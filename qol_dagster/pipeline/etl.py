@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -110,8 +110,10 @@ def materialize_daily(
                 for day, found in computed.items():
                     metadata = {**wanted[day], "rows": found.rows.num_rows, "counts": dict(found.counts)}
                     metadata["set_aside"] = dict(found.set_aside)
-                    lake.revise("daily", day, found.rows, {**metadata, **made_from(raw=wanted[day]["raw"])})
-                    done[day] = _day_report(day, raw[day], found.rows.num_rows, found.counts, parsed[day])
+                    notes_now = {**metadata, **made_from(raw=wanted[day]["raw"])}
+                    revision = lake.revise("daily", day, found.rows, notes_now)
+                    report = _day_report(day, raw[day], found.rows.num_rows, found.counts, parsed[day])
+                    done[day] = replace(report, cause=revision.cause if revision else "")
     reports = [done[day] if day in done else _reused_day(day, raw[day], notes[day]) for day in sorted(raw)]
     return DailyReport(tuple(reports), clock.seconds)
 
@@ -172,7 +174,7 @@ def materialize_weekly(
                 engine.keep(name, sql[name], in_order=True)
             found = engine.run(sql["weekly_rows"], in_order=True)
             rows = by_date(with_time(found, computed_at), WEEKLY, chosen)
-        aside = {}
+        aside, causes = {}, {}
         with clock("write weekly"):
             for week in chosen:
                 rows[week], aside[week] = set_aside(rows[week], WEEKLY)
@@ -187,7 +189,8 @@ def materialize_weekly(
                     engine=engine.name,
                 )
                 notes = {"raw": fingerprint, "set_aside": aside[week], **made_from, **thresholds.as_dict()}
-                lake.revise("weekly", week, rows[week], notes)
+                revision = lake.revise("weekly", week, rows[week], notes)
+                causes[week] = revision.cause if revision else ""
     return tuple(
         WeekReport(
             week,
@@ -195,6 +198,7 @@ def materialize_weekly(
             lake.partition_uri("weekly", week),
             clock.seconds,
             sum(aside[week].values()),
+            causes[week],
         )
         for week in chosen
     )

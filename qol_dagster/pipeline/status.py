@@ -60,6 +60,7 @@ def materialize_status(
             found = engine.run(sql)
             by_week = by_date(with_time(found, computed_at), STATUS, chosen)
         with clock("write status"):
+            causes = {}
             for week in chosen:
                 days = [day for one in contributing_weeks([week]) for day in dates_of(one)]
                 of_days = [parts[day].notes for day in days if day in parts]
@@ -71,9 +72,12 @@ def materialize_status(
                     counts=count_accounts(identities),
                     engine=engine.name,
                 )
-                lake.revise("status", week, by_week[week], {**made_from, **thresholds.as_dict()}, otherwise="time")
+                notes = {**made_from, **thresholds.as_dict()}
+                revision = lake.revise("status", week, by_week[week], notes, otherwise="time")
+                causes[week] = revision.cause if revision else ""
     return tuple(
-        WeekReport(week, by_week[week].num_rows, lake.partition_uri("status", week), clock.seconds) for week in chosen
+        WeekReport(week, by_week[week].num_rows, lake.partition_uri("status", week), clock.seconds, cause=causes[week])
+        for week in chosen
     )
 
 

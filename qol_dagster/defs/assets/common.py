@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
@@ -13,7 +13,7 @@ import dagster as dg
 from qol_dagster.identities import Identities
 from qol_dagster.metrics.dictionary import METRICS_VERSION
 from qol_dagster.metrics.profiles import Profile
-from qol_dagster.pipeline.reports import WeekReport
+from qol_dagster.pipeline.reports import DayReport, WeekReport
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -90,6 +90,13 @@ def seconds(stages: Mapping[str, float]) -> dict[str, Any]:
 def week_metadata(report: WeekReport) -> dict[str, Any]:
     """Return the metadata of one week of a table."""
     return {"dagster/partition_row_count": report.rows, "partition_uri": report.uri}
+
+
+def revisions_metadata(reports: Iterable[DayReport | WeekReport]) -> dict[str, Any]:
+    """Return of how many partitions the rows became others, and why; `db_qol.<table>_revisions` has each."""
+    causes = [one.cause for one in reports if one.cause]
+    each = sorted({cause for one in causes for cause in one.split("+")})
+    return {"revisions": len(causes), "revision_causes": ", ".join(each)} if causes else {"revisions": 0}
 
 
 def _shown(value: object) -> str:

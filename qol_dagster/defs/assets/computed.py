@@ -55,7 +55,7 @@ def computed_assets(profile: Profile, shown: dict[str, Any], options: dict[str, 
         if changed := id_map.replay(lake.lifecycle_lines()):
             context.log.info("deregistrations and changes of permissions that were not applied before: %d", changed)
         ids = [one.garmin_user_id for one in id_map.list()]
-        tables_of = lake.with_tables(profile.folder).of_run(context.run_id)
+        tables_of = lake.with_tables(profile.folder).of_run(context.run.run_id)
         run = Computation(context, tables_of, weeks_of(context), profile, id_map.identities(), ids)
         how = _on_glue(run, config, computer) if computer.glue_job else _in_this_process(run, config, computer)
         with cancelled_for_good(), how as tables:

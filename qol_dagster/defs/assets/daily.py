@@ -6,7 +6,7 @@ from typing import Any
 
 import dagster as dg
 
-from qol_dagster.defs.assets.common import Computation, preview, seconds
+from qol_dagster.defs.assets.common import Computation, preview, revisions_metadata, seconds
 from qol_dagster.defs.checks import check_rows
 from qol_dagster.defs.table_metadata import table_metadata, written_metadata
 from qol_dagster.lake.tables import read_rows
@@ -50,6 +50,7 @@ def daily_result(run: Computation, report: DailyReport) -> dg.MaterializeResult:
         asset_key=table.name,
         metadata={
             **_metadata(report, report.of(run.weeks), rows),
+            **revisions_metadata(report.days),
             **count_quarantined(lake),
             "files_not_read": len(list(files_not_read(lake, days))),
             **written_metadata(DAILY, "garmin_raw_daily", f"{lake.root}/{table.folder}"),

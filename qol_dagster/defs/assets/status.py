@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import dagster as dg
 
-from qol_dagster.defs.assets.common import Computation, preview, seconds, week_metadata
+from qol_dagster.defs.assets.common import Computation, preview, revisions_metadata, seconds, week_metadata
 from qol_dagster.defs.checks import check_rows
 from qol_dagster.defs.table_metadata import table_metadata, written_metadata
 from qol_dagster.lake.tables import read_rows
@@ -42,6 +42,7 @@ def status_result(run: Computation, reports: Sequence[WeekReport]) -> dg.Materia
             **written_metadata(STATUS, daily.name, f"{lake.root}/{table.folder}"),
             "dagster/row_count": rows.num_rows,
             "participants": participants,
+            **revisions_metadata(reports),
             **{f"last_week/{status}": n for status, n in sorted(Counter(last["status"].to_pylist()).items())},
             **run.made_with(),
             "preview": preview(last, PREVIEW),

@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 
 from qol_dagster.defs.alerts import notify_failed_step
-from qol_dagster.defs.assets.common import Computation, preview, seconds, week_metadata, weeks_of
+from qol_dagster.defs.assets.common import Computation, preview, revisions_metadata, seconds, week_metadata, weeks_of
 from qol_dagster.defs.checks import check_rows
 from qol_dagster.defs.table_metadata import table_metadata, written_metadata
 from qol_dagster.lake.lake import Lake, map_concurrently
@@ -55,6 +55,7 @@ def weekly_result(run: Computation, reports: Sequence[WeekReport]) -> dg.Materia
             **written_metadata(WEEKLY, daily.name, f"{lake.root}/{table.folder}"),
             "dagster/row_count": rows.num_rows,
             "participants": len(rows["participant_id"].unique()),
+            **revisions_metadata(reports),
             "participant_days": sum(rows["n_days"].to_pylist()),
             "valid_weeks": sum(rows["is_valid_week"].to_pylist()),
             **run.made_with(),
