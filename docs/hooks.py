@@ -279,6 +279,7 @@ IDENTITIES: dict[Language, dict[str, str]] = {
 
 TABLES: dict[str, Callable[[Language], str]] = {
     **{f"metrics: {name}": partial(metrics_catalogue, metrics) for name, metrics in dictionary.TABLES.items()},
+    "metrics: revisions": partial(metrics_catalogue, dictionary.REVISIONS),
     "metrics: thresholds": thresholds_table,
     "metrics: sources": sources_table,
     "raw: fields": partial(fields_table, FIELDS),

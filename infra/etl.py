@@ -33,7 +33,14 @@ from infra.data import DataStack
 from infra.functions import ROOT, log_group_of
 from infra.names import arn, objects
 from infra.settings import DeploySettings
-from qol_dagster.metrics.tables import DATABASE, Column, ExternalTable, all_tables, external_table
+from qol_dagster.metrics.tables import (
+    DATABASE,
+    Column,
+    ExternalTable,
+    all_tables,
+    external_table,
+    revisions_table,
+)
 
 SCRIPT, ARCHIVE = f"{names.ETL_JOB}.py", f"{names.ETL_JOB}.zip"
 NOT_BUNDLED, EMULATED = (Path(__file__).with_name(f"{name}.py") for name in ("not_bundled", "emulated_glue"))
@@ -43,6 +50,7 @@ RUNS_AT_ONCE = 2
 LARGEST_SCAN_BYTES = 10 * 1024**3
 """Of one query; ten years of 10,000 participants are less."""
 LOG_PREFIX = "/aws-glue/qol"
+MADE_OF_A_TABLE = (external_table, revisions_table)
 PARTITIONS = "one object for each partition, and a partition for each date"
 
 
@@ -65,8 +73,8 @@ class EtlStack(Stack):
                 name=DATABASE, description="Quality-of-life metrics by pseudonymous participant"
             ),
         )
-        for one in all_tables():
-            table = external_table(one.table, f"s3://{names.lake()}", settings.start_date, one.profile.suffix)
+        place = f"s3://{names.lake()}", settings.start_date
+        for table in (make(one.table, *place, one.profile.suffix) for one in all_tables() for make in MADE_OF_A_TABLE):
             glue.CfnTable(
                 self,
                 table.name,
@@ -174,8 +182,10 @@ class EtlStack(Stack):
 def queries(data: DataStack) -> list[Statement]:
     """Return what it takes to ask the tables of `db_qol` in the workgroup `qol`."""
     lake_arn = f"arn:aws:s3:::{names.lake()}"
-    listed = [f"{prefix}*" for prefix in (*names.PROCESSED, names.QUERY_RESULTS)]
-    tables = [arn("glue", f"table/{DATABASE}/{table.name}") for table in all_tables()]
+    listed = [f"{prefix}*" for prefix in (*names.PROCESSED, *names.HISTORY, names.QUERY_RESULTS)]
+    tables = [
+        arn("glue", f"table/{DATABASE}/{name}") for table in all_tables() for name in (table.name, table.revisions)
+    ]
     return [
         allow(
             *("athena:GetQueryExecution", "athena:GetQueryResults", "athena:GetWorkGroup"),
@@ -186,7 +196,7 @@ def queries(data: DataStack) -> list[Statement]:
             *("glue:GetDatabase", "glue:GetPartition", "glue:GetPartitions", "glue:GetTable", "glue:GetTables"),
             on=[arn("glue", "catalog"), arn("glue", f"database/{DATABASE}"), *tables],
         ),
-        allow("s3:GetObject", on=objects(*names.PROCESSED), because=PARTITIONS),
+        allow("s3:GetObject", on=objects(*names.PROCESSED, *names.HISTORY), because=PARTITIONS),
         allow("s3:GetObject", "s3:PutObject", on=objects(names.QUERY_RESULTS), because="Athena names its results"),
         allow("s3:GetBucketLocation", on=[lake_arn]),
         allow("s3:ListBucket", on=[lake_arn], when={"StringLike": {"s3:prefix": listed}}),
@@ -224,6 +234,7 @@ def _job_may(data: DataStack) -> list[Statement]:
     return [
         *takes_part(data),
         allow("s3:DeleteObject", "s3:GetObject", "s3:PutObject", on=objects(*names.PROCESSED), because=PARTITIONS),
+        allow("s3:GetObject", "s3:PutObject", on=objects(*names.HISTORY), because="what is replaced stays"),
         allow(
             *("s3:AbortMultipartUpload", "s3:DeleteObject", "s3:GetObject", "s3:PutObject"),
             on=objects(names.WORK, names.RECORDS),

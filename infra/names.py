@@ -53,6 +53,8 @@ PROCESSED = tuple(f"{profile.folder}/" for profile in PROFILES.values())
 """The tables of each profile."""
 REPORTS = "reports/"
 """What staff read each week, under the key of the tables."""
+HISTORY = tuple(f"history{profile.suffix}/" for profile in PROFILES.values())
+"""What was replaced in them, and the log of it."""
 QUERY_RESULTS, PIPES = "athena/", "pipes/"
 """Both are gone after a few days."""
 WORK = "tmp/"

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 
 from qol_dagster.metrics.dictionary import WEAR_SIGNS, Metric
 from qol_dagster.metrics.dictionary.values import Blanks
-from qol_dagster.metrics.types import TableName
+from qol_dagster.metrics.types import DescribedTable
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-WORN: dict[TableName, str] = {"daily": "wear_min", "weekly": "wear_min_mean"}
+WORN: dict[DescribedTable, str] = {"daily": "wear_min", "weekly": "wear_min_mean"}
 """Above 0 where the device was worn at all."""
 VALID_DAYS = "n_valid_days"
-NIGHTS: dict[TableName, str] = {"daily": "sleep_tst_min", "weekly": "n_nights"}
+NIGHTS: dict[DescribedTable, str] = {"daily": "sleep_tst_min", "weekly": "n_nights"}
 """Above 0 where there is a main sleep."""
 
 
@@ -65,7 +65,7 @@ def _of_metrics(rows: pa.Table, metric: Metric, blanks: Blanks, never: Collectio
     return rules
 
 
-def _not_worn(rows: pa.Table, table: TableName, above_0: Callable[[str], pa.Array]) -> pa.Array:
+def _not_worn(rows: pa.Table, table: DescribedTable, above_0: Callable[[str], pa.Array]) -> pa.Array:
     """Return where the device was not worn: wear of 0, or of a date none known and no sign of it.
 
     A weekly row without samples does not say whether its days had signs of wear.

@@ -8,20 +8,22 @@ the lock, and the paths that an engine in this process reads from.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from qol_dagster.errors import QolError
-from qol_dagster.lake import odd_names
+from qol_dagster.lake import odd_names, revisions
 from qol_dagster.lake.lease import Lease, locked
+from qol_dagster.lake.revisions import REVISION_KEY, Cause, Revision, RowsDifference
 from qol_dagster.lake.shared_object import SharedObject, reason
 from qol_ingest.shared import files
 
@@ -47,6 +49,8 @@ ASKED_AT_ONCE = 8
 """Dates."""
 WRITES = 3
 """How often S3 is sent the same object when no answer comes."""
+RIVALS = 50
+"""How often a partition is compared anew, since somebody else replaced it meanwhile."""
 
 
 class LakeError(QolError):
@@ -68,6 +72,22 @@ class RawObject:
 
 
 @dataclass(frozen=True)
+class StoredPartition:
+    """What a partition holds now: sizes of its objects by key, and their rows, None if those cannot be read.
+
+    Of the one object that there usually is: its content and tag, its notes and its revision. `modified`: UTC.
+    """
+
+    keys: tuple[str, ...]
+    rows: pa.Table | None
+    content: bytes
+    tag: str | None
+    modified: datetime
+    notes: Mapping[str, Any] | None
+    revision: Revision | None
+
+
+@dataclass(frozen=True)
 class Lake:
     """Raw files and processed partitions under one root. Make one with `Lake.local` or `Lake.s3`.
 
@@ -79,6 +99,8 @@ class Lake:
     processed: str = "processed"
     table_store: Any = None
     """Puts tables under a key of their own; without it, `store` puts them as everything else."""
+    run_id: str = ""
+    """Which run writes, for the log of revisions."""
 
     @classmethod
     def local(cls, root: Path, processed: str = "processed") -> Lake:
@@ -105,6 +127,10 @@ class Lake:
     def with_tables(self, processed: str) -> Lake:
         """Return the same raw zone with another set of tables."""
         return replace(self, processed=processed)
+
+    def of_run(self, run_id: str) -> Lake:
+        """Return the same lake, as a run writes to it."""
+        return replace(self, run_id=run_id)
 
     @property
     def folder(self) -> Path | None:
@@ -211,6 +237,27 @@ class Lake:
         except Exception as error:
             raise LakeError(f"{self.root}/{key} could not be written: {self._why(key, error)}") from error
 
+    def create_object(self, key: str, content: bytes) -> bool:
+        """Write an object that is never changed; False if there is one. In a folder, only its owner may read it."""
+        from obstore.exceptions import AlreadyExistsError
+
+        try:
+            if self.folder:
+                files.make_folder((self.folder / key).parent)
+                return files.write_new(self.folder / key, content)
+            self._put(key, content, mode="create", store=self.table_store)
+        except AlreadyExistsError:
+            return self.read_object(key) == content  # of a PUT without an answer, the repetition is refused
+        except Exception as error:
+            raise LakeError(f"{self.root}/{key} could not be written: {reason(error)}") from error
+        return True
+
+    def keep_object(self, table: TableName, day: date, content: bytes) -> str:
+        """Put a copy of a partition's object into the history, where it stays, and return its SHA-256."""
+        sha256 = hashlib.sha256(content).hexdigest()
+        self._put_history(revisions.object_key(self._history(table), day, sha256), content)
+        return sha256
+
     def move_object(self, key: str, target: str) -> None:
         """Give an object another key. In a folder, only its owner may read it from then on."""
         try:
@@ -262,17 +309,20 @@ class Lake:
 
     def partition_metadata(self, table: TableName, day: date) -> dict[str, Any] | None:
         """Return what the writer noted about a partition, or None when it is missing, unreadable or not ours."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
+        schema = self._partition_schema(table, day)
+        return None if schema is None else partition_metadata_of(schema)
 
-        files = self._partition_files(table, day)
-        if len(files) != 1 or 0 in files.values():  # of nothing, S3 gives no end
-            return None
-        footer = self._footer(*files)
-        try:
-            return partition_metadata_of(pq.read_schema(pa.BufferReader(footer)))
-        except (OSError, pa.ArrowException):
-            return None
+    def current_revision(self, table: TableName, day: date) -> Revision | None:
+        """Return the revision that a partition is of; None if it is missing, unreadable or older than revisions."""
+        schema = self._partition_schema(table, day)
+        return None if schema is None else revision_of(schema)
+
+    def checked_metadata(self, table: TableName, day: date) -> dict[str, Any] | None:
+        """Return `partition_metadata`, and log the partition's revision if a killed run did not come to it."""
+        schema = self._partition_schema(table, day)
+        if schema is not None and (revision := revision_of(schema)):
+            self._log(table, revision)
+        return None if schema is None else partition_metadata_of(schema)
 
     def read_table(self, table: TableName, day: date, columns: Sequence[str] | None = None) -> pa.Table | None:
         """Return the rows of one partition, with `date` (text) put back as the last column, or None without one.
@@ -293,32 +343,205 @@ class Lake:
         return rows.append_column("date", pa.array([day.isoformat()] * rows.num_rows, pa.string()))
 
     def write_table(self, table: TableName, day: date, rows: pa.Table, notes: Mapping[str, Any]) -> str:
-        """Replace one partition by `rows`, whole or not at all, and give its key.
+        """Replace one partition by `rows` as `revise` does, and give its key."""
+        self.revise(table, day, rows, notes)
+        return next(iter(self._partition_files(table, day)))
+
+    def revise(
+        self,
+        table: TableName,
+        day: date,
+        rows: pa.Table,
+        notes: Mapping[str, Any],
+        *,
+        cause: Cause | None = None,
+        otherwise: Cause = "forced",
+    ) -> Revision | None:
+        """Replace one partition by `rows`, whole or not at all, and return its new revision, None for the same rows.
 
         As everywhere where partitions are folders, `date` is in the folder's name and not in the file.
         The partition's one object keeps its name, so a single atomic rename (one PUT on S3) is the whole change:
         a reader, or a process killed at any moment, sees the old rows or the new ones and never both or neither.
-        """
-        import pyarrow as pa
-        import pyarrow.parquet as pq
 
-        old = list(self._partition_files(table, day))
-        key = old[0] if old else f"{self.partition_key(table, day)}/{PART}"
-        metadata = {METADATA_KEY: json.dumps(notes, sort_keys=True).encode()}
-        buffer = io.BytesIO()
+        Other rows leave the old object in the history, before they take its place, and a record in the log of
+        revisions after that. The record is in the object too, so that a log that was not written can be completed.
+        For the same rows, whatever their order and `computed_at`, only other notes are written. The cause is found by
+        comparing the notes, unless it is given; `otherwise` is it when they are the same.
+        """
         rows = rows.drop_columns(["date"]) if "date" in rows.column_names else rows
-        words = [field.name for field in rows.schema if pa.types.is_string(field.type)]  # numbers hardly ever repeat
-        pq.write_table(rows.replace_schema_metadata(metadata), buffer, compression="zstd", use_dictionary=words)
+        with locked(self.folder / ".tables.lock") if self.folder else nullcontext():
+            for _ in range(RIVALS):
+                old = self._stored(table, day)
+                previous = self._last_revision(table, day, old)
+                change = _change(old, rows)
+                if change is None:
+                    if old is None or old.notes == notes:
+                        if old and old.revision:
+                            self._log(table, old.revision)
+                        return None
+                    revision = previous
+                else:
+                    why = cause or revisions.cause_of(old.notes if old else None, notes, otherwise)
+                    revision = self._next_revision(table, day, old, previous, notes=notes, change=change)
+                    revision = replace(revision, cause=why, rows=rows.num_rows)
+                if revision and self._replace(table, old, previous, revision, rows=rows, notes=notes):
+                    return revision if change is not None else None
+        raise LakeError(f"{self.partition_uri(table, day)} is written by others again and again; run the week again")
+
+    def _next_revision(
+        self,
+        table: TableName,
+        day: date,
+        old: StoredPartition | None,
+        previous: Revision | None,
+        *,
+        notes: Mapping[str, Any],
+        change: RowsDifference,
+    ) -> Revision:
+        now = datetime.now(UTC)
+        now = now.replace(microsecond=now.microsecond // 1000 * 1000)  # as it is logged
+        numbers = map(revisions.logged_number, self._logged(table, day))
+        is_known = old is not None and old.rows is not None
+        return Revision(
+            day,
+            max([*numbers, previous.number if previous else 0]) + 1,
+            max(now, previous.valid_from + timedelta(milliseconds=1)) if previous else now,  # the clock may be set back
+            "first",
+            0,
+            change.added,
+            change.removed,
+            change.changed,
+            change.columns,
+            previous.number if previous and is_known else 0,
+            hashlib.sha256(old.content).hexdigest() if old and is_known else "",
+            self.run_id,
+            **revisions.made_by(notes),
+        )
+
+    def _last_revision(self, table: TableName, day: date, old: StoredPartition | None) -> Revision | None:
+        """Return the revision that is stored; of rows that a release without revisions stored, their first."""
+        if old and old.revision:
+            return old.revision
+        logged = self._logged(table, day)
+        if old is None or old.rows is None:
+            return Revision.from_json(self.read_object(logged[-1])) if logged else None
+        number = max(map(revisions.logged_number, logged), default=0) + 1
+        first = Revision(day, number, old.modified, "first", old.rows.num_rows, old.rows.num_rows)
+        notes = old.notes or {}
+        return replace(
+            first, metrics_version=str(notes.get("metrics_version", "")), engine=str(notes.get("engine", ""))
+        )
+
+    def _replace(
+        self,
+        table: TableName,
+        old: StoredPartition | None,
+        previous: Revision | None,
+        revision: Revision,
+        *,
+        rows: pa.Table,
+        notes: Mapping[str, Any],
+    ) -> bool:
+        """Write a revision; False if somebody else wrote one meanwhile. First what it replaces, last its record."""
+        day, is_same = revision.date, revision == previous
+        key = old.keys[0] if old else f"{self.partition_key(table, day)}/part-0.parquet"
+        if is_same and old and old.rows is not None:
+            rows = revisions.with_old_times(old.rows, rows)
+        content = _as_parquet(rows, notes, revision)
         try:
-            self._put(key, buffer.getvalue(), store=self.table_store)
+            if old and revision.replaced and not is_same:
+                self._put_history(revisions.object_key(self._history(table), day, revision.replaced), old.content)
+            if previous and previous.number == revision.previous:
+                self._log(table, previous)
+            if not self._put_unless_changed(key, content, old):
+                return False
         except Exception as error:
             raise LakeError(
                 f"{self.partition_uri(table, day)} could not be written ({reason(error)}); the old partition is "
                 "untouched. Free some space or mend the permissions and run the week again."
             ) from error
-        for leftover in old[1:]:
+        for leftover in old.keys[1:] if old else ():
             self.store.delete(leftover)
-        return key
+        self._log(table, revision)
+        return True
+
+    def _put_unless_changed(self, key: str, content: bytes, old: StoredPartition | None) -> bool:
+        """Put an object in the place of what was read; False if that is there no longer."""
+        if self.folder:  # whoever else writes waits for the lock
+            self._put(key, content)
+            return True
+        from obstore.exceptions import AlreadyExistsError, PreconditionError
+
+        mode: Any = {"e_tag": old.tag} if old else "create"
+        try:
+            self._put(key, content, mode=mode, store=self.table_store)
+        except (AlreadyExistsError, PreconditionError):
+            return self.read_object(key) == content  # of a PUT without an answer, the repetition is refused
+        return True
+
+    def _put_history(self, key: str, content: bytes) -> None:
+        if self.folder:
+            self.replace_object(key, content)
+        else:
+            self._put(key, content, store=self.table_store)
+
+    def _log(self, table: TableName, revision: Revision) -> None:
+        """Log a revision, unless it is. A number is given once: of two writers the second gets an error."""
+        from obstore.exceptions import AlreadyExistsError, NotFoundError
+
+        key, content = revisions.log_key(self._history(table), revision.date, revision.number), revision.as_json()
+        try:
+            self.store.head(key)
+        except (NotFoundError, FileNotFoundError):
+            try:
+                self._put(key, content, mode="create", store=self.table_store)
+            except AlreadyExistsError:
+                if self.read_object(key) != content:
+                    raise LakeError(f"{self.root}/{key} was written by another at the same time; run again") from None
+            except Exception as error:
+                raise LakeError(
+                    f"{self.root}/{key}, the record of a change, could not be written ({reason(error)}); the rows are, "
+                    "and the next run writes it"
+                ) from error
+        except Exception as error:
+            raise LakeError(f"{self.root}/{key} cannot be read: {reason(error)}") from error
+
+    def _logged(self, table: TableName, day: date) -> list[str]:
+        """Return the keys of a date's revisions, in order."""
+        found = [item["path"] for item in self._list(revisions.log_prefix(self._history(table), day)).objects]
+        return sorted(filter(revisions.logged_number, found), key=revisions.logged_number)
+
+    def _history(self, table: TableName) -> str:
+        return revisions.history_folder(self.processed, table)
+
+    def _stored(self, table: TableName, day: date) -> StoredPartition | None:
+        """Return what a partition holds, or None without an object."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        keys = tuple(self._partition_files(table, day))
+        if not keys:
+            return None
+        found = [self._get(key) for key in keys]
+        content, meta = found[0]
+        modified = meta["last_modified"].astimezone(UTC)
+        try:
+            parts = [pq.ParquetFile(pa.BufferReader(one)).read(use_threads=False) for one, _ in found]
+            rows = parts[0] if len(parts) == 1 else pa.concat_tables(parts, promote_options="default")
+        except (OSError, pa.ArrowException):
+            return StoredPartition(keys, None, content, meta["e_tag"], modified, None, None)
+        notes, revision = partition_metadata_of(parts[0].schema), revision_of(parts[0].schema)
+        if len(parts) > 1:  # so it was seen, though nobody wrote it so
+            content = _as_parquet(rows, notes or {}, revision)
+        return StoredPartition(keys, rows, content, meta["e_tag"], modified, notes, revision)
+
+    def _get(self, key: str) -> tuple[bytes, Any]:
+        """Return an object's bytes, and what the store has noted of it."""
+        try:
+            found = self.store.get(key)
+            return bytes(found.bytes()), found.meta
+        except Exception as error:
+            raise LakeError(f"{self.root}/{key} cannot be read: {reason(error)}") from error
 
     def lock(self) -> AbstractContextManager[None]:
         """Hold the lake for writing: a second writer waits here. The lock dies with its process, on S3 a while after.
@@ -335,6 +558,20 @@ class Lake:
         listed = self._list(key).objects
         return dict(sorted((item["path"], item["size"]) for item in listed if item["path"].endswith(".parquet")))
 
+    def _partition_schema(self, table: TableName, day: date) -> pa.Schema | None:
+        """Return the schema of a partition's one object; None when it is missing or unreadable."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        files = self._partition_files(table, day)
+        if len(files) != 1 or 0 in files.values():  # of nothing, S3 gives no end
+            return None
+        footer = self._footer(*files)
+        try:
+            return pq.read_schema(pa.BufferReader(footer))
+        except (OSError, pa.ArrowException):
+            return None
+
     def _footer(self, key: str) -> bytes:
         """Return the end of a Parquet file, made to one without rows: what a `_metadata` file is."""
         try:
@@ -344,9 +581,7 @@ class Lake:
         length = int.from_bytes(end[-8:-4], "little") + 8
         return b"PAR1" + (end if length <= len(end) else self.read_object(key))[-length:]
 
-    def _put(
-        self, key: str, content: bytes, mode: Literal["create", "overwrite"] = "overwrite", store: Any = None
-    ) -> None:
+    def _put(self, key: str, content: bytes, mode: Any = "overwrite", store: Any = None) -> None:
         """One request, so that the object is there whole or not at all. Raises what obstore raises."""
         if self.folder:
             self.store.put(key, content, mode=mode)
@@ -407,6 +642,36 @@ def partition_metadata_of(schema: pa.Schema) -> dict[str, Any] | None:
     except ValueError:
         return None
     return noted if isinstance(noted, dict) else None
+
+
+def _change(old: StoredPartition | None, rows: pa.Table) -> RowsDifference | None:
+    """Return how rows differ from those stored; None if they are the same and lie in one object."""
+    if old is None or old.rows is None:
+        return RowsDifference(added=rows.num_rows)
+    found = revisions.compare_rows(old.rows, rows)
+    return found if found or len(old.keys) > 1 else None
+
+
+def revision_of(schema: pa.Schema) -> Revision | None:
+    """Return the revision that a partition's file is of; None if it has no record of one."""
+    try:
+        return Revision.from_json((schema.metadata or {}).get(REVISION_KEY, b""))
+    except ValueError:
+        return None
+
+
+def _as_parquet(rows: pa.Table, notes: Mapping[str, Any], revision: Revision | None) -> bytes:
+    """Return the content of a partition's file."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    metadata = {METADATA_KEY: json.dumps(notes, sort_keys=True).encode()}
+    if revision:
+        metadata[REVISION_KEY] = revision.as_json()
+    buffer = io.BytesIO()
+    words = [field.name for field in rows.schema if pa.types.is_string(field.type)]  # numbers hardly ever repeat
+    pq.write_table(rows.replace_schema_metadata(metadata), buffer, compression="zstd", use_dictionary=words)
+    return buffer.getvalue()
 
 
 def _s3_store(bucket: str, kms_key: str = "") -> Any:

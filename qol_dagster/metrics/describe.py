@@ -12,9 +12,9 @@ from typing import Literal
 from qol_dagster.errors import QolInputError
 from qol_dagster.metrics.dictionary import TABLES, Metric
 from qol_dagster.metrics.dictionary.values import Reason
-from qol_dagster.metrics.tables import TableId
+from qol_dagster.metrics.tables import DATABASE, TableId
 from qol_dagster.metrics.thresholds import DEFAULT_THRESHOLDS
-from qol_dagster.metrics.types import TableName
+from qol_dagster.metrics.types import DescribedTable
 
 Language = Literal["en", "ja"]
 
@@ -77,8 +77,10 @@ def _near(name: str) -> list[str]:
     return list(dict.fromkeys([*alike, *parts]))[:6]
 
 
-def table_name(table: TableName) -> str:
+def table_name(table: DescribedTable) -> str:
     """Return the table as a query names it."""
+    if table == "revisions":
+        return f"{DATABASE}.<table>_revisions"
     return TableId(table).qualified_name
 
 

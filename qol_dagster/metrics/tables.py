@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from datetime import date
 
 from qol_dagster.errors import QolInputError
-from qol_dagster.metrics.dictionary import TABLES, Metric
+from qol_dagster.metrics.dictionary import REVISIONS, TABLES, Metric
+from qol_dagster.metrics.dictionary.revisions import UNTIL
 from qol_dagster.metrics.profiles import DEFAULT, PROFILES, Profile
 from qol_dagster.metrics.types import COLUMN_TYPES, TableName
 from qol_ingest.shared.calendar import JST_S
@@ -21,6 +22,11 @@ PARTITION = "date"
 JAPAN = f"{JST_S // 3600}HOURS"  # Athena's NOW is UTC
 
 _HIVE = "org.apache.hadoop.hive.ql.io.parquet"
+_JSON = {
+    "input_format": "org.apache.hadoop.mapred.TextInputFormat",
+    "output_format": "org.apache.hadoop.hive.ql.io.HiveIgnoreKeyTextOutputFormat",
+    "serde": "org.openx.data.jsonserde.JsonSerDe",
+}
 
 
 class TableError(QolInputError):
@@ -71,6 +77,11 @@ class TableId:
         return f"{self.profile.folder}/{self.table}"
 
     @property
+    def revisions(self) -> str:
+        """What its log of revisions is called in `db_qol`."""
+        return f"{self.name}_revisions"
+
+    @property
     def columns(self) -> tuple[Metric, ...]:
         """Its columns."""
         return TABLES[self.table]
@@ -92,7 +103,7 @@ class Column:
 
 @dataclass(frozen=True)
 class ExternalTable:
-    """A Parquet table of the catalogue, with the values that `AWS::Glue::Table` asks for."""
+    """A table of the catalogue, Parquet unless said, with the values that `AWS::Glue::Table` asks for."""
 
     name: str
     comment: str
@@ -112,9 +123,18 @@ class ExternalTable:
             f"CREATE EXTERNAL TABLE IF NOT EXISTS {DATABASE}.{self.name} (\n{_declared(self.columns)}\n)\n"
             f"COMMENT {_quoted(self.comment)}\n"
             f"PARTITIONED BY (\n{_declared(self.partition_keys)}\n)\n"
-            "STORED AS PARQUET\n"
+            f"{self._stored}\n"
             f"LOCATION {_quoted(self.location)}\n"
             f"TBLPROPERTIES (\n{properties}\n)"
+        )
+
+    @property
+    def _stored(self) -> str:
+        if self.serde != _JSON["serde"]:
+            return "STORED AS PARQUET"
+        return (
+            f"ROW FORMAT SERDE {_quoted(self.serde)}\n"
+            f"STORED AS INPUTFORMAT {_quoted(self.input_format)} OUTPUTFORMAT {_quoted(self.output_format)}"
         )
 
 
@@ -125,10 +145,7 @@ def external_table(table: TableName, lake: str, since: date, suffix: str = "") -
     `since` is the Monday of the first partition: Athena counts the others from it and asks for no listing. `suffix`
     is that of a profile, such as `_strict`. Raises TableError.
     """
-    if since.weekday() != 0:
-        raise TableError(f"the first partition is a Monday, and {since} is none")
-    if not lake.startswith("s3://"):
-        raise TableError(f"Athena reads s3://, not {lake!r}")
+    _check(lake, since)
     layout = LAYOUTS[table]
     location = f"{lake.rstrip('/')}/processed{suffix}/{table}/"
     columns = [_column(metric) for metric in TABLES[table]]
@@ -140,6 +157,33 @@ def external_table(table: TableName, lake: str, since: date, suffix: str = "") -
         tuple(one for one in columns if one.name == PARTITION),
         {"classification": "parquet", **_projection(location, since, layout.days)},
     )
+
+
+def revisions_table(table: TableName, lake: str, since: date, suffix: str = "") -> ExternalTable:
+    """Return the catalogue's table of a table's log of revisions, small JSON objects; given what `external_table` is.
+
+    It lacks `valid_until`, which no object has: it is the next one's `valid_from`. Raises TableError.
+    """
+    _check(lake, since)
+    layout = LAYOUTS[table]
+    location = f"{lake.rstrip('/')}/history{suffix}/{table}/revisions/"
+    columns = [_column(metric) for metric in REVISIONS if metric.name != UNTIL]
+    return ExternalTable(
+        f"{layout.name}{suffix}_revisions",
+        f"When and why rows of {layout.name}{suffix} became others",
+        location,
+        tuple(one for one in columns if one.name != PARTITION),
+        tuple(one for one in columns if one.name == PARTITION),
+        {"classification": "json", **_projection(location, since, layout.days)},
+        **_JSON,
+    )
+
+
+def _check(lake: str, since: date) -> None:
+    if since.weekday() != 0:
+        raise TableError(f"the first partition is a Monday, and {since} is none")
+    if not lake.startswith("s3://"):
+        raise TableError(f"Athena reads s3://, not {lake!r}")
 
 
 def _projection(location: str, since: date, days: int) -> dict[str, str]:

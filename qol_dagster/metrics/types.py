@@ -23,6 +23,8 @@ TableName = Literal[
     "whoqol_sensor_windows",
     "whoqol_associations",
 ]
+DescribedTable = TableName | Literal["revisions"]
+"""What the dictionary describes: the tables, and the log of revisions that each of them has."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -19,10 +19,11 @@ from qol_dagster.lake.fingerprints import NO_RAW, raw_fingerprint, week_fingerpr
 from qol_dagster.lake.lake import map_concurrently
 from qol_dagster.lake.records import NOTHING, clear_staging, forget_records, stored_records
 from qol_dagster.lake.tables import by_date, concat_rows, read_partitions, set_aside, times_as_int, with_time
-from qol_dagster.metrics.dictionary import DAILY, METRICS_VERSION, WEEKLY
+from qol_dagster.metrics.dictionary import DAILY, WEEKLY
 from qol_dagster.metrics.thresholds import DEFAULT_THRESHOLDS, Thresholds
 from qol_dagster.pipeline.clock import Clock
 from qol_dagster.pipeline.days import COUNTS, ComputedDay, compute_days, participants_table, update_records
+from qol_dagster.pipeline.inputs import count_accounts, inherited, noted_inputs
 from qol_dagster.pipeline.plan import RecordsPlan, batches, plan_records, stale_days
 from qol_dagster.pipeline.reports import DailyReport, DayReport, EtlReport, WeekReport
 from qol_dagster.pipeline.status import materialize_status
@@ -82,7 +83,7 @@ def materialize_daily(
         code = _code_fingerprint(engine, thresholds, identities)
         wanted = {day: {"raw": raw_fingerprint(found), "code": code} for day, found in raw.items()}
         with clock("compare fingerprints"):
-            noted = map_concurrently(partial(lake.partition_metadata, "daily"), raw)
+            noted = map_concurrently(partial(lake.checked_metadata, "daily"), raw)
             notes = {day: found or {} for day, found in noted.items()}
             forced = named if force else set()
             stale = stale_days(wanted, notes, forced)
@@ -91,6 +92,14 @@ def materialize_daily(
             stored = map_concurrently(partial(stored_records, lake, reading=reading), reused)
             plans = {day: plan_records(raw[day], stored.get(day, NOTHING)) for day in stale}
         computer = _Computer(engine, lake, engine.queries(thresholds), reading, clock, log)
+        made_from = partial(
+            noted_inputs,
+            people=identities.fingerprint(),
+            code=[daily_fingerprint(engine.queries(thresholds), engine.reading)],
+            thresholds=thresholds,
+            counts=count_accounts(identities),
+            engine=engine.name,
+        )
         done: dict[date, DayReport] = {}
         if plans:
             clear_staging(lake)
@@ -101,8 +110,10 @@ def materialize_daily(
                 for day, found in computed.items():
                     metadata = {**wanted[day], "rows": found.rows.num_rows, "counts": dict(found.counts)}
                     metadata["set_aside"] = dict(found.set_aside)
-                    lake.write_table("daily", day, found.rows, metadata)
-                    done[day] = _day_report(day, raw[day], found.rows.num_rows, found.counts, parsed[day])
+                    notes_now = {**metadata, **made_from(raw=wanted[day]["raw"])}
+                    revision = lake.revise("daily", day, found.rows, notes_now)
+                    report = _day_report(day, raw[day], found.rows.num_rows, found.counts, parsed[day])
+                    done[day] = replace(report, cause=revision.cause if revision else "")
     reports = [done[day] if day in done else _reused_day(day, raw[day], notes[day]) for day in sorted(raw)]
     return DailyReport(tuple(reports), clock.seconds)
 
@@ -163,19 +174,23 @@ def materialize_weekly(
                 engine.keep(name, sql[name], in_order=True)
             found = engine.run(sql["weekly_rows"], in_order=True)
             rows = by_date(with_time(found, computed_at), WEEKLY, chosen)
-        aside = {}
+        aside, causes = {}, {}
         with clock("write weekly"):
             for week in chosen:
                 rows[week], aside[week] = set_aside(rows[week], WEEKLY)
-                seen = [raw[day] for one in contributing_weeks([week]) for day in dates_of(one)]
-                notes = {
-                    "raw": week_fingerprint(seen),
-                    "metrics_version": METRICS_VERSION,
-                    "engine": engine.name,
-                    "set_aside": aside[week],
-                    **thresholds.as_dict(),
-                }
-                lake.write_table("weekly", week, rows[week], notes)
+                seen = [day for one in contributing_weeks([week]) for day in dates_of(one)]
+                people, code, counts = inherited([daily[day].notes for day in seen if day in daily])
+                made_from = noted_inputs(
+                    raw=(fingerprint := week_fingerprint(raw[day] for day in seen)),
+                    people=people,
+                    code=[*code, *(sql[name] for name in (*WEEKLY_STAGES, "weekly_rows"))],
+                    thresholds=thresholds,
+                    counts=counts,
+                    engine=engine.name,
+                )
+                notes = {"raw": fingerprint, "set_aside": aside[week], **made_from, **thresholds.as_dict()}
+                revision = lake.revise("weekly", week, rows[week], notes)
+                causes[week] = revision.cause if revision else ""
     return tuple(
         WeekReport(
             week,
@@ -183,6 +198,7 @@ def materialize_weekly(
             lake.partition_uri("weekly", week),
             clock.seconds,
             sum(aside[week].values()),
+            causes[week],
         )
         for week in chosen
     )

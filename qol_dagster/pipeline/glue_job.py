@@ -20,7 +20,7 @@ import tempfile
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any, NoReturn
@@ -52,6 +52,7 @@ class JobRequest:
     profile: Profile = DEFAULT
     force: bool = False
     tables_key: str = ""
+    run_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,8 @@ class Listener:
 
     progress: Callable[[str], object]
     end: Callable[[Mapping[str, Any]], object]
+    run_id: str = ""
+    """Dagster's, if it started the run."""
 
 
 def main(arguments: Sequence[str]) -> str:
@@ -68,7 +71,8 @@ def main(arguments: Sequence[str]) -> str:
     log.setLevel(logging.INFO)
     with open_listener(arguments) as listener:
         try:
-            report = compute(parse_arguments(arguments), listener.progress)
+            request = replace(parse_arguments(arguments), run_id=listener.run_id)
+            report = compute(request, listener.progress)
         except Exception as error:
             log.error("%s\n%s", reason := reason_of(error), "".join(traceback.format_tb(error.__traceback__)))  # noqa: TRY400
             listener.end({"failed": reason})
@@ -82,7 +86,7 @@ def main(arguments: Sequence[str]) -> str:
 def compute(request: JobRequest, progress: Callable[[str], object]) -> EtlReport:
     """Bring the weeks up to date. Raises what the lake, the map and the engine raise."""
     platform = open_platform(request.settings, request.tables_key)
-    lake, people = platform.lake(request.profile), platform.id_map()
+    lake, people = platform.lake(request.profile).of_run(request.run_id), platform.id_map()
     if changed := people.replay(lake.lifecycle_lines()):
         progress(f"deregistrations and changes of permissions that were not applied before: {changed}")
     with platform.engine("spark") as engine:
@@ -145,7 +149,7 @@ def open_listener(arguments: Sequence[str]) -> Iterator[Listener]:
             log.info(text)
             pipes.log.info(text)
 
-        yield Listener(progress, pipes.report_custom_message)
+        yield Listener(progress, pipes.report_custom_message, pipes.run_id)
 
 
 def reason_of(error: Exception) -> str:

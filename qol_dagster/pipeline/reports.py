@@ -17,7 +17,8 @@ from qol_dagster.weeks import monday_of, mondays
 class DayReport:
     """One date: whether its rows were reused, and what its raw lines contained. `counts` has the keys of `COUNTS`.
 
-    `raw_bytes` are those of all its raw files, `bytes_read` those that were parsed in this run.
+    `raw_bytes` are those of all its raw files, `bytes_read` those that were parsed in this run. `cause`: why its rows
+    became others, empty if they are the same.
     """
 
     date: date
@@ -27,6 +28,7 @@ class DayReport:
     raw_bytes: int
     bytes_read: int
     counts: Mapping[str, int]
+    cause: str = ""
 
 
 @dataclass(frozen=True)
@@ -44,13 +46,17 @@ class DailyReport:
 
 @dataclass(frozen=True)
 class WeekReport:
-    """One week's rows, where they are stored, and how many values were set aside since they cannot be."""
+    """One week's rows, where they are stored, and how many values were set aside since they cannot be.
+
+    `cause`: why the rows became others, empty if they are the same.
+    """
 
     week: date
     rows: int
     uri: str
     seconds: Mapping[str, float]
     set_aside: int = 0
+    cause: str = ""
 
 
 @dataclass(frozen=True)

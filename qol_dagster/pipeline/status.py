@@ -9,10 +9,12 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import TYPE_CHECKING
 
+from qol_dagster.lake.fingerprints import NO_RAW, week_fingerprint
 from qol_dagster.lake.tables import by_date, concat_rows, read_partitions, read_rows, times_as_int, with_time
-from qol_dagster.metrics.dictionary import METRICS_VERSION, READ_BY_STATUS, STATUS, WEEKLY, by_name
+from qol_dagster.metrics.dictionary import READ_BY_STATUS, STATUS, WEEKLY, by_name
 from qol_dagster.metrics.thresholds import DEFAULT_THRESHOLDS, Thresholds
 from qol_dagster.pipeline.clock import Clock
+from qol_dagster.pipeline.inputs import count_accounts, inherited, noted_inputs, people_fingerprint
 from qol_dagster.pipeline.reports import WeekReport
 from qol_dagster.weeks import contributing_weeks, dates_of, mondays, weekly_run_of
 
@@ -54,14 +56,28 @@ def materialize_status(
         with clock("compute status"):
             engine.load_table("people", _people(identities))
             engine.load_table("weeks", _weeks(chosen, computed_at))
-            found = engine.run(engine.queries(thresholds)["status_rows"])
+            sql = engine.queries(thresholds)["status_rows"]
+            found = engine.run(sql)
             by_week = by_date(with_time(found, computed_at), STATUS, chosen)
         with clock("write status"):
-            notes = {"metrics_version": METRICS_VERSION, "engine": engine.name, **thresholds.as_dict()}
+            causes = {}
             for week in chosen:
-                lake.write_table("status", week, by_week[week], notes)
+                days = [day for one in contributing_weeks([week]) for day in dates_of(one)]
+                of_days = [parts[day].notes for day in days if day in parts]
+                made_from = noted_inputs(
+                    raw=week_fingerprint(str(one.get("raw", NO_RAW)) for one in of_days),
+                    people=people_fingerprint(identities),
+                    code=[*inherited(of_days)[1], sql],
+                    thresholds=thresholds,
+                    counts=count_accounts(identities),
+                    engine=engine.name,
+                )
+                notes = {**made_from, **thresholds.as_dict()}
+                revision = lake.revise("status", week, by_week[week], notes, otherwise="time")
+                causes[week] = revision.cause if revision else ""
     return tuple(
-        WeekReport(week, by_week[week].num_rows, lake.partition_uri("status", week), clock.seconds) for week in chosen
+        WeekReport(week, by_week[week].num_rows, lake.partition_uri("status", week), clock.seconds, cause=causes[week])
+        for week in chosen
     )
 
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 
 from qol_dagster.lake.lake import Lake
-from qol_dagster.metrics.dictionary import TABLES, WEEKLY
+from qol_dagster.metrics.dictionary import REVISIONS, TABLES, WEEKLY
 from qol_dagster.metrics.tables import LAYOUTS
 from qol_dagster.metrics.types import TableName
 from qol_dagster.resources.catalogue import Catalogue, CatalogueError, count_rows
@@ -171,6 +171,24 @@ def a_full_row(table: TableName, number: int) -> dict[str, Any]:
     }
     row = {one.name: values[one.type](at) if (number + at) % 7 else None for at, one in enumerate(TABLES[table])}
     return {**row, "participant_id": f"P{number}"}
+
+
+@pytest.mark.aws
+def test_the_log_of_revisions_is_the_same_in_both_forms_but_for_its_end(cloud: Cloud, tmp_path: Path) -> None:
+    both = [in_folder(tmp_path), in_cloud(cloud)]
+    made = rows("weekly", *({"participant_id": f"P{n}", "steps_mean": float(n)} for n in range(3)))
+    for place in both:
+        for number, notes in ((1, {"raw": "a"}), (2, {"raw": "b"}), (3, {"raw": "c"})):
+            place.lake.revise("weekly", MONDAY, made.slice(0, number), {"inputs": notes, "engine": "duckdb"})
+    sql = "SELECT {} FROM db_qol.weekly_metrics_revisions ORDER BY revision"
+    names = ", ".join(f'"{one.name}"' for one in REVISIONS if one.name not in ("valid_until", "replaced_object"))
+    folder, bucket = (place.asked(sql.format(names)) for place in both)
+    assert [one["cause"] for one in bucket] == ["first", "late_files", "late_files"]
+    assert [one["n_rows_added"] for one in bucket] == [1, 1, 1]
+    assert {str(one["date"])[:10] for one in bucket} == {"2026-11-16"}
+    assert all(abs(one["valid_from"] - datetime.now(UTC)) < timedelta(minutes=5) for one in (*folder, *bucket))
+    without = [[{**one, "valid_from": None, "date": None} for one in found] for found in (folder, bucket)]
+    assert without[0] == without[1]
 
 
 # -- the folder alone

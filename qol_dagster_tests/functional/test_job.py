@@ -256,11 +256,16 @@ def test_one_of_the_tables_can_be_made_alone(settings: Settings) -> None:
     fill(settings)
     run(settings)
     before = stamps(settings)
+    for table in ("weekly", "status"):
+        (settings.lake_dir / "processed" / table / f"date={MONDAY}" / "part-0.parquet").unlink()
     done = materialized(settings, "weekly_metrics")
     assert done.success
-    assert [one.asset_key.path for one in done.asset_materializations_for_node("weekly_etl")] == [["weekly_metrics"]]
-    changed = {path for path, mark in stamps(settings).items() if before[path] != mark}
-    assert [Path(path).parts[-3] for path in changed] == ["weekly"]
+    (made,) = done.asset_materializations_for_node("weekly_etl")
+    assert made.asset_key.path == ["weekly_metrics"]
+    assert (made.metadata["revisions"].value, made.metadata["revision_causes"].value) == (1, "first")
+    now = stamps(settings)
+    assert {Path(path).parts[-3] for path, mark in before.items() if now.get(path) != mark} == {"weekly", "status"}
+    assert {Path(path).parts[-3] for path in now} == {"daily", "weekly"}
 
 
 def test_nothing_is_made_from_rows_that_fail_a_check(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

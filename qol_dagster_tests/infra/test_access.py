@@ -36,6 +36,10 @@ WEEKLY, STRICT = (
     key("processed/weekly/date=2026-11-16/part-0.parquet"),
     key("processed_strict/daily/date=2026-11-16/a.parquet"),
 )
+HISTORY, LOG = (
+    key("history/weekly/date=2026-11-16/0a.parquet"),
+    key("history_strict/daily/revisions/date=2026-11-16/0001.json"),
+)
 BUCKET = f"arn:aws:s3:::{LAKE}"
 ID_MAP, ENROLMENT = arn("dynamodb", "table/user_id_map"), arn("dynamodb", "table/qol_enrolment")
 TOKENS = arn("secretsmanager", "secret:qol/garmin/0123abcd-AbCdEf")
@@ -74,6 +78,8 @@ MAY = [
     (KICK, "secretsmanager:GetSecretValue", DAGSTER_TOKEN),
     *((who, "s3:GetObject", one) for who in (JOB, DAGSTER) for one in (RAW, LIFECYCLE, WEEKLY, STRICT)),
     *((JOB, f"s3:{call}Object", one) for call in ("Put", "Delete") for one in (WEEKLY, STRICT)),
+    *((JOB, f"s3:{call}Object", one) for call in ("Put", "Get") for one in (HISTORY, LOG)),
+    *((who, "s3:GetObject", one) for who in (DAGSTER, PERSON, STAFF) for one in (HISTORY, LOG)),
     *((who, f"s3:{call}Object", key("locks/writer")) for who in (JOB, DAGSTER) for call in ("Get", "Put")),
     *((who, "s3:PutObject", key("pipes/run/1.json")) for who in (JOB, DAGSTER)),
     *((JOB, f"s3:{call}Object", one) for call in ("Put", "Get", "Delete") for one in (WORK, RECORDS)),
@@ -146,6 +152,8 @@ MAY_NOT = [
     *((who, "dynamodb:DeleteItem", ID_MAP) for who in (JOB, DAGSTER)),
     *((who, "dynamodb:GetItem", ENROLMENT) for who in (JOB, DAGSTER)),
     *((DAGSTER, f"s3:{call}Object", one) for call in ("Put", "Delete") for one in (WEEKLY, STRICT)),
+    *((who, "s3:DeleteObject", one) for who in (JOB, DAGSTER, PERSON, STAFF) for one in (HISTORY, LOG)),
+    *((who, "s3:PutObject", HISTORY) for who in (DAGSTER, PERSON, STAFF)),
     (JOB, "sns:Publish", TOPIC),
     (JOB, "athena:StartQueryExecution", WORKGROUP),
     *((PERSON, "s3:GetObject", one) for one in (RAW, PING, LIFECYCLE, QUARANTINE, MARKER)),

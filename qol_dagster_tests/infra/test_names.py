@@ -30,7 +30,7 @@ def test_what_the_standard_names_is_there_once_under_that_name(
 def test_the_database_and_its_tables_are_those_of_the_standard(system: System) -> None:
     assert [one["DatabaseInput"]["Name"] for one in system.all("AWS::Glue::Database")] == ["db_qol"]
     tables = {one["TableInput"]["Name"] for one in system.all("AWS::Glue::Table")}
-    assert {"weekly_metrics", "daily_metrics", "participant_status"} <= tables
+    assert {"weekly_metrics", "daily_metrics", "participant_status", "weekly_metrics_revisions"} <= tables
     assert {one["DatabaseName"] for one in system.all("AWS::Glue::Table")} == {"db_qol"}
 
 

@@ -19,7 +19,7 @@ import pytest  # noqa: TC002 - what an argument is, as in any test
 from emulated_aws.server import REGION, Emulator
 from infra import glue_bundle
 from qol_dagster.metrics.profiles import PROFILES
-from qol_dagster.metrics.tables import DATABASE, LAYOUTS, Column, ExternalTable, external_table
+from qol_dagster.metrics.tables import DATABASE, LAYOUTS, Column, ExternalTable, external_table, revisions_table
 from qol_dagster.settings import Settings
 from qol_ingest.shared import aws
 from qol_ingest.shared.queues import SqsQueue
@@ -122,8 +122,9 @@ class Cloud:
         glue.create_database(DatabaseInput={"Name": DATABASE})
         for profile in PROFILES.values():
             for table in LAYOUTS:
-                made = external_table(table, f"s3://{bucket}", Settings().start_date, profile.suffix)
-                glue.create_table(DatabaseName=DATABASE, TableInput=_table_input(made))
+                for make in (external_table, revisions_table):
+                    made = make(table, f"s3://{bucket}", Settings().start_date, profile.suffix)
+                    glue.create_table(DatabaseName=DATABASE, TableInput=_table_input(made))
 
 
 def _table_input(table: ExternalTable) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from qol_dagster.metrics import tables as ddl
 from qol_dagster.metrics import weekly
 from qol_dagster.metrics.daily import daily_rows
 from qol_dagster.metrics.describe import UnknownMetricError, facts, find
-from qol_dagster.metrics.dictionary import DAILY, LONGEST_COMMENT, STATUS, TABLES, WEEKLY, Metric, by_name
+from qol_dagster.metrics.dictionary import DAILY, LONGEST_COMMENT, REVISIONS, STATUS, TABLES, WEEKLY, Metric, by_name
 from qol_dagster.metrics.dictionary.japanese import TEXTS
 from qol_dagster.metrics.dictionary.values import REASONS, Value
 from qol_dagster.metrics.fields import FIELDS, KNOWN_TYPES
@@ -240,6 +240,19 @@ def test_the_catalogue_s_columns_are_the_dictionary_s_and_the_partition_is_none_
     assert [(one.name, one.type) for one in made.partition_keys] == [("date", "string")]
     assert all(len(one.comment) <= LONGEST_COMMENT for one in (*made.columns, *made.partition_keys))
     assert len(made.ddl) < 256 * 1024  # as much as Athena takes
+
+
+def test_a_log_of_revisions_is_json_with_the_dictionary_s_columns_but_its_end() -> None:
+    made = ddl.revisions_table("weekly", "s3://bucket/lake/", MONDAY, "_strict")
+    assert (made.name, made.location) == (
+        "weekly_metrics_strict_revisions",
+        "s3://bucket/lake/history_strict/weekly/revisions/",
+    )
+    wanted = [one.name for one in REVISIONS if one.name not in ("date", "valid_until")]
+    assert [one.name for one in made.columns] == wanted
+    assert dict(made.parameters)["projection.date.interval"] == "7"
+    assert "ROW FORMAT SERDE 'org.openx.data.jsonserde.JsonSerDe'\nSTORED AS INPUTFORMAT" in made.ddl
+    assert isinstance(sqlglot.parse_one(made.ddl, dialect="athena"), exp.Create)
 
 
 def test_date_stands_in_backticks_wherever_the_statement_names_it() -> None:

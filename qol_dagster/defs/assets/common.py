@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
@@ -14,7 +14,7 @@ from qol_dagster.errors import QolError
 from qol_dagster.identities import Identities
 from qol_dagster.metrics.dictionary import METRICS_VERSION
 from qol_dagster.metrics.profiles import Profile
-from qol_dagster.pipeline.reports import WeekReport
+from qol_dagster.pipeline.reports import DayReport, WeekReport
 from qol_dagster.weeks import dates_of
 
 if TYPE_CHECKING:
@@ -124,9 +124,20 @@ def megabytes(size: int) -> float:
     return float(f"{size / 1e6:.3g}")
 
 
+def revisions_metadata(reports: Iterable[DayReport | WeekReport]) -> dict[str, Any]:
+    """Return of how many partitions the rows became others, and why; `db_qol.<table>_revisions` has each."""
+    causes = [one.cause for one in reports if one.cause]
+    each = sorted({cause for one in causes for cause in one.split("+")})
+    return {"revisions": len(causes), "revision_causes": ", ".join(each)} if causes else {"revisions": 0}
+
+
 def week_metadata(report: WeekReport) -> dict[str, Any]:
     """Return the metadata of one week of a table."""
-    return {"dagster/partition_row_count": report.rows, "partition_uri": report.uri}
+    return {
+        "dagster/partition_row_count": report.rows,
+        "partition_uri": report.uri,
+        **revisions_metadata([report]),
+    }
 
 
 def rows_of_week(rows: pa.Table, week: date) -> pa.Table:

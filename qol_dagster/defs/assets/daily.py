@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from qol_dagster.defs.assets.common import Computation, megabytes, preview, rows_of_week, run_seconds
+from qol_dagster.defs.assets.common import (
+    Computation,
+    megabytes,
+    preview,
+    revisions_metadata,
+    rows_of_week,
+    run_seconds,
+)
 from qol_dagster.defs.assets.external import (
     ID_MAP_ASSET,
     RAW_ASSET,
@@ -110,6 +117,7 @@ def _week_metadata(lake: Lake, report: DailyReport, week: date, rows: pa.Table) 
         "participants": len(rows["participant_id"].unique()),
         "days_recomputed": len(days) - reused,
         "days_reused": reused,
+        **revisions_metadata(days),
         "raw_files": sum(day.files for day in days),
         "raw_mb": megabytes(sum(day.raw_bytes for day in days)),
         "parsed_mb": megabytes(sum(day.bytes_read for day in days)),

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from qol_dagster.defs.assets.common import Computation, preview, rows_of_week, run_seconds, week_metadata
+from qol_dagster.defs.assets.common import (
+    Computation,
+    preview,
+    rows_of_week,
+    run_seconds,
+    week_metadata,
+)
 from qol_dagster.defs.checks import check_rows
 from qol_dagster.defs.table_metadata import table_metadata, written_metadata
 from qol_dagster.lake.tables import read_rows

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from qol_dagster.metrics.dictionary.daily import DAILY
 from qol_dagster.metrics.dictionary.metric import LONGEST_COMMENT, Metric, by_name
+from qol_dagster.metrics.dictionary.revisions import REVISIONS
 from qol_dagster.metrics.dictionary.status import STATUS, WEAR_SIGNS
 from qol_dagster.metrics.dictionary.weekly import WEEKLY
 from qol_dagster.metrics.types import TableName
@@ -19,6 +20,7 @@ __all__ = [
     "LONGEST_COMMENT",
     "METRICS_VERSION",
     "READ_BY_STATUS",
+    "REVISIONS",
     "STATUS",
     "TABLES",
     "WEAR_SIGNS",

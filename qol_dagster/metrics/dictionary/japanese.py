@@ -320,7 +320,7 @@ _WEEKLY: dict[str, Japanese] = {
     "exercise_min_sum": _J("運動時間の合計", "1 週間に記録された運動の合計時間", _ALL),
     "n_records": _J("使用レコード数", "その週の計算に使ったレコードの数", "すべての日"),
     "last_received_at": _J("最終受信時刻", "使ったレコードを最後に受信した時刻（UTC）", "すべての日"),
-    "computed_at": _J("計算時刻", "この行を計算した時刻（UTC）"),
+    "computed_at": _J("計算時刻", "その週の値が最初に今の値になった計算の時刻（UTC）"),
     "metrics_version": _J("定義の版", "計算に使った指標の定義の版番号"),
 }
 
@@ -384,5 +384,33 @@ _STATUS: dict[str, Japanese] = {
     "metrics_version": _WEEKLY["metrics_version"],
 }
 
-TEXTS: Mapping[str, Mapping[str, Japanese]] = {"daily": _DAILY, "weekly": _WEEKLY, "status": _STATUS}
+_REVISIONS: dict[str, Japanese] = {
+    "date": _J("日付", "行が変わったパーティションの日付", "YYYY-MM-DD 形式の文字列。週の表では月曜日"),
+    "revision": _J("改訂番号", "このパーティションの何番目の改訂か。1 から始まる"),
+    "valid_from": _J("有効期間の始め", "この行が前の行に代わった時刻（UTC）"),
+    "valid_until": _J("有効期間の終わり", "次の行に代わった時刻（UTC）", "現在の行では欠損。Athena にはない"),
+    "cause": _J(
+        "原因",
+        "行が変わった理由。複数あれば + でつなぐ",
+        "time は別の日に計算した参加状況。forced はわかっている違いがない",
+    ),
+    "n_rows": _J("行数", "改訂後の行の数"),
+    "n_rows_added": _J("追加された行数", "前になかった参加者の行の数"),
+    "n_rows_removed": _J("削除された行数", "前にあって今はない行の数"),
+    "n_rows_changed": _J("変更された行数", "値が変わった行の数"),
+    "changed_columns": _J("変更された列", "前後の両方にある行で値が異なる列", "列名を空白で区切る"),
+    "previous_revision": _J("前の改訂番号", "置き換えられた改訂の番号", "なければ、または読めなければ 0"),
+    "replaced_object": _J("置き換えられたファイル", "履歴に残る前のファイルの SHA-256（ファイル名）", "なければ空"),
+    "run_id": _J("実行 ID", "書き込んだ Dagster の実行", "不明なら空"),
+    "metrics_version": _J("定義の版", "計算に使った指標の定義の版番号"),
+    "engine": _J("計算エンジン", "計算したエンジン。duckdb または spark"),
+    "thresholds": _J("しきい値", "計算に使ったしきい値", "JSON 形式"),
+}
+
+TEXTS: Mapping[str, Mapping[str, Japanese]] = {
+    "daily": _DAILY,
+    "weekly": _WEEKLY,
+    "status": _STATUS,
+    "revisions": _REVISIONS,
+}
 """By table, then by column."""

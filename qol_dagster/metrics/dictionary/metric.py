@@ -14,7 +14,7 @@ from qol_dagster.metrics.dictionary.japanese import TEXTS, Japanese
 from qol_dagster.metrics.dictionary.sources import Source
 from qol_dagster.metrics.dictionary.values import Blanks, Value
 from qol_dagster.metrics.thresholds import DEFAULT_THRESHOLDS
-from qol_dagster.metrics.types import COLUMN_TYPES, ColumnType, TableName
+from qol_dagster.metrics.types import COLUMN_TYPES, ColumnType, DescribedTable
 
 LONGEST_COMMENT = 255
 """The most characters that Glue takes as the comment of a column."""
@@ -33,7 +33,7 @@ class Metric:
     """
 
     name: str
-    table: TableName
+    table: DescribedTable
     type: ColumnType
     unit: str
     description: str
@@ -109,7 +109,7 @@ LINEAGE = (cited.THIS_PROJECT,)
 
 
 def entry(
-    table: TableName,
+    table: DescribedTable,
     name: str,
     unit: str,
     description: str,

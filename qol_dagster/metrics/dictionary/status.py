@@ -117,6 +117,9 @@ STATUS: tuple[Metric, ...] = (
         inputs="date last_received_at", type="int64", sources=LINEAGE, blanks=_OF_WEEK,
     ),
     # Where the row comes from
-    _status("computed_at", "UTC", "When the row was computed", type="timestamp", sources=LINEAGE, nullable=False),
+    _status(
+        "computed_at", "UTC", "When the week's values first came out so",
+        type="timestamp", sources=LINEAGE, nullable=False,
+    ),
     _status("metrics_version", "", "Version of these definitions", type="string", sources=LINEAGE, nullable=False),
 )  # fmt: skip

@@ -412,6 +412,9 @@ WEEKLY: tuple[Metric, ...] = (
         formula="max(last_received_at)", rule="Over all days", inputs="last_received_at",
         type="timestamp", sources=LINEAGE,
     ),
-    _weekly("computed_at", "UTC", "When the row was computed", type="timestamp", sources=LINEAGE, nullable=False),
+    _weekly(
+        "computed_at", "UTC", "When the week's values first came out so",
+        type="timestamp", sources=LINEAGE, nullable=False,
+    ),
     _weekly("metrics_version", "", "Version of these definitions", type="string", sources=LINEAGE, nullable=False),
 )  # fmt: skip

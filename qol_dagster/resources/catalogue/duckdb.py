@@ -14,8 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qol_dagster.engines import DUCKDB_SETTINGS
+from qol_dagster.lake.history import keys_of, revisions_of, verify_objects
+from qol_dagster.lake.lake import Lake
+from qol_dagster.lake.past import Moment
+from qol_dagster.lake.tables import arrow_schema
+from qol_dagster.metrics.dictionary import REVISIONS
+from qol_dagster.metrics.dictionary.revisions import UNTIL
 from qol_dagster.metrics.profiles import DEFAULT, PROFILES
-from qol_dagster.metrics.tables import all_tables
+from qol_dagster.metrics.tables import TableId, all_tables
 from qol_dagster.metrics.types import COLUMN_TYPES
 from qol_dagster.resources.catalogue import SCHEMA, CatalogueError, QueryResult, one_line
 from qol_dagster.surveys.dictionary import SURVEY_TABLES
@@ -30,29 +36,39 @@ TABLES: dict[str, tuple[str, tuple[Metric, ...]]] = {
     **{name: (f"{DEFAULT.folder}/{name}", columns) for name, columns in SURVEY_TABLES.items()},
 }
 """Each table with its folder in the lake and its columns."""
+TABLE_IDS = {table.name: table for table in all_tables()}
+REVISIONS_OF = {table.revisions: table for table in all_tables()}
+"""Each log of revisions with its table."""
+UNTIL_SQL = "lead(valid_from) OVER (PARTITION BY date ORDER BY revision)"
 LISTS_OF_TABLES = ("information_schema", "duckdb_", "pg_", "sqlite_")
 """In which DuckDB itself says what tables and columns there are."""
 
 
 @dataclass(frozen=True)
 class LocalCatalogue:
-    """The tables of a lake in a folder."""
+    """The tables of a lake in a folder, as they were at a moment if one is given."""
 
     lake_dir: Path
+    moment: Moment | None = None
 
     def query(self, sql: str) -> QueryResult:
         """See `Catalogue`."""
-        return query(self.lake_dir, sql)
+        return query(self.lake_dir, sql, self.moment)
 
 
-def query(lake_dir: Path, sql: str) -> QueryResult:
-    """Run one reading statement on `db_qol.*`. Raises CatalogueError."""
+def query(lake_dir: Path, sql: str, moment: Moment | None = None) -> QueryResult:
+    """Run one reading statement on `db_qol.*`. Raises CatalogueError, and HistoryError for a past that is damaged."""
     import duckdb
 
     try:
         with duckdb.connect(":memory:", config=DUCKDB_SETTINGS) as database:
-            _make_views(database, lake_dir.absolute(), _may_read(sql))
-            _sandbox(database, [lake_dir.absolute() / profile.folder for profile in PROFILES.values()])
+            named = _may_read(sql)
+            _make_views(database, lake_dir.absolute(), _with_a_past(named) if moment else named, moment)
+            for name in named:
+                if name in REVISIONS_OF:
+                    _make_log(database, lake_dir, name, REVISIONS_OF[name])
+            folders = [f"{kind}{profile.suffix}" for kind in ("processed", "history") for profile in PROFILES.values()]
+            _sandbox(database, [lake_dir.absolute() / folder for folder in folders])
             return QueryResult(database.sql(_reading_statement(database, sql)).to_arrow_table())
     except duckdb.Error as error:
         if damaged := _damaged_file(lake_dir, _may_read(sql), str(error)):
@@ -90,27 +106,62 @@ def _repair(file: Path) -> str:
 def _may_read(sql: str) -> list[str]:
     """Return the tables that a statement names, or all, if it names none or asks which there are."""
     text = sql.lower()
-    named = [table for table in TABLES if table in text]
-    return named if named and not any(word in text for word in LISTS_OF_TABLES) else list(TABLES)
+    everything = [*TABLES, *REVISIONS_OF]
+    named = [table for table in everything if re.search(rf"\b{table}\b", text)]
+    return named if named and not any(word in text for word in LISTS_OF_TABLES) else everything
 
 
-def _make_views(database: duckdb.DuckDBPyConnection, lake_dir: Path, tables: Sequence[str]) -> None:
+def _with_a_past(named: Sequence[str]) -> list[str]:
+    """Return the tables that have revisions; of those that have none, only the present can be asked."""
+    if len(named) < len(TABLES) and (without := [name for name in named if name not in {*TABLE_IDS, *REVISIONS_OF}]):
+        raise CatalogueError(f"{', '.join(without)} has no revisions: leave --as-of out")
+    return [name for name in named if name in TABLE_IDS]
+
+
+def _make_views(
+    database: duckdb.DuckDBPyConnection, lake_dir: Path, tables: Sequence[str], moment: Moment | None
+) -> None:
     """For each view, DuckDB looks into all files of its table."""
     database.execute(f"CREATE SCHEMA {SCHEMA}")
-    for table in tables:
+    for table in (name for name in tables if name in TABLES):
         folder, metrics = TABLES[table]
         declared = ", ".join(f'"{one.name}" {COLUMN_TYPES[one.type].duckdb}' for one in metrics)
         database.execute(f"CREATE TABLE {SCHEMA}.no_{table} ({declared})")
         # A column that older files lack is null, and a table without files is empty.
         rows = f"SELECT * FROM {SCHEMA}.no_{table}"
-        if any((lake_dir / folder).glob("date=*/[!._]*.parquet")):
-            files = str(lake_dir / folder / "date=*" / "[!._]*.parquet").replace("'", "''")
+        if files := _past_files(moment, table) if moment else _current_files(lake_dir / folder):
+            listed = ", ".join("'{}'".format(file.replace("'", "''")) for file in files)
             rows += (
-                f" UNION ALL BY NAME SELECT * FROM read_parquet('{files}', union_by_name = true, "
+                f" UNION ALL BY NAME SELECT * FROM read_parquet([{listed}], union_by_name = true, "
                 "hive_partitioning = true, hive_types = {'date': VARCHAR})"
             )
         columns = ", ".join(f'"{one.name}"' for one in metrics)
         database.execute(f"CREATE VIEW {SCHEMA}.{table} AS SELECT {columns} FROM ({rows})")
+
+
+def _current_files(folder: Path) -> list[str]:
+    """Return one pattern for all files of a table, if there are any."""
+    return [str(folder / "date=*" / "[!._]*.parquet")] if any(folder.glob("date=*/[!._]*.parquet")) else []
+
+
+def _past_files(moment: Moment, table: str) -> list[str]:
+    """Return the files of a table's rows at a moment, each compared with its hash. Raises HistoryError."""
+    keys = keys_of(moment.states(TABLE_IDS[table]))
+    verify_objects(moment.lake, keys)
+    return [moment.lake.local_path(key) for key in keys]
+
+
+def _make_log(database: duckdb.DuckDBPyConnection, lake_dir: Path, name: str, table: TableId) -> None:
+    """Put a table's revisions into one of DuckDB's: always all of them, whatever moment is asked for."""
+    import pyarrow as pa
+
+    columns = [one for one in REVISIONS if one.name != UNTIL]
+    revisions = revisions_of(Lake.local(lake_dir, table.profile.folder), table.table) if lake_dir.is_dir() else []
+    rows = pa.Table.from_pylist([one.as_row() for one in revisions], schema=arrow_schema(columns))
+    database.register(f"log_of_{name}", rows)
+    shown = ", ".join(f"{UNTIL_SQL} AS {UNTIL}" if one.name == UNTIL else f'"{one.name}"' for one in REVISIONS)
+    database.execute(f"CREATE TABLE {SCHEMA}.{name} AS SELECT {shown} FROM log_of_{name} ORDER BY date, revision")
+    database.unregister(f"log_of_{name}")
 
 
 def _sandbox(database: duckdb.DuckDBPyConnection, folders: Sequence[Path]) -> None:
