@@ -21,6 +21,7 @@ from qol_dagster.cli.export import add_commands as add_export_commands
 from qol_dagster.cli.fast_exit import run_and_exit
 from qol_dagster.cli.metrics import metrics
 from qol_dagster.cli.output import Format, in_japan
+from qol_dagster.cli.revisions import diff, freeze
 from qol_dagster.cli.surveys import surveys
 from qol_dagster.engines import EngineName
 from qol_dagster.errors import QolError, QolInputError
@@ -258,15 +259,17 @@ def query(
     excel: Annotated[
         bool, typer.Option("--excel", help="With --format csv: begin with the mark by which Excel knows UTF-8.")
     ] = False,
+    as_of: Annotated[str, typer.Option(help="The tables as they were at a time, or in a freeze.")] = "",
 ) -> None:
     """Ask the tables of `db_qol` a question in SQL. Times are Japan's in a table, and UTC in CSV and JSON."""
     from qol_dagster.cli.output import BYTE_ORDER_MARK, rendered
+    from qol_dagster.cli.revisions import catalogue_as_of
     from qol_dagster.resources.platform import open_platform
 
     if excel and form != "csv":
         raise UsageError("--excel is for --format csv")
     platform = open_platform(_settings(existing=True))
-    found = platform.catalogue().query(sql)
+    found = (catalogue_as_of(as_of) if as_of else platform.catalogue()).query(sql)
     typer.echo((BYTE_ORDER_MARK if excel else "") + rendered(found.columns, found.rows, form, _width()), nl=False)
     if not found.rows and not platform.lake().table_dates("weekly"):
         _note("no week is computed yet: `qol materialize --week DATE` computes one, `qol doctor` says which there are")
@@ -283,6 +286,8 @@ def tables_(form: Annotated[Format, typer.Option("--format", help="How the rows 
     typer.echo(rendered(COLUMNS, rows, form, _width()), nl=False)
 
 
+app.command(rich_help_panel=ASK)(diff)
+app.add_typer(freeze, name="freeze", rich_help_panel=ASK)
 app.add_typer(metrics, name="metrics", rich_help_panel=ASK)
 app.add_typer(participants, name="participants", rich_help_panel=PEOPLE)
 app.add_typer(surveys, name="surveys", rich_help_panel=PEOPLE)
@@ -291,7 +296,7 @@ app.add_typer(webhook, name="webhook", rich_help_panel=DATA)
 app.add_typer(raw, name="raw", rich_help_panel=DATA)
 
 
-@app.command()
+@app.command(rich_help_panel=EVERY_WEEK)
 def report(
     week: Annotated[date | None, typer.Option(**DATE, help="Any date of the week; by default the latest.")] = None,
     lang: Annotated[Language, typer.Option("--lang", help="Japanese or English.")] = "ja",
@@ -309,7 +314,7 @@ def report(
         _note("no browser could be opened; open the file yourself")
 
 
-@app.command()
+@app.command(rich_help_panel=EVERY_WEEK)
 def silent(
     days: Annotated[int, typer.Option(min=1, help="Whole days without any data.")] = 3,
     form: Annotated[Format, typer.Option("--format", help="How the rows are printed.")] = "table",

@@ -42,7 +42,7 @@ def _table(name: str) -> TableId:
 def add_commands(app: typer.Typer, settings: Callable[[], Settings]) -> None:
     """Add the commands; `settings` returns those of an installation that is there."""
 
-    @app.command()
+    @app.command(rich_help_panel="Ask")
     def export(
         *,
         form: Annotated[FormatName, typer.Option("--format", help="Whose files they are.")],
@@ -70,7 +70,7 @@ def add_commands(app: typer.Typer, settings: Callable[[], Settings]) -> None:
         for note in _notes(done):
             typer.echo(note, err=True)
 
-    @app.command()
+    @app.command(rich_help_panel="Ask")
     def samples(
         *,
         participant: Annotated[str, typer.Option(help="The participant's id.")],
