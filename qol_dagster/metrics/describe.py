@@ -19,8 +19,8 @@ from qol_dagster.metrics.types import DescribedTable
 Language = Literal["en", "ja"]
 
 _KINDS: dict[Language, dict[str, str]] = {
-    "en": {"string": "text", "bool": "yes/no"},
-    "ja": {"string": "文字列", "bool": "真偽値"},
+    "en": {"string": "text", "bool": "yes/no", "int64": "number"},
+    "ja": {"string": "文字列", "bool": "真偽値", "int64": "数"},
 }
 _LABELS: dict[Language, dict[str, str]] = {
     "en": {

@@ -61,7 +61,7 @@ def computed_assets(profile: Profile, shown: dict[str, Any], options: dict[str, 
             everyone = id_map.list()
             context.log_event(id_map_observation(everyone))
             ids = [one.garmin_user_id for one in everyone]
-            tables_of = lake.with_tables(profile.folder).of_run(context.run_id)
+            tables_of = lake.with_tables(profile.folder).of_run(context.run.run_id)
             run = Computation(context, tables_of, weeks_of(context), profile, id_map.identities(), ids)
             how = _on_glue(run, config, computer) if computer.glue_job else _in_this_process(run, config, computer)
             with cancelled_for_good(), how as tables:
