@@ -512,6 +512,18 @@ def test_a_cut_file_is_named_with_the_command_that_mends_it(qol: Qol, settings: 
     assert qol(*asked).out == "n\n1\n"
 
 
+@pytest.mark.parametrize("file", ["records/date=2026-11-16/*.parquet", "processed/weekly/date=2026-11-16/*.parquet"])
+def test_a_file_that_is_not_there_or_not_to_be_read_is_not_called_damaged(
+    qol: Qol, settings: Settings, file: str
+) -> None:
+    settings.lake_dir.mkdir(parents=True, exist_ok=True)
+    said = qol("query", f"SELECT * FROM read_parquet('{settings.lake_dir}/{file}')")
+    assert (said.code, said.out) == (1, "")
+    assert len(said.err.splitlines()) == 1
+    assert file in said.err
+    assert "damaged" not in said.err
+
+
 def test_the_metrics_are_listed_in_japanese_too(qol: Qol) -> None:
     said = qol("metrics", "list", "--table", "weekly", "--lang", "ja")
     assert said.code == 0
