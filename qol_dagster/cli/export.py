@@ -35,7 +35,7 @@ class ExportOptionsError(QolInputError):
 def _table(name: str) -> TableId:
     tables = {one.name: one for one in all_tables()}
     if name not in tables:
-        raise typer.BadParameter(f"there is no table {name!r}; there are: {', '.join(tables)}")
+        raise typer.BadParameter(f"{name!r} cannot be exported; these tables can: {', '.join(tables)}")
     return tables[name]
 
 

@@ -16,6 +16,7 @@ from qol_dagster.exports.blanks import reasons_of
 from qol_dagster.exports.columns import Column, Kind, columns_of
 from qol_dagster.metrics.dictionary import Metric
 from qol_dagster.metrics.dictionary.values import REASONS
+from qol_dagster.metrics.profiles import DEFAULT
 from qol_dagster.metrics.tables import TableId
 from qol_dagster.weeks import monday_of
 
@@ -90,12 +91,18 @@ def read_dataset(catalogue: Catalogue, table: TableId, weeks: Weeks) -> Dataset:
     found = catalogue.query(_select(table, weeks)).table
     if not found.num_rows:
         raise ExportError(
-            f"{table.qualified_name} has no rows in {weeks}; compute them with `qol materialize`, or ask for others"
+            f"{table.qualified_name} has no rows{f' in {weeks}' if weeks.condition else ''}",
+            advice=f"Compute them with `qol materialize --week DATE{_profile(table)}`, or ask for others",
         )
     columns = columns_of(table.columns)
     rows = _with_reasons(_conform(found, columns), table, columns, _never_measured(catalogue, table))
     absent, unexplained = _absent(catalogue, table, weeks, rows)
     return Dataset(table, weeks, columns, rows, absent, unexplained)
+
+
+def _profile(table: TableId) -> str:
+    """Return the option that computes the tables of this one's profile."""
+    return "" if table.profile is DEFAULT else f" --profile {table.profile.name}"
 
 
 def _select(table: TableId, weeks: Weeks) -> str:

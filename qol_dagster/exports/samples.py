@@ -12,6 +12,7 @@ from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from qol_dagster.engines import EngineError
 from qol_dagster.engines.queries import DAILY_STAGES, DEFINED, compile_sql
 from qol_dagster.errors import QolInputError
 from qol_dagster.exports import ExportError, SampleFormat
@@ -64,17 +65,26 @@ def read_samples(
 ) -> Samples:
     """Return the samples of the records that count. `engine` is DuckDB's; `work` is an empty folder for a while.
 
-    Raises UnknownParticipantError, and ExportError when the date has no records or the participant's may not be used.
+    Raises UnknownParticipantError, and ExportError when the date has no records, they are damaged, or the
+    participant's may not be used.
     """
     people = _accounts(identities, participant)
     stored = stored_records(lake, day)
     if not stored.parts:
-        raise ExportError(f"there are no records of {day}; make them with `qol materialize --week {day}`")
-    engine.load_records({day: _local_files(lake, stored, day, work)})
-    engine.load_table("participants", people)
-    found = engine.run(_prepared(engine, type_))
+        raise ExportError(f"there are no whole records of {day}", advice=_repair(day))
+    try:
+        engine.load_records({day: _local_files(lake, stored, day, work)})
+        engine.load_table("participants", people)
+        found = engine.run(_prepared(engine, type_))
+    except EngineError as error:
+        raise ExportError(f"the records of {day} cannot be read ({error})", advice=_repair(day)) from error
     is_stale = {mark(item) for item in lake.raw_objects(day)} != stored.marks
     return Samples(_spelled(found, type_), is_stale)
+
+
+def _repair(day: date) -> str:
+    """Return what makes records anew: a run without `--force` that has nothing to compute reads none."""
+    return f"Make them from the raw files: qol materialize --week {day} --force"
 
 
 def _accounts(identities: Identities, participant: str) -> pa.Table:

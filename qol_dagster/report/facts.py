@@ -91,10 +91,13 @@ class Facts:
 
 
 def read_facts(catalogue: Catalogue, lake: Lake, people: People, week: date, made_at: datetime) -> Facts:
-    """Return the facts of the week that begins on this Monday. Raises ReportError if nothing is known of it."""
+    """Return the facts of the week that begins on this Monday. Raises ReportError if it was never computed.
+
+    A computed week without rows has facts too: while nobody is enrolled, a report counts who pushes data.
+    """
     weeks = tuple(week - timedelta(weeks=back) for back in range(WEEKS_BEFORE, -1, -1))
     status = _rows(catalogue, "status", _STATUS, week - timedelta(weeks=WEEKS_SINCE_ENROLMENT - 1), week)
-    if not any(row["date"] == str(week) for row in status):
+    if not any(row["date"] == str(week) for row in status) and week not in lake.table_dates("status"):
         raise ReportError(f"nothing is known of the week of {week}; compute it first: qol materialize --week {week}")
     weekly = _rows(catalogue, "weekly", _WEEKLY, weeks[0], week)
     return Facts(week, weeks, status, weekly, people, read_origin(lake, week), made_at)

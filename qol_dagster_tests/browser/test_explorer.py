@@ -53,6 +53,14 @@ def test_every_page_is_accessible_in_both_languages(
         assert overflow_px(page) == 0, path
 
 
+def test_the_longest_id_there_may_be_widens_no_page(open_page: OpenPage, site: str) -> None:
+    page = open_page(width=360)
+    page.goto(f"{site}/week?participant=P0001&week={MONDAY}")
+    page.locator("h1").evaluate("heading => heading.textContent = heading.textContent.replace('P0001', 'A'.repeat(64))")
+    assert "A" * 64 in page.locator("h1").inner_text()
+    assert overflow_px(page) == 0
+
+
 def test_dark_pages_are_dark_and_their_charts_are_readable(open_page: OpenPage, site: str) -> None:
     page = open_page(dark=True)
     page.goto(site)

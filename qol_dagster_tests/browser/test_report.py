@@ -36,10 +36,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def _facts() -> Facts:
+def _facts(prefix: str = "P") -> Facts:
     status, weekly = [], []
     for number in range(30):
-        person, states = f"P{number:02d}", STATES[number % len(STATES)]
+        person, states = f"{prefix}{number:02d}", STATES[number % len(STATES)]
         for place, week in enumerate(WEEKS):
             status.append(_status(person, week, states if week == WEEK else "VVVVVVV", number))
             values = dict.fromkeys(MEASURES, 10.0 + place + number + (50 if week == WEEK and number == 4 else 0))
@@ -72,6 +72,21 @@ def test_a_report_fits_its_screen_and_can_be_read_by_everybody(
     page.goto((folder / f"{name}.{language}.html").as_uri())
     assert overflow_px(page) == 0
     assert axe_findings(page) == []
+
+
+def test_the_longest_id_there_may_be_widens_no_page_and_covers_no_days(
+    open_page: Callable[..., Page], tmp_path: Path
+) -> None:
+    facts = _facts("A" * 62)
+    (tmp_path / "report.ja.html").write_text(render_report(facts)["ja"])
+    (tmp_path / "own.ja.html").write_text(render_own_page(facts, f"{'A' * 62}01", "ja"))
+    for name in ("report", "own"):
+        page = open_page(width=360, locale="ja-JP")
+        page.goto((tmp_path / f"{name}.ja.html").as_uri())
+        assert overflow_px(page) == 0
+        first_day = page.locator(".heat tbody td").first.bounding_box()
+        assert first_day is not None
+        assert first_day["x"] < 180
 
 
 def test_the_first_screen_names_whom_to_call(open_page: Callable[..., Page], folder: Path) -> None:

@@ -28,6 +28,7 @@ from garmin_sim import Simulation
 from qol_dagster.cli.app import app, run
 from qol_dagster.cli.demo import local_webhook
 from qol_dagster.cli.doctor import follow_push, last_due_week
+from qol_dagster.cli.simulated import SimulatedTimeReceiver
 from qol_dagster.definitions import build_defs
 from qol_dagster.defs.instance import dagster_instance
 from qol_dagster.lake.lake import Lake
@@ -37,6 +38,7 @@ from qol_dagster.resources.id_map import IdMap
 from qol_dagster.settings import Settings
 from qol_dagster_tests.support.lakes import MONDAY, record, worn, write_raw
 from qol_dagster_tests.support.tables import rows
+from qol_ingest.shared.stores import DirectoryStore
 
 USER = "a1b2c3d4e5f60718293a4b5c6d7e8f90"
 STANDARD = "SELECT * FROM db_qol.weekly_metrics ORDER BY date DESC LIMIT 10;"
@@ -120,6 +122,18 @@ def test_the_demo_refuses_a_home_with_real_participants(qol: Qol, settings: Sett
     said = qol("demo")
     assert (said.code, said.out) == (1, "")
     assert "holds other participants; set QOL_HOME to an empty folder" in said.err
+
+
+def test_pushes_of_the_demo_whose_simulated_times_cross_are_no_clock_that_was_set_back(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    receiver = SimulatedTimeReceiver(DirectoryStore(tmp_path), "secret")
+    body = json.dumps({"dailies": [{"userId": USER, "calendarDate": str(MONDAY)}]})
+    for hour in (9, 3):
+        sent = f"Mon, 23 Nov 2026 0{hour}:00:00 GMT"
+        push = {"rawPath": "/garmin/secret", "headers": {"date": sent}, "body": body}
+        assert receiver.handle(push | {"requestContext": {"http": {"method": "POST"}}})["statusCode"] == 200
+    assert [one for one in caplog.messages if "clock" in one] == []
 
 
 def test_from_raw_file_to_table_csv_and_json(qol: Qol, settings: Settings) -> None:
@@ -496,6 +510,18 @@ def test_a_cut_file_is_named_with_the_command_that_mends_it(qol: Qol, settings: 
     advised = said.err.strip().rpartition(": qol ")[2].split()
     assert qol(*advised).code == 0
     assert qol(*asked).out == "n\n1\n"
+
+
+@pytest.mark.parametrize("file", ["records/date=2026-11-16/*.parquet", "processed/weekly/date=2026-11-16/*.parquet"])
+def test_a_file_that_is_not_there_or_not_to_be_read_is_not_called_damaged(
+    qol: Qol, settings: Settings, file: str
+) -> None:
+    settings.lake_dir.mkdir(parents=True, exist_ok=True)
+    said = qol("query", f"SELECT * FROM read_parquet('{settings.lake_dir}/{file}')")
+    assert (said.code, said.out) == (1, "")
+    assert len(said.err.splitlines()) == 1
+    assert file in said.err
+    assert "damaged" not in said.err
 
 
 def test_the_metrics_are_listed_in_japanese_too(qol: Qol) -> None:

@@ -150,6 +150,12 @@ def test_what_is_asked_wrongly_is_answered_in_one_line(qol: Qol, computed: Setti
         (2, "--until needs --week", ("--format", "csv", "--out", out, "--until", "2026-11-16")),
         (2, "before --week", ("--format", "csv", "--out", out, "--week", "2026-11-16", "--until", "2026-11-01")),
         (2, "participant_status", ("--format", "csv", "--out", out, "--table", "weekly")),
+        (2, "'whoqol_scores' cannot be exported", ("--format", "csv", "--out", out, "--table", "whoqol_scores")),
+        (
+            1,
+            "weekly_metrics_strict has no rows. Compute them with `qol materialize --week DATE --profile strict`",
+            ("--format", "csv", "--out", out, "--table", "weekly_metrics_strict"),
+        ),
         (2, "'parquet', 'stata'", ("--format", "excel", "--out", out)),
     ):
         said = qol("export", *arguments)
@@ -239,10 +245,36 @@ def test_samples_say_what_is_missing(qol: Qol, computed: Settings) -> None:
     nobody = said("P9", DAY)
     assert (nobody.code, nobody.out) == (2, "")
     assert "there is no participant P9" in nobody.err
-    assert "no records of 2026-11-30" in said("P1", date(2026, 11, 30)).err
+    assert "no whole records of 2026-11-30" in said("P1", date(2026, 11, 30)).err
     silent = said("P2", DAY)
     assert (silent.code, len(silent.out.splitlines())) == (0, 1)
     assert silent.err == "P2 has no stress samples on 2026-11-17 that count\n"
+
+
+def overwrite_the_middle(file: Path) -> None:
+    content = file.read_bytes()
+    third = len(content) // 3
+    file.write_bytes(content[:third] + b"\xff" * third + content[2 * third :])
+
+
+def cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:100])
+
+
+@pytest.mark.parametrize("damage", [cut, overwrite_the_middle])
+def test_damaged_records_are_named_with_the_command_that_makes_them_anew(
+    qol: Qol, copied: Settings, damage: Callable[[Path], None]
+) -> None:
+    given = ("samples", "--participant", "P1", "--date", str(DAY), "--type", "stress")
+    whole = qol(*given)
+    (file,) = (copied.lake_dir / f"records/date={DAY}").glob("*.parquet")
+    damage(file)
+    said = qol(*given)
+    assert (said.code, said.out) == (1, "")
+    assert "records of 2026-11-17" in said.err
+    _, _, command = said.err.strip().rpartition("qol ")
+    assert qol(*command.split()).code == 0
+    assert qol(*given).out == whole.out
 
 
 def test_samples_of_somebody_who_revoked_the_consent_are_not_shown(qol: Qol, copied: Settings) -> None:

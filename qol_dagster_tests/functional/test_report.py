@@ -98,6 +98,15 @@ def test_the_weekly_job_writes_a_report_of_each_week_in_both_languages(filled: S
     assert metadata[str(MONDAY)]["valid_weeks"].value.startswith("![Valid weeks in percent](data:image/png;base64,")
 
 
+def test_while_nobody_is_enrolled_the_job_succeeds_and_its_report_counts_who_pushes(settings: Settings) -> None:
+    write_raw(settings.lake_dir, MONDAY, [record("dailies", user, MONDAY, steps=1) for user in USERS])
+    IdMap(settings.id_map_path).seen(list(USERS), datetime(2026, 11, 20, tzinfo=UTC))
+    done = materialize_weeks(settings, [MONDAY])
+    assert done.success, done.message
+    rows = Cells(page_of(settings)).rows
+    assert ["–", "Users who push data and are not enrolled: 6"] in [row[:2] for row in rows]
+
+
 def test_who_is_called_is_who_fell_silent_and_who_is_not_worn(filled: Settings) -> None:
     calls = [row for row in Cells(page_of(filled)).rows if row[:1] in (["P05"], ["P06"], ["–"]) and len(row) == 3]
     assert [row[:2] for row in calls[:3]] == [

@@ -83,16 +83,22 @@ def _damaged_file(lake_dir: Path, tables: Sequence[str], reason: str) -> Path | 
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    named = [Path(one) for one in re.findall(r"(/[^'\"]+?\.parquet)", reason)]
-    if not named and "arquet" not in reason:
+    if "arquet" not in reason:
         return None
-    every = (file for table in tables for file in sorted((lake_dir / TABLES[table][0]).glob("date=*/[!._]*.parquet")))
+    named = [one for one in map(Path, re.findall(r"(/[^'\"]+?\.parquet)", reason)) if _is_of(one, lake_dir)]
+    folders = [lake_dir / TABLES[table][0] for table in tables if table in TABLES]
+    every = (file for folder in folders for file in sorted(folder.glob("date=*/[!._]*.parquet")))
     for file in (*named, *every):
         try:
             pq.ParquetFile(file).read(use_threads=False)
         except (OSError, pa.ArrowException):
             return file
     return None
+
+
+def _is_of(file: Path, lake_dir: Path) -> bool:
+    """Return whether this is a partition's file: a statement may name others, which no run writes anew."""
+    return file.is_relative_to(lake_dir.absolute()) and file.parent.name.startswith("date=") and file.is_file()
 
 
 def _repair(file: Path) -> str:
