@@ -35,7 +35,7 @@ from qol_dagster_tests.support.paper_week import EXPECTED, write_paper_week
 
 USERS = {"a1b2c3d4e5f60718293a4b5c6d7e8f90": "P1", "ffeeddccbbaa99887766554433221100": "P2"}
 LAST_WEEK = MONDAY - timedelta(weeks=1)
-NIGHTLESS = {"last_week/valid": 2, "worn_without_a_night": 2}
+NIGHTLESS = {"status/valid": 2, "worn_without_a_night": 2}
 """What a run says of people whom `fill` lets wear the device by day alone."""
 
 
@@ -216,7 +216,7 @@ def test_each_table_of_a_run_has_one_line_of_information_in_its_log(settings: Se
             if one.level == logging.INFO and not one.is_dagster_event
         ]
     assert [line.partition(",")[0] for line in lines] == [
-        "daily_metrics", "weekly_metrics", "participant_status", "db_qol.weekly_metrics"
+        "daily_metrics", "weekly_metrics", "participant_status", "db_qol.weekly_metrics", "weekly_report: 1 written"
     ]  # fmt: skip
     assert lines[0].startswith("daily_metrics, week 2026-11-16: 14 rows; days recomputed 7; days reused 0; parsed mb ")
 
@@ -227,7 +227,7 @@ def test_a_step_that_fails_says_what_happened_and_what_to_do_and_shows_no_stack(
     done = materialized(settings, "daily_metrics")
     (failed,) = [event.step_failure_data for event in done.all_events if event.is_step_failure]
     assert failed.user_failure_data
-    assert "cannot be listed" in failed.user_failure_data.description
+    assert "is a file where a folder belongs" in failed.user_failure_data.description
     assert failed.error
     assert failed.error.cause is None
     assert "qol_dagster/lake" not in "".join(failed.error.stack)
