@@ -25,6 +25,7 @@ from qol_dagster.report.views import (
     spread,
     weeks_since_enrolment,
 )
+from qol_dagster.weeks import weekly_run_of
 from qol_ingest.shared.calendar import JST
 
 if TYPE_CHECKING:
@@ -186,6 +187,7 @@ def _frame(facts: Facts, words: Words) -> dict[str, Any]:
         "others": [one for one in LANGUAGES if one != words.language],
         "period": words("week_of", first=words.day(facts.week), last=words.day(last)),
         "week": str(facts.week),
+        "as_of": words.moment(min(facts.made_at, weekly_run_of(facts.week))),
         "made_at": words("made_at", at=words.moment(facts.made_at)),
     }
 

@@ -24,7 +24,7 @@ TEXTS: Mapping[str, Mapping[Language, str]] = {
     # 1 Call today
     "calls": {"ja": "今日連絡する方", "en": "Call today"},
     "no_calls": {"ja": "連絡が必要な方はいません。", "en": "Nobody needs a call."},
-    "calls_summary": {"ja": "連絡が必要な方：{n} 件", "en": "{n} to call"},
+    "calls_summary": {"ja": "連絡が必要な方：{n} 件（{at}現在）", "en": "{n} to call, as of {at}"},
     "more_calls": {"ja": "ほか {n} 件", "en": "{n} more"},
     "participant": {"ja": "参加者", "en": "Participant"},
     "why": {"ja": "理由", "en": "Why"},
