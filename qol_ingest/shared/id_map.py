@@ -47,6 +47,12 @@ _HISTORY = """
     )
 """
 _GIVEN = "SELECT participant_id FROM user_id_map UNION SELECT participant_id FROM given_ids"
+_IS_GIVEN = """
+    SELECT 1 FROM user_id_map WHERE participant_id = ?1 UNION ALL SELECT 1 FROM given_ids WHERE participant_id = ?1
+"""
+_PARTICIPANT_INDEX = """
+    CREATE INDEX IF NOT EXISTS user_id_map_by_participant ON user_id_map (participant_id)
+"""
 _HISTORY_INDEX = """
     CREATE INDEX IF NOT EXISTS user_id_map_history_by_user ON user_id_map_history (garmin_user_id)
 """
@@ -380,6 +386,7 @@ def _make_tables(database: sqlite3.Connection) -> None:
     database.execute(f"CREATE TABLE IF NOT EXISTS user_id_map ({declared})")
     database.execute(_HISTORY)
     database.execute(_HISTORY_INDEX)
+    database.execute(_PARTICIPANT_INDEX)
     # Of users who were forgotten: tables hold rows of the id, so nobody else is given it.
     database.execute("CREATE TABLE IF NOT EXISTS given_ids (participant_id TEXT PRIMARY KEY)")
     there = {row["name"] for row in database.execute("PRAGMA table_info(user_id_map)")}
@@ -455,9 +462,7 @@ def _add(
     wanted = participant.strip() if participant else (known or next(free))
     check_participant(wanted, user)
     check_swapped(
-        user_is_participant=bool(
-            database.execute(f"SELECT 1 FROM ({_GIVEN}) WHERE participant_id = ?", (user,)).fetchone()
-        ),
+        user_is_participant=bool(database.execute(_IS_GIVEN, (user,)).fetchone()),
         participant_is_user=_row(database, wanted) is not None,
         user=user,
     )
