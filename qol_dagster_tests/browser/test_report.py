@@ -62,8 +62,9 @@ def _status(person: str, week: date, states: str, number: int) -> dict[str, Any]
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("language", ["ja", "en"])
-@pytest.mark.parametrize(("width", "dark"), [(1280, False), (1280, True), (360, False), (360, True)])
+@pytest.mark.parametrize(
+    ("language", "width", "dark"), [("ja", 1280, False), ("en", 1280, True), ("ja", 360, True), ("en", 360, False)]
+)
 @pytest.mark.parametrize("name", ["report", "own"])
 def test_a_report_fits_its_screen_and_can_be_read_by_everybody(
     open_page: Callable[..., Page], folder: Path, name: str, width: int, dark: bool, language: str
