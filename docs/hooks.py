@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from mkdocs.structure.files import File
 
 from qol_dagster.metrics import dictionary
-from qol_dagster.metrics.describe import Language, limits, unit
+from qol_dagster.metrics.describe import limits, unit
 from qol_dagster.metrics.dictionary import Metric
 from qol_dagster.metrics.dictionary.sources import Source
 from qol_dagster.metrics.fields import (
@@ -30,6 +30,7 @@ from qol_dagster.metrics.fields import (
     Field,
 )
 from qol_dagster.metrics.thresholds import DEFAULT_THRESHOLDS
+from qol_ingest.shared.languages import Language
 from qol_ingest.shared.record_dates import MEASURED_TYPES
 
 if TYPE_CHECKING:

@@ -25,8 +25,8 @@ from qol_dagster.cli.revisions import diff, freeze
 from qol_dagster.cli.surveys import surveys
 from qol_dagster.engines import EngineName
 from qol_dagster.errors import QolError, QolInputError
-from qol_dagster.metrics.describe import Language
 from qol_dagster.metrics.profiles import PROFILES, ProfileName
+from qol_ingest.shared.languages import Language
 
 if TYPE_CHECKING:
     from qol_dagster.resources.id_map import Enrolment, People

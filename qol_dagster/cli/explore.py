@@ -12,9 +12,9 @@ from collections.abc import Callable
 
 from qol_dagster.errors import QolError
 from qol_dagster.explorer.app import Explorer, ExplorerServer
-from qol_dagster.metrics.describe import Language
 from qol_dagster.resources.platform import open_platform
 from qol_dagster.settings import Settings
+from qol_ingest.shared.languages import Language
 
 
 class PortTakenError(QolError):

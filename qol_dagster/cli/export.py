@@ -17,9 +17,9 @@ import typer
 from qol_dagster.cli.dates import DATE
 from qol_dagster.errors import QolInputError
 from qol_dagster.exports import FormatName, SampleFormat
-from qol_dagster.metrics.describe import Language
 from qol_dagster.metrics.sample_types import SampleType
 from qol_dagster.metrics.tables import TableId, all_tables
+from qol_ingest.shared.languages import Language
 
 if TYPE_CHECKING:
     from qol_dagster.exports.export import Exported

@@ -12,9 +12,10 @@ from typing import Annotated
 import typer
 
 from qol_dagster.cli.output import GAP, Format, rendered
-from qol_dagster.metrics.describe import Language, described, facts, find, records, unit
+from qol_dagster.metrics.describe import described, facts, find, records, unit
 from qol_dagster.metrics.dictionary import TABLES, Metric
 from qol_dagster.metrics.types import TableName
+from qol_ingest.shared.languages import Language
 
 metrics = typer.Typer(
     help="Explain what each column of the tables means: unit, range, formula, rule, source.",

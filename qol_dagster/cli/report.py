@@ -7,9 +7,9 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from qol_dagster.report.files import latest_week, report_key, write_own_page, write_report
-from qol_dagster.report.texts import Language
 from qol_dagster.resources.platform import open_platform
 from qol_dagster.weeks import monday_of
+from qol_ingest.shared.languages import Language
 
 if TYPE_CHECKING:
     from qol_dagster.settings import Settings

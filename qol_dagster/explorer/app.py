@@ -40,12 +40,12 @@ from qol_dagster.explorer.texts import TEXTS
 from qol_dagster.explorer.views import SAMPLE_UNITS, UnknownError, Views, shown
 from qol_dagster.metrics.dictionary import DAILY, STATUS, WEEKLY
 from qol_dagster.weeks import monday_of
+from qol_ingest.shared.languages import LANGUAGES, Language
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from qol_dagster.metrics.describe import Language
     from qol_dagster.resources.platform import Platform
 
 log = logging.getLogger(__name__)
@@ -177,9 +177,11 @@ class _Pages:
         )  # fmt: skip
 
     def _render(self, template: str, request: Request, language: Language, status: int, **context: Any) -> Response:
-        other = "en" if language == "ja" else "ja"
+        (other,) = LANGUAGES.keys() - {language}
         words = {
             "language": language,
+            "other": other,
+            "languages": LANGUAGES,
             "t": TEXTS[language],
             "here": request.url.path,
             "switch": f"{request.url.path}?{request.url.include_query_params(lang=other).query}",

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from urllib.parse import urlencode
 
 from qol_dagster.errors import QolInputError
-from qol_dagster.metrics.describe import Language
 from qol_dagster.metrics.dictionary import WEEKLY, Metric, by_name
 from qol_dagster.metrics.profiles import DEFAULT, PROFILES, Profile
 from qol_dagster.weeks import monday_of
+from qol_ingest.shared.languages import Language
 
 if TYPE_CHECKING:
     from starlette.datastructures import QueryParams

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from qol_dagster.metrics.describe import Language
 from qol_dagster.metrics.dictionary import Metric
+from qol_ingest.shared.languages import Language
 
 _EN = {
     "title": "QOL explorer",
     "measures": "Measures",
     "completeness": "Completeness",
-    "other_language": "日本語",
     "skip": "Skip to content",
     "pages": "Views",
     # form
@@ -174,7 +173,6 @@ _JA = {
     "title": "QOL エクスプローラー",
     "measures": "指標",
     "completeness": "データの充足状況",
-    "other_language": "English",
     "skip": "本文へ移動",
     "pages": "表示",
     "choose": "条件",

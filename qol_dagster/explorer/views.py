@@ -24,9 +24,9 @@ from qol_dagster.metrics.dictionary import DAILY, WEEKLY, Metric, by_name
 from qol_dagster.weeks import dates_of, monday_of
 
 if TYPE_CHECKING:
-    from qol_dagster.metrics.describe import Language
     from qol_dagster.resources.catalogue import Catalogue
     from qol_dagster.resources.platform import Platform
+    from qol_ingest.shared.languages import Language
 
 Context = dict[str, Any]
 

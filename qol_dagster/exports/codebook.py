@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from qol_dagster.exports.columns import Column
-from qol_dagster.metrics.describe import Language, limits
+from qol_dagster.metrics.describe import limits
 from qol_dagster.metrics.dictionary.values import REASONS, Value
 from qol_dagster.metrics.thresholds import Thresholds
+from qol_ingest.shared.languages import Language
 
 if TYPE_CHECKING:
     from qol_dagster.exports.rows import Dataset

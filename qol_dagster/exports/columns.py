@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from qol_dagster.metrics.describe import Language
 from qol_dagster.metrics.dictionary import Metric
 from qol_dagster.metrics.dictionary.values import Value
 from qol_dagster.metrics.types import ColumnType
+from qol_ingest.shared.languages import Language
 
 Kind = Literal["text", "date", "time", "integer", "number", "boolean", "category"]
 """What a value is: a date without time, a time in UTC to the millisecond, a word of a closed set."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import Literal
 
 from qol_dagster.errors import QolInputError
 from qol_dagster.metrics.dictionary import TABLES, Metric
@@ -15,8 +14,7 @@ from qol_dagster.metrics.dictionary.values import Reason
 from qol_dagster.metrics.tables import DATABASE, TableId
 from qol_dagster.metrics.thresholds import DEFAULT_THRESHOLDS
 from qol_dagster.metrics.types import DescribedTable
-
-Language = Literal["en", "ja"]
+from qol_ingest.shared.languages import Language
 
 _KINDS: dict[Language, dict[str, str]] = {
     "en": {"string": "text", "bool": "yes/no", "int64": "number"},

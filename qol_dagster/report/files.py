@@ -17,9 +17,9 @@ from qol_dagster.lake.lake import LakeError
 from qol_dagster.report.calls import calls_of
 from qol_dagster.report.facts import Facts, ReportError, read_facts
 from qol_dagster.report.page import render_own_page, render_report
-from qol_dagster.report.texts import LANGUAGES, Language
 from qol_dagster.resources.connections import PeopleParts, read_people
 from qol_dagster.weeks import is_closed, today
+from qol_ingest.shared.languages import LANGUAGES, Language
 
 if TYPE_CHECKING:
     from qol_dagster.lake.lake import Lake

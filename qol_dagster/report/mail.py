@@ -11,9 +11,10 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING, Protocol
 
 from qol_dagster.report.files import REPORTS, Report
-from qol_dagster.report.texts import LANGUAGES, text
+from qol_dagster.report.texts import text
 from qol_dagster.resources.notifier import SmtpNotifier
 from qol_dagster.weeks import monday_of, today
+from qol_ingest.shared.languages import LANGUAGES
 
 if TYPE_CHECKING:
     from qol_dagster.lake.lake import Lake

@@ -15,7 +15,7 @@ from qol_dagster.metrics.thresholds import DEFAULT_THRESHOLDS, Thresholds
 from qol_dagster.report import charts
 from qol_dagster.report.calls import SHOWN, Call, calls_of
 from qol_dagster.report.facts import HEADLINES, MEASURES, WEEKS_SINCE_ENROLMENT, Facts
-from qol_dagster.report.texts import LANGUAGES, Language, text
+from qol_dagster.report.texts import text
 from qol_dagster.report.views import (
     OwnRange,
     day_states,
@@ -27,6 +27,7 @@ from qol_dagster.report.views import (
 )
 from qol_dagster.weeks import weekly_run_of
 from qol_ingest.shared.calendar import JST
+from qol_ingest.shared.languages import LANGUAGES, Language
 
 if TYPE_CHECKING:
     import jinja2
@@ -184,6 +185,7 @@ def _frame(facts: Facts, words: Words) -> dict[str, Any]:
     return {
         "t": words,
         "language": words.language,
+        "languages": LANGUAGES,
         "others": [one for one in LANGUAGES if one != words.language],
         "period": words("week_of", first=words.day(facts.week), last=words.day(last)),
         "week": str(facts.week),

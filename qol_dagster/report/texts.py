@@ -9,16 +9,13 @@ them). `{}` is filled by the page.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
 
-Language = Literal["ja", "en"]
-LANGUAGES: Mapping[Language, str] = {"ja": "日本語", "en": "English"}
+from qol_ingest.shared.languages import Language
 
 TEXTS: Mapping[str, Mapping[Language, str]] = {
     "title": {"ja": "週間レポート", "en": "Weekly report"},
     "week_of": {"ja": "{first}～{last}の週", "en": "Week of {first} to {last}"},
     "made_at": {"ja": "{at} 作成", "en": "Made {at}"},
-    "other_language": {"ja": "English", "en": "日本語"},
     "skip": {"ja": "本文へ", "en": "Skip to content"},
     "contents": {"ja": "目次", "en": "Contents"},
     # 1 Call today

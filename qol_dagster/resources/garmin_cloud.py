@@ -22,7 +22,7 @@ from qol_dagster.lake.lake import Lake, LakeError
 from qol_dagster.resources.platform import Platform, open_platform
 from qol_ingest.consent.enrolment import Invitations
 from qol_ingest.consent.oauth import Enrolments, start_url
-from qol_ingest.consent.pages import Language, Programme
+from qol_ingest.consent.pages import Programme
 from qol_ingest.garmin.api import Endpoints, GarminApi, GarminApiError
 from qol_ingest.garmin.tokens import (
     ConsentNeededError,
@@ -33,6 +33,7 @@ from qol_ingest.pulling import backfill
 from qol_ingest.pulling.puller import CLAIM_S, Puller, Worked, participant_names, work_off
 from qol_ingest.shared.calendar import receipt_date
 from qol_ingest.shared.id_map import Enrolment, IdMap, masked
+from qol_ingest.shared.languages import Language
 from qol_ingest.shared.queues import DirectoryQueue
 from qol_ingest.shared.stores import DirectoryStore
 

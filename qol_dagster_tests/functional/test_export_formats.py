@@ -23,13 +23,13 @@ from qol_dagster.exports.export import Exported, export
 from qol_dagster.exports.formats import Options
 from qol_dagster.exports.rows import Weeks
 from qol_dagster.lake.lake import Lake
-from qol_dagster.metrics.describe import Language
 from qol_dagster.metrics.dictionary import TABLES
 from qol_dagster.metrics.tables import LAYOUTS, TableId
 from qol_dagster.metrics.types import TableName
 from qol_dagster.resources.catalogue.duckdb import LocalCatalogue
 from qol_dagster_tests.support.lakes import MONDAY
 from qol_dagster_tests.support.tables import rows
+from qol_ingest.shared.languages import Language
 
 NAMES = ["P1", '参加者, "2"', "P 3\nx", "=4"]
 WORDS = {"who_activity": "meets", "wear_source": "stress", "status": "too_short"}

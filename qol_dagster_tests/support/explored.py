@@ -13,13 +13,13 @@ from datetime import timedelta
 from pathlib import Path
 
 from qol_dagster.explorer.app import Explorer, ExplorerServer
-from qol_dagster.metrics.describe import Language
 from qol_dagster.pipeline.etl import run_etl
 from qol_dagster.resources.id_map import IdMap
 from qol_dagster.resources.platform import open_platform
 from qol_dagster.settings import Settings
 from qol_dagster.weeks import dates_of
 from qol_dagster_tests.support.lakes import MONDAY, local_s, record, worn, write_raw
+from qol_ingest.shared.languages import Language
 
 ADA, BEN, CEM = (
     "a1b2c3d4e5f60718293a4b5c6d7e8f90",

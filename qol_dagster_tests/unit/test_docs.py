@@ -17,11 +17,11 @@ import typer
 
 from qol_dagster.cli.app import app
 from qol_dagster.definitions import build_defs
-from qol_dagster.metrics.describe import Language
 from qol_dagster.metrics.dictionary import TABLES
 from qol_dagster.metrics.fields import FIELDS, KNOWN_TYPES
 from qol_dagster.metrics.thresholds import DEFAULT_THRESHOLDS
 from qol_dagster.settings import VARIABLES, Settings, load_settings
+from qol_ingest.shared.languages import Language
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from qol_ingest.consent.pages import LANGUAGES, TEXTS, Language, PageName, Programme, headers, page
+from qol_ingest.consent.pages import TEXTS, PageName, Programme, headers, page
+from qol_ingest.shared.languages import LANGUAGES, Language
 
 BOTH = [(name, language) for name in TEXTS for language in LANGUAGES]
 FORMS = ("enter", "unknown")

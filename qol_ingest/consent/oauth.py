@@ -52,7 +52,7 @@ from qol_ingest.consent.enrolment import (
     SqliteState,
     read_code,
 )
-from qol_ingest.consent.pages import LANGUAGES, Language, PageName, Programme, page
+from qol_ingest.consent.pages import PageName, Programme, page
 from qol_ingest.consent.pages import headers as page_headers
 from qol_ingest.garmin.api import Endpoints, GarminApi, GarminApiError
 from qol_ingest.garmin.tokens import (
@@ -65,6 +65,7 @@ from qol_ingest.garmin.tokens import (
 )
 from qol_ingest.shared.errors import QolInputError
 from qol_ingest.shared.id_map import IdMap, IdMapError, SqliteIdMap
+from qol_ingest.shared.languages import LANGUAGES, Language
 from qol_ingest.webhook import Answer, Event
 
 log = logging.getLogger(__name__)

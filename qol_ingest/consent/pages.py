@@ -18,7 +18,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-Language = Literal["ja", "en"]
+from qol_ingest.shared.languages import LANGUAGES, Language
+
 PageName = Literal[
     "enter",
     "start",
@@ -33,7 +34,6 @@ PageName = Literal[
     "too-many",
     "lost",
 ]
-LANGUAGES: Mapping[Language, str] = {"ja": "日本語", "en": "English"}
 
 
 @dataclass(frozen=True)

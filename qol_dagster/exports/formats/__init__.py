@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qol_dagster.exports import FormatName
-from qol_dagster.metrics.describe import Language
+from qol_ingest.shared.languages import Language
 
 if TYPE_CHECKING:
     from qol_dagster.exports.rows import Dataset
