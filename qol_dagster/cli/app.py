@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from qol_dagster.cli.common import note, read_settings, terminal_width
 from qol_dagster.cli.dates import DATE
-from qol_dagster.cli.export import add_commands as add_export_commands
+from qol_dagster.cli.export import export, samples
 from qol_dagster.cli.fast_exit import run_and_exit
 from qol_dagster.cli.metrics import metrics
 from qol_dagster.cli.output import Format, in_japan
@@ -92,7 +93,7 @@ def demo(
 
     settings = _local_settings()
     with _progress() as progress:
-        shown = run_demo(settings, number, weeks, note=_note, progress=progress, width=_width())
+        shown = run_demo(settings, number, weeks, note=note, progress=progress, width=terminal_width())
     typer.echo(shown, nl=False)
 
 
@@ -106,7 +107,7 @@ def doctor(
     from qol_dagster.cli.doctor import examine, follow_push
 
     failed = False
-    for one in follow_push(_settings(existing=True), webhook_url) if webhook_url else examine():
+    for one in follow_push(read_settings(existing=True), webhook_url) if webhook_url else examine():
         typer.echo(f"{one.state:<5} {one.what}: {one.found}" + (f". {one.advice}" if one.advice else ""))
         failed |= one.state == "FAIL"
     if failed:
@@ -120,7 +121,7 @@ def dev(
     """Start Dagster's UI, schedule and sensors on this QOL_HOME, until Ctrl+C ends all of it."""
     from qol_dagster.cli.dev import run_dev
 
-    raise typer.Exit(run_dev(_settings(), arguments or []))
+    raise typer.Exit(run_dev(read_settings(), arguments or []))
 
 
 @app.command(rich_help_panel=ASK)
@@ -137,10 +138,10 @@ def explore(
 
     def announce(url: str) -> None:
         typer.echo(url)
-        _note("stop with Ctrl+C; whoever uses this machine can open the page, which shows health data")
+        note("stop with Ctrl+C; whoever uses this machine can open the page, which shows health data")
         sys.stdout.flush()
 
-    run_explorer(_settings(existing=True), port, language, open_browser=open_browser, announce=announce)
+    run_explorer(read_settings(existing=True), port, language, open_browser=open_browser, announce=announce)
 
 
 @app.command(rich_help_panel=BEGIN)
@@ -165,7 +166,7 @@ def simulate(
 
     if bool(to) == lake:
         raise UsageError("say where the data goes: --to URL or --lake")
-    settings = _local_settings() if lake else _settings()
+    settings = _local_settings() if lake else read_settings()
     with _progress() as progress:
         try:
             sim = garmin_sim.Simulation.named(number, weeks, until, seed, traps=traps, personas=personas)
@@ -204,10 +205,10 @@ def serve(
     server = local_webhook(settings, host, port)
     if hide_secret:
         typer.echo(f"{server.base_url}/garmin/***")
-        _note("stop with Ctrl+C; `qol webhook url` shows the URL with its secret")
+        note("stop with Ctrl+C; `qol webhook url` shows the URL with its secret")
     else:
         typer.echo(server.url)
-        _note("stop with Ctrl+C; the URL holds a secret, so share it with Garmin only")
+        note("stop with Ctrl+C; the URL holds a secret, so share it with Garmin only")
     sys.stdout.flush()
     with cloud.at_work(server) if cloud.is_set_up else nullcontext():
         server.serve_forever()
@@ -243,13 +244,13 @@ def materialize(
     last = until or week
     if last < week:
         raise UsageError("--until is before --week")
-    done = materialize_weeks(_settings(), [week, last], engine or "default", force=force, profile=PROFILES[profile])
+    done = materialize_weeks(read_settings(), [week, last], engine or "default", force=force, profile=PROFILES[profile])
     if not done.success:
         raise NotPossibleError(f"{done.message} (run {done.run_id})")
     for monday, rows in done.weekly_rows.items():
         typer.echo(f"{monday}  participants: {rows}")
     days = f"days computed: {done.days_recomputed}, reused: {done.days_reused}"
-    _note(f"{days}, {done.seconds:.1f} s, run {done.run_id}")
+    note(f"{days}, {done.seconds:.1f} s, run {done.run_id}")
 
 
 @app.command(rich_help_panel=ASK)
@@ -268,11 +269,12 @@ def query(
 
     if excel and form != "csv":
         raise UsageError("--excel is for --format csv")
-    platform = open_platform(_settings(existing=True))
+    platform = open_platform(read_settings(existing=True))
     found = (catalogue_as_of(as_of) if as_of else platform.catalogue()).query(sql)
-    typer.echo((BYTE_ORDER_MARK if excel else "") + rendered(found.columns, found.rows, form, _width()), nl=False)
+    shown = rendered(found.columns, found.rows, form, terminal_width())
+    typer.echo((BYTE_ORDER_MARK if excel else "") + shown, nl=False)
     if not found.rows and not platform.lake().table_dates("weekly"):
-        _note("no week is computed yet: `qol materialize --week DATE` computes one, `qol doctor` says which there are")
+        note("no week is computed yet: `qol materialize --week DATE` computes one, `qol doctor` says which there are")
 
 
 @app.command(name="tables", rich_help_panel=ASK)
@@ -282,10 +284,12 @@ def tables_(form: Annotated[Format, typer.Option("--format", help="How the rows 
     from qol_dagster.cli.tables import COLUMNS, contents
     from qol_dagster.resources.platform import open_platform
 
-    rows = contents(open_platform(_settings(existing=True)).catalogue())
-    typer.echo(rendered(COLUMNS, rows, form, _width()), nl=False)
+    rows = contents(open_platform(read_settings(existing=True)).catalogue())
+    typer.echo(rendered(COLUMNS, rows, form, terminal_width()), nl=False)
 
 
+app.command(rich_help_panel=ASK)(export)
+app.command(rich_help_panel=ASK)(samples)
 app.command(rich_help_panel=ASK)(diff)
 app.add_typer(freeze, name="freeze", rich_help_panel=ASK)
 app.add_typer(metrics, name="metrics", rich_help_panel=ASK)
@@ -308,10 +312,10 @@ def report(
     """Write the weekly report, whom to call and what the data are worth, and print where it is."""
     from qol_dagster.cli.report import make_report, open_in_browser
 
-    place = make_report(_settings(existing=True), week, lang, participant)
+    place = make_report(read_settings(existing=True), week, lang, participant)
     typer.echo(place)
     if open_it and not open_in_browser(place):
-        _note("no browser could be opened; open the file yourself")
+        note("no browser could be opened; open the file yourself")
 
 
 @app.command(rich_help_panel=EVERY_WEEK)
@@ -325,9 +329,9 @@ def silent(
     from qol_dagster.cli.output import rendered
     from qol_dagster.cli.silent import COLUMNS, silent_participants
 
-    found = silent_participants(_settings(existing=True), days, datetime.now(UTC))
+    found = silent_participants(read_settings(existing=True), days, datetime.now(UTC))
     rows = [(one.participant_id, one.last_data_at, one.days_silent) for one in found]
-    typer.echo(rendered(COLUMNS, rows, form, _width()), nl=False)
+    typer.echo(rendered(COLUMNS, rows, form, terminal_width()), nl=False)
 
 
 @participants.command()
@@ -336,7 +340,7 @@ def add(
     participant_id: Annotated[str | None, typer.Option("--participant-id", help="By default the next free.")] = None,
 ) -> None:
     """Enrol a Garmin user; prints the participant id."""
-    typer.echo(_id_map(_settings()).add(garmin_user_id, participant_id))
+    typer.echo(_id_map(read_settings()).add(garmin_user_id, participant_id))
 
 
 @participants.command(name="import")
@@ -349,7 +353,7 @@ def import_(
     """Enrol everybody of a CSV file, or nobody when a line of it is wrong."""
     from qol_dagster.resources.id_map import read_csv
 
-    typer.echo(f"{_id_map(_settings()).import_rows(read_csv(file))} enrolled")
+    typer.echo(f"{_id_map(read_settings()).import_rows(read_csv(file))} enrolled")
 
 
 @participants.command(name="list")
@@ -357,11 +361,11 @@ def list_(form: Annotated[Format, typer.Option("--format", help="How the rows ar
     """Show who is enrolled, without Garmin's ids."""
     from qol_dagster.cli.output import rendered
 
-    everyone = _id_map(_settings(existing=True)).list()
+    everyone = _id_map(read_settings(existing=True)).list()
     rows = [(one.participant_id, one.status, _moment(one.updated_at)) for one in everyone if one.participant_id]
-    typer.echo(rendered(("participant_id", "status", "updated_at"), rows, form, _width()), nl=False)
+    typer.echo(rendered(("participant_id", "status", "updated_at"), rows, form, terminal_width()), nl=False)
     if pending := len(everyone) - len(rows):
-        _note(
+        note(
             f"{pending} Garmin users push data and are not enrolled; it is kept and counts for nobody "
             "(`qol participants pending`)"
         )
@@ -373,8 +377,9 @@ def pending_(form: Annotated[Format, typer.Option("--format", help="How the rows
     from qol_dagster.cli.output import rendered
     from qol_dagster.resources.garmin_cloud import Garmin
 
-    rows = [(one.garmin_user, _moment(one.since), one.records) for one in Garmin(_settings(existing=True)).pending()]
-    typer.echo(rendered(("garmin_user", "since", "records"), rows, form, _width()), nl=False)
+    waiting = Garmin(read_settings(existing=True)).pending()
+    rows = [(one.garmin_user, _moment(one.since), one.records) for one in waiting]
+    typer.echo(rendered(("garmin_user", "since", "records"), rows, form, terminal_width()), nl=False)
 
 
 @participants.command()
@@ -388,7 +393,7 @@ def forget(
     """Remove a Garmin user who is nobody or was enrolled by mistake, with history and tokens. Raw files stay."""
     from qol_dagster.resources.garmin_cloud import Garmin
 
-    Garmin(_settings(existing=True)).forget(garmin_user, participant_id)
+    Garmin(read_settings(existing=True)).forget(garmin_user, participant_id)
     typer.echo("forgotten; whoever still pushes data becomes pending again")
 
 
@@ -397,9 +402,9 @@ def invite(participant_id: Annotated[str, typer.Argument(help="The id the partic
     """Make a link by which a participant connects a Garmin account. It works once, for two weeks."""
     from qol_dagster.resources.garmin_cloud import Garmin
 
-    code, url = Garmin(_settings()).invite(participant_id)
+    code, url = Garmin(read_settings()).invite(participant_id)
     typer.echo(url)
-    _note(f"entry code {code}; an older link of {participant_id} is void. It is shown this once and kept nowhere")
+    note(f"entry code {code}; an older link of {participant_id} is void. It is shown this once and kept nowhere")
 
 
 @participants.command()
@@ -407,7 +412,7 @@ def show(participant_id: Annotated[str, typer.Argument(help="The participant's i
     """Show what is known of a participant, without Garmin's ids: accounts, permissions, connection, history."""
     from qol_dagster.resources.garmin_cloud import Garmin
 
-    cloud = Garmin(_settings(existing=True))
+    cloud = Garmin(read_settings(existing=True))
     accounts = [one for one in cloud.id_map.list() if one.participant_id == participant_id]
     waiting = [one for one in cloud.invitations.open() if one.participant_id == participant_id]
     if not accounts and not waiting:
@@ -449,7 +454,7 @@ def revoke(
 
     if at_garmin and keep_tokens:
         raise UsageError("tokens are worth nothing after --at-garmin; leave --keep-tokens out")
-    cloud = Garmin(_settings(existing=True))
+    cloud = Garmin(read_settings(existing=True))
     cloud.id_map.revoke(participant_id)
     cloud.invitations.withdraw(participant_id)
     typer.echo(f"{participant_id} revoked; run the weeks again to take the data out of the tables")
@@ -482,12 +487,12 @@ def backfill_(
     chosen = [one for one in types.split(",") if one.strip()]
     with _progress() as progress:
         bar = progress(f"asking for {participant}")
-        report = Garmin(_settings(existing=True)).backfill(
+        report = Garmin(read_settings(existing=True)).backfill(
             participant, since, until, chosen, on_progress=lambda step: bar(step.done, step.total) if bar else None
         )
     typer.echo(f"requests accepted: {report.asked}, accepted before: {report.already}")
     for one in report.refused:
-        _note(f"{one.type} up to {one.until}: {one.reason}")
+        note(f"{one.type} up to {one.until}: {one.reason}")
     if not report.complete:
         raise NotPossibleError(
             f"{report.waiting} requests wait: {report.why_waiting}; give the same command again later"
@@ -503,7 +508,7 @@ def refile(
     from qol_dagster.lake.refile import refile as move
     from qol_dagster.resources.platform import open_platform
 
-    platform = open_platform(_settings(existing=True))
+    platform = open_platform(read_settings(existing=True))
     with _progress() as progress:
         report = move(platform.lake(), dry_run=dry_run, on_progress=progress("looking"))
     typer.echo(f"{report.misfiled} of {report.lines} records {'are under another date' if dry_run else 'moved'}")
@@ -519,14 +524,11 @@ def requarantine(
     from qol_dagster.resources.requarantine import requarantine as read_again
     from qol_dagster.resources.requarantine import store_of
 
-    platform = open_platform(_settings(existing=True))
+    platform = open_platform(read_settings(existing=True))
     with _progress() as progress:
         report = read_again(platform.lake(), store_of(platform), dry_run=dry_run, on_progress=progress("reading"))
     done = "can be read" if dry_run else "read and taken out of quarantine"
     typer.echo(f"{report.read} of {report.files} files {done}, records: {report.records}")
-
-
-add_export_commands(app, lambda: _settings(existing=True))
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -561,24 +563,9 @@ def _complain(message: str, code: int) -> int:
     return code
 
 
-def _note(message: str) -> None:
-    typer.echo(message, err=True)
-
-
-def _settings(*, existing: bool = False) -> Settings:
-    """Return the settings. QOL_HOME is made when it is missing, for its owner alone: locally it holds health data."""
-    from qol_dagster.settings import load_settings
-
-    settings = load_settings()
-    if existing and settings.target == "local" and not settings.home.is_dir():
-        raise NotPossibleError(f"there is no {settings.home}; set QOL_HOME, or begin with `qol demo`")
-    settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return settings
-
-
 def _local_settings(*, existing: bool = False) -> Settings:
     """Return the settings, for what is done on one machine only."""
-    settings = _settings(existing=existing)
+    settings = read_settings(existing=existing)
     if settings.target != "local":
         raise UsageError("this works on one machine only; unset QOL_TARGET. On AWS the Lambdas take and fetch data")
     return settings
@@ -588,12 +575,6 @@ def _id_map(settings: Settings) -> People:
     from qol_dagster.resources.platform import open_platform
 
     return open_platform(settings).id_map()
-
-
-def _width() -> int:
-    import shutil
-
-    return shutil.get_terminal_size((120, 24)).columns
 
 
 @contextmanager

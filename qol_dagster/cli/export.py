@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from qol_dagster.cli.common import note, read_settings
 from qol_dagster.cli.dates import DATE
 from qol_dagster.errors import QolInputError
 from qol_dagster.exports import FormatName, SampleFormat
@@ -39,62 +40,58 @@ def _table(name: str) -> TableId:
     return tables[name]
 
 
-def add_commands(app: typer.Typer, settings: Callable[[], Settings]) -> None:
-    """Add the commands; `settings` returns those of an installation that is there."""
+def export(
+    *,
+    form: Annotated[FormatName, typer.Option("--format", help="Whose files they are.")],
+    out: Annotated[Path, typer.Option(help="A new folder, or that of an earlier export, which is replaced.")],
+    table: Annotated[
+        TableId, typer.Option(parser=_table, metavar="TABLE", help="A table of db_qol.")
+    ] = "weekly_metrics",  # type: ignore[assignment]
+    week: Annotated[date | None, typer.Option(**DATE, help="Any date of the week; by default all weeks.")] = None,
+    until: Annotated[date | None, typer.Option(**DATE, help="Any date of the last week, for several.")] = None,
+    language: Annotated[Language, typer.Option("--lang", help="Language of labels in the files.")] = "en",
+    excel: Annotated[bool, typer.Option("--excel", help="Begin CSV files with the mark that Excel needs.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Write into a folder that holds other files.")] = False,
+) -> None:
+    """Write a table as files for a statistics program, with codebook and checksums."""
+    from qol_dagster.exports.export import export as write_export
+    from qol_dagster.exports.formats import Options
+    from qol_dagster.resources.platform import open_platform
 
-    @app.command(rich_help_panel="Ask")
-    def export(
-        *,
-        form: Annotated[FormatName, typer.Option("--format", help="Whose files they are.")],
-        out: Annotated[Path, typer.Option(help="A new folder, or that of an earlier export, which is replaced.")],
-        table: Annotated[
-            TableId, typer.Option(parser=_table, metavar="TABLE", help="A table of db_qol.")
-        ] = "weekly_metrics",  # type: ignore[assignment]
-        week: Annotated[date | None, typer.Option(**DATE, help="Any date of the week; by default all weeks.")] = None,
-        until: Annotated[date | None, typer.Option(**DATE, help="Any date of the last week, for several.")] = None,
-        language: Annotated[Language, typer.Option("--lang", help="Language of labels in the files.")] = "en",
-        excel: Annotated[bool, typer.Option("--excel", help="Begin CSV files with the mark that Excel needs.")] = False,
-        force: Annotated[bool, typer.Option("--force", help="Write into a folder that holds other files.")] = False,
-    ) -> None:
-        """Write a table as files for a statistics program, with codebook and checksums."""
-        from qol_dagster.exports.export import export as write_export
-        from qol_dagster.exports.formats import Options
-        from qol_dagster.resources.platform import open_platform
+    weeks = _weeks(week, until)
+    catalogue = open_platform(read_settings(existing=True)).catalogue()
+    options = Options(language, excel)
+    done = write_export(catalogue, table, weeks, form, out, options=options, force=force)
+    for name in done.files:
+        typer.echo(out / name)
+    for text in _notes(done):
+        note(text)
 
-        weeks = _weeks(week, until)
-        catalogue = open_platform(settings()).catalogue()
-        options = Options(language, excel)
-        done = write_export(catalogue, table, weeks, form, out, options=options, force=force)
-        for name in done.files:
-            typer.echo(out / name)
-        for note in _notes(done):
-            typer.echo(note, err=True)
 
-    @app.command(rich_help_panel="Ask")
-    def samples(
-        *,
-        participant: Annotated[str, typer.Option(help="The participant's id.")],
-        day: Annotated[date, typer.Option("--date", **DATE, help="A date, as the daily table has it.")],
-        type_: Annotated[SampleType, typer.Option("--type", help="What was measured.")],
-        form: Annotated[SampleFormat, typer.Option("--format", help="How they are written.")] = "csv",
-        out: Annotated[Path | None, typer.Option(help="A file; by default standard output.")] = None,
-    ) -> None:
-        """Show the raw samples of a participant and date that the day's metrics are made from."""
-        from qol_ingest.shared import files
+def samples(
+    *,
+    participant: Annotated[str, typer.Option(help="The participant's id.")],
+    day: Annotated[date, typer.Option("--date", **DATE, help="A date, as the daily table has it.")],
+    type_: Annotated[SampleType, typer.Option("--type", help="What was measured.")],
+    form: Annotated[SampleFormat, typer.Option("--format", help="How they are written.")] = "csv",
+    out: Annotated[Path | None, typer.Option(help="A file; by default standard output.")] = None,
+) -> None:
+    """Show the raw samples of a participant and date that the day's metrics are made from."""
+    from qol_ingest.shared import files
 
-        if form == "parquet" and out is None and sys.stdout.isatty():
-            raise ExportOptionsError("Parquet is no text for a terminal; name a file with --out")
-        found = _samples(settings(), participant, day, type_)
-        if out:
-            files.replace(out, found.encoded(form))
-            typer.echo(out)
-        else:
-            sys.stdout.flush()
-            sys.stdout.buffer.write(found.encoded(form))
-        if found.is_stale:
-            typer.echo(f"raw files of {day} changed since; `qol materialize --week {day}` reads them", err=True)
-        if not found.rows.num_rows:
-            typer.echo(f"{participant} has no {type_} samples on {day} that count", err=True)
+    if form == "parquet" and out is None and sys.stdout.isatty():
+        raise ExportOptionsError("Parquet is no text for a terminal; name a file with --out")
+    found = _samples(read_settings(existing=True), participant, day, type_)
+    if out:
+        files.replace(out, found.encoded(form))
+        typer.echo(out)
+    else:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(found.encoded(form))
+    if found.is_stale:
+        note(f"raw files of {day} changed since; `qol materialize --week {day}` reads them")
+    if not found.rows.num_rows:
+        note(f"{participant} has no {type_} samples on {day} that count")
 
 
 def _weeks(week: date | None, until: date | None) -> Weeks:

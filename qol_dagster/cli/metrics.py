@@ -6,11 +6,11 @@ Belongs here: options and layout. What a metric is stands in `metrics/dictionary
 from __future__ import annotations
 
 import re
-import shutil
 from typing import Annotated
 
 import typer
 
+from qol_dagster.cli.common import terminal_width
 from qol_dagster.cli.output import GAP, Format, rendered
 from qol_dagster.metrics.describe import described, facts, find, records, unit
 from qol_dagster.metrics.dictionary import TABLES, Metric
@@ -43,7 +43,7 @@ def list_(
     shown = {**TABLES, **SURVEY_TABLES} if table else TABLES
     chosen = [one for name, columns in shown.items() if table in (None, name) for one in columns]
     if form == "table":
-        typer.echo(rendered(COLUMNS, _in_width(chosen, _width(), language), form, _width()), nl=False)
+        typer.echo(rendered(COLUMNS, _in_width(chosen, terminal_width(), language), form, terminal_width()), nl=False)
     else:
         rows = records(chosen)
         names = list(records(TABLES["daily"][:1])[0])
@@ -79,7 +79,7 @@ def _shown(metric: Metric, language: Language) -> str:
 
     pairs = facts(metric, language)
     labels = max(cell_len(label) for label, _ in pairs)
-    room = max(_width() - labels - 2 * len(GAP), NARROWEST)
+    room = max(terminal_width() - labels - 2 * len(GAP), NARROWEST)
     lines = [metric.name]
     for label, text in pairs:
         first, *more = _wrapped(text, room)
@@ -98,7 +98,3 @@ def _wrapped(text: str, width: int) -> list[str]:
             lines.append("")
         lines[-1] += piece if lines[-1] else piece.lstrip()
     return [line.rstrip() for line in lines]
-
-
-def _width() -> int:
-    return shutil.get_terminal_size((120, 24)).columns

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from qol_dagster.cli import common
+from qol_dagster.cli.common import read_settings, terminal_width
 from qol_dagster.cli.output import Format, rendered
 from qol_dagster.errors import QolError, QolInputError
 from qol_dagster.metrics.tables import TableId, all_tables
@@ -74,7 +76,7 @@ def diff(
         typer.echo(rendered(DIFFERENCES, [row for rows in found.values() for row in rows], form), nl=False)
         return
     for chosen, rows in found.items():  # the name above leaves its width to the values
-        shown = rendered(DIFFERENCES[1:], [row[1:] for row in rows], form, _width())
+        shown = rendered(DIFFERENCES[1:], [row[1:] for row in rows], form, terminal_width())
         typer.echo(f"{chosen.qualified_name}\n{shown}" if rows else f"{chosen.qualified_name}: no difference")
 
 
@@ -92,7 +94,7 @@ def create(
 
     made = create_freeze(_lake(), name, _weeks(weeks), note)
     typer.echo(made.sha256)
-    typer.echo(f"{name}: {len(made.objects)} objects; `qol query --as-of {name}` asks them", err=True)
+    common.note(f"{name}: {len(made.objects)} objects; `qol query --as-of {name}` asks them")
 
 
 @freeze.command(name="list")
@@ -104,7 +106,7 @@ def list_(form: Annotated[Format, typer.Option("--format", help="How the rows ar
         (one.name, one.created_at, " to ".join(one.facts["weeks"] or ["all"]), len(one.objects), one.facts["note"])
         for one in freezes(_lake())
     ]
-    typer.echo(rendered(("name", "created_at", "weeks", "objects", "note"), rows, form, _width()), nl=False)
+    typer.echo(rendered(("name", "created_at", "weeks", "objects", "note"), rows, form, terminal_width()), nl=False)
 
 
 @freeze.command()
@@ -118,7 +120,7 @@ def show(
     found = read_freeze(_lake(), name)
     columns = ("table", "date", "rows", "revision", "valid_from", "cause", "metrics_version", "engine", "sha256")
     rows = [tuple(one.get(column) for column in columns) for one in found.objects]
-    typer.echo(rendered(columns, rows, form, _width()), nl=False)
+    typer.echo(rendered(columns, rows, form, terminal_width()), nl=False)
     made_by = found.facts["made_by"]
     for label, value in (
         ("created", f"{found.created_at:%Y-%m-%d %H:%M} UTC"),
@@ -126,7 +128,7 @@ def show(
         ("note", found.facts["note"]),
         ("manifest", found.sha256),
     ):
-        typer.echo(f"{label}: {value}", err=True)
+        common.note(f"{label}: {value}")
 
 
 @freeze.command()
@@ -163,12 +165,8 @@ def export(
 
 def _lake() -> Lake:
     from qol_dagster.resources.platform import open_platform
-    from qol_dagster.settings import load_settings
 
-    settings = load_settings()
-    if settings.target == "local" and not settings.home.is_dir():
-        raise PastError(f"there is no {settings.home}; set QOL_HOME, or begin with `qol demo`")
-    return open_platform(settings).lake()
+    return open_platform(read_settings(existing=True)).lake()
 
 
 def _local_lake(what: str) -> Lake:
@@ -194,9 +192,3 @@ def _weeks(text: str) -> list[date] | None:
         return [date.fromisoformat(one) for one in text.split("..")] if text else None
     except ValueError:
         raise PastError(f"--weeks {text}: give dates like 2026-11-02..2026-11-16") from None
-
-
-def _width() -> int:
-    import shutil
-
-    return shutil.get_terminal_size((120, 24)).columns

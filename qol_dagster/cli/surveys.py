@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from qol_dagster.cli.common import note, read_settings
 from qol_dagster.cli.output import Format, rendered
-from qol_dagster.errors import QolError, QolInputError
+from qol_dagster.errors import QolInputError
 from qol_dagster.surveys.importing import Source
 from qol_dagster.surveys.waves import DEFAULT_PLAN, WavePlan
 from qol_dagster.surveys.whoqol import DEFAULT_RULE, RuleName
@@ -31,15 +32,14 @@ surveys = typer.Typer(
 )
 
 
+EveryWeeks = Annotated[int, typer.Option(min=1, help="Weeks from wave to wave.")]
+Waves = Annotated[int, typer.Option(min=1, help="How many waves.")]
+WindowDays = Annotated[int, typer.Option(min=0, help="Days that a form may be early or late.")]
 DESCRIBED = ("wave", "domain", "n_forms", "n_scored", "alpha", "n_alpha", "floor", "ceiling", "nonresponse")
 
 
 class SurveyFileError(QolInputError):
     """A file or an option of `qol surveys` that is no use."""
-
-
-class NoHomeError(QolError):
-    """There is no QOL_HOME."""
 
 
 @surveys.command(name="import")
@@ -74,9 +74,9 @@ def import_(
     unchanged = f"forms that were stored before: {len(found.sendings) - len(new)}"
     invalid = f"answers that are none of 1-5 and count as missing: {found.invalid_answers}"
     if dry_run:
-        _note(f"would store {len(new)} forms; {unchanged}; {invalid}. Nothing was stored")
+        note(f"would store {len(new)} forms; {unchanged}; {invalid}. Nothing was stored")
         return
-    _note(f"stored {write_sendings(lake, new)} forms; {unchanged}; {invalid}. `qol surveys score` brings the tables up")
+    note(f"stored {write_sendings(lake, new)} forms; {unchanged}; {invalid}. `qol surveys score` brings the tables up")
 
 
 @surveys.command()
@@ -85,11 +85,9 @@ def score(
     rule: Annotated[RuleName, typer.Option(help="Rule for missing items; it is stored with each score.")] = (
         DEFAULT_RULE
     ),
-    every_weeks: Annotated[int, typer.Option(min=1, help="Weeks from wave to wave.")] = DEFAULT_PLAN.every_weeks,
-    waves: Annotated[int, typer.Option(min=1, help="How many waves.")] = DEFAULT_PLAN.waves,
-    window_days: Annotated[int, typer.Option(min=0, help="Days that a form may be early or late.")] = (
-        DEFAULT_PLAN.window_days
-    ),
+    every_weeks: EveryWeeks = DEFAULT_PLAN.every_weeks,
+    waves: Waves = DEFAULT_PLAN.waves,
+    window_days: WindowDays = DEFAULT_PLAN.window_days,
 ) -> None:
     """Compute all tables of questionnaires anew from the stored forms and `daily_metrics`."""
     from qol_dagster.pipeline.surveys import score_surveys
@@ -101,9 +99,9 @@ def score(
     for table, rows in report.rows.items():
         typer.echo(f"{table}  rows: {rows}")
     if report.not_enrolled:
-        _note(f"{report.not_enrolled} forms are of nobody who is enrolled, and were left out")
+        note(f"{report.not_enrolled} forms are of nobody who is enrolled, and were left out")
     if report.unreadable:
-        _note(f"{report.unreadable} lines under raw/surveys/ are no form, and were left out")
+        note(f"{report.unreadable} lines under raw/surveys/ are no form, and were left out")
 
 
 @surveys.command()
@@ -125,11 +123,9 @@ def describe(
 def simulate(
     *,
     seed: Annotated[int, typer.Option(min=0, help="The seed of `qol simulate`; it decides the answers too.")] = 0,
-    every_weeks: Annotated[int, typer.Option(min=1, help="Weeks from wave to wave.")] = DEFAULT_PLAN.every_weeks,
-    waves: Annotated[int, typer.Option(min=1, help="How many waves.")] = DEFAULT_PLAN.waves,
-    window_days: Annotated[int, typer.Option(min=0, help="Days that a form may be early or late.")] = (
-        DEFAULT_PLAN.window_days
-    ),
+    every_weeks: EveryWeeks = DEFAULT_PLAN.every_weeks,
+    waves: Waves = DEFAULT_PLAN.waves,
+    window_days: WindowDays = DEFAULT_PLAN.window_days,
 ) -> None:
     """Have simulated participants answer the waves that are due: made-up marks, for demos and tests only."""
     from qol_dagster.pipeline.surveys import simulate_surveys
@@ -161,12 +157,8 @@ def _rounded(value: object) -> object:
 
 def _platform() -> Platform:
     from qol_dagster.resources.platform import open_platform
-    from qol_dagster.settings import load_settings
 
-    settings = load_settings()
-    if settings.target == "local" and not settings.home.is_dir():
-        raise NoHomeError(f"there is no {settings.home}; set QOL_HOME, or begin with `qol demo`")
-    return open_platform(settings)
+    return open_platform(read_settings(existing=True))
 
 
 def _columns(given: list[str] | None) -> dict[str, str]:
@@ -179,7 +171,3 @@ def _columns(given: list[str] | None) -> dict[str, str]:
 def _waves(sendings: list[Sending]) -> str:
     counts = Counter(one.wave for one in sendings)
     return "".join(f"wave {wave}  new forms: {counts[wave]}\n" for wave in sorted(counts))
-
-
-def _note(text: str) -> None:
-    typer.echo(text, err=True)
