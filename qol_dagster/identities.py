@@ -9,8 +9,12 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
+from typing import TYPE_CHECKING
 
 from qol_ingest.shared.permissions import HEALTH
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,22 @@ class Identities:
     def participants_with_health_data(self) -> set[str]:
         """Participants of whom at least one account gives health data."""
         return {participant for user, participant in self.active.items() if self.withheld.get(user) != HEALTH}
+
+    def of_participant(self, participant_id: str) -> Identities:
+        """Return the accounts of one participant that may be used, and nobody else."""
+        mine = {user: name for user, name in self.active.items() if name == participant_id}
+        return Identities(mine, withheld={user: one for user, one in self.withheld.items() if user in mine})
+
+    def as_table(self) -> pa.Table:
+        """Return who is who, as the metrics' expressions take it."""
+        import pyarrow as pa
+
+        names = {"user_id": pa.string(), "participant_id": pa.string(), "revoked": pa.bool_(), "withheld": pa.string()}
+        schema = pa.schema(names)
+        people = [(user, name, False, self.withheld.get(user, "")) for user, name in sorted(self.active.items())]
+        people += [(user, "", True, "") for user in sorted(self.revoked - self.active.keys())]
+        columns = [[one[n] for one in people] for n in range(len(schema))]
+        return pa.table([pa.array(column, type_) for column, type_ in zip(columns, schema.types, strict=True)], schema)
 
     def fingerprint(self) -> str:
         """Changes when anybody is enrolled, revoked or renamed, or permits something else; shows no id.

@@ -21,6 +21,7 @@ from qol_ingest.shared import files
 if TYPE_CHECKING:
     import ibis.expr.types as ir
 
+    from qol_dagster.engines import Engine
     from qol_dagster.metrics.thresholds import Thresholds
 
 Dialect = Literal["duckdb", "pyspark"]
@@ -58,6 +59,13 @@ def queries(dialect: Dialect, thresholds: Thresholds, folder: Path) -> Mapping[s
     with contextlib.suppress(OSError):  # a full disk costs time, and nothing else
         _keep(file, made)
     return made
+
+
+def register_daily_stages(engine: Engine, sql: Mapping[str, str]) -> None:
+    """Register what `daily_rows` and `day_counts` read; the engine has `records` and `participants`."""
+    for name in DAILY_STAGES:
+        register = engine.define if name in DEFINED else engine.keep
+        register(name, sql[name])
 
 
 def bundled_name(dialect: Dialect, thresholds: Thresholds) -> str:

@@ -7,29 +7,25 @@ returned. Of who may no longer be used, nothing is read.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from qol_dagster.engines import Engine, work_folder
 from qol_dagster.engines.duckdb import duckdb_engine
-from qol_dagster.engines.queries import DAILY_STAGES, DEFINED
-from qol_dagster.errors import QolError
+from qol_dagster.engines.queries import register_daily_stages
 from qol_dagster.identities import Identities
-from qol_dagster.lake.records import stored_records
+from qol_dagster.lake.records import copy_records, stored_records
 from qol_dagster.metrics.dictionary import DAILY
+from qol_dagster.metrics.sample_types import SAMPLE_TYPES, SampleType
 from qol_dagster.metrics.thresholds import DEFAULT_THRESHOLDS
-from qol_dagster.pipeline.days import participants_table
 from qol_ingest.shared.calendar import JST
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from qol_dagster.lake.lake import Lake
     from qol_dagster.resources.platform import Platform
 
 Outcome = Literal[
@@ -48,23 +44,11 @@ State = Literal["found", "not_stored", "not_enrolled"]
 
 USED_TYPES = frozenset(name.partition(".")[0] for one in DAILY for name in one.inputs if "." in name)
 """Garmin's summary types that feed a daily column."""
-LOWEST: dict[SampleKind, float] = {"stress": 0, "body_battery": 0, "steps": 0}
-"""The least that a sample can be and mean something; of the others, whatever is above 0."""
-FIELDS: dict[str, tuple[str, SampleKind]] = {
-    "heart_rate": ("dailies", "heart_rate"),
-    "stress": ("stressDetails", "stress"),
-    "body_battery": ("stressDetails", "body_battery"),
-    "spo2": ("pulseox", "spo2"),
-    "sleep_spo2": ("sleeps", "spo2"),
-    "respiration": ("allDayRespiration", "respiration"),
-    "sleep_respiration": ("sleeps", "respiration"),
+FIELDS: dict[str, SampleType] = {
+    kind.field: name for name, kind in SAMPLE_TYPES.items() if name not in ("steps", "sleep_stages")
 }
-"""Each field of samples, with the type of its records and what it measures."""
+"""Each field of a record that holds samples, with their type."""
 STAGES = {"deep_spans": "deep", "light_spans": "light", "rem_spans": "rem", "awake_spans": "awake"}
-
-
-class DamagedRecordsError(QolError):
-    """Stored records are no Parquet. They can be made again from raw files."""
 
 
 @dataclass(frozen=True)
@@ -110,48 +94,23 @@ class DayRecords:
 
 def read_day(platform: Platform, participant: str, day: date) -> DayRecords:
     """Return the records of a participant's date. Raises LakeError, EngineError, DamagedRecordsError."""
-    people = _only(platform.id_map().identities(), participant)
+    people = platform.id_map().identities().of_participant(participant)
     if not people.active:
         return DayRecords("not_enrolled")
     lake, settings = platform.lake(), platform.settings
-    parts = stored_records(lake, day, None).parts
-    if not parts:
+    stored = stored_records(lake, day)
+    if not stored.parts:
         return DayRecords("not_stored")
     with work_folder(settings.temp_dir, "duckdb") as work:
-        part = _copy_records(lake, list(parts), sorted(people.active), work / f"date={day}")
+        part = copy_records(lake, day, stored, people.active, work)
         with duckdb_engine(memory_mb=settings.memory_mb, work=work) as engine:
             return _select(engine, people, day, part)
 
 
-def _only(identities: Identities, participant: str) -> Identities:
-    """Return the participant's accounts that may be used."""
-    mine = {user: name for user, name in identities.active.items() if name == participant}
-    return Identities(mine, withheld={user: one for user, one in identities.withheld.items() if user in mine})
-
-
-def _copy_records(lake: Lake, parts: Sequence[str], users: Sequence[str], folder: Path) -> str:
-    """Copy the records of these users into one file of a folder, and return its path."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    wanted = [("user_id", "in", users)]
-    try:
-        tables = [pq.read_table(io.BytesIO(lake.read_object(part)), filters=wanted) for part in parts]
-    except pa.ArrowException as error:
-        raise DamagedRecordsError(f"those stored of {folder.name} are damaged; run the week again") from error
-    folder.mkdir()
-    path = folder / "part-0.parquet"
-    pq.write_table(pa.concat_tables(tables, promote_options="permissive"), path)
-    return str(path)
-
-
 def _select(engine: Engine, people: Identities, day: date, part: str) -> DayRecords:
-    sql = engine.queries(DEFAULT_THRESHOLDS)
-    engine.load_table("participants", participants_table(people))
+    engine.load_table("participants", people.as_table())
     engine.load_records({day: [part]})
-    for name in DAILY_STAGES:
-        register = engine.define if name in DEFINED else engine.keep
-        register(name, sql[name])
+    register_daily_stages(engine, engine.queries(DEFAULT_THRESHOLDS))
     lines = _rows(engine.run(_LINES))
     if not lines:
         return DayRecords("not_stored")
@@ -226,10 +185,10 @@ def _local(line: Mapping[str, Any], offset_s: float) -> datetime | None:
 
 def _samples(counted: Sequence[Mapping[str, Any]], fields: Mapping[int, Mapping[str, Any]]) -> list[Sample]:
     found = [_steps(line) for line in counted if line["type"] == "epochs" and line["steps"] is not None]
-    for field, (type_, kind) in FIELDS.items():
+    for field, type_ in FIELDS.items():
         for line in counted:
-            if line["type"] == type_:
-                found += _of_field(line, fields[line["rec"]][field], kind)
+            if line["type"] == SAMPLE_TYPES[type_].summary_type:
+                found += _of_field(line, fields[line["rec"]][field], type_)
     return [one for one in found if one is not None]
 
 
@@ -238,20 +197,22 @@ def _steps(line: Mapping[str, Any]) -> Sample | None:
     return None if at is None else Sample("steps", "epochs", at, float(line["steps"]), used=True)
 
 
-def _of_field(line: Mapping[str, Any], pairs: Mapping[str, Any] | None, kind: SampleKind) -> list[Sample | None]:
+def _of_field(line: Mapping[str, Any], pairs: Mapping[str, Any] | None, type_: SampleType) -> list[Sample | None]:
     """Return the samples of a field, whose offsets and values are two lists of one length."""
     length_s = line["sleep_s"] if line["type"] == "sleeps" else line["duration_s"]
-    return list(map(partial(_sample, line, kind, length_s), (pairs or {}).get("t") or (), (pairs or {}).get("v") or ()))
+    offsets, values = ((pairs or {}).get(name) or () for name in ("t", "v"))
+    return list(map(partial(_sample, line, type_, length_s), offsets, values))
 
 
 def _sample(
-    line: Mapping[str, Any], kind: SampleKind, length_s: float | None, offset_s: float | None, value: float | None
+    line: Mapping[str, Any], type_: SampleType, length_s: float | None, offset_s: float | None, value: float | None
 ) -> Sample | None:
     at = None if offset_s is None else _local(line, offset_s)
     if at is None or offset_s is None or value is None:
         return None
     inside = 0 <= offset_s <= (length_s if length_s is not None else offset_s)
-    is_data = value >= LOWEST[kind] if kind in LOWEST else value > 0
+    is_data = value > 0 if SAMPLE_TYPES[type_].above_0 else value >= 0
+    kind = cast("SampleKind", type_.removeprefix("sleep_"))  # asleep or awake
     return Sample(kind, line["type"], at, value, inside and is_data)
 
 

@@ -10,17 +10,18 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 from urllib.parse import urlencode
 
 from qol_dagster.errors import QolError
 from qol_dagster.explorer import charts, queries, summaries
-from qol_dagster.explorer.day_records import DayRecord, DayRecords, read_day
+from qol_dagster.explorer.day_records import DayRecord, DayRecords, SampleKind, read_day
 from qol_dagster.explorer.selection import MEASURES, Selection, SelectionError
 from qol_dagster.explorer.summaries import Row
 from qol_dagster.explorer.texts import LETTERS, TEXTS, WEEKDAYS, rule, term
 from qol_dagster.metrics.describe import facts, unit
 from qol_dagster.metrics.dictionary import DAILY, WEEKLY, Metric, by_name
+from qol_dagster.metrics.sample_types import SAMPLE_TYPES
 from qol_dagster.weeks import dates_of, monday_of
 
 if TYPE_CHECKING:
@@ -41,9 +42,7 @@ HEADLINES_OF_A_DAY = (
     "stress_mean",
     "hrv_rmssd_ms",
 )
-SAMPLE_UNITS = {
-    "heart_rate": "bpm", "stress": "0-100", "body_battery": "points", "spo2": "%", "respiration": "1/min", "steps": "n",
-}  # fmt: skip
+SAMPLE_UNITS = {kind: SAMPLE_TYPES[kind].unit for kind in get_args(SampleKind)}
 DAILY_BY_NAME = by_name(DAILY)
 
 

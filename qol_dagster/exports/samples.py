@@ -6,18 +6,17 @@ Belongs here: whose records are read, and how samples are spelled. Records hold 
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qol_dagster.engines import EngineError
-from qol_dagster.engines.queries import DAILY_STAGES, DEFINED, compile_sql
+from qol_dagster.engines.queries import compile_sql, register_daily_stages
 from qol_dagster.errors import QolInputError
 from qol_dagster.exports import ExportError, SampleFormat
 from qol_dagster.exports.formats.delimited import csv_bytes
-from qol_dagster.lake.records import StoredRecords, mark, stored_records
+from qol_dagster.lake.records import copy_records, mark, remake_records, stored_records
 from qol_dagster.metrics.sample_types import SAMPLE_TYPES, SampleType
 from qol_dagster.metrics.thresholds import DEFAULT_THRESHOLDS
 
@@ -65,57 +64,34 @@ def read_samples(
 ) -> Samples:
     """Return the samples of the records that count. `engine` is DuckDB's; `work` is an empty folder for a while.
 
-    Raises UnknownParticipantError, and ExportError when the date has no records, they are damaged, or the
-    participant's may not be used.
+    Raises UnknownParticipantError, DamagedRecordsError, and ExportError when the date has no records, they cannot be
+    read, or the participant's may not be used.
     """
     people = _accounts(identities, participant)
     stored = stored_records(lake, day)
     if not stored.parts:
-        raise ExportError(f"there are no whole records of {day}", advice=_repair(day))
+        raise ExportError(f"there are no whole records of {day}", advice=remake_records(day))
+    copied = copy_records(lake, day, stored, people.active, work)
     try:
-        engine.load_records({day: _local_files(lake, stored, day, work)})
-        engine.load_table("participants", people)
+        engine.load_records({day: [copied]})
+        engine.load_table("participants", people.as_table())
         found = engine.run(_prepared(engine, type_))
     except EngineError as error:
-        raise ExportError(f"the records of {day} cannot be read ({error})", advice=_repair(day)) from error
+        raise ExportError(f"the records of {day} cannot be read ({error})", advice=remake_records(day)) from error
     is_stale = {mark(item) for item in lake.raw_objects(day)} != stored.marks
     return Samples(_spelled(found, type_), is_stale)
 
 
-def _repair(day: date) -> str:
-    """Return what makes records anew: a run without `--force` that has nothing to compute reads none."""
-    return f"Make them from the raw files: qol materialize --week {day} --force"
-
-
-def _accounts(identities: Identities, participant: str) -> pa.Table:
-    """Return the participant's accounts as the expressions take them; records of others are then nobody's."""
-    import pyarrow as pa
-
-    users = sorted(user for user, owner in identities.active.items() if owner == participant)
-    if not users and participant in identities.enrolled:
+def _accounts(identities: Identities, participant: str) -> Identities:
+    """Return the participant's accounts; records of others are then nobody's."""
+    mine = identities.of_participant(participant)
+    if not mine.active and participant in identities.enrolled:
         raise ExportError(f"no account of {participant} may be used: the consent was revoked")
-    if not users:
+    if not mine.active:
         raise UnknownParticipantError(
             f"there is no participant {participant}; `qol participants list` shows who there is"
         )
-    withheld = [identities.withheld.get(user, "") for user in users]
-    number = len(users)
-    return pa.table({"user_id": users, "participant_id": [participant] * number, "revoked": [False] * number,
-                     "withheld": withheld})  # fmt: skip
-
-
-def _local_files(lake: Lake, stored: StoredRecords, day: date, work: Path) -> list[str]:
-    """Return paths of the records; those of a bucket are copied, as the engine asks for nothing on the network."""
-    if lake.folder:
-        return [lake.local_path(key) for key in stored.parts]
-    folder = work / f"date={day}"
-    folder.mkdir()
-    paths = []
-    for number, key in enumerate(stored.parts):
-        path = folder / f"{number}.parquet"
-        path.write_bytes(lake.read_object(key))
-        paths.append(str(path))
-    return paths
+    return mine
 
 
 def _prepared(engine: Engine, type_: SampleType) -> str:
@@ -123,10 +99,7 @@ def _prepared(engine: Engine, type_: SampleType) -> str:
     from qol_dagster.metrics.records import records_table
     from qol_dagster.metrics.samples import sample_rows
 
-    sql: Mapping[str, str] = engine.queries(DEFAULT_THRESHOLDS)
-    for name in DAILY_STAGES:
-        register = engine.define if name in DEFINED else engine.keep
-        register(name, sql[name])
+    register_daily_stages(engine, engine.queries(DEFAULT_THRESHOLDS))
     return compile_sql(sample_rows(records_table(side_by_side=True), type_), "duckdb")
 
 

@@ -10,16 +10,21 @@ that a process killed at any moment leaves the old records or the new ones; a fi
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import secrets
 import shutil
 from base64 import b64encode
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
 
+from qol_dagster.errors import QolError
+
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from qol_dagster.lake.lake import Lake, RawObject
 
 RECORDS = "records"
@@ -28,6 +33,10 @@ STAGING = f"{RECORDS}/_staging"
 """Where engines write to; what killed runs left there is removed by the next."""
 MARK = 16
 """Letters of a raw file's mark, 6 bits each."""
+
+
+class DamagedRecordsError(QolError):
+    """Stored records are no Parquet; the message says how they are made anew."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +78,31 @@ def stored_records(lake: Lake, day: date, reading: str | None = None) -> StoredR
     except (ValueError, TypeError, KeyError, AttributeError):
         return NOTHING
     return StoredRecords(parts, _split(marks)) if good else NOTHING
+
+
+def copy_records(lake: Lake, day: date, stored: StoredRecords, users: Collection[str], folder: Path) -> str:
+    """Copy the records of these users into one file below a folder, as an engine in this process reads them.
+
+    Returns its path. Raises DamagedRecordsError.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    wanted = [("user_id", "in", sorted(users))]
+    try:
+        parts = [pq.read_table(io.BytesIO(lake.read_object(key)), filters=wanted) for key in stored.parts]
+        rows = pa.concat_tables(parts, promote_options="permissive")
+    except (OSError, pa.ArrowException) as error:
+        raise DamagedRecordsError(f"the records of {day} are damaged", advice=remake_records(day)) from error
+    of_day = folder / f"date={day}"
+    of_day.mkdir()
+    pq.write_table(rows, of_day / "part-0.parquet")
+    return str(of_day / "part-0.parquet")
+
+
+def remake_records(day: date) -> str:
+    """Return how records are made anew: a run without `--force` that has nothing to compute reads none."""
+    return f"Make them from the raw files: qol materialize --week {day} --force"
 
 
 def new_staging() -> str:

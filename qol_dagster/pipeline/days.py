@@ -11,7 +11,7 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from qol_dagster.engines import Engine, RawFile, RecordsUpdate
-from qol_dagster.engines.queries import DAILY_STAGES, DEFINED
+from qol_dagster.engines.queries import register_daily_stages
 from qol_dagster.lake.records import NOTHING, StoredRecords, forget_records, new_staging, store_records
 from qol_dagster.lake.tables import arrow_schema, by_date, set_aside
 from qol_dagster.metrics.dictionary import DAILY
@@ -19,7 +19,6 @@ from qol_dagster.metrics.dictionary import DAILY
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from qol_dagster.identities import Identities
     from qol_dagster.lake.lake import Lake, RawObject
     from qol_dagster.pipeline.clock import Clock
     from qol_dagster.pipeline.plan import RecordsPlan
@@ -82,9 +81,7 @@ def compute_days(
         return {day: ComputedDay(nothing, dict.fromkeys(COUNTS, 0)) for day in records}
     with clock("select records"):
         engine.load_records(parts)
-        for name in DAILY_STAGES:
-            register = engine.define if name in DEFINED else engine.keep
-            register(name, sql[name])
+        register_daily_stages(engine, sql)
     with clock("compute daily"):
         rows = by_date(engine.run(sql["daily_rows"]), DAILY, list(records))
     with clock("count"):
@@ -95,20 +92,6 @@ def compute_days(
         counts = {**counted.get(str(day), {}), "values_set_aside": sum(beyond.values())}
         found[day] = ComputedDay(kept, {name: int(counts.get(name) or 0) for name in COUNTS}, beyond)
     return found
-
-
-def participants_table(identities: Identities) -> pa.Table:
-    """Return who is who, as the expressions take it."""
-    import pyarrow as pa
-
-    names = {"user_id": pa.string(), "participant_id": pa.string(), "revoked": pa.bool_(), "withheld": pa.string()}
-    schema, withheld = pa.schema(names), identities.withheld
-    people = [
-        (user, participant, False, withheld.get(user, "")) for user, participant in sorted(identities.active.items())
-    ]
-    people += [(user, "", True, "") for user in sorted(identities.revoked - identities.active.keys())]
-    columns = [[one[n] for one in people] for n in range(len(schema))]
-    return pa.table([pa.array(column, type_) for column, type_ in zip(columns, schema.types, strict=True)], schema)
 
 
 def _located(lake: Lake, files: Sequence[RawObject]) -> list[RawFile]:

@@ -22,7 +22,7 @@ from qol_dagster.lake.tables import by_date, concat_rows, read_partitions, set_a
 from qol_dagster.metrics.dictionary import DAILY, WEEKLY
 from qol_dagster.metrics.thresholds import DEFAULT_THRESHOLDS, Thresholds
 from qol_dagster.pipeline.clock import Clock
-from qol_dagster.pipeline.days import COUNTS, ComputedDay, compute_days, participants_table, update_records
+from qol_dagster.pipeline.days import COUNTS, ComputedDay, compute_days, update_records
 from qol_dagster.pipeline.inputs import count_accounts, inherited, noted_inputs
 from qol_dagster.pipeline.plan import RecordsPlan, batches, plan_records, stale_days
 from qol_dagster.pipeline.reports import DailyReport, DayReport, EtlReport, WeekReport
@@ -103,7 +103,7 @@ def materialize_daily(
         done: dict[date, DayReport] = {}
         if plans:
             clear_staging(lake)
-            engine.load_table("participants", participants_table(identities))
+            engine.load_table("participants", identities.as_table())
         for batch in batches(plans, engine.batch_bytes):
             computed, parsed = computer.compute(batch)
             with clock("write daily"):
