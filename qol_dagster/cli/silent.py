@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING
 
+from qol_dagster.resources.connections import by_participant
 from qol_dagster.resources.platform import open_platform
 
 if TYPE_CHECKING:
@@ -34,11 +35,9 @@ def silent_participants(settings: Settings, days: int, now: datetime) -> list[Si
     computed = platform.catalogue().query(
         "SELECT participant_id, max(last_synced_at) FROM db_qol.participant_status GROUP BY participant_id"
     )
-    synced = {person: _utc(at) for person, at in computed.rows if at is not None}
-    found = [
-        _silence(person, accounts, synced.get(person), now)
-        for person, accounts in _by_participant(platform.id_map().list()).items()
-    ]
+    synced = dict(computed.rows)
+    used = [one for one in platform.id_map().list() if one.may_be_used]
+    found = [_silence(person, accounts, synced.get(person), now) for person, accounts in by_participant(used).items()]
     found = [one for one in found if one.days_silent >= days]
     return sorted(found, key=lambda one: (-one.days_silent, one.participant_id))
 
@@ -48,15 +47,3 @@ def _silence(person: str, accounts: Iterable[Enrolment], synced: datetime | None
     last = max([*seen, *([synced] if synced else [])], default=None)
     enrolled = min(datetime.fromisoformat(one.enrolled_at) for one in accounts)
     return Silence(person, last, max((now - (last or enrolled)).days, 0))
-
-
-def _by_participant(everyone: Iterable[Enrolment]) -> dict[str, list[Enrolment]]:
-    found: dict[str, list[Enrolment]] = {}
-    for one in everyone:
-        if one.participant_id and one.may_be_used:
-            found.setdefault(one.participant_id, []).append(one)
-    return found
-
-
-def _utc(at: datetime) -> datetime:
-    return at if at.tzinfo else at.replace(tzinfo=UTC)

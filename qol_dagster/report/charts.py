@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any
 
-from qol_dagster.report.views import Overview, OwnRange, Spread
+from qol_dagster.report.views import Overview, OwnRange, Spread, week_label
 
 ACCENT, MUTED, ALARM = "#1b8a8f", "#8a939c", "#c8553d"
 """Told apart by colour-blind people, and legible on white and on black."""
@@ -52,7 +52,7 @@ def valid_weeks_png(weeks: Sequence[Overview]) -> bytes:
 
 
 def _valid_weeks(weeks: Sequence[Overview]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    rows = [{"week": _short(one), "valid_pct": one.valid_pct, "last": one is weeks[-1]} for one in weeks]
+    rows = [{"week": week_label(one.week), "valid_pct": one.valid_pct, "last": one is weeks[-1]} for one in weeks]
     return rows, {
         "height": 130,
         "layer": [
@@ -69,7 +69,7 @@ def _valid_weeks(weeks: Sequence[Overview]) -> tuple[list[dict[str, Any]], dict[
 def spread_chart(weeks: Sequence[Spread]) -> str:
     """Draw median, quartiles and the 10th to 90th percentile of a measure, week by week."""
     rows = [
-        {"week": _short(one), **{name: getattr(one, name) for name in ("p10", "p25", "median", "p75", "p90")},
+        {"week": week_label(one.week), **{name: getattr(one, name) for name in ("p10", "p25", "median", "p75", "p90")},
          "last": one is weeks[-1]}
         for one in weeks
     ]  # fmt: skip
@@ -100,7 +100,7 @@ def spread_chart(weeks: Sequence[Spread]) -> str:
 
 def course_chart(weeks: Sequence[date], values: Sequence[float | None]) -> str:
     """Draw one person's values of a measure, week by week, against its scale."""
-    rows = [{"week": f"{week.month}/{week.day}", "value": value} for week, value in zip(weeks, values, strict=True)]
+    rows = [{"week": week_label(week), "value": value} for week, value in zip(weeks, values, strict=True)]
     return _svg(
         rows,
         {
@@ -193,10 +193,6 @@ def _course(number: int, one: OwnRange, digits: int) -> Iterable[dict[str, Any]]
             "side": one.side,
             "shown": "" if value is None else f"{value:,.{digits}f}",
         }
-
-
-def _short(one: Overview | Spread) -> str:
-    return f"{one.week.month}/{one.week.day}"
 
 
 def _ticks(number: int) -> dict[str, Any]:

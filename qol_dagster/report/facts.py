@@ -6,10 +6,10 @@ Belongs here: the queries and the values. What follows from them is `views.py`'s
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from qol_dagster.errors import QolError
@@ -83,11 +83,26 @@ class Facts:
 
     def status_of(self, week: date) -> list[Row]:
         """Return the status rows of a week."""
-        return [row for row in self.status if row["date"] == str(week)]
+        return self._status_by_week.get(str(week), [])
 
     def weekly_of(self, week: date) -> list[Row]:
         """Return the weekly rows of a week."""
-        return [row for row in self.weekly if row["date"] == str(week)]
+        return self._weekly_by_week.get(str(week), [])
+
+    @cached_property
+    def _status_by_week(self) -> dict[str, list[Row]]:
+        return _by(self.status, "date")
+
+    @cached_property
+    def _weekly_by_week(self) -> dict[str, list[Row]]:
+        return _by(self.weekly, "date")
+
+
+def _by(rows: Iterable[Row], column: str) -> dict[str, list[Row]]:
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        found.setdefault(row[column], []).append(row)
+    return found
 
 
 def read_facts(catalogue: Catalogue, lake: Lake, people: People, week: date, made_at: datetime) -> Facts:

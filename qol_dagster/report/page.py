@@ -6,7 +6,7 @@ Belongs here: which part shows what. The look is that of `templates/`, the words
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -23,9 +23,10 @@ from qol_dagster.report.views import (
     overview,
     own_ranges,
     spread,
+    week_label,
     weeks_since_enrolment,
 )
-from qol_dagster.weeks import weekly_run_of
+from qol_dagster.weeks import dates_of, weekly_run_of
 from qol_ingest.shared.calendar import JST
 from qol_ingest.shared.languages import LANGUAGES, Language
 
@@ -85,10 +86,9 @@ class Words:
         """Return a value of a measure, with its decimal places."""
         return self.number(value, DIGITS.get(measure, 0))
 
-    def signed(self, value: float, digits: int = 0) -> str:
+    def signed(self, value: int) -> str:
         """Return a change: with its sign, a true minus."""
-        shown = self.number(abs(value), digits)
-        return f"{'+' if value > 0 else '−'}{shown}"
+        return f"{'+' if value > 0 else '−'}{self.number(abs(value))}"
 
 
 def render_report(facts: Facts, *, thresholds: Thresholds = DEFAULT_THRESHOLDS) -> dict[Language, str]:
@@ -120,6 +120,8 @@ class _Shared:
     """What is the same in every language: views and charts."""
 
     def __init__(self, facts: Facts) -> None:
+        self.calls = calls_of(facts)
+        self.since_enrolment = weeks_since_enrolment(facts)
         self.ranges = own_ranges(facts)
         self.outside = [
             one for of_measure in self.ranges.values() for one in of_measure.values()
@@ -153,15 +155,15 @@ class _Shared:
 
 
 def _render(facts: Facts, shared: _Shared, words: Words, thresholds: Thresholds) -> str:
-    calls = [_call(one, words, thresholds) for one in calls_of(facts)]
-    enrolled = weeks_since_enrolment(facts)
+    calls = [_call(one, words, thresholds) for one in shared.calls]
+    enrolled = shared.since_enrolment
     return _template("report.html.j2").render(
         **_frame(facts, words),
         calls=calls[:SHOWN],
         more_calls=calls[SHOWN:],
         tiles=_tiles(shared, words),
         valid_chart=shared.valid_chart,
-        valid_rows=[(f"{one.week.month}/{one.week.day}", words.number(one.enrolled), words.number(one.active),
+        valid_rows=[(week_label(one.week), words.number(one.enrolled), words.number(one.active),
                      words.number(one.valid), words.percent(one.valid_pct)) for one in shared.overviews],
         headlines=[_headline(shared, one, words) for one in HEADLINES],
         heat=[(person, _heat_map(states, words)) for person, states in shared.drawn_days.items()],
@@ -181,13 +183,12 @@ def _render(facts: Facts, shared: _Shared, words: Words, thresholds: Thresholds)
 
 
 def _frame(facts: Facts, words: Words) -> dict[str, Any]:
-    last = facts.week + timedelta(days=6)
     return {
         "t": words,
         "language": words.language,
         "languages": LANGUAGES,
         "others": [one for one in LANGUAGES if one != words.language],
-        "period": words("week_of", first=words.day(facts.week), last=words.day(last)),
+        "period": words("week_of", first=words.day(facts.week), last=words.day(dates_of(facts.week)[-1])),
         "week": str(facts.week),
         "as_of": words.moment(min(facts.made_at, weekly_run_of(facts.week))),
         "made_at": words("made_at", at=words.moment(facts.made_at)),
@@ -221,20 +222,18 @@ def _tiles(shared: _Shared, words: Words) -> list[dict[str, str]]:
     ]  # fmt: skip
 
 
-def _change(change: float, words: Words, digits: int = 0) -> str:
-    return words("change", change=words.signed(change, digits)) if round(change, digits) else words("no_change")
+def _change(change: int, words: Words) -> str:
+    return words("change", change=words.signed(change)) if change else words("no_change")
 
 
 def _headline(shared: _Shared, measure: str, words: Words) -> dict[str, str]:
     now, before = shared.spreads[measure][-1], shared.spreads[measure][-2]
-    known = now.median is not None and before.median is not None
     return {
         "measure": words.measure(measure),
         "median": words.value(measure, now.median),
         "middle": _from_to(measure, now.p25, now.p75, words),
         "n": words.number(now.n),
         "before": words.value(measure, before.median),
-        "change": _change((now.median or 0) - (before.median or 0), words, DIGITS.get(measure, 0)) if known else "",
     }
 
 
@@ -257,7 +256,7 @@ def _letter(letter: str, words: Words) -> str:
 
 
 def _dates(facts: Facts) -> list[str]:
-    return [f"{week.month}/{week.day}" for week in facts.weeks[1:]]
+    return list(map(week_label, facts.weeks[1:]))
 
 
 def _legend(words: Words, letters: set[str]) -> list[tuple[str, str, str]]:
@@ -266,12 +265,12 @@ def _legend(words: Words, letters: set[str]) -> list[tuple[str, str, str]]:
 
 def _spread(shared: _Shared, measure: str, words: Words) -> dict[str, Any]:
     rows = [
-        (f"{one.week.month}/{one.week.day}",
+        (week_label(one.week),
          *(words.value(measure, value) for value in (one.p10, one.p25, one.median, one.p75, one.p90)),
          words.number(one.n))
         for one in shared.spreads[measure]
     ]  # fmt: skip
-    return {"name": measure, "label": words.measure(measure), "chart": shared.spread_charts[measure], "rows": rows}
+    return {"label": words.measure(measure), "chart": shared.spread_charts[measure], "rows": rows}
 
 
 def _outside(one: OwnRange, words: Words) -> dict[str, str]:

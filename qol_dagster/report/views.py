@@ -11,13 +11,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from statistics import fmean, stdev
-from typing import Any
 
 from qol_dagster.report.facts import MEASURES, WEEKS_SINCE_ENROLMENT, Facts, Row
 from qol_dagster.weeks import weekly_run_of
 
 T_995: Mapping[int, float] = {4: 4.604, 5: 4.032, 6: 3.707, 7: 3.499}
 """The 99.5 % quantile of Student's t by degrees of freedom: one less than the weeks that a range is made from."""
+
+
+def week_label(week: date) -> str:
+    """Return a week as columns and charts name it, in every language."""
+    return f"{week.month}/{week.day}"
 
 
 @dataclass(frozen=True)
@@ -162,10 +166,4 @@ def _enrolled(rows: Sequence[Row]) -> list[Row]:
 def late_participants(facts: Facts, week: date) -> int:
     """Return for how many participants a record of a week came after its weekly run."""
     run = weekly_run_of(week)
-    return sum(bool(row["last_received_at"] and _utc(row["last_received_at"]) > run) for row in facts.weekly_of(week))
-
-
-def _utc(value: Any) -> Any:
-    from datetime import UTC
-
-    return value if value.tzinfo else value.replace(tzinfo=UTC)
+    return sum(bool(row["last_received_at"] and row["last_received_at"] > run) for row in facts.weekly_of(week))

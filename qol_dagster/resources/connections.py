@@ -85,12 +85,17 @@ def _invited(parts: PeopleParts, enrolled: set[str]) -> tuple[str, ...]:
     return ()
 
 
-def persons_of(everyone: Sequence[Enrolment], connection: Mapping[str, str]) -> tuple[Person, ...]:
-    """Return each participant once, with the best of several accounts; `connection` is by Garmin user id."""
-    by_id: dict[str, list[Enrolment]] = {}
+def by_participant(everyone: Iterable[Enrolment]) -> dict[str, list[Enrolment]]:
+    """Return the accounts of each participant; who was never enrolled is none."""
+    found: dict[str, list[Enrolment]] = {}
     for one in everyone:
         if one.participant_id:
-            by_id.setdefault(one.participant_id, []).append(one)
+            found.setdefault(one.participant_id, []).append(one)
+    return found
+
+
+def persons_of(everyone: Sequence[Enrolment], connection: Mapping[str, str]) -> tuple[Person, ...]:
+    """Return each participant once, with the best of several accounts; `connection` is by Garmin user id."""
     order = ("ok", "", "none", "reconnect")
     return tuple(
         Person(
@@ -99,5 +104,5 @@ def persons_of(everyone: Sequence[Enrolment], connection: Mapping[str, str]) -> 
             any(one.may_be_used and HEALTH not in one.withheld for one in accounts),
             min((connection.get(one.garmin_user_id, "") for one in accounts), key=order.index),
         )
-        for participant, accounts in sorted(by_id.items())
+        for participant, accounts in sorted(by_participant(everyone).items())
     )
