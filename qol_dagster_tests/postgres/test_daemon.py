@@ -32,6 +32,8 @@ ROOT = Path(__file__).parents[2]
 USER = "a1b2c3d4e5f60718293a4b5c6d7e8f90"
 TABLES = ("daily_metrics", "weekly_metrics", "weekly_metrics_table", "participant_status")
 BACKFILL = "old weeks"
+FIRST_MONDAY = MONDAY - timedelta(weeks=13)
+"""The week of the first raw file, where the partitions begin."""
 OLD_WEEKS = [(MONDAY - timedelta(weeks=back)).isoformat() for back in (12, 11, 10)]
 """Without raw files, so that nobody but the backfill asks for them."""
 
@@ -39,24 +41,26 @@ OLD_WEEKS = [(MONDAY - timedelta(weeks=back)).isoformat() for back in (12, 11, 1
 def test_the_daemon_runs_a_backfill_as_one_run_and_the_next_one_knows_what_it_saw(
     hosted: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for day in dates_of(MONDAY):
+    for day in (FIRST_MONDAY + timedelta(days=2), *dates_of(MONDAY)):
         write_raw(hosted.lake_dir, day, [record("dailies", USER, day, timeOffsetHeartRateSamples=worn(12))])
     IdMap(hosted.id_map_path).add(USER, "P1")
     defs = build_defs(hosted)
     with dagster_instance(hosted) as instance:
         instance.add_backfill(asked_for(defs, instance))
         with daemon(log := hosted.home / "daemon.log"):
-            wait_for_runs(instance, 2)
+            wait_for_runs(instance, 3)
         assert SECRET not in log.read_text()
-        of_files, of_backfill = sorted(instance.get_runs(), key=lambda run: "dagster/backfill" in run.tags)
-        assert of_files.tags["dagster/partition"] == MONDAY.isoformat()
+        (of_backfill,) = [run for run in instance.get_runs() if "dagster/backfill" in run.tags]
         assert of_backfill.tags["dagster/backfill"] == BACKFILL
+        of_files = [run.tags["dagster/partition"] for run in instance.get_runs() if run != of_backfill]
+        assert sorted(of_files) == [FIRST_MONDAY.isoformat(), MONDAY.isoformat()]
         for table in TABLES:
             made = instance.get_materialized_partitions(dg.AssetKey(table))
-            assert made == {*OLD_WEEKS, MONDAY.isoformat()}
+            assert made == {FIRST_MONDAY.isoformat(), *OLD_WEEKS, MONDAY.isoformat()}
 
         arrivals = tick("raw_arrivals_sensor", defs, instance)
-        assert (arrivals.skip_message, arrivals.run_requests) == ("no raw file came or changed", [])
+        nothing = "no raw file of a day that is over came or changed; raw days: 8"
+        assert (arrivals.skip_message, arrivals.run_requests) == (nothing, [])
 
         lost = instance.create_run_for_job(
             defs.resolve_job_def("weekly_metrics_job"), tags={"dagster/max_retries": "0"}
