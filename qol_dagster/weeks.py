@@ -22,6 +22,8 @@ from qol_ingest.shared.calendar import (
 
 __all__ = [
     "TIMEZONE",
+    "WEEKLY_DEADLINE",
+    "WEEKLY_DEADLINE_CRON",
     "WEEKLY_RUN_CRON",
     "WEEKLY_RUN_TIME",
     "affected_weeks",
@@ -29,6 +31,7 @@ __all__ = [
     "contributing_weeks",
     "dates_of",
     "is_closed",
+    "last_due_week",
     "monday_of",
     "mondays",
     "receipt_date",
@@ -36,6 +39,9 @@ __all__ = [
     "weekly_run_of",
 ]
 
+WEEKLY_DEADLINE = time(12)
+"""When, on the day of the weekly run, its week must be there."""
+WEEKLY_DEADLINE_CRON = f"{WEEKLY_DEADLINE.minute} {WEEKLY_DEADLINE.hour} * * {WEEKLY_RUN_WEEKDAY + 1}"
 WEEKLY_RUN_CRON = f"{WEEKLY_RUN_TIME.minute} {WEEKLY_RUN_TIME.hour} * * {WEEKLY_RUN_WEEKDAY + 1}"
 """When the weekly run starts, in `TIMEZONE`; cron counts weekdays from Sunday, which is 0."""
 
@@ -65,6 +71,12 @@ def contributing_weeks(weeks: Sequence[date]) -> list[date]:
 def affected_weeks(days: Sequence[date]) -> list[date]:
     """Return the Mondays of all weeks whose rows are computed from these dates, among others."""
     return mondays([day + timedelta(weeks=later) for day in days for later in range(TRAILING_WEEKS)])
+
+
+def last_due_week(now: datetime) -> date:
+    """Return the Monday of the last week whose weekly run was due by a time."""
+    week = monday_of(receipt_date(now)) - timedelta(weeks=1)
+    return week if weekly_run_of(week) <= now else week - timedelta(weeks=1)
 
 
 def today() -> date:

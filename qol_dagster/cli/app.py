@@ -115,6 +115,17 @@ def doctor(
 
 
 @app.command(rich_help_panel=EVERY_WEEK)
+def heartbeat() -> None:
+    """Say whether Dagster's daemon is at work, and alert once if it is not; for cron. Exit code 1 if it is not."""
+    from qol_dagster.cli.heartbeat import heartbeat as look
+
+    if gone := look(read_settings(existing=True)):
+        note(gone)
+        raise typer.Exit(1)
+    typer.echo("Dagster's daemon is running")
+
+
+@app.command(rich_help_panel=EVERY_WEEK)
 def dev(
     arguments: Annotated[list[str] | None, typer.Argument(help="Handed on to `dagster dev`, after --.")] = None,
 ) -> None:
@@ -327,10 +338,11 @@ def silent(
     from datetime import UTC, datetime
 
     from qol_dagster.cli.output import rendered
-    from qol_dagster.cli.silent import COLUMNS, silent_participants
+    from qol_dagster.resources.platform import open_platform
+    from qol_dagster.resources.silence import COLUMNS, silences
 
-    found = silent_participants(read_settings(existing=True), days, datetime.now(UTC))
-    rows = [(one.participant_id, one.last_data_at, one.days_silent) for one in found]
+    found = silences(open_platform(read_settings(existing=True)), datetime.now(UTC))
+    rows = [(one.participant_id, one.last_data_at, one.days_silent) for one in found if one.days_silent >= days]
     typer.echo(rendered(COLUMNS, rows, form, terminal_width()), nl=False)
 
 

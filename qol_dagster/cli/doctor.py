@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import SplitResult, urlsplit, urlunsplit
@@ -30,7 +30,7 @@ from qol_dagster.resources.notifier import require_encryption
 from qol_dagster.resources.platform import open_platform
 from qol_dagster.resources.unread import ADVICE, count_unread, name_files, recent_files_not_read
 from qol_dagster.settings import Settings, SettingsError, Target, load_settings
-from qol_dagster.weeks import monday_of, weekly_run_of
+from qol_dagster.weeks import last_due_week, monday_of
 from qol_ingest.shared import aws, http
 from qol_ingest.shared.calendar import receipt_date
 
@@ -194,12 +194,6 @@ def _lake(settings: Settings) -> Iterator[Finding]:
         yield Finding("note", "db_qol.weekly_metrics", "no week is computed", advice)
 
 
-def last_due_week(now: datetime) -> date:
-    """Return the Monday of the last week whose weekly run was due by a time."""
-    week = monday_of(receipt_date(now)) - timedelta(weeks=1)
-    return week if weekly_run_of(week) <= now else week - timedelta(weeks=1)
-
-
 def _arrivals(settings: Settings) -> Iterator[Finding]:
     """When the last raw file was written: the folders of the last dates are looked into, since data comes late."""
     if not settings.lake_dir.exists():
@@ -239,13 +233,23 @@ def _last_run(settings: Settings) -> Iterator[Finding]:
 
 def _daemon(settings: Settings) -> Iterator[Finding]:
     """Whether schedule, sensors and alerts are at work."""
-    found = _ask_dagster(settings, "SELECT max(timestamp) FROM daemon_heartbeats")
-    beat = datetime.fromisoformat(found[0][0]).replace(tzinfo=UTC) if found and found[0][0] else None
-    if beat and datetime.now(UTC) - beat < timedelta(seconds=BEATS_S):
+    beat = last_heartbeat(settings)
+    if is_beating(beat):
         yield Finding("ok", "daemon", "running: schedule, sensors and alerts are on")
     else:
         advice = "`qol dev` starts it; without it no week runs by itself, and nobody is alerted"
         yield Finding("note", "daemon", "not running" + (f" since {in_japan(beat)}" if beat else ""), advice)
+
+
+def last_heartbeat(settings: Settings) -> datetime | None:
+    """Return when the daemon of this QOL_HOME was last seen at work (UTC), if ever."""
+    found = _ask_dagster(settings, "SELECT max(timestamp) FROM daemon_heartbeats")
+    return datetime.fromisoformat(found[0][0]).replace(tzinfo=UTC) if found and found[0][0] else None
+
+
+def is_beating(beat: datetime | None) -> bool:
+    """Return whether that is recent enough for a daemon that runs."""
+    return beat is not None and datetime.now(UTC) - beat < timedelta(seconds=BEATS_S)
 
 
 def _ask_dagster(settings: Settings, sql: str) -> list[Any]:

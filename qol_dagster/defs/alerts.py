@@ -31,6 +31,8 @@ _LONG = 8
 NO_PARTITION = "no partition"
 AGAIN = """\
 Open the run in Dagster to see its log; when the reason is mended, start it again with the same configuration.
+
+実行が失敗しました。Dagster でこの実行のログを確認し、原因を取り除いてから、同じ設定でもう一度実行してください。
 """
 WEEKS_AGAIN = """\
 The tables are written one after the other: {daily}, {weekly}, {status}. Each file is whole: what was
@@ -39,6 +41,11 @@ disagree. If a check failed, the rows that failed it are in their table: do not 
 
 Open the run in Dagster to see its log; when the reason is mended, run the same weeks again
 (Dagster > {weekly} > Materialize, or `qol materialize --week DATE{option}`). That makes all tables agree.
+
+週の計算が失敗しました。各ファイルは新旧どちらかの完全な状態ですが、同じ週を再び実行するまで、
+表どうしが一致しないことがあります。チェックが失敗した週は、それまで使わないでください。Dagster でこの実行のログを
+確認し、原因を取り除いてから、同じ週をもう一度実行してください
+（Dagster > {weekly} > Materialize、または `qol materialize --week DATE{option}`）。
 """
 """True of every failure, also of Glue, which writes all tables before the first is checked."""
 

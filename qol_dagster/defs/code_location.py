@@ -21,6 +21,7 @@ from qol_dagster.defs.resources import as_dagster
 from qol_dagster.defs.schedules import weekly_schedule
 from qol_dagster.defs.sensors import arrivals_sensor
 from qol_dagster.defs.unread import unread_sensor
+from qol_dagster.defs.watch import watch_sensor
 from qol_dagster.metrics.profiles import DEFAULT, PROFILES
 from qol_dagster.resources.platform import Resources, open_platform
 from qol_dagster.settings import Settings, load_settings
@@ -49,6 +50,7 @@ def build_defs(
             arrivals_sensor(resources, job, settings.start_date, first),
             failure_sensor(resources),
             unread_sensor(resources),
+            watch_sensor(resources),
         ],
         resources=as_dagster(resources),
         executor=dg.in_process_executor,

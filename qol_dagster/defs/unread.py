@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import dagster as dg
 
 from qol_dagster.resources.platform import Resources
-from qol_dagster.resources.unread import ADVICE, count_unread
+from qol_dagster.resources.unread import ADVICE, ADVICE_JA, count_unread
 
 EVERY_S = 3600
 
@@ -23,11 +23,15 @@ def growth(counts: Mapping[str, int], before: Mapping[str, int]) -> dict[str, tu
 
 
 def message(grown: Mapping[str, tuple[int, int]]) -> tuple[str, str]:
-    """Return subject and body: what grew, and what to do about each."""
+    """Return subject and body: what grew, and what to do about each, in English and Japanese."""
     labels = {name: name.replace("_", " ") for name in grown}
-    lines = [f"{labels[name]}: {now} ({then} before)\n  {ADVICE[name]}.\n" for name, (then, now) in grown.items()]
+    lines = [
+        f"{labels[name]}: {now} ({then} before)\n  {ADVICE[name]}.\n  {ADVICE_JA[name]}。\n"
+        for name, (then, now) in grown.items()
+    ]
     subject = f"[qol] not read: {', '.join(labels.values())}"
-    return subject, "Something is stored that no run reads; it stays as it came.\n\n" + "\n".join(lines)
+    intro = "Something is stored that no run reads; it stays as it came.\n"
+    return subject, f"{intro}どの実行でも読まれないものが、届いたままの形で保存されています。\n\n" + "\n".join(lines)
 
 
 def _summary(counts: Mapping[str, int]) -> str:

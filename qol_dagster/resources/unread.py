@@ -37,6 +37,16 @@ ADVICE: Mapping[str, str] = {
     "misfiled": "Records are stored under another date than their own: `qol raw refile`",
 }
 """What each count is of, and what to do about it."""
+ADVICE_JA: Mapping[str, str] = {
+    "quarantined_bodies": "読めない本文が Garmin から届きました。修正の後、`qol raw requarantine` で読み直せます",
+    "quarantined_parts": "本文の一部が使えませんでした（理由付き）。`qol raw requarantine` で読み直せます",
+    "dead_letters": "Ping または通知を処理できませんでした。`qol garmin backfill` で取得し直してから削除してください",
+    "files_not_read": "raw/daily/ で読まれるのは date=YYYY-MM-DD/名前.jsonl だけです。名前を変えるか展開してください",
+    "unknown_type_records": "Garmin の文書にない種類のレコードです。生データとして残り、どの指標にも使われません",
+    "unreadable": "userId を持つ JSON オブジェクトでない行があります。ファイルを直してください",
+    "misfiled": "別の日付の下に保存されたレコードがあります。`qol raw refile` を実行してください",
+}
+"""The same in Japanese."""
 NAMED = 5
 """So many files are named, and of more only the number."""
 _ID = re.compile(r"(?<![0-9a-f])(?:[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?![0-9a-f])", re.I)

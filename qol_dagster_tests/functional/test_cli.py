@@ -27,7 +27,7 @@ from typer.main import get_command
 from garmin_sim import Simulation
 from qol_dagster.cli.app import app, run
 from qol_dagster.cli.demo import local_webhook
-from qol_dagster.cli.doctor import follow_push, last_due_week
+from qol_dagster.cli.doctor import follow_push
 from qol_dagster.cli.simulated import SimulatedTimeReceiver
 from qol_dagster.definitions import build_defs
 from qol_dagster.defs.instance import dagster_instance
@@ -36,6 +36,7 @@ from qol_dagster.metrics.dictionary import DAILY, METRICS_VERSION, STATUS, WEEKL
 from qol_dagster.resources.catalogue.duckdb import query
 from qol_dagster.resources.id_map import IdMap
 from qol_dagster.settings import Settings
+from qol_dagster.weeks import last_due_week
 from qol_dagster_tests.support.lakes import MONDAY, record, worn, write_raw
 from qol_dagster_tests.support.tables import rows
 from qol_ingest.shared.stores import DirectoryStore

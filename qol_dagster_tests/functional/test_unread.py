@@ -18,7 +18,7 @@ from qol_dagster.defs.unread import growth, unread_sensor
 from qol_dagster.lake.lake import Lake
 from qol_dagster.resources.platform import Resources, open_platform
 from qol_dagster.resources.requarantine import requarantine
-from qol_dagster.resources.unread import ADVICE, count_unread, name_files, name_folders
+from qol_dagster.resources.unread import ADVICE, ADVICE_JA, count_unread, name_files, name_folders
 from qol_dagster.settings import Settings
 from qol_ingest import records as records_module
 from qol_ingest.shared.calendar import receipt_date
@@ -170,6 +170,8 @@ def test_an_alert_is_sent_when_something_begins_and_again_only_when_it_grows(set
     assert subject == "[qol] not read: quarantined bodies"
     assert "quarantined bodies: 2 (1 before)" in body
     assert "qol raw requarantine" in body
+    assert "読み直せます" in body
+    assert ADVICE.keys() == ADVICE_JA.keys()
 
 
 # -- reading quarantine again

@@ -1,7 +1,7 @@
 """`weekly_metrics`: daily rows -> one row per participant and week; `weekly_metrics_table`: the same, queryable."""
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, timedelta
 from functools import partial
 from typing import Any
 
@@ -22,11 +22,11 @@ from qol_dagster.defs.table_metadata import table_metadata, written_metadata
 from qol_dagster.lake.lake import Lake, map_concurrently
 from qol_dagster.lake.tables import read_rows
 from qol_dagster.metrics.dictionary import WEEKLY
-from qol_dagster.metrics.profiles import Profile
+from qol_dagster.metrics.profiles import DEFAULT, Profile
 from qol_dagster.metrics.tables import TableId
 from qol_dagster.pipeline.reports import WeekReport
 from qol_dagster.resources.catalogue import Catalogue, count_rows
-from qol_dagster.weeks import dates_of
+from qol_dagster.weeks import TIMEZONE, WEEKLY_DEADLINE_CRON, dates_of
 
 PREVIEW = (
     "date",
@@ -38,6 +38,9 @@ PREVIEW = (
     "sleep_tst_h_mean",
 )
 
+IN_TIME = dg.FreshnessPolicy.cron(WEEKLY_DEADLINE_CRON, timedelta(hours=3), TIMEZONE)
+"""Dagster shows the table as stale if no run of the day of the weekly run has written it by noon."""
+
 
 def weekly_spec(profile: Profile) -> dg.AssetSpec:
     """Return what Dagster shows of the table."""
@@ -48,6 +51,7 @@ def weekly_spec(profile: Profile) -> dg.AssetSpec:
         f"`{table.folder}/date=MONDAY/`. Each run replaces its weeks whole. {profile.why}",
         deps=[daily.name],
         metadata=table_metadata(WEEKLY, table.qualified_name),
+        freshness_policy=IN_TIME if profile is DEFAULT else None,
     )
 
 

@@ -1,18 +1,20 @@
-"""`qol silent`: who has sent nothing for some days, as of now: seen on the next day, not in the next weekly run."""
+"""Who has sent nothing for some days, as of now: seen on the next day, not in the next weekly run.
+
+Belongs here: putting together what the receiver notes and what the tables know. Without Garmin's ids.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from qol_dagster.resources.connections import by_participant
-from qol_dagster.resources.platform import open_platform
 
 if TYPE_CHECKING:
-    from qol_dagster.resources.id_map import Enrolment
-    from qol_dagster.settings import Settings
+    from qol_dagster.resources.catalogue import Catalogue
+    from qol_dagster.resources.id_map import Enrolment, People
 
 COLUMNS = ("participant_id", "last_data_at", "days_silent")
 
@@ -26,19 +28,27 @@ class Silence:
     days_silent: int
 
 
-def silent_participants(settings: Settings, days: int, now: datetime) -> list[Silence]:
-    """Return who should send data and has not for so many days, the longest silence first.
+class SilenceParts(Protocol):
+    """Of a deployment, what knows when somebody sent something."""
+
+    def id_map(self) -> People:
+        """Who is enrolled, and when each user pushed last."""
+
+    def catalogue(self) -> Catalogue:
+        """The tables."""
+
+
+def silences(parts: SilenceParts, now: datetime) -> list[Silence]:
+    """Return everybody who should send data, the longest silence first.
 
     The receiver notes when a user pushes; files that came by other ways are known once their week was computed.
     """
-    platform = open_platform(settings)
-    computed = platform.catalogue().query(
+    computed = parts.catalogue().query(
         "SELECT participant_id, max(last_synced_at) FROM db_qol.participant_status GROUP BY participant_id"
     )
     synced = dict(computed.rows)
-    used = [one for one in platform.id_map().list() if one.may_be_used]
+    used = [one for one in parts.id_map().list() if one.may_be_used]
     found = [_silence(person, accounts, synced.get(person), now) for person, accounts in by_participant(used).items()]
-    found = [one for one in found if one.days_silent >= days]
     return sorted(found, key=lambda one: (-one.days_silent, one.participant_id))
 
 

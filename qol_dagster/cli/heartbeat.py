@@ -1,0 +1,48 @@
+"""`qol heartbeat`: whether Dagster's daemon is at work, and one alert when it is not.
+
+Belongs here: what something outside Dagster asks every few minutes (cron, a systemd timer), since a daemon that is gone
+alerts nobody.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qol_dagster.cli.doctor import is_beating, last_heartbeat
+from qol_dagster.cli.output import in_japan
+from qol_dagster.errors import QolInputError
+from qol_dagster.resources.platform import open_platform
+
+if TYPE_CHECKING:
+    from qol_dagster.settings import Settings
+
+MARKER = "alerts/daemon-gone"
+SUBJECT = "[qol] Dagster's daemon is not running"
+BODY = """\
+Dagster's daemon was last seen {since}. Without it no week runs by itself, and no sensor alerts anybody; the
+receiver goes on storing what Garmin sends. Start it (`qol dev`, or the service that runs it) and look at its log.
+It is over when `qol heartbeat` says that it runs; what was missed is computed then.
+
+Dagster のデーモンが最後に確認されたのは {since} です。デーモンがないと週の計算は自動で行われず、
+センサーの通知も届きません。受信は続いており、Garmin から届くデータは保存されます。デーモン（`qol dev`、
+またはそれを動かすサービス）を起動し、ログを確認してください。`qol heartbeat` に動作中と表示されれば解消です。
+止まっていた間の計算は、その後に行われます。
+"""
+
+
+def heartbeat(settings: Settings) -> str:
+    """Return "" if the daemon is at work, else what is known; the first call of an outage alerts people.
+
+    Raises QolInputError on AWS, where alarms watch the daemon's work.
+    """
+    if settings.target != "local":
+        raise QolInputError("on AWS the alarms of CloudWatch watch what the daemon does; see docs/aws.md")
+    platform, beat = open_platform(settings), last_heartbeat(settings)
+    alerted = platform.marker(MARKER)
+    if is_beating(beat):
+        alerted.remove()
+        return ""
+    since = in_japan(beat) if beat else "never / なし"
+    if alerted.claim() and not platform.notifier().send(SUBJECT, BODY.format(since=since)):
+        alerted.remove()  # so that the next call tries again
+    return f"Dagster's daemon is not running; last seen: {in_japan(beat) if beat else 'never'}"
