@@ -152,6 +152,19 @@ class Lake:
         )
         return tuple(sorted(item for item in found if _is_raw(item.key)))
 
+    def raw_day_changed_ns(self, day: date) -> int:
+        """Return when a name in a date's folder last came, went or was replaced (ns since 1970; 0 without one).
+
+        Local lakes only.
+        """
+        path = self.local_path(f"{RAW}/date={day.isoformat()}")
+        try:
+            return Path(path).stat().st_mtime_ns
+        except FileNotFoundError:
+            return 0
+        except OSError as error:
+            raise LakeError(f"{path} cannot be read: {reason(error)}") from error
+
     def read_raw(self, item: RawObject) -> bytes:
         """Return a raw file's bytes."""
         return self.read_object(item.key)

@@ -12,7 +12,7 @@ import re
 import time
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from typing import TYPE_CHECKING, Protocol
 
 from qol_dagster.errors import QolError
@@ -32,6 +32,10 @@ MESSAGES_A_TICK, RECEIVE_S = 1000, 10.0
 """As much is taken from the queue at a time, and for so long."""
 DAYS_A_TICK = 28
 """A day may have tens of thousands of files, and S3 lists them by the thousand."""
+RECENT = timedelta(days=28)
+"""Such days are listed each time: nearly all that comes is of them."""
+STEADY_NS = 5_000_000_000
+"""A folder whose time is older than that: a file that comes after it was listed gives it another one."""
 _KEY = re.compile(rf"{RAW}/date=(\d{{4}}-\d\d-\d\d)/[^/]+")
 
 
@@ -53,13 +57,28 @@ class Arrivals(Protocol):
 
 @dataclass(frozen=True)
 class ListedArrivals:
-    """For a folder, where listing everything is quick."""
+    """For a folder, by listing it.
+
+    An old day's folder is listed again when its time has changed, as it does with every name in it, and once a date: a
+    file that somebody wrote over in its place is seen then.
+    """
 
     lake: Lake
+    _known: dict[date, tuple[int, date, str]] = field(default_factory=dict, repr=False, compare=False)
 
     def poll(self, since: date, on: date, seen: Mapping[date, str]) -> Mapping[date, str]:  # noqa: ARG002
         """Return all days. See `Arrivals`."""
-        return {day: raw_fingerprint(self.lake.raw_objects(day)) for day in self.lake.raw_days() if day >= since}
+        return {day: self._fingerprint(day, on) for day in self.lake.raw_days() if day >= since}
+
+    def _fingerprint(self, day: date, on: date) -> str:
+        changed_ns = self.lake.raw_day_changed_ns(day)
+        known = self._known.get(day)
+        if known and known[:2] == (changed_ns, on) and day < on - RECENT:
+            return known[2]
+        found = raw_fingerprint(self.lake.raw_objects(day))
+        if changed_ns < time.time_ns() - STEADY_NS:
+            self._known[day] = (changed_ns, on, found)
+        return found
 
 
 @dataclass(frozen=True)

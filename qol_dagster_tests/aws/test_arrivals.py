@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -135,6 +136,43 @@ def test_while_the_lake_cannot_be_listed_nothing_is_lost(place: Place, monkeypat
         with pytest.raises(LakeError):
             place.news({})
     assert set(place.news({})) == {MONDAY}
+
+
+# -- the listing alone
+
+
+def test_an_old_folder_is_listed_again_when_a_name_in_it_changes_and_once_a_date(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake, on = Lake.local(tmp_path), NEXT_MONDAY + timedelta(weeks=8)
+    folders = {day: tmp_path / f"raw/daily/date={day}" for day in (MONDAY, TUESDAY)}
+    for day, folder in folders.items():
+        lake.store.put(f"raw/daily/date={day}/a.jsonl", b"{}\n")
+        os.utime(folder, (1e9, 1e9))
+    listed: list[date] = []
+    listing = Lake.raw_objects
+    monkeypatch.setattr(Lake, "raw_objects", lambda self, day: listed.append(day) or listing(self, day))
+    arrivals = ListedArrivals(lake)
+
+    def listed_for(later: timedelta = timedelta()) -> tuple[list[date], Any]:
+        listed.clear()
+        found = arrivals.poll(SINCE, on + later, {})
+        return list(listed), found
+
+    first = listed_for()[1]
+    assert listed == [MONDAY, TUESDAY]
+    assert listed_for() == ([], first)
+    lake.store.put(f"raw/daily/date={TUESDAY}/late.jsonl", b"{}\n")
+    days, second = listed_for()
+    assert days == [TUESDAY]
+    assert second[TUESDAY] != first[TUESDAY]
+    os.utime(folders[TUESDAY], (1.1e9, 1.1e9))
+    listed_for()
+    (folders[MONDAY] / "a.jsonl").write_bytes(b"{} \n")
+    assert listed_for() == ([], second)
+    days, third = listed_for(timedelta(days=1))
+    assert days == [MONDAY, TUESDAY]
+    assert third[MONDAY] != second[MONDAY]
 
 
 # -- the queue alone

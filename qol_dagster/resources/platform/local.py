@@ -45,8 +45,8 @@ class LocalPlatform:
         return self._lake.with_tables(profile.folder)
 
     def arrivals(self) -> Arrivals:
-        """Return a listing of all raw days."""
-        return ListedArrivals(self.lake())
+        """Return a listing of all raw days, which remembers those that are old."""
+        return self._arrivals
 
     def id_map(self) -> People:
         """Return a SQLite file."""
@@ -92,6 +92,10 @@ class LocalPlatform:
         from qol_ingest.shared.stores import DirectoryStore
 
         return DirectoryStore(self.settings.lake_dir)
+
+    @cached_property
+    def _arrivals(self) -> ListedArrivals:
+        return ListedArrivals(self.lake())
 
     @cached_property
     def _lake(self) -> Lake:
