@@ -1,4 +1,4 @@
-"""`qol surveys`: forms that were answered elsewhere, and the tables made from all forms.
+"""`qol survey`: forms that were answered elsewhere, and the tables made from all forms.
 
 Belongs here: options and messages. What a file means is `surveys/importing.py`'s, what is computed
 `pipeline/surveys.py`'s.
@@ -39,7 +39,7 @@ DESCRIBED = ("wave", "domain", "n_forms", "n_scored", "alpha", "n_alpha", "floor
 
 
 class SurveyFileError(QolInputError):
-    """A file or an option of `qol surveys` that is no use."""
+    """A file or an option of `qol survey` that is no use."""
 
 
 @surveys.command(name="import")
@@ -54,7 +54,7 @@ def import_(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would happen, and store nothing.")] = False,
 ) -> None:
     """Store the forms of a file, all or none of them; the same file twice changes nothing."""
-    from qol_dagster.lake.surveys import survey_key, write_sendings
+    from qol_dagster.lake.surveys import write_sendings
     from qol_dagster.surveys.importing import read_file
     from qol_dagster.surveys.responses import ZONE
 
@@ -69,14 +69,14 @@ def import_(
     )
     lake = platform.lake()
     known = set(lake.keys(ZONE))
-    new = [one for one in found.sendings if survey_key(one) not in known]
+    new = [one for one in found.sendings if one.key not in known]
     typer.echo(_waves(new), nl=False)
     unchanged = f"forms that were stored before: {len(found.sendings) - len(new)}"
     invalid = f"answers that are none of 1-5 and count as missing: {found.invalid_answers}"
     if dry_run:
         note(f"would store {len(new)} forms; {unchanged}; {invalid}. Nothing was stored")
         return
-    note(f"stored {write_sendings(lake, new)} forms; {unchanged}; {invalid}. `qol surveys score` brings the tables up")
+    note(f"stored {write_sendings(lake, new)} forms; {unchanged}; {invalid}. `qol survey score` brings the tables up")
 
 
 @surveys.command()

@@ -16,7 +16,7 @@ from qol_dagster.cli.app import run
 from qol_dagster.definitions import build_defs
 from qol_dagster.identities import Identities
 from qol_dagster.lake.lake import Lake
-from qol_dagster.lake.surveys import read_sendings, survey_key, write_sendings
+from qol_dagster.lake.surveys import read_sendings, write_sendings
 from qol_dagster.lake.tables import arrow_schema
 from qol_dagster.metrics.dictionary import DAILY
 from qol_dagster.pipeline.surveys import SurveyReport, score_surveys
@@ -91,7 +91,7 @@ def test_a_form_is_stored_once_and_never_changed(lake: Lake) -> None:
     assert read_sendings(lake).sendings == (first,)
     correction = form(answers={1: 5}, received_at=NOW)
     assert write_sendings(lake, [first, correction]) == 1
-    assert lake.read_object(survey_key(first)) == first.line
+    assert lake.read_object(first.key) == first.line
 
 
 def test_what_is_no_form_is_counted_and_hinders_nobody(lake: Lake) -> None:
