@@ -1,7 +1,7 @@
-"""`qol survey`: forms that were answered elsewhere, and the tables made from all forms.
+"""`qol survey`: personal links, forms that were answered elsewhere, and the tables made from all forms.
 
 Belongs here: options and messages. What a file means is `surveys/importing.py`'s, what is computed
-`pipeline/surveys.py`'s.
+`pipeline/surveys.py`'s, what participants see `qol_ingest/survey`'s.
 """
 
 from __future__ import annotations
@@ -20,13 +20,17 @@ from qol_dagster.errors import QolInputError
 from qol_dagster.surveys.importing import Source
 from qol_dagster.surveys.waves import DEFAULT_PLAN, WavePlan
 from qol_dagster.surveys.whoqol import DEFAULT_RULE, RuleName
+from qol_ingest.shared.calendar import JST
+from qol_ingest.shared.languages import Language
 
 if TYPE_CHECKING:
     from qol_dagster.resources.platform import Platform
+    from qol_dagster.settings import Settings
     from qol_dagster.surveys.responses import Sending
+    from qol_ingest.survey.web import Surveys
 
 surveys = typer.Typer(
-    help="WHOQOL-26: forms answered elsewhere, and scores joined with the sensors.",
+    help="WHOQOL-26: the page and its links, forms answered elsewhere, scores joined with the sensors.",
     add_completion=False,
     rich_markup_mode=None,
 )
@@ -40,6 +44,116 @@ DESCRIBED = ("wave", "domain", "n_forms", "n_scored", "alpha", "n_alpha", "floor
 
 class SurveyFileError(QolInputError):
     """A file or an option of `qol survey` that is no use."""
+
+
+@surveys.command()
+def template(
+    lang: Annotated[Language, typer.Option(help="The language of the text.")] = "ja",
+) -> None:
+    """Write the file into which the licensed wording is put, with placeholders; one that is there stays."""
+    from qol_dagster.resources.survey_pages import write_template
+
+    typer.echo(write_template(read_settings(), lang))
+    note("put the licensed wording in place of every placeholder, and look at it with `qol survey check`")
+
+
+@surveys.command()
+def check() -> None:
+    """Read the licensed texts and name every fault; the page is shown in the languages that are listed."""
+    from qol_dagster.resources.survey_pages import read_texts, require_texts
+
+    settings = read_settings(existing=True)
+    require_texts(settings)
+    for language, text in read_texts(settings).items():
+        typer.echo(f"{language}  version {text.version}, {len(text.items)} items")
+        if text.is_placeholder:
+            note(f"the text in {language} is the template: its version says so, and nobody is to answer it")
+
+
+@surveys.command()
+def invite(
+    participant_id: Annotated[str, typer.Argument(help="The participant's id; without one, say --due.")] = "",
+    *,
+    due: Annotated[bool, typer.Option("--due", help="Everybody whose form may be answered today and was not.")] = False,
+    wave: Annotated[int | None, typer.Option(min=0, help="The wave; by default the one that is due today.")] = None,
+    days: Annotated[int, typer.Option(min=1, help="Days for which the link is good.")] = 30,
+    every_weeks: EveryWeeks = DEFAULT_PLAN.every_weeks,
+    waves: Waves = DEFAULT_PLAN.waves,
+    window_days: WindowDays = DEFAULT_PLAN.window_days,
+    form: Annotated[Format, typer.Option("--format", help="How the links are printed.")] = "csv",
+) -> None:
+    """Make personal links to the questionnaire. Each is good for one form, and names nobody."""
+    from datetime import timedelta
+
+    from qol_dagster.resources.survey_pages import invite as make_link
+    from qol_dagster.resources.survey_pages import require_texts
+
+    if bool(participant_id) == due:
+        raise SurveyFileError("say either a participant or --due")
+    settings = read_settings(existing=True)
+    require_texts(settings)
+    plan = WavePlan(every_weeks=every_weeks, waves=waves, window_days=window_days)
+    rows = []
+    for person, number in _forms_to_answer(participant_id, wave, plan):
+        link, expires_at = make_link(settings, person, number, timedelta(days=days))
+        rows.append((person, number, link, expires_at.astimezone(JST).date()))
+    typer.echo(rendered(("participant_id", "wave", "link", "expires_on"), rows, form), nl=False)
+    note(f"links: {len(rows)}; older ones of these forms are void. They are shown this once and kept nowhere")
+
+
+def _forms_to_answer(participant_id: str, wave: int | None, plan: WavePlan) -> list[tuple[str, int]]:
+    """Return participants and waves to be invited; all that are due without a participant."""
+    from qol_dagster.pipeline.surveys import open_forms
+    from qol_dagster.weeks import today
+
+    platform = _platform()
+    people = platform.id_map().identities()
+    if participant_id and participant_id not in people.active.values():
+        raise SurveyFileError(f"{participant_id} is not enrolled; `qol participants list` shows who is")
+    if participant_id and wave is not None:
+        return [(participant_id, wave)]
+    found = open_forms(platform.lake(), people, today=today(), plan=plan)
+    chosen = [
+        (person, due.wave) for person, due in found if participant_id in ("", person) and wave in (None, due.wave)
+    ]
+    if participant_id and not chosen:
+        raise SurveyFileError(f"no form of {participant_id} is due today; say which with --wave")
+    return chosen
+
+
+@surveys.command()
+def enter(
+    participant_id: Annotated[str, typer.Argument(help="The participant's id.")],
+    marks: Annotated[str, typer.Argument(help="26 marks in the order of the form: 1 to 5, - for a blank.")],
+    *,
+    wave: Annotated[int, typer.Option(min=0, help="The wave.")],
+    answered_on: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="The date on the sheet.")],
+) -> None:
+    """Store a form that was answered on paper; entered again with other marks, it is corrected."""
+    from qol_dagster.lake.surveys import write_sendings
+    from qol_dagster.surveys.importing import read_marks
+
+    platform = _platform()
+    enrolled = set(platform.id_map().identities().active.values())
+    sending = read_marks(
+        participant_id, wave, marks, answered_on.date(), received_at=datetime.now(UTC), enrolled=enrolled
+    )
+    write_sendings(platform.lake(), [sending])
+    blank = [str(item) for item, answer in sending.answers.items() if answer is None]
+    typer.echo(f"{participant_id}  wave {wave}  {answered_on.date()}  blank: {', '.join(blank) or 'none'}")
+    note("stored. `qol survey score` brings the tables up")
+
+
+def served_survey(settings: Settings, key: str) -> Surveys:
+    """Return what answers /survey: nobody but with a calm 404 as long as there is no text without a fault."""
+    from qol_dagster.resources.survey_pages import SurveySetupError, read_texts, survey_pages
+
+    try:
+        texts = read_texts(settings)
+    except SurveySetupError as error:
+        note(f"/survey answers 404: {error}")
+        texts = {}
+    return survey_pages(settings, texts, key)
 
 
 @surveys.command(name="import")

@@ -103,6 +103,19 @@ def _described(domain: DomainName, forms: Sequence[Answers], rule: RuleName) -> 
     return row | {"nonresponse": fmean(missing[item] for item in DOMAINS[domain])}
 
 
+def open_forms(
+    lake: Lake, identities: Identities, *, today: date, plan: WavePlan = DEFAULT_PLAN
+) -> list[tuple[str, DueWave]]:
+    """Return the forms that may be answered on a date and were not, from the daily rows as they are now."""
+    answered = {(one.participant_id, one.wave) for one in latest_responses(read_sendings(lake).sendings)}
+    return [
+        (person, due)
+        for person, waves in _waves(lake, set(identities.active.values()), plan).items()
+        for due in waves
+        if (person, due.wave) not in answered and due.state(None, today) == "open"
+    ]
+
+
 def simulate_surveys(
     lake: Lake, identities: Identities, *, until: date, seed: int = 0, plan: WavePlan = DEFAULT_PLAN
 ) -> int:
