@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from qol_dagster.defs.dagster_home import forget_daemon
@@ -14,6 +15,8 @@ from qol_dagster.settings import load_settings
 from qol_dagster_tests.support.browser import launched, quiet_page
 from qol_dagster_tests.support.dagster_ui import dagster_ui, pretend_daemon
 from qol_dagster_tests.support.explored import explorer
+from qol_dagster_tests.support.surveyed import survey_site
+from qol_ingest.shared.languages import LANGUAGES, Language
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -30,10 +33,13 @@ def main() -> None:
     settings = load_settings()
     week = max(settings.lake_dir.glob("reports/week=*")).name.removeprefix("week=")
     with launched() as browser:
-        for language in ("en", "ja"):
+        with TemporaryDirectory() as folder, survey_site(Path(folder)) as site:
+            for language in LANGUAGES:
+                _take_survey(browser, site.link("P0001", language), language)
+        for language in LANGUAGES:
             _take_report(browser, settings.lake_dir / f"reports/week={week}/report.{language}.html", language)
         with explorer(settings) as url:
-            for language in ("en", "ja"):
+            for language in LANGUAGES:
                 _take_explorer(browser, url, language)
         pretend_daemon(settings)
         with dagster_ui(settings) as url:
@@ -41,13 +47,21 @@ def main() -> None:
     forget_daemon(str(settings.dagster_home))
 
 
-def _take_report(browser: Browser, file: Path, language: str) -> None:
+def _take_survey(browser: Browser, url: str, language: Language) -> None:
+    """Show the first page of the questionnaire on a phone, with the placeholders of the template."""
+    with quiet_page(browser, width=360, height=740, locale=language) as page:
+        page.goto(f"{url}&page=1")
+        page.locator(".choice").nth(3).click()
+        _take(page, f"survey.{language}")
+
+
+def _take_report(browser: Browser, file: Path, language: Language) -> None:
     with quiet_page(browser, width=1100, height=1010, locale=language) as page:
         page.goto(file.as_uri())
         _take(page, f"report.{language}")
 
 
-def _take_explorer(browser: Browser, url: str, language: str) -> None:
+def _take_explorer(browser: Browser, url: str, language: Language) -> None:
     with quiet_page(browser, width=1180, height=1130, locale=language) as page:
         page.goto(f"{url}/?lang={language}")
         _take(page, f"explorer.{language}")

@@ -298,7 +298,7 @@ app.add_typer(freeze, name="freeze", rich_help_panel=ASK)
 app.add_typer(metrics, name="metrics", rich_help_panel=ASK)
 app.add_typer(participants, name="participants", rich_help_panel=PEOPLE)
 app.add_typer(surveys, name="survey", rich_help_panel=PEOPLE)
-app.add_typer(surveys, name="surveys", hidden=True)  # what it was called
+app.add_typer(surveys, name="surveys", rich_help_panel=PEOPLE, hidden=True)  # what it was called
 app.add_typer(garmin, name="garmin", rich_help_panel=PEOPLE)
 app.add_typer(webhook, name="webhook", rich_help_panel=DATA)
 app.add_typer(raw, name="raw", rich_help_panel=DATA)

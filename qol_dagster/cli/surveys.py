@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from qol_dagster.resources.platform import Platform
     from qol_dagster.settings import Settings
     from qol_dagster.surveys.responses import Sending
+    from qol_ingest.survey.links import SurveyLinks
     from qol_ingest.survey.web import Surveys
 
 surveys = typer.Typer(
@@ -74,7 +75,12 @@ def check() -> None:
 def invite(
     participant_id: Annotated[str, typer.Argument(help="The participant's id; without one, say --due.")] = "",
     *,
-    due: Annotated[bool, typer.Option("--due", help="Everybody whose form may be answered today and was not.")] = False,
+    due: Annotated[
+        bool, typer.Option("--due", help="Everybody whose form is due today, not finished, and without a good link.")
+    ] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="With --due: also who has a good link, which is void.")
+    ] = False,
     wave: Annotated[int | None, typer.Option(min=0, help="The wave; by default the one that is due today.")] = None,
     days: Annotated[int, typer.Option(min=1, help="Days for which the link is good.")] = 30,
     every_weeks: EveryWeeks = DEFAULT_PLAN.every_weeks,
@@ -85,40 +91,47 @@ def invite(
     """Make personal links to the questionnaire. Each is good for one form, and names nobody."""
     from datetime import timedelta
 
-    from qol_dagster.resources.survey_pages import invite as make_link
-    from qol_dagster.resources.survey_pages import require_texts
+    from qol_dagster.resources.survey_pages import make_link, require_texts, survey_links
 
     if bool(participant_id) == due:
         raise SurveyFileError("say either a participant or --due")
     settings = read_settings(existing=True)
     require_texts(settings)
+    links = survey_links(settings)
     plan = WavePlan(every_weeks=every_weeks, waves=waves, window_days=window_days)
+    if participant_id:
+        forms = _forms_of(participant_id, wave, plan, links)
+    else:
+        passed_over = set() if again else links.linked()
+        forms = [one for one in _due_forms(plan, links) if wave in (None, one[1]) and one not in passed_over]
     rows = []
-    for person, number in _forms_to_answer(participant_id, wave, plan):
-        link, expires_at = make_link(settings, person, number, timedelta(days=days))
+    for person, number in forms:
+        link, expires_at = make_link(settings, links, person, number, timedelta(days=days))
         rows.append((person, number, link, expires_at.astimezone(JST).date()))
     typer.echo(rendered(("participant_id", "wave", "link", "expires_on"), rows, form), nl=False)
     note(f"links: {len(rows)}; older ones of these forms are void. They are shown this once and kept nowhere")
 
 
-def _forms_to_answer(participant_id: str, wave: int | None, plan: WavePlan) -> list[tuple[str, int]]:
-    """Return participants and waves to be invited; all that are due without a participant."""
+def _due_forms(plan: WavePlan, links: SurveyLinks) -> list[tuple[str, int]]:
+    """Return the forms, as participant and wave, that are due today and not finished."""
     from qol_dagster.pipeline.surveys import open_forms
     from qol_dagster.weeks import today
 
     platform = _platform()
     people = platform.id_map().identities()
-    if participant_id and participant_id not in people.active.values():
+    found = open_forms(platform.lake(), people, today=today(), plan=plan, begun=links.begun())
+    return [(person, due.wave) for person, due in found]
+
+
+def _forms_of(participant_id: str, wave: int | None, plan: WavePlan, links: SurveyLinks) -> list[tuple[str, int]]:
+    """Return the form of a participant that is asked for, or else is due today."""
+    if participant_id not in _platform().id_map().identities().active.values():
         raise SurveyFileError(f"{participant_id} is not enrolled; `qol participants list` shows who is")
-    if participant_id and wave is not None:
+    if wave is not None:
         return [(participant_id, wave)]
-    found = open_forms(platform.lake(), people, today=today(), plan=plan)
-    chosen = [
-        (person, due.wave) for person, due in found if participant_id in ("", person) and wave in (None, due.wave)
-    ]
-    if participant_id and not chosen:
-        raise SurveyFileError(f"no form of {participant_id} is due today; say which with --wave")
-    return chosen
+    if chosen := [one for one in _due_forms(plan, links) if one[0] == participant_id]:
+        return chosen
+    raise SurveyFileError(f"no form of {participant_id} is due today; say which with --wave")
 
 
 @surveys.command()

@@ -82,8 +82,14 @@ def survey_pages(settings: Settings, texts: dict[Language, Questionnaire], key: 
     return Surveys(state, DirectoryStore(settings.lake_dir), texts, key, programme_of(settings), prefix)
 
 
-def invite(settings: Settings, participant_id: str, wave: int, valid_for: timedelta) -> tuple[str, datetime]:
-    """Return a personal link for a form, and when it expires; an older one of the form is void."""
-    links = SurveyLinks(open_platform(settings).enrolment_state())
+def survey_links(settings: Settings) -> SurveyLinks:
+    """Return the personal links of this installation."""
+    return SurveyLinks(open_platform(settings).enrolment_state())
+
+
+def make_link(
+    settings: Settings, links: SurveyLinks, participant_id: str, wave: int, valid_for: timedelta
+) -> tuple[str, datetime]:
+    """Return a new link for a form, and when it expires; an older one of the form is void."""
     code, expires_at = links.invite(participant_id, wave, valid_for)
     return survey_url(settings.public_url or LOCAL_URL, code), expires_at

@@ -30,8 +30,10 @@ from qol_dagster.surveys.dictionary import SURVEY_TABLES
 from qol_dagster.surveys.responses import Sending, latest_responses
 from qol_dagster.surveys.waves import WavePlan
 from qol_dagster.weeks import today
+from qol_ingest.consent.enrolment import SqliteState
 from qol_ingest.server import LocalWebhook
 from qol_ingest.shared.stores import DirectoryStore
+from qol_ingest.survey.links import SurveyLinks
 from qol_ingest.webhook import Receiver
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
@@ -267,9 +269,20 @@ def test_everybody_whose_form_is_due_and_was_not_answered_gets_a_link(
     write_daily(lake, dict.fromkeys(dates(14, first), 4000))
     assert open_forms(lake, PEOPLE, today=first + timedelta(days=13)) == []
     qol("template")
-    assert [line.split(",")[:2] for line in qol("invite", "--due")[1].splitlines()[1:]] == [["P1", "0"]]
+
+    def invited(*words: str) -> list[list[str]]:
+        return [line.split(",")[:2] for line in qol("invite", "--due", *words)[1].splitlines()[1:]]
+
+    assert invited() == [["P1", "0"]]
+    assert invited() == []  # the link is still good
+    assert invited("--again") == [["P1", "0"]]
+    draft = SurveyLinks(SqliteState(settings.home / "enrolment.sqlite"))
+    code, _ = draft.invite("P1", 0)
+    draft.save(draft.find(code), {1: 4}, 1)
     write_sendings(lake, [form()])
-    assert qol("invite", "--due")[1] == "participant_id,wave,link,expires_on\n"
+    assert invited("--again") == [["P1", "0"]]  # begun, and not finished
+    draft.save(draft.find(draft.invite("P1", 0)[0]), {}, 2, pages=2)
+    assert invited("--again") == []
 
 
 def test_a_sheet_of_paper_is_entered_and_corrected(qol: Callable[..., Said], settings: Settings) -> None:

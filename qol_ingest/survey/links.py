@@ -73,12 +73,24 @@ class SurveyLinks:
         self._change(participant_id, wave, invited)
         return spelled(code), datetime.fromtimestamp(expires_at, UTC)
 
+    def linked(self) -> set[tuple[str, int]]:
+        """Return the forms, as participant and wave, whose link can be used."""
+        return {form for form, kept in self._forms() if kept["code"] and self.clock() < kept["expires_at"]}
+
+    def begun(self) -> set[tuple[str, int]]:
+        """Return the forms that were begun and are not finished."""
+        return {form for form, kept in self._forms() if kept["sent"] or kept["answers"]}
+
+    def _forms(self) -> list[tuple[tuple[str, int], Mapping[str, Any]]]:
+        """Return what is kept of each form that is not finished."""
+        found = [(name.rpartition("."), entry.content) for name, entry in self.state.entries("survey")]
+        return [((owner, int(wave)), kept) for (owner, _, wave), kept in found if not kept["finished_at"]]
+
     def withdraw(self, participant_id: str) -> None:
         """Void all links of a participant, and forget the answers of forms that are not finished."""
-        for name, entry in self.state.entries("survey"):
-            owner, _, wave = name.rpartition(".")
-            if owner == participant_id and entry.content["code"]:
-                self._change(owner, int(wave), lambda kept: {**kept, "code": "", "answers": {}, "sent": []})
+        for (owner, wave), _ in self._forms():
+            if owner == participant_id:
+                self._change(owner, wave, lambda kept: {**kept, "code": "", "answers": {}, "sent": []})
 
     def find(self, typed: str, visitor: str = "", *, grace_s: float = 0.0) -> Draft:
         """Return the form that a code, as somebody typed it, belongs to. It is not used up by this.
