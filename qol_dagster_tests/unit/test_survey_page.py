@@ -19,6 +19,7 @@ from qol_dagster.surveys.responses import latest_responses
 from qol_ingest.consent.enrolment import EnrolmentStateError, Entry, InvitationError, SqliteState, hash_of, read_code
 from qol_ingest.shared.languages import LANGUAGES, Language
 from qol_ingest.shared.stores import DirectoryStore, StoreError
+from qol_ingest.survey import links
 from qol_ingest.survey.links import SurveyLinks
 from qol_ingest.survey.pages import LABELS, TEXTS
 from qol_ingest.survey.questionnaire import (
@@ -307,6 +308,14 @@ def test_wrong_codes_are_refused_and_after_many_the_visitor_waits(place: Place) 
     assert {place.get(code=wrong)["statusCode"] for _ in range(50)} == {404}
     answer = place.get(code=wrong)
     assert (answer["statusCode"], answer["headers"]["retry-after"]) == (429, "600")
+
+
+def test_one_link_cannot_fill_the_disk(place: Place, code: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(links, "MOST_SAVED", 3)
+    sent = [place.post(code, 1, {1: str(mark)}, to="back")["statusCode"] for mark in (1, 2, 3, 4)]
+    assert sent == [303, 303, 303, 410]
+    assert len(place.stored) == 3
+    assert place.post(place.links.invite("P0001", 2)[0], 1, marks(1))["statusCode"] == 303
 
 
 def test_without_a_licensed_text_every_page_is_404(place: Place, code: str) -> None:

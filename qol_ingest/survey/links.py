@@ -33,7 +33,9 @@ from qol_ingest.consent.enrolment import (
 VALID_FOR = timedelta(days=30)
 GRACE_S = 86_400.0
 """How long a page may still be sent after its link has expired: whoever has begun may end."""
-_NEW: Mapping[str, Any] = {"code": "", "expires_at": 0, "finished_at": 0, "answers": {}, "sent": []}
+MOST_SAVED = 200
+"""How often pages may be sent by one link, each of which is a raw line. Nobody who answers comes near it."""
+_NEW: Mapping[str, Any] = {"code": "", "expires_at": 0, "finished_at": 0, "answers": {}, "sent": [], "saved": 0}
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ class SurveyLinks:
 
         def invited(kept: Mapping[str, Any]) -> Mapping[str, Any]:
             draft = _NEW if kept["finished_at"] else kept
-            return {**draft, "code": hash_of(code), "expires_at": expires_at}
+            return {**draft, "code": hash_of(code), "expires_at": expires_at, "saved": 0}
 
         self._change(participant_id, wave, invited)
         return spelled(code), datetime.fromtimestamp(expires_at, UTC)
@@ -129,7 +131,7 @@ class SurveyLinks:
             if finished:
                 return {**kept, "finished_at": self.clock(), "answers": {}, "sent": sent}
             new = {str(item): value for item, value in answers.items()}
-            return {**kept, "answers": {**kept["answers"], **new}, "sent": sent}
+            return {**kept, "answers": {**kept["answers"], **new}, "sent": sent, "saved": kept["saved"] + 1}
 
         self._change(draft.participant_id, draft.wave, saved)
         return finished
@@ -139,6 +141,8 @@ class SurveyLinks:
             raise InvitationError("this form was finished already", "used")
         if self.clock() >= kept["expires_at"] + grace_s:
             raise InvitationError("this link has expired", "expired")
+        if kept["saved"] >= MOST_SAVED:
+            raise InvitationError("this link was used too often", "expired")
         answers = {int(item): value for item, value in kept["answers"].items()}
         return Draft(participant_id, wave, str(kept["code"]), answers, frozenset(kept["sent"]))
 
