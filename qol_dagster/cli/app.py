@@ -455,14 +455,14 @@ def revoke(
 ) -> None:
     """Stop using a participant's data from the next run on, and forget the Garmin tokens. Raw files stay."""
     from qol_dagster.resources.garmin_cloud import Garmin
-    from qol_ingest.survey.links import SurveyLinks
+    from qol_dagster.resources.survey_pages import withdraw_links
 
     if at_garmin and keep_tokens:
         raise UsageError("tokens are worth nothing after --at-garmin; leave --keep-tokens out")
     cloud = Garmin(read_settings(existing=True))
     cloud.id_map.revoke(participant_id)
     cloud.invitations.withdraw(participant_id)
-    SurveyLinks(cloud.invitations.state).withdraw(participant_id)
+    withdraw_links(cloud.settings, participant_id)
     typer.echo(f"{participant_id} revoked; run the weeks again to take the data out of the tables")
     problems = [] if keep_tokens else cloud.disconnect(participant_id, at_garmin=at_garmin)
     if problems:

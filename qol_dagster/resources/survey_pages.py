@@ -93,3 +93,9 @@ def make_link(
     """Return a new link for a form, and when it expires; an older one of the form is void."""
     code, expires_at = links.invite(participant_id, wave, valid_for)
     return survey_url(settings.public_url or LOCAL_URL, code), expires_at
+
+
+def withdraw_links(settings: Settings, participant_id: str) -> None:
+    """Void a participant's links and forget unfinished forms. On AWS, which has no page yet, there are none."""
+    if settings.target == "local":
+        survey_links(settings).withdraw(participant_id)

@@ -261,6 +261,15 @@ def test_a_link_is_made_for_one_form_of_somebody_enrolled(qol: Callable[..., Sai
     assert "say either a participant or --due" in qol("invite")[2]
 
 
+def test_revoking_a_participant_voids_the_links(qol: Callable[..., Said], settings: Settings) -> None:
+    qol("template")
+    qol("invite", "P1", "--wave", "0")
+    links = SurveyLinks(SqliteState(settings.home / "enrolment.sqlite"))
+    assert links.linked() == {("P1", 0)}
+    assert run(["participants", "revoke", "P1"]) == 0
+    assert links.linked() == set()
+
+
 def test_everybody_whose_form_is_due_and_was_not_answered_gets_a_link(
     qol: Callable[..., Said], settings: Settings
 ) -> None:
