@@ -7,7 +7,7 @@ Belongs here: options and messages. What a file means is `surveys/importing.py`'
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from qol_dagster.settings import Settings
     from qol_dagster.surveys.responses import Sending
     from qol_ingest.survey.links import SurveyLinks
+    from qol_ingest.survey.questionnaire import Questionnaire
     from qol_ingest.survey.web import Surveys
 
 surveys = typer.Typer(
@@ -65,10 +66,10 @@ def check() -> None:
 
     settings = read_settings(existing=True)
     require_texts(settings)
-    for language, text in read_texts(settings).items():
+    texts = read_texts(settings)
+    for language, text in texts.items():
         typer.echo(f"{language}  version {text.version}, {len(text.items)} items")
-        if text.is_placeholder:
-            note(f"the text in {language} is the template: its version says so, and nobody is to answer it")
+    _note_placeholders(texts)
 
 
 @surveys.command()
@@ -158,7 +159,7 @@ def enter(
 
 
 def served_survey(settings: Settings, key: str) -> Surveys:
-    """Return what answers /survey: nobody but with a calm 404 as long as there is no text without a fault."""
+    """Return what answers /survey, which is a calm 404 as long as there is no text, or one with a fault."""
     from qol_dagster.resources.survey_pages import SurveySetupError, read_texts, survey_pages
 
     try:
@@ -166,7 +167,14 @@ def served_survey(settings: Settings, key: str) -> Surveys:
     except SurveySetupError as error:
         note(f"/survey answers 404: {error}")
         texts = {}
+    _note_placeholders(texts)
     return survey_pages(settings, texts, key)
+
+
+def _note_placeholders(texts: Mapping[Language, Questionnaire]) -> None:
+    for language, text in texts.items():
+        if text.is_placeholder:
+            note(f"the text in {language} is the template: its version says so, and nobody is to answer it")
 
 
 @surveys.command(name="import")

@@ -321,6 +321,7 @@ def test_the_receiver_shows_the_form_to_whoever_has_a_link(qol: Callable[..., Sa
 
     assert status("/survey") == 404
     qol("template")
+    assert qol("check")[2].startswith("the text in ja is the template")
     link = qol("invite", "P1", "--wave", "0")[1].splitlines()[1].split(",")[2]
     assert status(link.removeprefix("http://127.0.0.1:8321")) == 200
     assert status("/surveys") == 404
