@@ -209,9 +209,16 @@ def test_items_that_were_not_touched_are_asked_for_once_and_may_stay_blank(place
     assert page_of(again) == 1
     assert re.findall(r'href="#q(\d+)"', again["body"]) == ["3", "5"]
     assert marked(again) == {1: "3", 2: "", 4: "5"}
-    assert place.answers == {1: 3, 2: None, 3: None, 4: 5, 5: None}
+    assert place.answers == {1: 3, 2: None, 4: 5}
     on = place.follow(place.post(code, 1, {1: "3", 2: "", 4: "5"}, again="1"))
     assert page_of(on) == 2
+    assert place.answers == {1: 3, 2: None, 3: None, 4: 5, 5: None}
+
+
+def test_an_empty_page_of_another_tab_takes_no_answer_back(place: Place, code: str) -> None:
+    place.post(code, 1, marks(1))
+    assert marked(place.follow(place.post(code, 1, {}))) == marks(1)
+    assert place.answers == dict.fromkeys(PAGES[0], 4)
 
 
 def test_leaving_at_the_question_about_blanks_loses_nothing_and_the_form_stays_open(place: Place, code: str) -> None:

@@ -133,18 +133,19 @@ class Surveys:
     def _save(self, draft: Draft, visit: _Visit) -> bool:
         """Store what was marked, as a raw line and in the draft; True if the form is finished.
 
-        A page that is to be shown once more is sent all the same, for whoever leaves now. The form is finished from
-        its last page. Raises StoreError, EnrolmentStateError, InvitationError.
+        A page that is to be shown once more counts as sent all the same, for whoever leaves now; until it comes back,
+        items that were not touched are no blanks. The form is finished from its last page. Raises StoreError,
+        EnrolmentStateError, InvitationError.
         """
         goes_on = visit.to == "next"
-        blanks: dict[int, int | None] = dict.fromkeys(PAGES[visit.page - 1] if goes_on else ())
+        is_whole = goes_on and not visit.asks
+        blanks: dict[int, int | None] = dict.fromkeys(PAGES[visit.page - 1] if is_whole else ())
         if given := {**blanks, **visit.touched}:
             now = datetime.fromtimestamp(self.clock(), UTC)
             sending = Sending(draft.participant_id, draft.wave, given, visit.language, "web", now, now)
             self.store.put_new(sending.key, sending.line)
-        ends = goes_on and visit.page == len(PAGES) and not visit.asks
-        answers = visit.touched if visit.asks else given
-        return self._links.save(draft, answers, visit.page if goes_on else 0, pages=len(PAGES) if ends else 0)
+        ends = is_whole and visit.page == len(PAGES)
+        return self._links.save(draft, given, visit.page if goes_on else 0, pages=len(PAGES) if ends else 0)
 
     def _redirect_on(self, visit: _Visit) -> Answer:
         """Lead to the page that comes next: the same once more, the one before, or the first that was not sent."""
