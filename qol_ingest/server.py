@@ -1,8 +1,8 @@
 """The receiver over plain HTTP on one machine, in place of API Gateway and Lambda.
 
-Belongs here: HTTP in, API Gateway events out to the same `Receiver` and `Enrolments` that run in Lambda. Nothing is
-decided here but what API Gateway decides: who gets a path, how large a body may be, how long a client may take, and how
-many are served at a time. HTTP itself is uvicorn's (ADR 19). No Lambda imports this module.
+Belongs here: HTTP in, API Gateway events out to the same `Receiver`, `Enrolments` and `Surveys` that can run in Lambda.
+Nothing is decided here but what API Gateway decides: who gets a path, how large a body may be, how long a client may
+take, and how many are served at a time. HTTP itself is uvicorn's (ADR 19). No Lambda imports this module.
 
 A request is answered before its body is read wherever its head decides: a path that is not there, a wrong secret, a
 body that is too large.
@@ -40,7 +40,7 @@ MOST_HELD_BYTES = 128 * 1024 * 1024
 MOST_CONNECTIONS = 200
 TURN_S = 15.0
 """How long a request that was read may wait for its turn: after that, its client would not hear the answer."""
-OAUTH_PATH = "/oauth/"
+OAUTH_PATH, SURVEY_PATH = "/oauth/", "/survey"
 LAST_REQUESTS_S = 5
 """How long a stopping server waits for requests that are under way."""
 
@@ -49,7 +49,7 @@ Send = Callable[[Any], Awaitable[None]]
 
 
 class Handler(Protocol):
-    """What answers requests: a `Receiver`, or `oauth.Enrolments`."""
+    """What answers requests: a `Receiver`, `oauth.Enrolments`, or `survey.web.Surveys`."""
 
     def handle(self, event: Event) -> Answer:
         """Answer one request (API Gateway HTTP API, payload 2.0)."""
@@ -58,8 +58,8 @@ class Handler(Protocol):
 class LocalWebhook:
     """A server that listens from the start; `with` runs it in the background, `serve_forever` in the foreground.
 
-    With an enrolment, that answers everything below /oauth/. Port 0 takes a free one. Raises OSError if the port is
-    taken. What is opened is closed by either way to run it.
+    With an enrolment, that answers everything below /oauth/; with a survey, that answers /survey. Port 0 takes a free
+    one. Raises OSError if the port is taken. What is opened is closed by either way to run it.
     """
 
     def __init__(
@@ -95,6 +95,15 @@ class LocalWebhook:
     @enrolment.setter
     def enrolment(self, enrolment: Handler | None) -> None:
         self._app.enrolment = enrolment
+
+    @property
+    def survey(self) -> Handler | None:
+        """What answers /survey. It may be set later."""
+        return self._app.survey
+
+    @survey.setter
+    def survey(self, survey: Handler | None) -> None:
+        self._app.survey = survey
 
     def serve_forever(self) -> None:
         """Answer requests until interrupted; then let requests under way finish, and close all connections."""
@@ -145,6 +154,7 @@ class _App:
 
     def __init__(self, receiver: Receiver, enrolment: Handler | None) -> None:
         self.receiver, self.enrolment = receiver, enrolment
+        self.survey: Handler | None = None
         # Pages wait for Garmin, and anybody may open them: pushes do not wait for pages.
         self._pushes = _Door(LARGEST_BODY_BYTES, BODY_S, 64, ThreadPoolExecutor(8, "push"))
         self._pages = _Door(LARGEST_FORM_BYTES, FORM_S, 32, ThreadPoolExecutor(4, "page"))
@@ -169,12 +179,12 @@ class _App:
         await _send(send, answer)
 
     async def _answer(self, event: dict[str, Any], scope: Any, receive: Receive) -> Answer:
-        enrolment = self.enrolment if event["rawPath"].startswith(OAUTH_PATH) else None
-        if enrolment is None:
+        pages = self._pages_at(event["rawPath"])
+        if pages is None:
             early = self.receiver.answer_without_body(event)
             if early is not None:
                 return early
-        door = self._pushes if enrolment is None else self._pages
+        door = self._pushes if pages is None else self._pages
         _refuse_length(scope, door.largest)
         if self._open[id(door)] >= door.most:
             raise _busy()
@@ -182,12 +192,18 @@ class _App:
         body = bytearray()
         try:
             await self._read(receive, body, door)
-            event["body"] = bytes(body) if enrolment is None else base64.b64encode(body).decode()
-            event["isBase64Encoded"] = enrolment is not None
-            return await self._handled(enrolment or self.receiver, event, door)
+            event["body"] = bytes(body) if pages is None else base64.b64encode(body).decode()
+            event["isBase64Encoded"] = pages is not None
+            return await self._handled(pages or self.receiver, event, door)
         finally:
             self._open[id(door)] -= 1
             self._held -= len(body)
+
+    def _pages_at(self, path: str) -> Handler | None:
+        """Return what answers participants at a path, or None."""
+        if path.startswith(OAUTH_PATH):
+            return self.enrolment
+        return self.survey if path == SURVEY_PATH or path.startswith(f"{SURVEY_PATH}/") else None
 
     async def _read(self, receive: Receive, body: bytearray, door: _Door) -> None:
         """Read a body to its end. Raises _RefusedError, _GoneError."""

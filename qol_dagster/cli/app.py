@@ -204,9 +204,11 @@ def serve(
 ) -> None:
     """Take pushes and store them under raw/; prints the URL that Garmin (or `qol simulate`) is given.
 
-    With Garmin's client id and secret it also fetches what pings announce, and answers participants who consent.
+    With Garmin's client id and secret it also fetches what pings announce, and answers participants who consent. With
+    a licensed text it shows the questionnaire to whoever has a link of `qol survey invite`.
     """
-    from qol_dagster.cli.demo import local_webhook
+    from qol_dagster.cli.demo import local_webhook, webhook_secret
+    from qol_dagster.cli.surveys import served_survey
     from qol_dagster.resources.garmin_cloud import Garmin
 
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
@@ -214,6 +216,7 @@ def serve(
     settings = _local_settings()
     cloud = Garmin(settings)
     server = local_webhook(settings, host, port)
+    server.survey = served_survey(settings, webhook_secret(settings))
     if hide_secret:
         typer.echo(f"{server.base_url}/garmin/***")
         note("stop with Ctrl+C; `qol webhook url` shows the URL with its secret")
@@ -305,7 +308,8 @@ app.command(rich_help_panel=ASK)(diff)
 app.add_typer(freeze, name="freeze", rich_help_panel=ASK)
 app.add_typer(metrics, name="metrics", rich_help_panel=ASK)
 app.add_typer(participants, name="participants", rich_help_panel=PEOPLE)
-app.add_typer(surveys, name="surveys", rich_help_panel=PEOPLE)
+app.add_typer(surveys, name="survey", rich_help_panel=PEOPLE)
+app.add_typer(surveys, name="surveys", rich_help_panel=PEOPLE, hidden=True)  # what it was called
 app.add_typer(garmin, name="garmin", rich_help_panel=PEOPLE)
 app.add_typer(webhook, name="webhook", rich_help_panel=DATA)
 app.add_typer(raw, name="raw", rich_help_panel=DATA)
@@ -463,12 +467,14 @@ def revoke(
 ) -> None:
     """Stop using a participant's data from the next run on, and forget the Garmin tokens. Raw files stay."""
     from qol_dagster.resources.garmin_cloud import Garmin
+    from qol_dagster.resources.survey_pages import withdraw_links
 
     if at_garmin and keep_tokens:
         raise UsageError("tokens are worth nothing after --at-garmin; leave --keep-tokens out")
     cloud = Garmin(read_settings(existing=True))
     cloud.id_map.revoke(participant_id)
     cloud.invitations.withdraw(participant_id)
+    withdraw_links(cloud.settings, participant_id)
     typer.echo(f"{participant_id} revoked; run the weeks again to take the data out of the tables")
     problems = [] if keep_tokens else cloud.disconnect(participant_id, at_garmin=at_garmin)
     if problems:

@@ -1,13 +1,13 @@
-"""`qol surveys`: forms that were answered elsewhere, and the tables made from all forms.
+"""`qol survey`: personal links, forms that were answered elsewhere, and the tables made from all forms.
 
 Belongs here: options and messages. What a file means is `surveys/importing.py`'s, what is computed
-`pipeline/surveys.py`'s.
+`pipeline/surveys.py`'s, what participants see `qol_ingest/survey`'s.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,13 +20,19 @@ from qol_dagster.errors import QolInputError
 from qol_dagster.surveys.importing import Source
 from qol_dagster.surveys.waves import DEFAULT_PLAN, WavePlan
 from qol_dagster.surveys.whoqol import DEFAULT_RULE, RuleName
+from qol_ingest.shared.calendar import JST
+from qol_ingest.shared.languages import Language
 
 if TYPE_CHECKING:
     from qol_dagster.resources.platform import Platform
+    from qol_dagster.settings import Settings
     from qol_dagster.surveys.responses import Sending
+    from qol_ingest.survey.links import SurveyLinks
+    from qol_ingest.survey.questionnaire import Questionnaire
+    from qol_ingest.survey.web import Surveys
 
 surveys = typer.Typer(
-    help="WHOQOL-26: forms answered elsewhere, and scores joined with the sensors.",
+    help="WHOQOL-26: the page and its links, forms answered elsewhere, scores joined with the sensors.",
     add_completion=False,
     rich_markup_mode=None,
 )
@@ -39,7 +45,136 @@ DESCRIBED = ("wave", "domain", "n_forms", "n_scored", "alpha", "n_alpha", "floor
 
 
 class SurveyFileError(QolInputError):
-    """A file or an option of `qol surveys` that is no use."""
+    """A file or an option of `qol survey` that is no use."""
+
+
+@surveys.command()
+def template(
+    lang: Annotated[Language, typer.Option(help="The language of the text.")] = "ja",
+) -> None:
+    """Write the file into which the licensed wording is put, with placeholders; one that is there stays."""
+    from qol_dagster.resources.survey_pages import write_template
+
+    typer.echo(write_template(read_settings(), lang))
+    note("put the licensed wording in place of every placeholder, and look at it with `qol survey check`")
+
+
+@surveys.command()
+def check() -> None:
+    """Read the licensed texts and name every fault; the page is shown in the languages that are listed."""
+    from qol_dagster.resources.survey_pages import read_texts, require_texts
+
+    settings = read_settings(existing=True)
+    require_texts(settings)
+    texts = read_texts(settings)
+    for language, text in texts.items():
+        typer.echo(f"{language}  version {text.version}, {len(text.items)} items")
+    _note_placeholders(texts)
+
+
+@surveys.command()
+def invite(
+    participant_id: Annotated[str, typer.Argument(help="The participant's id; without one, say --due.")] = "",
+    *,
+    due: Annotated[
+        bool, typer.Option("--due", help="Everybody whose form is due today, not finished, and without a good link.")
+    ] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="With --due: also who has a good link, which is void.")
+    ] = False,
+    wave: Annotated[int | None, typer.Option(min=0, help="The wave; by default the one that is due today.")] = None,
+    days: Annotated[int, typer.Option(min=1, help="Days for which the link is good.")] = 30,
+    every_weeks: EveryWeeks = DEFAULT_PLAN.every_weeks,
+    waves: Waves = DEFAULT_PLAN.waves,
+    window_days: WindowDays = DEFAULT_PLAN.window_days,
+    form: Annotated[Format, typer.Option("--format", help="How the links are printed.")] = "csv",
+) -> None:
+    """Make personal links to the questionnaire. Each is good for one form, and names nobody."""
+    from datetime import timedelta
+
+    from qol_dagster.resources.survey_pages import make_link, require_texts, survey_links
+
+    if bool(participant_id) == due:
+        raise SurveyFileError("say either a participant or --due")
+    settings = read_settings(existing=True)
+    require_texts(settings)
+    links = survey_links(settings)
+    plan = WavePlan(every_weeks=every_weeks, waves=waves, window_days=window_days)
+    if participant_id:
+        forms = _forms_of(participant_id, wave, plan, links)
+    else:
+        passed_over = set() if again else links.linked()
+        forms = [one for one in _due_forms(plan, links) if wave in (None, one[1]) and one not in passed_over]
+    rows = []
+    for person, number in forms:
+        link, expires_at = make_link(settings, links, person, number, timedelta(days=days))
+        rows.append((person, number, link, expires_at.astimezone(JST).date()))
+    typer.echo(rendered(("participant_id", "wave", "link", "expires_on"), rows, form), nl=False)
+    note(f"links: {len(rows)}; older ones of these forms are void. They are shown this once and kept nowhere")
+
+
+def _due_forms(plan: WavePlan, links: SurveyLinks) -> list[tuple[str, int]]:
+    """Return the forms, as participant and wave, that are due today and not finished."""
+    from qol_dagster.pipeline.surveys import open_forms
+    from qol_dagster.weeks import today
+
+    platform = _platform()
+    people = platform.id_map().identities()
+    found = open_forms(platform.lake(), people, today=today(), plan=plan, begun=links.begun())
+    return [(person, due.wave) for person, due in found]
+
+
+def _forms_of(participant_id: str, wave: int | None, plan: WavePlan, links: SurveyLinks) -> list[tuple[str, int]]:
+    """Return the form of a participant that is asked for, or else is due today."""
+    if participant_id not in _platform().id_map().identities().active.values():
+        raise SurveyFileError(f"{participant_id} is not enrolled; `qol participants list` shows who is")
+    if wave is not None:
+        return [(participant_id, wave)]
+    if chosen := [one for one in _due_forms(plan, links) if one[0] == participant_id]:
+        return chosen
+    raise SurveyFileError(f"no form of {participant_id} is due today; say which with --wave")
+
+
+@surveys.command()
+def enter(
+    participant_id: Annotated[str, typer.Argument(help="The participant's id.")],
+    marks: Annotated[str, typer.Argument(help="26 marks in the order of the form: 1 to 5, - for a blank.")],
+    *,
+    wave: Annotated[int, typer.Option(min=0, help="The wave.")],
+    answered_on: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="The date on the sheet.")],
+) -> None:
+    """Store a form that was answered on paper; entered again with other marks, it is corrected."""
+    from qol_dagster.lake.surveys import write_sendings
+    from qol_dagster.surveys.importing import read_marks
+
+    platform = _platform()
+    enrolled = set(platform.id_map().identities().active.values())
+    sending = read_marks(
+        participant_id, wave, marks, answered_on.date(), received_at=datetime.now(UTC), enrolled=enrolled
+    )
+    write_sendings(platform.lake(), [sending])
+    blank = [str(item) for item, answer in sending.answers.items() if answer is None]
+    typer.echo(f"{participant_id}  wave {wave}  {answered_on.date()}  blank: {', '.join(blank) or 'none'}")
+    note("stored. `qol survey score` brings the tables up")
+
+
+def served_survey(settings: Settings, key: str) -> Surveys:
+    """Return what answers /survey, which is a calm 404 as long as there is no text, or one with a fault."""
+    from qol_dagster.resources.survey_pages import SurveySetupError, read_texts, survey_pages
+
+    try:
+        texts = read_texts(settings)
+    except SurveySetupError as error:
+        note(f"/survey answers 404: {error}")
+        texts = {}
+    _note_placeholders(texts)
+    return survey_pages(settings, texts, key)
+
+
+def _note_placeholders(texts: Mapping[Language, Questionnaire]) -> None:
+    for language, text in texts.items():
+        if text.is_placeholder:
+            note(f"the text in {language} is the template: its version says so, and nobody is to answer it")
 
 
 @surveys.command(name="import")
@@ -54,7 +189,7 @@ def import_(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would happen, and store nothing.")] = False,
 ) -> None:
     """Store the forms of a file, all or none of them; the same file twice changes nothing."""
-    from qol_dagster.lake.surveys import survey_key, write_sendings
+    from qol_dagster.lake.surveys import write_sendings
     from qol_dagster.surveys.importing import read_file
     from qol_dagster.surveys.responses import ZONE
 
@@ -69,14 +204,14 @@ def import_(
     )
     lake = platform.lake()
     known = set(lake.keys(ZONE))
-    new = [one for one in found.sendings if survey_key(one) not in known]
+    new = [one for one in found.sendings if one.key not in known]
     typer.echo(_waves(new), nl=False)
     unchanged = f"forms that were stored before: {len(found.sendings) - len(new)}"
     invalid = f"answers that are none of 1-5 and count as missing: {found.invalid_answers}"
     if dry_run:
         note(f"would store {len(new)} forms; {unchanged}; {invalid}. Nothing was stored")
         return
-    note(f"stored {write_sendings(lake, new)} forms; {unchanged}; {invalid}. `qol surveys score` brings the tables up")
+    note(f"stored {write_sendings(lake, new)} forms; {unchanged}; {invalid}. `qol survey score` brings the tables up")
 
 
 @surveys.command()

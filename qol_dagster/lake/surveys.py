@@ -20,15 +20,10 @@ class StoredSendings:
     unreadable: int
 
 
-def survey_key(sending: Sending) -> str:
-    """Return where a sending is stored."""
-    return f"{ZONE}/date={sending.date.isoformat()}/{sending.id}.jsonl"
-
-
 def write_sendings(lake: Lake, sendings: Iterable[Sending]) -> int:
     """Store each sending that is not there yet, and return how many were not; one that is there stays as it is."""
     known = set(lake.keys(ZONE))
-    new = {key: one for one in sendings if (key := survey_key(one)) not in known}
+    new = {key: one for one in sendings if (key := one.key) not in known}
     for one in new.values():
         lake.write_raw(one.date, one.id, one.line, zone=ZONE)
     return len(new)

@@ -6,7 +6,7 @@ are a few thousand, and a late day or a correction then repairs whatever it touc
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from functools import partial
@@ -101,6 +101,28 @@ def _described(domain: DomainName, forms: Sequence[Answers], rule: RuleName) -> 
     missing = item_nonresponse(forms)
     row = {"n_forms": len(forms), **asdict(found)}
     return row | {"nonresponse": fmean(missing[item] for item in DOMAINS[domain])}
+
+
+def open_forms(
+    lake: Lake,
+    identities: Identities,
+    *,
+    today: date,
+    plan: WavePlan = DEFAULT_PLAN,
+    begun: Collection[tuple[str, int]] = (),
+) -> list[tuple[str, DueWave]]:
+    """Return the forms that may be answered on a date and were not, from the daily rows as they are now.
+
+    Those that were `begun` and not finished, as participant and wave, count as not answered.
+    """
+    stored = latest_responses(read_sendings(lake).sendings)
+    answered = {(one.participant_id, one.wave) for one in stored} - set(begun)
+    return [
+        (person, due)
+        for person, waves in _waves(lake, set(identities.active.values()), plan).items()
+        for due in waves
+        if (person, due.wave) not in answered and due.state(None, today) == "open"
+    ]
 
 
 def simulate_surveys(

@@ -94,6 +94,16 @@ def _users_in(content: bytes) -> Iterator[str]:
                 yield str(json.loads(line).get("userId"))
 
 
+def programme_of(settings: Settings) -> Programme:
+    """Return who asks for the data, as participants read it."""
+    usual = Programme().names
+    names: dict[Language, str] = {
+        "ja": settings.programme_ja or usual["ja"],
+        "en": settings.programme_en or usual["en"],
+    }
+    return Programme(names, settings.contact)
+
+
 @dataclass(frozen=True)
 class Garmin:
     """Everything that asks Garmin or answers a participant, over one deployment."""
@@ -147,13 +157,7 @@ class Garmin:
             raise GarminSetupError(
                 "set QOL_PUBLIC_URL to the address under which participants reach `qol webhook serve`"
             )
-        usual = Programme().names
-        names: dict[Language, str] = {
-            "ja": self.settings.programme_ja or usual["ja"],
-            "en": self.settings.programme_en or usual["en"],
-        }
-        programme = Programme(names, self.settings.contact)
-        return Enrolments(self.invitations.state, self.api(), self.id_map, url, programme)
+        return Enrolments(self.invitations.state, self.api(), self.id_map, url, programme_of(self.settings))
 
     def invite(self, participant_id: str) -> tuple[str, str]:
         """Return a new entry code, which makes any older one of the participant void, and its link. Raises InviteError.

@@ -10,15 +10,16 @@ import csv
 import io
 import json
 import re
+import unicodedata
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, time
+from datetime import date, datetime, time
 from typing import Any, Literal
 
 from qol_dagster.errors import QolInputError
 from qol_dagster.surveys.responses import MODES, Mode, Sending
 from qol_dagster.surveys.whoqol import HIGHEST, ITEMS, LOWEST, read_answer
-from qol_ingest.shared.calendar import JST
+from qol_ingest.shared.calendar import JST, receipt_date
 
 Source = Literal["csv", "redcap", "limesurvey", "fhir"]
 Row = Mapping[str, Any]
@@ -99,6 +100,37 @@ def read_file(
     if problems:
         raise SurveyImportError("nothing was imported: " + "; ".join(problems))
     return Imported(tuple(sending for _, sending in found.values()), invalid)
+
+
+def read_marks(
+    participant_id: str,
+    wave: int,
+    marks: str,
+    answered_on: date,
+    *,
+    received_at: datetime,
+    enrolled: Collection[str],
+) -> Sending:
+    """Return the form of a sheet of paper: a mark for each item, 1 to 5 or - for a blank; spaces do not count.
+
+    Its time of day is that of entering it: what is entered last counts, also if it was entered before. Raises
+    SurveyImportError with every reason.
+    """
+    letters = "".join(unicodedata.normalize("NFKC", marks).split())
+    reasons = [] if participant_id in enrolled else [f"{participant_id!r} is not enrolled (`qol participants list`)"]
+    if len(letters) != len(ITEMS):
+        reasons.append(f"there are {len(letters)} marks and not {len(ITEMS)}")
+    if wrong := sorted(set(letters) - {"-", *map(str, range(LOWEST, HIGHEST + 1))}):
+        reasons.append(f"{' '.join(wrong)} is none of {LOWEST} to {HIGHEST} and -")
+    if answered_on > receipt_date(received_at):
+        reasons.append(f"{answered_on} is in the future")
+    if not set(letters) - {"-"}:
+        reasons.append("nothing is marked")
+    if reasons:
+        raise SurveyImportError("nothing was stored: " + "; ".join(reasons))
+    answers = {item: None if mark == "-" else int(mark) for item, mark in zip(ITEMS, letters, strict=True)}
+    answered_at = datetime.combine(answered_on, received_at.astimezone(JST).timetz())
+    return Sending(participant_id, wave, answers, "", "paper", answered_at, received_at)
 
 
 def _sending(

@@ -25,6 +25,7 @@ from botocore.exceptions import ClientError
 
 from garmin_sim import GarminCloud, Simulation
 from qol_ingest.consent import oauth
+from qol_ingest.consent.browsers import visitor_of
 from qol_ingest.consent.enrolment import (
     CLAIM_S,
     WRONG_CODES,
@@ -33,7 +34,7 @@ from qol_ingest.consent.enrolment import (
     Invitations,
     SqliteState,
 )
-from qol_ingest.consent.oauth import COOKIE, Enrolments, EnrolmentSetupError, visitor_of
+from qol_ingest.consent.oauth import COOKIE, Enrolments, EnrolmentSetupError
 from qol_ingest.consent.pages import TEXTS, PageName, Programme
 from qol_ingest.garmin import tokens
 from qol_ingest.garmin.api import Endpoints, GarminApi

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,19 +15,26 @@ import pytest
 
 from garmin_sim.people import user_id
 from qol_dagster.cli.app import run
+from qol_dagster.cli.surveys import served_survey
 from qol_dagster.definitions import build_defs
 from qol_dagster.identities import Identities
 from qol_dagster.lake.lake import Lake
-from qol_dagster.lake.surveys import read_sendings, survey_key, write_sendings
+from qol_dagster.lake.surveys import read_sendings, write_sendings
 from qol_dagster.lake.tables import arrow_schema
 from qol_dagster.metrics.dictionary import DAILY
-from qol_dagster.pipeline.surveys import SurveyReport, score_surveys
+from qol_dagster.pipeline.surveys import SurveyReport, open_forms, score_surveys
 from qol_dagster.resources.catalogue.duckdb import query
 from qol_dagster.resources.id_map import IdMap
 from qol_dagster.settings import Settings
 from qol_dagster.surveys.dictionary import SURVEY_TABLES
-from qol_dagster.surveys.responses import Sending
+from qol_dagster.surveys.responses import Sending, latest_responses
 from qol_dagster.surveys.waves import WavePlan
+from qol_dagster.weeks import today
+from qol_ingest.consent.enrolment import SqliteState
+from qol_ingest.server import LocalWebhook
+from qol_ingest.shared.stores import DirectoryStore
+from qol_ingest.survey.links import SurveyLinks
+from qol_ingest.webhook import Receiver
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 ANSWERED = date(2026, 11, 16)
@@ -91,7 +100,7 @@ def test_a_form_is_stored_once_and_never_changed(lake: Lake) -> None:
     assert read_sendings(lake).sendings == (first,)
     correction = form(answers={1: 5}, received_at=NOW)
     assert write_sendings(lake, [first, correction]) == 1
-    assert lake.read_object(survey_key(first)) == first.line
+    assert lake.read_object(first.key) == first.line
 
 
 def test_what_is_no_form_is_counted_and_hinders_nobody(lake: Lake) -> None:
@@ -210,7 +219,7 @@ def qol(settings: Settings, capfd: pytest.CaptureFixture[str]) -> Callable[..., 
     IdMap(settings.id_map_path).add("garmin-1", "P1")
 
     def call(*words: str) -> Said:
-        code = run(["surveys", *words])
+        code = run(["survey", *words])
         return (code, *capfd.readouterr())
 
     return call
@@ -222,6 +231,107 @@ def csv_file(folder: Path, people: Iterable[str] = ("P1",), first: str = "4") ->
     file = folder / "forms.csv"
     file.write_text("\n".join([head, *lines]))
     return file
+
+
+def test_links_need_a_text_and_one_with_faults_is_refused_with_all_of_them(
+    qol: Callable[..., Said], settings: Settings
+) -> None:
+    code, out, err = qol("invite", "P1", "--wave", "0")
+    assert (code, out) == (2, "")
+    assert err.startswith(f"qol: there is no licensed text in {settings.home / 'survey'}. `qol survey template` writes")
+    file = settings.home / "survey/whoqol.ja.toml"
+    assert qol("template")[:2] == (0, f"{file}\n")
+    assert "is there already. Change that one" in qol("template")[2]
+    assert qol("check")[:2] == (0, "ja  version placeholder, 26 items\n")
+    file.write_text(file.read_text().replace("26 = {", "27 = {").replace('"ja"', '"en"'))
+    for words in (("check",), ("invite", "P1", "--wave", "0")):
+        assert f"{file}: missing items: 26; unknown items: 27" in qol(*words)[2]
+
+
+def test_a_link_is_made_for_one_form_of_somebody_enrolled(qol: Callable[..., Said], settings: Settings) -> None:
+    assert qol("template", "--lang", "en")[0] == 0
+    code, out, err = qol("invite", "P1", "--wave", "3", "--format", "json")
+    (made,) = json.loads(out)
+    assert (code, made["participant_id"], made["wave"]) == (0, "P1", 3)
+    assert made["link"].startswith("http://127.0.0.1:8321/survey?code=")
+    assert "P1" not in made["link"]
+    assert "links: 1; older ones of these forms are void" in err
+    assert "P7 is not enrolled" in qol("invite", "P7", "--wave", "0")[2]
+    assert "no form of P1 is due today; say which with --wave" in qol("invite", "P1")[2]
+    assert "say either a participant or --due" in qol("invite")[2]
+
+
+def test_revoking_a_participant_voids_the_links(qol: Callable[..., Said], settings: Settings) -> None:
+    qol("template")
+    qol("invite", "P1", "--wave", "0")
+    links = SurveyLinks(SqliteState(settings.home / "enrolment.sqlite"))
+    assert links.linked() == {("P1", 0)}
+    assert run(["participants", "revoke", "P1"]) == 0
+    assert links.linked() == set()
+
+
+def test_everybody_whose_form_is_due_and_was_not_answered_gets_a_link(
+    qol: Callable[..., Said], settings: Settings
+) -> None:
+    lake = Lake.local(settings.lake_dir)
+    first = today() - timedelta(days=16)  # 14 worn days, so that the baseline is due since two days ago
+    write_daily(lake, dict.fromkeys(dates(14, first), 4000))
+    assert open_forms(lake, PEOPLE, today=first + timedelta(days=13)) == []
+    qol("template")
+
+    def invited(*words: str) -> list[list[str]]:
+        return [line.split(",")[:2] for line in qol("invite", "--due", *words)[1].splitlines()[1:]]
+
+    assert invited() == [["P1", "0"]]
+    assert invited() == []  # the link is still good
+    assert invited("--again") == [["P1", "0"]]
+    draft = SurveyLinks(SqliteState(settings.home / "enrolment.sqlite"))
+    code, _ = draft.invite("P1", 0)
+    draft.save(draft.find(code), {1: 4}, 1)
+    write_sendings(lake, [form()])
+    assert invited("--again") == [["P1", "0"]]  # begun, and not finished
+    draft.save(draft.find(draft.invite("P1", 0)[0]), {}, 2, pages=2)
+    assert invited("--again") == []
+
+
+def test_a_sheet_of_paper_is_entered_and_corrected(qol: Callable[..., Said], settings: Settings) -> None:
+    def enter(marks: str, person: str = "P1") -> Said:
+        return qol("enter", person, marks, "--wave", "1", "--answered-on", "2026-11-16")
+
+    assert enter("44214 34534 53434-43 445435434")[::2] == (
+        2, "qol: nothing was stored: there are 27 marks and not 26\n"
+    )  # fmt: skip
+    assert enter("44214 34534 534-4 34344 543543")[:2] == (0, "P1  wave 1  2026-11-16  blank: 14\n")
+    assert "7 x is none of 1 to 5 and -" in enter("x7214 34534 534-4 34344 543543")[2]
+    assert "'P7' is not enrolled" in enter("4" * 26, "P7")[2]
+    for marks in ("54214 34534 534-4 34344 543543", "44214 34534 534-4 34344 543543", "54214 34534 534-4 34344 543543"):
+        enter(marks)
+    (stored,) = latest_responses(read_sendings(Lake.local(settings.lake_dir)).sendings)
+    assert (stored.mode, stored.wave, str(stored.answered_on), stored.n_sendings) == ("paper", 1, "2026-11-16", 4)
+    assert [stored.answers[item] for item in (1, 2, 14, 26)] == [5, 4, None, 3]
+
+
+def test_the_receiver_shows_the_form_to_whoever_has_a_link(qol: Callable[..., Said], settings: Settings) -> None:
+    def status(path: str) -> int:
+        with LocalWebhook(Receiver(DirectoryStore(settings.lake_dir), "secret")) as server:
+            server.survey = served_survey(settings, "key")
+            with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)) as connection:
+                connection.request("GET", path)
+                return connection.getresponse().status
+
+    assert status("/survey") == 404
+    qol("template")
+    assert qol("check")[2].startswith("the text in ja is the template")
+    link = qol("invite", "P1", "--wave", "0")[1].splitlines()[1].split(",")[2]
+    assert status(link.removeprefix("http://127.0.0.1:8321")) == 200
+    assert status("/surveys") == 404
+    (settings.home / "survey/whoqol.ja.toml").write_text("title = 1")
+    assert status("/survey") == 404
+
+
+def test_the_older_name_of_the_command_still_works(qol: Callable[..., Said], capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(["surveys", "--help"]) == 0
+    assert "invite" in capfd.readouterr().out
 
 
 def test_a_file_is_imported_once_and_shown_before(qol: Callable[..., Said], settings: Settings, tmp_path: Path) -> None:

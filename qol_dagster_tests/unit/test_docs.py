@@ -226,7 +226,7 @@ def test_a_page_has_the_same_code_tables_pictures_and_anchors_in_both_languages(
     assert CODE_BLOCK.findall(japanese) == CODE_BLOCK.findall(english)
     assert MARKER.findall(japanese) == MARKER.findall(english)
     pictures = [
-        [re.sub(r"\.(en|ja)\.svg", ".svg", name) for name in PICTURE.findall(text)] for text in (english, japanese)
+        [re.sub(r"\.(en|ja)(?=\.)", "", name) for name in PICTURE.findall(text)] for text in (english, japanese)
     ]
     assert pictures[1] == pictures[0]
     titles = [HEADING.findall(CODE_BLOCK.sub("", text)) for text in (english, japanese)]

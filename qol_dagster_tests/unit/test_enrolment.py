@@ -189,7 +189,7 @@ print(invitations.claim(sign_in))
 def test_a_code_is_claimed_by_one_of_several_processes(tmp_path: Path) -> None:
     path = tmp_path / "enrolment.sqlite"
     code = Invitations(SqliteState(path)).invite("P1")
-    command = [sys.executable, "-c", PROCESS, str(path), enrolment._hash(read_code(code))]
+    command = [sys.executable, "-c", PROCESS, str(path), enrolment.hash_of(read_code(code))]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     running = [subprocess.Popen(command, **pipes) for _ in range(4)]  # type: ignore[call-overload]
     assert [one.stdout.readline() for one in running] == ["ready\n"] * 4

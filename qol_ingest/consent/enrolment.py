@@ -40,10 +40,10 @@ _ALPHABET = "23456789ACDEFGHJKMNPQRTVWXY"
 _LOOKS_LIKE = str.maketrans("BSUZ", "85V2")
 _CODE = re.compile(f"[{_ALPHABET}]{{16}}")
 _BETWEEN = re.compile(r"[\s\-\u2010-\u2015\u2212\u30fc_.]+")
-_PARTICIPANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-_REMEMBERED_S = 180 * 86_400.0
+PARTICIPANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+REMEMBERED_S = 180 * 86_400.0
 """How long an invitation that is over is still distinguished from one that never was."""
-_TRIES = 20
+TRIES = 20
 
 Refusal = Literal["unknown", "expired", "used", "too many"]
 
@@ -239,19 +239,19 @@ class Invitations:
 
         Raises InvitationError for an id that cannot be one, EnrolmentStateError.
         """
-        if not _PARTICIPANT.fullmatch(participant_id):
+        if not PARTICIPANT.fullmatch(participant_id):
             raise InvitationError(
                 f"{participant_id!r} cannot be a participant id: letters, digits, - and _, at most 64, are allowed"
             )
         if valid_for <= timedelta():
             raise InvitationError("an invitation must be valid for some time")
-        code, now = "".join(secrets.choice(_ALPHABET) for _ in range(16)), self.clock()
+        code, now = new_code(), self.clock()
         expires_at = now + valid_for.total_seconds()
-        made = {"code": _hash(code), "invited_at": now, "expires_at": expires_at, "claimed_until": 0, "used_at": 0}
+        made = {"code": hash_of(code), "invited_at": now, "expires_at": expires_at, "claimed_until": 0, "used_at": 0}
         # In this order: a code whose participant has another one leads nowhere.
-        self.state.put("code", _hash(code), {"participant_id": participant_id}, 0, expires_at + _REMEMBERED_S)
+        self.state.put("code", hash_of(code), {"participant_id": participant_id}, 0, expires_at + REMEMBERED_S)
         self._change(participant_id, lambda _kept: made)
-        return "-".join(code[at : at + 4] for at in range(0, 16, 4))
+        return spelled(code)
 
     def withdraw(self, participant_id: str) -> bool:
         """Void the participant's open invitation; False if there is none."""
@@ -276,13 +276,13 @@ class Invitations:
         typed = read_code(code)
         if not typed:
             raise InvitationError("this is no entry code")
-        found = self.state.get("code", _hash(typed))
+        found = self.state.get("code", hash_of(typed))
         if found is None:
-            self._count_guess(visitor or "all")
+            count_guess(self.state, self.clock(), visitor)
             raise InvitationError("this entry code is not known")
         participant_id = str(found.content["participant_id"])
         kept = self.state.get("invitation", participant_id)
-        if kept is None or not hmac.compare_digest(str(kept.content["code"]), _hash(typed)):
+        if kept is None or not hmac.compare_digest(str(kept.content["code"]), hash_of(typed)):
             raise InvitationError("there is a newer invitation", "expired")
         if kept.content["used_at"]:
             raise InvitationError("this entry code was used already", "used")
@@ -320,29 +320,30 @@ class Invitations:
 
     def _change(self, participant_id: str, change: Callable[[Mapping[str, Any]], Mapping[str, Any] | None]) -> bool:
         """Keep what `change` makes of an invitation, again if somebody else was faster; False if it gives None."""
-        for _ in range(_TRIES):
+        for _ in range(TRIES):
             entry = self.state.get("invitation", participant_id)
             new = change(entry.content if entry else _NO_INVITATION)
             if new is None:
                 return False
-            version, keep_until = entry.version if entry else 0, self.clock() + _REMEMBERED_S
+            version, keep_until = entry.version if entry else 0, self.clock() + REMEMBERED_S
             if self.state.put("invitation", participant_id, new, version, max(keep_until, new["expires_at"])):
                 return True
         raise EnrolmentStateError("an invitation is being changed all the time; try again")
 
-    def _count_guess(self, visitor: str) -> None:
-        """Count a wrong code. Raises InvitationError instead if there were too many."""
-        now = self.clock()
-        for _ in range(_TRIES):
-            entry = self.state.get("guesses", visitor)
-            since, wrong = (entry.content["since"], entry.content["wrong"]) if entry else (now, 0)
-            if now >= since + WRONG_CODES_S:
-                since, wrong = now, 0
-            if wrong >= WRONG_CODES:
-                raise InvitationError("too many wrong entry codes", "too many", since + WRONG_CODES_S - now)
-            counted = {"since": since, "wrong": wrong + 1}
-            if self.state.put("guesses", visitor, counted, entry.version if entry else 0, since + WRONG_CODES_S):
-                return
+
+def count_guess(state: EnrolmentState, now: float, visitor: str = "") -> None:
+    """Count a wrong code of a visitor. Raises InvitationError instead if there were too many, EnrolmentStateError."""
+    name = visitor or "all"
+    for _ in range(TRIES):
+        entry = state.get("guesses", name)
+        since, wrong = (entry.content["since"], entry.content["wrong"]) if entry else (now, 0)
+        if now >= since + WRONG_CODES_S:
+            since, wrong = now, 0
+        if wrong >= WRONG_CODES:
+            raise InvitationError("too many wrong entry codes", "too many", since + WRONG_CODES_S - now)
+        counted = {"since": since, "wrong": wrong + 1}
+        if state.put("guesses", name, counted, entry.version if entry else 0, since + WRONG_CODES_S):
+            return
 
 
 _NO_INVITATION: Mapping[str, Any] = {"code": "", "invited_at": 0, "expires_at": 0, "claimed_until": 0, "used_at": 0}
@@ -351,6 +352,16 @@ _NO_INVITATION: Mapping[str, Any] = {"code": "", "invited_at": 0, "expires_at": 
 def _if_same(sign_in: SignIn, change: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], Mapping[str, Any] | None]:
     """Return the change of an invitation, unless the participant was invited anew meanwhile."""
     return lambda kept: {**kept, **change} if kept["code"] == sign_in.code_hash else None
+
+
+def new_code() -> str:
+    """Return a code that nobody guesses."""
+    return "".join(secrets.choice(_ALPHABET) for _ in range(16))
+
+
+def spelled(code: str) -> str:
+    """Return a code as people read it, in groups of four."""
+    return "-".join(code[at : at + 4] for at in range(0, 16, 4))
 
 
 def read_code(typed: str) -> str:
@@ -388,13 +399,13 @@ class SignIns:
         state, verifier = secrets.token_urlsafe(32), secrets.token_urlsafe(64)
         content = {
             "participant_id": participant_id,
-            "code_hash": _hash(read_code(code)),
+            "code_hash": hash_of(read_code(code)),
             "verifier": verifier,
-            "browser": _hash(browser),
+            "browser": hash_of(browser),
             "ends_at": self.clock() + SIGN_IN_S,
             "step": "begun",
         }
-        self._put(_hash(state), content, 0)
+        self._put(hash_of(state), content, 0)
         return state, verifier
 
     def take(self, state: str, browser: str) -> SignIn | None:
@@ -402,12 +413,12 @@ class SignIns:
 
         None if there is none, it is over, another browser's, or used. Raises EnrolmentStateError.
         """
-        name = _hash(state)
+        name = hash_of(state)
         entry = self.state.get("sign-in", name)
         if entry is None or self.clock() >= entry.content["ends_at"]:
             return None
         kept = entry.content
-        if not hmac.compare_digest(str(kept["browser"]), _hash(browser)):
+        if not hmac.compare_digest(str(kept["browser"]), hash_of(browser)):
             return None
         if kept["step"] == "begun" and not self._put(name, {**kept, "verifier": "", "step": "taken"}, entry.version):
             return None
@@ -426,7 +437,8 @@ class SignIns:
         return self.state.put("sign-in", name, content, version, content["ends_at"])
 
 
-def _hash(text: str) -> str:
+def hash_of(text: str) -> str:
+    """Return what is kept in place of a code."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 

@@ -30,16 +30,15 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache, cached_property
-from ipaddress import ip_address, ip_network
 from math import ceil
 from pathlib import Path
 from typing import cast
 from urllib.parse import parse_qs, urlencode, urlsplit
 
+from qol_ingest.consent.browsers import form_of, preferred_language, visitor_of
 from qol_ingest.consent.enrolment import (
     SIGN_IN_S,
     DynamoState,
@@ -75,7 +74,6 @@ COOKIE = "qol_enrolment"
 RETRY_AFTER_S = 60
 PAGE_S = 3600.0
 """How long a participant may read before pressing the button."""
-LARGEST_FORM_BYTES = 4096
 
 _STATUS: Mapping[PageName, int] = {
     "enter": 200,
@@ -312,11 +310,11 @@ class Enrolments:
         headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
         http = event.get("requestContext", {}).get("http", {})
         method, path = http.get("method", ""), event.get("rawPath") or http.get("path", "")
-        given = _form(event) if method == "POST" else event.get("rawQueryString") or ""
+        given = form_of(event) if method == "POST" else event.get("rawQueryString") or ""
         query = {name: values[0] for name, values in parse_qs(given).items()}
         browser, code, chosen = _cookie(event.get("cookies") or headers.get("cookie", "").split(";"))
         asked = [one for one in (query.get("lang"), chosen) if one in LANGUAGES]
-        language = cast("Language", asked[0]) if asked else _preferred(headers.get("accept-language", ""))
+        language = cast("Language", asked[0]) if asked else preferred_language(headers.get("accept-language", ""))
         visitor = visitor_of(http.get("sourceIp") or "", self.api.client_secret)
         return _Visit(method, path.removeprefix(self._prefix), query, browser, code, language, visitor)
 
@@ -357,40 +355,6 @@ def _cookie(cookies: Iterable[str]) -> tuple[str, str, str]:
     values = dict(one.strip().partition("=")[::2] for one in cookies)
     browser, code, language = (*values.get(COOKIE, "").split("."), "", "", "")[:3]
     return browser if _BROWSER.fullmatch(browser) else "", read_code(code), language
-
-
-def _form(event: Event) -> str:
-    """Return a form's content; "" for what is too large to be one, or no text."""
-    body = event.get("body") or ""
-    try:
-        sent = base64.b64decode(body, validate=True) if event.get("isBase64Encoded") else body.encode()
-        return sent.decode() if len(sent) <= LARGEST_FORM_BYTES else ""
-    except ValueError:
-        return ""
-
-
-def visitor_of(address: str, key: str) -> str:
-    """Return what a network address is counted by, which nobody without the key leads back to it.
-
-    All of an IPv6 network (/64) counts as one, since a single host may use any of its addresses.
-    """
-    with suppress(ValueError):
-        parsed = ip_address(address.partition("%")[0])
-        address = str(ip_network((parsed, 64), strict=False) if parsed.version == 6 else parsed)
-    return hmac.new(key.encode(), f"address {address}".encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
-
-
-def _preferred(accept_language: str) -> Language:
-    """Return the language that a browser likes better, Japanese if it likes neither."""
-    best: tuple[float, Language] = (0.0, "ja")
-    for part in accept_language[:1000].split(","):
-        tag, _, weight = part.partition(";")
-        language = tag.strip().lower().partition("-")[0]
-        number = weight.strip().removeprefix("q=").strip()
-        liked = float(number) if re.fullmatch(r"[01](\.[0-9]{0,3})?", number) else float(not number)
-        if language in LANGUAGES and liked > best[0]:
-            best = liked, cast("Language", language)
-    return best[1]
 
 
 def start_url(public_url: str, code: str = "") -> str:

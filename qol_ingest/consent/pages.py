@@ -257,7 +257,7 @@ _SMALL: Mapping[Language, Mapping[str, str]] = {
     },
 }
 
-_STYLE = """
+STYLE = """
 *{box-sizing:border-box}
 html{color-scheme:light;background:#eef2f6;color:#16202b;-webkit-text-size-adjust:100%}
 body{margin:0;font:1.125rem/1.8 system-ui,-apple-system,"Hiragino Sans","Noto Sans JP","Yu Gothic UI",sans-serif;\
@@ -287,16 +287,15 @@ form .button{margin-top:1.25rem}
 footer{padding-top:1.25rem;padding-bottom:2.5rem;font-size:1rem}
 """.strip()
 
-_STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
 
-
-def headers(form_leads_to: str = "") -> dict[str, str]:
+def headers(form_leads_to: str = "", style: str = STYLE) -> dict[str, str]:
     """Return what goes with every page. Browsers ask where a form leads in the end, which may be another origin."""
+    style_hash = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     form_action = f"'self' {form_leads_to}".strip()
     return {
         "content-type": "text/html; charset=utf-8",
         "content-security-policy": (
-            f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; form-action {form_action}; base-uri 'none'; "
+            f"default-src 'none'; style-src 'sha256-{style_hash}'; form-action {form_action}; base-uri 'none'; "
             "frame-ancestors 'none'"
         ),
         "cache-control": "no-store",
@@ -318,7 +317,7 @@ _TEMPLATE = """<!doctype html>
 <body>
 <header>
 <p>{programme}</p>
-<nav aria-label="{languages}"><a href="{other_url}" lang="{other}" hreflang="{other}">{other_name}</a></nav>
+{switch}
 </header>
 <main>
 {content}
@@ -346,27 +345,46 @@ def page(
     The button, or the form with the code, leads to `button_url`, with `posted` by POST; the same page in the other
     language is at `other_url`. `participant` is whom the page "start" is for.
     """
-    other: Language = "en" if language == "ja" else "ja"
-    words, small = programme.names[language], _SMALL[language]
+    words = programme.names[language]
     lines = [line.strip() for line in TEXTS[name][language].strip().splitlines()]
-    title = lines[0].removeprefix("# ")
-    contact = small["contact"].format(contact=programme.contact) if programme.contact else small["no contact"]
     filled = [line.format(programme=words, participant=participant) for line in lines]
+    content = content_of(filled, language, button_url, posted or {})
+    return document(lines[0].removeprefix("# "), content, language, programme, other_url=other_url)
+
+
+def document(
+    title: str, content: str, language: Language, programme: Programme, *, other_url: str = "", style: str = STYLE
+) -> str:
+    """Return a whole HTML page around its content; without `other_url` it leads to no other language."""
+    words, small = programme.names[language], _SMALL[language]
+    contact = small["contact"].format(contact=programme.contact) if programme.contact else small["no contact"]
     return _TEMPLATE.format(
         language=language,
         title=html.escape(f"{title} | {words}"),
-        style=_STYLE,
+        style=style,
         programme=html.escape(words),
-        languages=html.escape(small["languages"]),
-        other=other,
-        other_name=LANGUAGES[other],
-        other_url=html.escape(other_url),
-        content="\n".join(_content(filled, language, button_url, posted or {})),
+        switch=_switch(language, other_url) if other_url else "",
+        content=content,
         contact=html.escape(contact),
     )
 
 
-def _content(lines: list[str], language: Language, button_url: str, posted: Mapping[str, str]) -> Iterator[str]:
+def _switch(language: Language, url: str) -> str:
+    other: Language = "en" if language == "ja" else "ja"
+    link = f'<a href="{html.escape(url)}" lang="{other}" hreflang="{other}">{LANGUAGES[other]}</a>'
+    return f'<nav aria-label="{html.escape(_SMALL[language]["languages"])}">{link}</nav>'
+
+
+def content_of(
+    lines: list[str], language: Language, button_url: str, posted: Mapping[str, str], field: str = "entry"
+) -> str:
+    """Return the HTML of a text's lines; see TEXTS. The code is typed into `field`."""
+    return "\n".join(_content(lines, language, button_url, posted, field))
+
+
+def _content(
+    lines: list[str], language: Language, button_url: str, posted: Mapping[str, str], field: str
+) -> Iterator[str]:
     """HTML of a text's lines; see TEXTS. A list is ended by the line after it."""
     form = any(line.startswith("? ") for line in lines)
     inside = ""
@@ -384,17 +402,17 @@ def _content(lines: list[str], language: Language, button_url: str, posted: Mapp
             case "-" | "1":
                 yield f"<li>{html.escape(rest)}</li>"
             case "?":
-                yield _field(rest, language, button_url)
+                yield _field(rest, language, button_url, field)
             case _ if line.startswith("["):
                 yield _button(line.strip("[]"), button_url, form, posted)
             case _:
                 yield f"<p>{html.escape(line)}</p>"
 
 
-def _field(label: str, language: Language, url: str) -> str:
+def _field(label: str, language: Language, url: str, name: str) -> str:
     return (
         f'<form method="get" action="{html.escape(url)}"><input type="hidden" name="lang" value="{language}">'
-        f'<label>{html.escape(label)}<input name="entry" required maxlength="40" autocomplete="off" '
+        f'<label>{html.escape(label)}<input name="{name}" required maxlength="40" autocomplete="off" '
         'autocapitalize="characters" autocorrect="off" spellcheck="false"></label>'
     )
 

@@ -39,7 +39,7 @@ _SHOWN: Mapping[TableName, tuple[str, tuple[str, ...]]] = {
 
 
 class SurveyConfig(dg.Config):
-    """How forms are scored and when they are due; the defaults are those of `qol surveys score`."""
+    """How forms are scored and when they are due; the defaults are those of `qol survey score`."""
 
     rule: Literal["who_syntax", "who_text"] = DEFAULT_RULE
     every_weeks: int = DEFAULT_PLAN.every_weeks
