@@ -51,6 +51,7 @@ Switch = Annotated[bool, Field(description="true or false")]
 Megabytes = Annotated[int, whole(512, 1_000_000)]
 Port = Annotated[int, whole(1, 65_535)]
 Folder = Annotated[Path, AfterValidator(_expanded)]
+BackupFolder = Annotated[Path | None, AfterValidator(lambda folder: folder and _expanded(folder))]
 # The range keeps out small numbers, which pydantic reads as seconds since 1970.
 Day = Annotated[date, Field(ge=date(1990, 1, 1), lt=date(2200, 1, 1), description="a date like 2026-04-06")]
 FirstMonday = Annotated[Day, AfterValidator(_next_monday)]
