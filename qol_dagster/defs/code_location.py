@@ -15,6 +15,7 @@ from dagster._core.definitions.definitions_load_context import DefinitionsLoadCo
 from qol_dagster.defs.alerts import failure_sensor
 from qol_dagster.defs.assets import all_assets
 from qol_dagster.defs.assets.surveys import surveys_job
+from qol_dagster.defs.backups import backup_job, backup_schedule, backup_sensor
 from qol_dagster.defs.jobs import garmin_backfill_job, weekly_job
 from qol_dagster.defs.partitions import first_week, partitions_from
 from qol_dagster.defs.resources import as_dagster
@@ -43,12 +44,13 @@ def build_defs(
     other_jobs = [weekly_job(profile) for profile in PROFILES.values() if profile is not DEFAULT]
     return dg.Definitions(
         assets=all_assets(partitions_from(first), settings.owners, platform.kinds),
-        jobs=[job, *other_jobs, garmin_backfill_job(), surveys_job()],
-        schedules=[weekly_schedule(job, first)],
+        jobs=[job, *other_jobs, garmin_backfill_job(), surveys_job(), backup_job()],
+        schedules=[weekly_schedule(job, first), backup_schedule(settings)],
         sensors=[
             arrivals_sensor(resources, job, settings.start_date, first),
             failure_sensor(resources),
             unread_sensor(resources),
+            backup_sensor(resources),
         ],
         resources=as_dagster(resources),
         executor=dg.in_process_executor,

@@ -11,7 +11,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from importlib.metadata import version
@@ -100,7 +100,7 @@ def create_backup(home: Path, folder: Path, on_progress: Progress | None = None)
     if not (home / "lake").is_dir():
         raise BackupError(f"{home} holds no lake: there is nothing to back up")
     with _writing(folder), Lake.local(home / "lake").lock():
-        earlier = {one.file: one for backup in list_backups(folder) for one in backup.archives}
+        earlier = {one.file: one for backup in _readable(folder) for one in backup.archives}
         contents = list_contents(home)
         archives, written = [], []
         for done, part in enumerate(contents.parts):  # the state first: what leaves a queue is in the lake by then
@@ -165,8 +165,8 @@ def verify_backup(folder: Path, backup: Backup, on_progress: Progress | None = N
 
 
 def newest_verified(folder: Path) -> Backup | None:
-    """Return the newest backup that was verified. Raises BackupError."""
-    return next((one for one in reversed(list_backups(folder)) if one.verified_at), None)
+    """Return the newest backup that was verified; damaged manifests are passed over."""
+    return max((one for one in _readable(folder) if one.verified_at), key=lambda one: one.created_at, default=None)
 
 
 def expired_backups(backups: Sequence[Backup], newest: int, today: date) -> list[Backup]:
@@ -209,6 +209,13 @@ def _writing(folder: Path) -> Iterator[None]:
             yield
     except OSError as error:
         raise BackupError(f"the backup to {folder} failed: {reason(error)}; those before it are whole") from error
+
+
+def _readable(folder: Path) -> Iterator[Backup]:
+    """Yield the backups whose manifests are whole: a damaged one must not keep others from being made."""
+    for manifest in sorted(folder.glob(f"{PREFIX}*.json")):
+        with suppress(BackupError):
+            yield read_backup(manifest)
 
 
 def _archive(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import shutil
@@ -12,12 +13,16 @@ import textwrap
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
 from qol_dagster.cli.app import run
+from qol_dagster.defs.backups import backup_sensor, overdue_weeks
+from qol_dagster.defs.code_location import build_defs
 from qol_dagster.maintenance import backup as backup_module
 from qol_dagster.maintenance.archives import BackupError, DamagedBackupError
 from qol_dagster.maintenance.backup import (
@@ -32,7 +37,7 @@ from qol_dagster.maintenance.backup import (
 from qol_dagster.maintenance.contents import LEFT_OUT, Contents
 from qol_dagster.maintenance.restore import NotEmptyError, restore_backup
 from qol_dagster.pipeline.etl import run_etl
-from qol_dagster.resources.platform import open_platform
+from qol_dagster.resources.platform import Resources, open_platform
 from qol_dagster.settings import Settings
 from qol_dagster_tests.support.explored import ADA, FIRST_MONDAY, explored_home
 from qol_dagster_tests.support.lakes import MONDAY
@@ -383,3 +388,91 @@ def test_the_newest_backups_stay_and_the_last_of_each_month_for_a_year() -> None
         for one in backups
     ]
     assert "2026-09-29" not in [one.name for one in expired_backups(verified, 2, date(2026, 11, 29))]
+
+
+@dataclass
+class Outbox:
+    works: bool = True
+    sent: list[tuple[str, str]] = field(default_factory=list)
+
+    def send(self, subject: str, body: str) -> bool:
+        if self.works:
+            self.sent.append((subject, body))
+        return self.works
+
+
+def test_the_job_makes_a_verified_backup_and_says_what_it_wrote(home: Path, folder: Path) -> None:
+    defs = build_defs(Settings(home=home, backup_dir=folder))
+    schedule = defs.resolve_schedule_def("backup_schedule")
+    assert (schedule.cron_schedule, schedule.execution_timezone) == ("30 3 * * *", "Asia/Tokyo")
+    assert schedule.default_status is dg.DefaultScheduleStatus.RUNNING
+    result = defs.resolve_job_def("backup_job").execute_in_process()
+    (event,) = [one for one in result.all_events if one.event_type_value == "STEP_OUTPUT"]
+    metadata = {name: one.value for name, one in event.step_output_data.metadata.items()}
+    made = find_backup(folder)
+    assert made.verified_at
+    assert metadata["backup"] == made.name
+    assert (metadata["archives_written"], metadata["archives_unchanged"], metadata["verified"]) == (3, 0, True)
+    without = build_defs(Settings(home=home))
+    assert without.resolve_schedule_def("backup_schedule").default_status is dg.DefaultScheduleStatus.STOPPED
+    failed = without.resolve_job_def("backup_job").execute_in_process(raise_on_error=False)
+    (failure,) = [one for one in failed.all_events if one.is_step_failure]
+    assert "Set QOL_BACKUP_DIR" in failure.step_failure_data.error.message
+
+
+def test_an_old_backup_is_alerted_about_once_a_week_until_there_is_a_new_one(home: Path, folder: Path) -> None:
+    outbox = Outbox()
+    settings = Settings(home=home, backup_dir=folder)
+    sensor = backup_sensor(Resources.of(open_platform(settings), {"notifier": outbox}))
+    cursor: str | None = None
+
+    def tick() -> int:
+        nonlocal cursor
+        context = dg.build_sensor_context(cursor=cursor)
+        sensor(context)
+        cursor = context.cursor
+        return len(outbox.sent)
+
+    def make_older(days: int) -> None:
+        (manifest,) = folder.glob("backup-*.json")
+        noted = json.loads(manifest.read_bytes())
+        created = datetime.now(UTC) - timedelta(days=days)
+        manifest.write_text(json.dumps({**noted, "created_at": created.isoformat()}))
+
+    assert [tick(), tick()] == [0, 0]
+    create_backup(home, folder)
+    assert tick() == 0
+    make_older(8)
+    outbox.works = False
+    assert tick() == 0
+    outbox.works = True
+    assert [tick(), tick()] == [1, 1]
+    make_older(15)
+    assert [tick(), tick()] == [2, 2]
+    create_backup(home, folder)
+    assert tick() == 2
+    subject, body = outbox.sent[-1]
+    assert subject == "[qol] no backup for 14 days"
+    assert "qol backup create" in body
+    assert "バックアップ" in body
+
+
+def test_without_any_backup_a_week_passes_before_the_alert() -> None:
+    since = datetime(2026, 11, 1, tzinfo=UTC)
+    assert [overdue_weeks(None, since, since + timedelta(days=days)) for days in (0, 6, 7, 20)] == [0, 0, 1, 2]
+
+
+def test_the_doctor_shows_the_newest_verified_backup(
+    home: Path, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QOL_HOME", str(home))
+
+    def shown() -> str:
+        run(["doctor"])
+        return next(line for line in capsys.readouterr().out.splitlines() if "backup:" in line)
+
+    assert shown().startswith("note  backup: none is made")
+    monkeypatch.setenv("QOL_BACKUP_DIR", str(folder))
+    assert shown().startswith(f"note  backup: no verified one is in {folder}")
+    create_backup(home, folder)
+    assert shown().startswith("ok    backup: the newest verified one is of ")
