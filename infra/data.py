@@ -24,13 +24,16 @@ from aws_cdk import aws_sqs as sqs
 from infra import names
 from infra.access import USES_OF_A_KEY, explain
 from infra.names import arn, lake
+from qol_dagster.settings.retention import KINDS
 
 if TYPE_CHECKING:
     from constructs import Construct
 
 KEEP = RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE
-LONGEST_WAIT = Duration.days(14)
+LONGEST_WAIT = Duration.days(KINDS["dead_letters"].days or 14)
 """The longest that SQS keeps a message."""
+OLD_VERSIONS = KINDS["old_versions"].days or 90
+"""Days for which the buckets keep what was overwritten or deleted."""
 PULL_S = 300
 """How long the puller takes at most: `qol_ingest.pulling.puller.CLAIM_S`."""
 DRAIN_S = 180
@@ -248,11 +251,10 @@ def _load_balancers_log(bucket: s3.Bucket) -> iam.PolicyStatement:
 
 
 def _lifecycle() -> list[s3.LifecycleRule]:
-    """Keep what was overwritten or deleted for 90 days; records get cheaper, and no rule deletes them."""
+    """Keep each kind of data as `KINDS` says, and so what was overwritten or deleted; records get cheaper."""
     for_days = (
-        *((names.QUERY_RESULTS, 7), (names.PIPES, 7), (names.COMPUTE_LOGS, 180), (names.WORK, 1)),
-        # A ping's address is good for a day, and its message for 14. Quarantine may hold tokens and data of people.
-        *((names.RAW_PINGS, 30), (names.QUARANTINE, 180)),
+        *((names.QUERY_RESULTS, 7), (names.PIPES, 7), (names.WORK, 1)),
+        *((prefix, kind.days) for kind in KINDS.values() if kind.days for prefix in kind.prefixes),
     )
     # What is rewritten every few seconds as long as somebody is at work, what can be made again, and what a rule or a
     # run takes away for good.
@@ -263,7 +265,7 @@ def _lifecycle() -> list[s3.LifecycleRule]:
     return [
         s3.LifecycleRule(
             id="old-versions",
-            noncurrent_version_expiration=Duration.days(90),
+            noncurrent_version_expiration=Duration.days(OLD_VERSIONS),
             abort_incomplete_multipart_upload_after=Duration.days(7),
             expired_object_delete_marker=True,
         ),

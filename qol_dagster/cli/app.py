@@ -23,6 +23,7 @@ from qol_dagster.cli.export import export, samples
 from qol_dagster.cli.fast_exit import run_and_exit
 from qol_dagster.cli.metrics import metrics
 from qol_dagster.cli.output import Format, in_japan
+from qol_dagster.cli.retention import retention
 from qol_dagster.cli.revisions import diff, freeze
 from qol_dagster.cli.surveys import surveys
 from qol_dagster.engines import EngineName
@@ -301,6 +302,7 @@ app.add_typer(garmin, name="garmin", rich_help_panel=PEOPLE)
 app.add_typer(webhook, name="webhook", rich_help_panel=DATA)
 app.add_typer(raw, name="raw", rich_help_panel=DATA)
 app.add_typer(backup, name="backup", rich_help_panel=KEEP)
+app.add_typer(retention, name="retention", rich_help_panel=KEEP)
 
 
 @app.command(rich_help_panel=EVERY_WEEK)

@@ -19,6 +19,7 @@ from qol_dagster.defs.backups import backup_job, backup_schedule, backup_sensor
 from qol_dagster.defs.jobs import garmin_backfill_job, weekly_job
 from qol_dagster.defs.partitions import first_week, partitions_from
 from qol_dagster.defs.resources import as_dagster
+from qol_dagster.defs.retention import retention_job, retention_schedule
 from qol_dagster.defs.schedules import weekly_schedule
 from qol_dagster.defs.sensors import arrivals_sensor
 from qol_dagster.defs.unread import unread_sensor
@@ -44,8 +45,8 @@ def build_defs(
     other_jobs = [weekly_job(profile) for profile in PROFILES.values() if profile is not DEFAULT]
     return dg.Definitions(
         assets=all_assets(partitions_from(first), settings.owners, platform.kinds),
-        jobs=[job, *other_jobs, garmin_backfill_job(), surveys_job(), backup_job()],
-        schedules=[weekly_schedule(job, first), backup_schedule(settings)],
+        jobs=[job, *other_jobs, garmin_backfill_job(), surveys_job(), backup_job(), retention_job()],
+        schedules=[weekly_schedule(job, first), backup_schedule(settings), retention_schedule()],
         sensors=[
             arrivals_sensor(resources, job, settings.start_date, first),
             failure_sensor(resources),

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from qol_dagster.settings.retention import KINDS
 from qol_dagster_tests.support.templates import LAKE, System, arn
 
 HELD = (
@@ -68,8 +69,21 @@ def test_the_lake_is_versioned_private_logged_and_under_the_key_of_raw_data(syst
 def test_no_rule_deletes_records_or_tables_and_pings_and_quarantine_have_an_end(system: System) -> None:
     rules = system.one("AWS::S3::Bucket", BucketName=LAKE)["LifecycleConfiguration"]["Rules"]
     deleted = {rule.get("Prefix", ""): rule["ExpirationInDays"] for rule in rules if "ExpirationInDays" in rule}
-    work = {"athena/": 7, "pipes/": 7, "dagster/": 180, "tmp/": 1}
+    work = {"athena/": 7, "pipes/": 7, "dagster/": 180, "tmp/": 1, "alerts/": 180}
     assert deleted == {**work, "raw/pings/": 30, "raw/quarantine/": 180}
+
+
+def test_each_kind_of_data_is_kept_for_as_long_as_the_table_of_retention_says(system: System) -> None:
+    rules = system.one("AWS::S3::Bucket", BucketName=LAKE)["LifecycleConfiguration"]["Rules"]
+    deleted = {rule.get("Prefix", ""): rule.get("ExpirationInDays") for rule in rules if "is-now" not in rule["Id"]}
+    for kind in KINDS.values():
+        assert [deleted.get(prefix) for prefix in kind.prefixes] == [kind.days] * len(kind.prefixes)
+    (old,) = (rule["NoncurrentVersionExpiration"] for rule in rules if rule["Id"] == "old-versions")
+    assert old == {"NoncurrentDays": KINDS["old_versions"].days}
+    dead = [
+        one["MessageRetentionPeriod"] for one in system.all("AWS::SQS::Queue") if one["QueueName"].endswith("-dead")
+    ]
+    assert dead == [86_400 * (KINDS["dead_letters"].days or 0)] * 3
 
 
 def test_what_a_run_takes_away_does_not_stay_as_an_old_version(system: System) -> None:
