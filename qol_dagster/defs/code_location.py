@@ -43,15 +43,22 @@ def build_defs(
     first = first or settings.start_date
     job = weekly_job()
     other_jobs = [weekly_job(profile) for profile in PROFILES.values() if profile is not DEFAULT]
+    is_local = settings.target == "local"  # on AWS, S3 makes the copies
     return dg.Definitions(
         assets=all_assets(partitions_from(first), settings.owners, platform.kinds),
-        jobs=[job, *other_jobs, garmin_backfill_job(), surveys_job(), backup_job(), retention_job()],
-        schedules=[weekly_schedule(job, first), backup_schedule(settings), retention_schedule()],
+        jobs=[
+            *(job, *other_jobs, garmin_backfill_job(), surveys_job(), retention_job()),
+            *([backup_job()] if is_local else []),
+        ],
+        schedules=[
+            *(weekly_schedule(job, first), retention_schedule()),
+            *([backup_schedule(settings)] if is_local else []),
+        ],
         sensors=[
             arrivals_sensor(resources, job, settings.start_date, first),
             failure_sensor(resources),
             unread_sensor(resources),
-            backup_sensor(resources),
+            *([backup_sensor(resources)] if is_local else []),
         ],
         resources=as_dagster(resources),
         executor=dg.in_process_executor,
