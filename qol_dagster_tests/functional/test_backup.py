@@ -173,31 +173,37 @@ def test_a_home_that_holds_something_is_not_restored_to(home: Path, folder: Path
         restore_backup(folder, made.backup, home)
 
 
-def test_a_partition_that_is_replaced_while_it_is_backed_up_is_in_it_whole_and_new(
+def test_what_is_replaced_or_removed_while_it_is_backed_up_is_in_it_as_it_is_then(
     home: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (partition,) = home.glob(f"lake/processed/weekly/date={MONDAY}/*.parquet")
     (stale,) = home.glob(f"lake/records/date={MONDAY}/*.parquet")
-    listing = backup_module.list_contents
+    pushed = home / f"lake/raw/daily/date={MONDAY}/pushed.jsonl"
+    listing, listed = backup_module.list_contents, 0
 
-    def listed_and_then_replaced(place: Path) -> Contents:
-        found = listing(place)
-        if stale.exists():
+    def listed_and_then_changed(place: Path) -> Contents:
+        nonlocal listed
+        found, listed = listing(place), listed + 1
+        if listed == 1:
             partition.with_name("x").write_bytes(b"new rows")
             partition.with_name("x").rename(partition)
-            stale.unlink()
             (home / "arrivals/ping").unlink()
-            (home / "lake/raw/daily" / f"date={MONDAY}" / "pushed.jsonl").write_bytes(b"{}")
+        if listed == 2:
+            stale.unlink()
+            pushed.write_bytes(b"{}")
         return found
 
-    monkeypatch.setattr(backup_module, "list_contents", listed_and_then_replaced)
+    monkeypatch.setattr(backup_module, "list_contents", listed_and_then_changed)
     made = create_backup(home, folder)
+    assert listed == 3
     assert verify_backup(folder, made.backup) == []
-    kept = names_in(folder, made.backup)
-    assert not {stale.relative_to(home).as_posix(), "arrivals/ping"} & kept.keys()
-    assert f"lake/raw/daily/date={MONDAY}/pushed.jsonl" in kept
-    with zipfile.ZipFile(folder / made.backup.archives[-1].file) as archive:
-        assert archive.read(partition.relative_to(home).as_posix()) == b"new rows"
+    restore_backup(folder, made.backup, home.with_name("new"))
+    restored = {path: home.with_name("new") / path.relative_to(home) for path in (partition, stale, pushed)}
+    assert restored[partition].read_bytes() == b"new rows"
+    assert restored[partition].stat().st_mtime_ns == partition.stat().st_mtime_ns
+    assert restored[pushed].exists()
+    assert not restored[stale].exists()
+    assert not (home.with_name("new") / "arrivals/ping").exists()
 
 
 def test_a_database_is_copied_as_it_is_after_its_last_transaction(home: Path, folder: Path, tmp_path: Path) -> None:
