@@ -4,13 +4,14 @@ Belongs here: what is kept, how it is encrypted, for how long, and who of AWS ma
 what waits in them is nowhere else, and S3 notifies only queues that are there before it is set up.
 
 Keys. One for what Garmin sends (`raw`), one for what links a person to a Garmin account (`map`: the id map, the
-enrolments, the tokens), one for all the rest. An object is put under the key `raw` unless its writer names another:
-whoever writes below `processed/` names `rest`, so that people who read metrics need no key to raw data.
+enrolments, the tokens), one for the copy of the lake (`backup`), one for all the rest. An object is put under the key
+`raw` unless its writer names another: whoever writes below `processed/` names `rest`, so that people who read metrics
+need no key to raw data.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from aws_cdk import Aws, CfnOutput, Duration, RemovalPolicy, Stack
 from aws_cdk import aws_dynamodb as dynamodb
@@ -20,17 +21,20 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_secretsmanager as secretsmanager
 from aws_cdk import aws_sqs as sqs
+from constructs import Construct
 
 from infra import names
-from infra.access import USES_OF_A_KEY, explain
+from infra.access import USES_OF_A_KEY, Statement, allow, decrypt, encrypt, explain, role
 from infra.names import arn, lake
-
-if TYPE_CHECKING:
-    from constructs import Construct
+from qol_dagster.settings.retention import KINDS
 
 KEEP = RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE
-LONGEST_WAIT = Duration.days(14)
+LONGEST_WAIT = Duration.days(KINDS["dead_letters"].days or 14)
 """The longest that SQS keeps a message."""
+OLD_VERSIONS = KINDS["old_versions"].days or 90
+"""Days for which the buckets keep what was overwritten or deleted."""
+COPIED = ("raw/", *names.PROCESSED, *names.HISTORY, names.FREEZES, names.REPORTS)
+"""What the bucket of backups has a copy of. `records/` is made again from `raw/`."""
 PULL_S = 300
 """How long the puller takes at most: `qol_ingest.pulling.puller.CLAIM_S`."""
 DRAIN_S = 180
@@ -47,6 +51,7 @@ class DataStack(Stack):
         self.raw_key = _key(self, "raw", "What Garmin sends")
         self.map_key = _key(self, "map", "What links a person to a Garmin account")
         self.rest_key = _key(self, "rest", "Metrics, query results, alerts, logs, settings")
+        self.backup_key = _key(self, "backup", "The second copy of the lake")
         _let_services_use(self.rest_key)
         self._queues()
         self._buckets()
@@ -91,6 +96,7 @@ class DataStack(Stack):
             removal_policy=KEEP,
         )
         logs.add_to_resource_policy(_load_balancers_log(logs))
+        replication = self._backups(logs)
         bucket = s3.Bucket(
             self,
             "Lake",
@@ -114,9 +120,67 @@ class DataStack(Stack):
                 _notification(names.RAW_LIFECYCLE, names.PINGS),
             ]
         )
-        for name in (names.ARRIVALS, names.PINGS):
+        made.replication_configuration = replication
+        for name in (names.ARRIVALS, names.PINGS, "Backups", "Backup"):
             made.node.add_dependency(self.node.find_child(name))
         CfnOutput(self, "LakeName", value=bucket.bucket_name)
+
+    def _backups(self, logs: s3.Bucket) -> s3.CfnBucket.ReplicationConfigurationProperty:
+        """Make the bucket of backups, and return what has S3 copy to it whatever comes into the lake.
+
+        Nobody writes there but S3, in the name of a role that reads the lake. For `OLD_VERSIONS` days nobody deletes
+        a copy who may not bypass governance. What is deleted in the lake is there for as long, and then gone.
+        """
+        bucket = s3.Bucket(
+            self,
+            "Backups",
+            bucket_name=names.backups(),
+            versioned=True,
+            object_lock_enabled=True,
+            object_lock_default_retention=s3.ObjectLockRetention.governance(Duration.days(OLD_VERSIONS)),
+            encryption=s3.BucketEncryption.KMS,
+            encryption_key=self.backup_key,
+            bucket_key_enabled=True,
+            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
+            enforce_ssl=True,
+            server_access_logs_bucket=logs,
+            server_access_logs_prefix="backup/",
+            lifecycle_rules=[_old_versions(), *_expirations()],
+            removal_policy=KEEP,
+        )
+        copier = role(
+            Construct(self, "Backup"),
+            names.BACKUP_ROLE,
+            iam.ServicePrincipal("s3.amazonaws.com"),
+            self._may_copy(),
+            "S3, copying the lake to the bucket of backups",
+        )
+        return s3.CfnBucket.ReplicationConfigurationProperty(
+            role=copier.role_arn,
+            rules=[
+                _copied(number, prefix, bucket.bucket_arn, self.backup_key.key_arn)
+                for number, prefix in enumerate(COPIED, start=1)
+            ],
+        )
+
+    def _may_copy(self) -> list[Statement]:
+        copies = f"arn:aws:s3:::{names.backups()}/*"
+        return [
+            allow("s3:GetReplicationConfiguration", "s3:ListBucket", on=[f"arn:aws:s3:::{lake()}"]),
+            allow(
+                *("s3:GetObjectVersionForReplication", "s3:GetObjectVersionAcl", "s3:GetObjectVersionTagging"),
+                on=names.objects(*COPIED),
+                because="S3 copies each object of these prefixes",
+            ),
+            allow(
+                *("s3:ReplicateObject", "s3:ReplicateDelete", "s3:ReplicateTags"),
+                on=[copies],
+                because="a copy has the key that it has in the lake",
+            ),
+            decrypt(self.raw_key.key_arn, "s3"),
+            decrypt(self.rest_key.key_arn, "s3"),
+            encrypt(self.backup_key.key_arn, "s3"),
+        ]
 
     def _tables(self) -> None:
         string = dynamodb.AttributeType.STRING
@@ -247,13 +311,46 @@ def _load_balancers_log(bucket: s3.Bucket) -> iam.PolicyStatement:
     )
 
 
-def _lifecycle() -> list[s3.LifecycleRule]:
-    """Keep what was overwritten or deleted for 90 days; records get cheaper, and no rule deletes them."""
-    for_days = (
-        *((names.QUERY_RESULTS, 7), (names.PIPES, 7), (names.COMPUTE_LOGS, 180), (names.WORK, 1)),
-        # A ping's address is good for a day, and its message for 14. Quarantine may hold tokens and data of people.
-        *((names.RAW_PINGS, 30), (names.QUARANTINE, 180)),
+def _copied(number: int, prefix: str, bucket: str, key: str) -> s3.CfnBucket.ReplicationRuleProperty:
+    """Return the rule that copies what is below a prefix; what is deleted there is marked as deleted in the copy."""
+    return s3.CfnBucket.ReplicationRuleProperty(
+        id=_label(prefix),
+        priority=number,
+        status="Enabled",
+        filter=s3.CfnBucket.ReplicationRuleFilterProperty(prefix=prefix),
+        delete_marker_replication=s3.CfnBucket.DeleteMarkerReplicationProperty(status="Enabled"),
+        source_selection_criteria=s3.CfnBucket.SourceSelectionCriteriaProperty(
+            sse_kms_encrypted_objects=s3.CfnBucket.SseKmsEncryptedObjectsProperty(status="Enabled")
+        ),
+        destination=s3.CfnBucket.ReplicationDestinationProperty(
+            bucket=bucket,
+            encryption_configuration=s3.CfnBucket.EncryptionConfigurationProperty(replica_kms_key_id=key),
+        ),
     )
+
+
+def _old_versions() -> s3.LifecycleRule:
+    return s3.LifecycleRule(
+        id="old-versions",
+        noncurrent_version_expiration=Duration.days(OLD_VERSIONS),
+        abort_incomplete_multipart_upload_after=Duration.days(7),
+        expired_object_delete_marker=True,
+    )
+
+
+def _expirations() -> list[s3.LifecycleRule]:
+    """Return a rule for each prefix that `KINDS` has an end for. S3 copies no deletion that a rule makes."""
+    ends = [(prefix, kind.days) for kind in KINDS.values() if kind.days for prefix in kind.prefixes]
+    return [_expiration(prefix, days) for prefix, days in ends]
+
+
+def _expiration(prefix: str, days: int) -> s3.LifecycleRule:
+    return s3.LifecycleRule(id=f"{_label(prefix)}-for-{days}-days", prefix=prefix, expiration=Duration.days(days))
+
+
+def _lifecycle() -> list[s3.LifecycleRule]:
+    """Keep each kind of data as `KINDS` says, and so what was overwritten or deleted; records get cheaper."""
+    work = ((names.QUERY_RESULTS, 7), (names.PIPES, 7), (names.WORK, 1))
     # What is rewritten every few seconds as long as somebody is at work, what can be made again, and what a rule or a
     # run takes away for good.
     gone = (
@@ -261,12 +358,7 @@ def _lifecycle() -> list[s3.LifecycleRule]:
         *(names.QUERY_RESULTS, names.PIPES, names.COMPUTE_LOGS),
     )
     return [
-        s3.LifecycleRule(
-            id="old-versions",
-            noncurrent_version_expiration=Duration.days(90),
-            abort_incomplete_multipart_upload_after=Duration.days(7),
-            expired_object_delete_marker=True,
-        ),
+        _old_versions(),
         s3.LifecycleRule(
             id="raw-is-read-for-some-weeks",
             prefix="raw/",
@@ -274,10 +366,8 @@ def _lifecycle() -> list[s3.LifecycleRule]:
                 s3.Transition(storage_class=s3.StorageClass.INTELLIGENT_TIERING, transition_after=Duration.days(60))
             ],
         ),
-        *(
-            s3.LifecycleRule(id=f"{_label(prefix)}-for-{days}-days", prefix=prefix, expiration=Duration.days(days))
-            for prefix, days in for_days
-        ),
+        *(_expiration(prefix, days) for prefix, days in work),
+        *_expirations(),
         *(
             s3.LifecycleRule(
                 id=f"{_label(prefix)}-is-now", prefix=prefix, noncurrent_version_expiration=Duration.days(1)

@@ -31,6 +31,7 @@ IMAGE_REPOSITORY = "qol-dagster"
 SECURITY_CONFIGURATION = "qol"
 RESEARCHER_ROLE, STAFF_ROLE = "qol-researcher", "qol-staff"
 DAGSTER_ROLE, DAGSTER_WEB_ROLE = "qol-dagster", "qol-dagster-web"
+BACKUP_ROLE = "qol-backup"
 WEEKLY_WATCH = "qol-weekly-watch"
 SETTINGS = "/qol/settings"
 
@@ -55,6 +56,8 @@ REPORTS = "reports/"
 """What staff read each week, under the key of the tables."""
 HISTORY = tuple(f"history{profile.suffix}/" for profile in PROFILES.values())
 """What was replaced in them, and the log of it."""
+FREEZES = "freezes/"
+"""Manifests of states that stay."""
 QUERY_RESULTS, PIPES = "athena/", "pipes/"
 """Both are gone after a few days."""
 WORK = "tmp/"
@@ -71,6 +74,11 @@ def lake() -> str:
     Its name is known before it is there, so policies can name it without referring to it.
     """
     return f"qol-lake-{_account()}-{REGION}"
+
+
+def backups() -> str:
+    """Return the bucket that has a second copy of the lake."""
+    return f"qol-backup-{_account()}-{REGION}"
 
 
 def access_logs() -> str:

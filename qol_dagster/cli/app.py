@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from qol_dagster.cli.common import note, read_settings, terminal_width
+from qol_dagster.cli.backup import backup
+from qol_dagster.cli.common import note, read_settings, show_progress, terminal_width
 from qol_dagster.cli.dates import DATE
 from qol_dagster.cli.export import export, samples
 from qol_dagster.cli.fast_exit import run_and_exit
 from qol_dagster.cli.metrics import metrics
 from qol_dagster.cli.output import Format, in_japan
+from qol_dagster.cli.retention import retention
 from qol_dagster.cli.revisions import diff, freeze
 from qol_dagster.cli.surveys import surveys
 from qol_dagster.engines import EngineName
@@ -34,12 +36,13 @@ if TYPE_CHECKING:
     from qol_dagster.settings import Settings
 
 OPTIONS: dict[str, Any] = {"add_completion": False, "rich_markup_mode": "rich"}
-BEGIN, EVERY_WEEK, ASK, PEOPLE, DATA = (
+BEGIN, EVERY_WEEK, ASK, PEOPLE, DATA, KEEP = (
     "To begin with",
     "Every week",
     "Ask",
     "Participants and Garmin",
     "Raw data",
+    "Keep",
 )
 """The panels of `qol --help`, in their order."""
 
@@ -92,7 +95,7 @@ def demo(
     from qol_dagster.cli.demo import run_demo
 
     settings = _local_settings()
-    with _progress() as progress:
+    with show_progress() as progress:
         shown = run_demo(settings, number, weeks, note=note, progress=progress, width=terminal_width())
     typer.echo(shown, nl=False)
 
@@ -178,7 +181,7 @@ def simulate(
     if bool(to) == lake:
         raise UsageError("say where the data goes: --to URL or --lake")
     settings = _local_settings() if lake else read_settings()
-    with _progress() as progress:
+    with show_progress() as progress:
         try:
             sim = garmin_sim.Simulation.named(number, weeks, until, seed, traps=traps, personas=personas)
             if to:
@@ -313,6 +316,8 @@ app.add_typer(surveys, name="surveys", rich_help_panel=PEOPLE, hidden=True)  # w
 app.add_typer(garmin, name="garmin", rich_help_panel=PEOPLE)
 app.add_typer(webhook, name="webhook", rich_help_panel=DATA)
 app.add_typer(raw, name="raw", rich_help_panel=DATA)
+app.add_typer(backup, name="backup", rich_help_panel=KEEP)
+app.add_typer(retention, name="retention", rich_help_panel=KEEP)
 
 
 @app.command(rich_help_panel=EVERY_WEEK)
@@ -503,7 +508,7 @@ def backfill_(
     from qol_dagster.resources.garmin_cloud import Garmin
 
     chosen = [one for one in types.split(",") if one.strip()]
-    with _progress() as progress:
+    with show_progress() as progress:
         bar = progress(f"asking for {participant}")
         report = Garmin(read_settings(existing=True)).backfill(
             participant, since, until, chosen, on_progress=lambda step: bar(step.done, step.total) if bar else None
@@ -527,7 +532,7 @@ def refile(
     from qol_dagster.resources.platform import open_platform
 
     platform = open_platform(read_settings(existing=True))
-    with _progress() as progress:
+    with show_progress() as progress:
         report = move(platform.lake(), dry_run=dry_run, on_progress=progress("looking"))
     typer.echo(f"{report.misfiled} of {report.lines} records {'are under another date' if dry_run else 'moved'}")
 
@@ -543,7 +548,7 @@ def requarantine(
     from qol_dagster.resources.requarantine import store_of
 
     platform = open_platform(read_settings(existing=True))
-    with _progress() as progress:
+    with show_progress() as progress:
         report = read_again(platform.lake(), store_of(platform), dry_run=dry_run, on_progress=progress("reading"))
     done = "can be read" if dry_run else "read and taken out of quarantine"
     typer.echo(f"{report.read} of {report.files} files {done}, records: {report.records}")
@@ -593,24 +598,6 @@ def _id_map(settings: Settings) -> People:
     from qol_dagster.resources.platform import open_platform
 
     return open_platform(settings).id_map()
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str], Callable[[int, int], None] | None]]:
-    """Bars on stderr when a person watches: gives, for a label, what is called with (done, total)."""
-    if not sys.stderr.isatty():
-        yield lambda _label: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bars:
-
-        def bar(label: str) -> Callable[[int, int], None]:
-            task = bars.add_task(label, total=None)
-            return lambda done, total: bars.update(task, completed=done, total=total)
-
-        yield bar
 
 
 if __name__ == "__main__":

@@ -6,6 +6,9 @@ Belongs here: what more than one module of commands needs. How results are laid 
 from __future__ import annotations
 
 import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import typer
@@ -42,3 +45,21 @@ def note(message: str) -> None:
 def terminal_width() -> int:
     """Return how many letters a line of the terminal holds, or of what is no terminal."""
     return shutil.get_terminal_size((120, 24)).columns
+
+
+@contextmanager
+def show_progress() -> Iterator[Callable[[str], Callable[[int, int], None] | None]]:
+    """Bars on stderr when a person watches: gives, for a label, what is called with (done, total)."""
+    if not sys.stderr.isatty():
+        yield lambda _label: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bars:
+
+        def bar(label: str) -> Callable[[int, int], None]:
+            task = bars.add_task(label, total=None)
+            return lambda done, total: bars.update(task, completed=done, total=total)
+
+        yield bar

@@ -25,6 +25,7 @@ from urllib.parse import SplitResult, urlsplit, urlunsplit
 from qol_dagster.cli.output import in_japan
 from qol_dagster.defs.dagster_home import BEATS_S
 from qol_dagster.lake.lake import RAW, LakeError
+from qol_dagster.maintenance.backup import newest_verified
 from qol_dagster.metrics.fields import TEST_TYPE
 from qol_dagster.resources.notifier import require_encryption
 from qol_dagster.resources.platform import open_platform
@@ -41,6 +42,7 @@ ARRIVAL_DAYS = 14
 """Of so many of the last raw dates the files are looked at, for when the last one came."""
 QUIET = timedelta(days=3)
 """After so long without a raw file, somebody should look."""
+OLD_BACKUP = timedelta(days=7)
 RUN_STATES = {"SUCCESS": "succeeded", "FAILURE": "failed", "CANCELED": "was cancelled"}
 
 
@@ -217,7 +219,7 @@ def _last_run(settings: Settings) -> Iterator[Finding]:
     found = _ask_dagster(
         settings,
         "SELECT run_id, status, coalesce(end_time, start_time) FROM runs "
-        "WHERE pipeline_name <> 'garmin_backfill_job' ORDER BY id DESC LIMIT 1",
+        "WHERE pipeline_name NOT IN ('garmin_backfill_job', 'backup_job', 'retention_job') ORDER BY id DESC LIMIT 1",
     )
     if not found:
         return
@@ -250,6 +252,23 @@ def last_heartbeat(settings: Settings) -> datetime | None:
 def is_beating(beat: datetime | None) -> bool:
     """Return whether that is recent enough for a daemon that runs."""
     return beat is not None and datetime.now(UTC) - beat < timedelta(seconds=BEATS_S)
+
+
+def _backup(settings: Settings) -> Iterator[Finding]:
+    if settings.backup_dir is None:
+        advice = "Set QOL_BACKUP_DIR to a folder on another disk; `qol backup create` makes one, Dagster one each day"
+        yield Finding("note", "backup", "none is made", advice)
+        return
+    newest = newest_verified(settings.backup_dir)
+    if newest is None:
+        yield Finding("note", "backup", f"no verified one is in {settings.backup_dir}", "Run `qol backup create`")
+        return
+    size = f"{newest.bytes / 1e6:.1f} MB"
+    found = f"the newest verified one is of {in_japan(newest.created_at)}, {_ago(newest.created_at)}, {size}"
+    if datetime.now(UTC) - newest.created_at > OLD_BACKUP:
+        yield Finding("note", "backup", found, "Run `qol backup create`, and look at the runs of backup_job")
+    else:
+        yield Finding("ok", "backup", found)
 
 
 def _ask_dagster(settings: Settings, sql: str) -> list[Any]:
@@ -353,6 +372,7 @@ _CHECKS: dict[Target, dict[str, Callable[[Settings], Iterator[Finding]]]] = {
         "not read": _unread,
         "last run": _last_run,
         "daemon": _daemon,
+        "backup": _backup,
         "spark": _spark,
         "alert mail": _mail,
         "dagster home": _dagster,

@@ -15,9 +15,11 @@ from dagster._core.definitions.definitions_load_context import DefinitionsLoadCo
 from qol_dagster.defs.alerts import failure_sensor
 from qol_dagster.defs.assets import all_assets
 from qol_dagster.defs.assets.surveys import surveys_job
+from qol_dagster.defs.backups import backup_job, backup_schedule, backup_sensor
 from qol_dagster.defs.jobs import garmin_backfill_job, weekly_job
 from qol_dagster.defs.partitions import first_week, partitions_from
 from qol_dagster.defs.resources import as_dagster
+from qol_dagster.defs.retention import retention_job, retention_schedule
 from qol_dagster.defs.schedules import weekly_schedule
 from qol_dagster.defs.sensors import arrivals_sensor
 from qol_dagster.defs.unread import unread_sensor
@@ -42,15 +44,23 @@ def build_defs(
     first = first or settings.start_date
     job = weekly_job()
     other_jobs = [weekly_job(profile) for profile in PROFILES.values() if profile is not DEFAULT]
+    is_local = settings.target == "local"  # on AWS, S3 makes the copies
     return dg.Definitions(
         assets=all_assets(partitions_from(first), settings.owners, platform.kinds),
-        jobs=[job, *other_jobs, garmin_backfill_job(), surveys_job()],
-        schedules=[weekly_schedule(job, first)],
+        jobs=[
+            *(job, *other_jobs, garmin_backfill_job(), surveys_job(), retention_job()),
+            *([backup_job()] if is_local else []),
+        ],
+        schedules=[
+            *(weekly_schedule(job, first), retention_schedule()),
+            *([backup_schedule(settings)] if is_local else []),
+        ],
         sensors=[
             arrivals_sensor(resources, job, settings.start_date, first),
             failure_sensor(resources),
             unread_sensor(resources),
             watch_sensor(resources),
+            *([backup_sensor(resources)] if is_local else []),
         ],
         resources=as_dagster(resources),
         executor=dg.in_process_executor,

@@ -147,7 +147,7 @@ class Lake:
     def raw_objects(self, day: date) -> tuple[RawObject, ...]:
         """Return the raw files of one date, in key order: `*.jsonl` whose name starts with neither `.` nor `_`."""
         found = (
-            RawObject(item["path"], item["size"], item["e_tag"] or item["last_modified"].isoformat())
+            RawObject(item["path"], item["size"], self._tag(item))
             for item in self._list(f"{RAW}/date={day.isoformat()}").objects
         )
         return tuple(sorted(item for item in found if _is_raw(item.key)))
@@ -164,6 +164,14 @@ class Lake:
             return 0
         except OSError as error:
             raise LakeError(f"{path} cannot be read: {reason(error)}") from error
+
+    def _tag(self, item: Any) -> str:
+        """Return what changes when an object is written, and stays when a folder is copied with its times.
+
+        Of a file, obstore's tag begins with the inode, which every copy has anew.
+        """
+        written: str = item["last_modified"].isoformat()
+        return written if self.folder else item["e_tag"] or written
 
     def read_raw(self, item: RawObject) -> bytes:
         """Return a raw file's bytes."""

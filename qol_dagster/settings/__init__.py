@@ -20,6 +20,7 @@ from qol_dagster.errors import QolInputError
 
 if TYPE_CHECKING:
     from qol_dagster.settings.kinds import (
+        BackupFolder,
         BucketName,
         ClientId,
         FirstMonday,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
         Owners,
         Port,
         QueueUrl,
+        Retention,
         Switch,
         TableName,
         TopicArn,
@@ -78,6 +80,8 @@ class Settings:
     mail_to: Mailboxes = ()
     report_mail_to: Mailboxes = ()
     report_url: Url = ""
+    backup_dir: BackupFolder = None
+    retention: Retention = ()
     bucket: BucketName = ""
     id_map_table: TableName = "user_id_map"
     enrolment_table: TableName = "qol_enrolment"
@@ -185,7 +189,7 @@ _ONLY_FOR: dict[Target, tuple[str, ...]] = {
     "local": (
         *("engine", "memory_mb", "webhook_secret", "programme_ja", "programme_en", "contact"),
         *("smtp_host", "smtp_port", "smtp_user", "smtp_password", "smtp_starttls", "mail_from", "mail_to"),
-        *("report_mail_to", "report_url"),
+        *("report_mail_to", "report_url", "backup_dir", "retention"),
     ),
     "aws": (
         *("bucket", "id_map_table", "enrolment_table", "arrivals_queue_url"),

@@ -13,6 +13,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from qol_dagster.settings.retention import KindName, parse_retention
+
 
 def like(pattern: str, what: str, *, shown: bool = True) -> Any:
     """Constrain a text to match the whole of a pattern, and say what such a text is."""
@@ -51,6 +53,9 @@ Switch = Annotated[bool, Field(description="true or false")]
 Megabytes = Annotated[int, whole(512, 1_000_000)]
 Port = Annotated[int, whole(1, 65_535)]
 Folder = Annotated[Path, AfterValidator(_expanded)]
+BackupFolder = Annotated[Path | None, AfterValidator(lambda folder: folder and _expanded(folder))]
+Retention = Annotated[tuple[tuple[KindName, int | None], ...], BeforeValidator(parse_retention)]
+"""How long kinds of data are kept, as `retention.py` reads it."""
 # The range keeps out small numbers, which pydantic reads as seconds since 1970.
 Day = Annotated[date, Field(ge=date(1990, 1, 1), lt=date(2200, 1, 1), description="a date like 2026-04-06")]
 FirstMonday = Annotated[Day, AfterValidator(_next_monday)]

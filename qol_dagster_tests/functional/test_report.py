@@ -10,10 +10,10 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from qol_dagster.cli.silent import silent_participants
 
 from qol_dagster.cli.app import app
 from qol_dagster.cli.runs import materialize_weeks
-from qol_dagster.cli.silent import silent_participants
 from qol_dagster.defs.instance import dagster_instance
 from qol_dagster.report.facts import HEADLINES
 from qol_dagster.report.files import write_report

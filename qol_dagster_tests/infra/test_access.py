@@ -17,7 +17,7 @@ RECEIVER, DRAIN, OAUTH, PULLER, KICK = (
     "qol-weekly-survey-kick-role",
 )
 JOB, DAGSTER, WEB, WATCH = "qol-weekly-etl-role", "qol-dagster", "qol-dagster-web", "qol-weekly-watch-role"
-PERSON, STAFF = "qol-researcher", "qol-staff"
+PERSON, STAFF, BACKUP = "qol-researcher", "qol-staff", "qol-backup"
 
 
 def key(name: str) -> str:
@@ -242,6 +242,15 @@ def test_of_all_roles_these_alone_write_raw_data_and_nobody_deletes_it(roles: di
     assert who_may(roles, "s3:DeleteObject", RAW) == who_may(roles, "s3:DeleteObjectVersion", RAW) == set()
 
 
+def test_a_copy_is_written_by_s3_s_own_role_and_read_or_deleted_by_none(roles: dict[str, Role]) -> None:
+    copy = RAW.replace("qol-lake", "qol-backup")
+    assert who_may(roles, "s3:ReplicateObject", copy) == {BACKUP}
+    for action in ("GetObject", "PutObject", "DeleteObject", "DeleteObjectVersion", "BypassGovernanceRetention"):
+        assert who_may(roles, f"s3:{action}", copy) == set()
+    for what in (RAW, WEEKLY, HISTORY, REPORT):
+        assert roles[BACKUP].may("s3:GetObjectVersionForReplication", what)
+
+
 def test_of_all_roles_the_job_s_alone_writes_tables(roles: dict[str, Role]) -> None:
     assert who_may(roles, "s3:PutObject", WEEKLY) == who_may(roles, "s3:DeleteObject", WEEKLY) == {JOB}
 
@@ -261,11 +270,13 @@ def test_each_key_opens_to_those_alone_who_need_what_it_protects(system: System,
         through = {"kms:ViaService": f"{service}.ap-northeast-1.amazonaws.com"}
         return {one.name for one in roles.values() if one.may("kms:Decrypt", system.key(name), through)}
 
-    assert opens("raw", "s3") == {RECEIVER, DRAIN, PULLER, JOB, DAGSTER, WEB}, "Dagster's logs name no key of their own"
+    of_raw = {RECEIVER, DRAIN, PULLER, JOB, DAGSTER, WEB, BACKUP}
+    assert opens("raw", "s3") == of_raw, "Dagster's logs name no key of their own"
     assert opens("map", "dynamodb") == {RECEIVER, OAUTH, PULLER, JOB, DAGSTER, STAFF}
     assert opens("map", "secretsmanager") == {OAUTH, PULLER}
-    assert opens("rest", "s3") == {JOB, DAGSTER, PERSON, STAFF}
-    for name in ("raw", "map", "rest"):
+    assert opens("rest", "s3") == {JOB, DAGSTER, PERSON, STAFF, BACKUP}
+    assert opens("backup", "s3") == {BACKUP}
+    for name in ("raw", "map", "rest", "backup"):
         assert not any(one.may("kms:Decrypt", system.key(name)) for one in roles.values()), "never without a service"
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from qol_dagster.settings.retention import KINDS
 from qol_dagster_tests.support.templates import LAKE, System, arn
 
 HELD = (
@@ -68,8 +69,58 @@ def test_the_lake_is_versioned_private_logged_and_under_the_key_of_raw_data(syst
 def test_no_rule_deletes_records_or_tables_and_pings_and_quarantine_have_an_end(system: System) -> None:
     rules = system.one("AWS::S3::Bucket", BucketName=LAKE)["LifecycleConfiguration"]["Rules"]
     deleted = {rule.get("Prefix", ""): rule["ExpirationInDays"] for rule in rules if "ExpirationInDays" in rule}
-    work = {"athena/": 7, "pipes/": 7, "dagster/": 180, "tmp/": 1}
+    work = {"athena/": 7, "pipes/": 7, "dagster/": 180, "tmp/": 1, "alerts/": 180}
     assert deleted == {**work, "raw/pings/": 30, "raw/quarantine/": 180}
+
+
+def test_each_kind_of_data_is_kept_for_as_long_as_the_table_of_retention_says(system: System) -> None:
+    rules = system.one("AWS::S3::Bucket", BucketName=LAKE)["LifecycleConfiguration"]["Rules"]
+    deleted = {rule.get("Prefix", ""): rule.get("ExpirationInDays") for rule in rules if "is-now" not in rule["Id"]}
+    for kind in KINDS.values():
+        assert [deleted.get(prefix) for prefix in kind.prefixes] == [kind.days] * len(kind.prefixes)
+    (old,) = (rule["NoncurrentVersionExpiration"] for rule in rules if rule["Id"] == "old-versions")
+    assert old == {"NoncurrentDays": KINDS["old_versions"].days}
+    dead = [
+        one["MessageRetentionPeriod"] for one in system.all("AWS::SQS::Queue") if one["QueueName"].endswith("-dead")
+    ]
+    assert dead == [86_400 * (KINDS["dead_letters"].days or 0)] * 3
+
+
+BACKUPS = LAKE.replace("lake", "backup")
+
+
+def test_the_lake_is_copied_to_a_bucket_with_a_key_of_its_own_where_nobody_deletes_a_copy(system: System) -> None:
+    bucket = system.one("AWS::S3::Bucket", BucketName=BACKUPS)
+    assert bucket["ObjectLockEnabled"] is True
+    assert bucket["ObjectLockConfiguration"]["Rule"]["DefaultRetention"] == {"Mode": "GOVERNANCE", "Days": 90}
+    assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
+    assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
+    (rule,) = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    assert rule["ServerSideEncryptionByDefault"] == {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": system.key("backup")}
+
+
+def test_all_is_copied_that_cannot_be_made_again_and_what_is_deleted_is_marked_there(system: System) -> None:
+    copied = system.one("AWS::S3::Bucket", BucketName=LAKE)["ReplicationConfiguration"]
+    assert copied["Role"].endswith(":111122223333:role/qol-backup")
+    prefixes = [rule["Filter"]["Prefix"] for rule in copied["Rules"]]
+    tables = ["processed/", "processed_strict/", "history/", "history_strict/"]
+    assert prefixes == ["raw/", *tables, "freezes/", "reports/"]
+    for rule in copied["Rules"]:
+        assert (rule["Status"], rule["DeleteMarkerReplication"]) == ("Enabled", {"Status": "Enabled"})
+        assert rule["SourceSelectionCriteria"] == {"SseKmsEncryptedObjects": {"Status": "Enabled"}}
+        to = rule["Destination"]
+        assert to["Bucket"] == f"arn:aws:s3:::{BACKUPS}"
+        assert to["EncryptionConfiguration"] == {"ReplicaKmsKeyID": system.key("backup")}
+    assert len({rule["Priority"] for rule in copied["Rules"]}) == len(prefixes)
+
+
+def test_what_has_an_end_in_the_lake_has_it_in_the_copy_and_what_was_deleted_is_gone_in_time(system: System) -> None:
+    rules = system.one("AWS::S3::Bucket", BucketName=BACKUPS)["LifecycleConfiguration"]["Rules"]
+    ends = {rule["Prefix"]: rule["ExpirationInDays"] for rule in rules if "ExpirationInDays" in rule}
+    assert {"raw/quarantine/": 180, "raw/pings/": 30}.items() <= ends.items()
+    (old,) = (rule for rule in rules if rule["Id"] == "old-versions")
+    assert old["NoncurrentVersionExpiration"] == {"NoncurrentDays": 90}
+    assert old["ExpiredObjectDeleteMarker"] is True
 
 
 def test_what_a_run_takes_away_does_not_stay_as_an_old_version(system: System) -> None:
@@ -144,9 +195,9 @@ def test_enrolments_lie_as_the_receiver_reads_them_and_are_forgotten_in_time(sys
     assert table["TimeToLiveSpecification"] == {"AttributeName": "keep_until", "Enabled": True}
 
 
-def test_the_three_keys_differ_and_rotate(system: System) -> None:
-    assert len({system.key(name) for name in ("raw", "map", "rest")}) == 3
-    assert [one["EnableKeyRotation"] for one in system.all("AWS::KMS::Key")] == [True] * 3
+def test_the_four_keys_differ_and_rotate(system: System) -> None:
+    assert len({system.key(name) for name in ("raw", "map", "rest", "backup")}) == 4
+    assert [one["EnableKeyRotation"] for one in system.all("AWS::KMS::Key")] == [True] * 4
 
 
 def test_cloudwatch_and_its_logs_may_use_the_key_of_the_rest_alone(system: System) -> None:

@@ -27,7 +27,7 @@ FLOORS = (
     ("identities", "engines", "lake"),
     ("settings",),
     ("resources",),
-    ("pipeline", "exports"),
+    ("pipeline", "exports", "maintenance"),
     ("report", "explorer"),
     ("defs",),
     ("definitions",),

@@ -40,6 +40,8 @@ LOCAL = {
     "QOL_MAIL_TO": "a@example.org,b@example.org",
     "QOL_REPORT_MAIL_TO": "staff@example.org",
     "QOL_REPORT_URL": "https://qol.example.org/reports",
+    "QOL_BACKUP_DIR": "/backups/qol",
+    "QOL_RETENTION": "quarantine=90, history=forever",
 }
 AWS = {
     "QOL_TARGET": "aws",
@@ -80,6 +82,8 @@ def test_every_variable_is_read() -> None:
         mail_to=("a@example.org", "b@example.org"),
         report_mail_to=("staff@example.org",),
         report_url="https://qol.example.org/reports",
+        backup_dir=Path("/backups/qol"),
+        retention=(("quarantine", 90), ("history", None)),
     )
 
 

@@ -1,0 +1,121 @@
+"""`backup_job`, its schedule, and an alert when the newest verified backup is old.
+
+Belongs here: when a backup is due or overdue, what is said of it, and Dagster around it. Making one belongs in
+`maintenance/backup.py`.
+"""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import dagster as dg
+
+from qol_dagster.defs.assets.common import megabytes
+from qol_dagster.errors import QolError
+from qol_dagster.maintenance.backup import Backup, create_backup, newest_verified, require_backup_folder
+from qol_dagster.resources.platform import Resources
+from qol_dagster.settings import Settings
+from qol_dagster.weeks import TIMEZONE
+
+CRON = "30 3 * * *"
+"""When hardly anybody's device synchronises."""
+EVERY_S = 3600
+OLD = timedelta(days=7)
+NEXT_STEP = {
+    "en": "Look at the last run of backup_job in Dagster (`qol dev`), mend its reason, and run `qol backup create`. "
+    "It is over when `qol backup list` shows a new backup.",
+    "ja": "Dagster（`qol dev`）で backup_job の最新の実行を確認し、原因を取り除いてから、`qol backup create` を"
+    "実行してください。`qol backup list` に新しいバックアップが表示されれば、完了です。",
+}
+
+
+def backup_job() -> dg.JobDefinition:
+    """Return the job that backs QOL_HOME up."""
+
+    @dg.op(description="Writes the archives that have changed, reads back what it wrote, and verifies the others.")
+    def back_up(context: dg.OpExecutionContext, parts: dg.ResourceParam[Resources]) -> None:
+        started = datetime.now(UTC)
+        try:
+            made = create_backup(
+                parts.settings.home, require_backup_folder(parts.settings.backup_dir, parts.settings.home)
+            )
+        except QolError as error:
+            raise dg.Failure(str(error), allow_retries=False) from None
+        if made.unknown:
+            context.log.warning(
+                "not in the backup, since nothing says what it is: %d files or folders", len(made.unknown)
+            )
+        context.add_output_metadata(
+            {
+                "backup": made.backup.name,
+                "archives_written": len(made.written),
+                "archives_unchanged": made.unchanged,
+                "written_mb": megabytes(sum(one.bytes for one in made.written)),
+                "total_mb": megabytes(made.backup.bytes),
+                "verified": True,
+                "seconds": round((datetime.now(UTC) - started).total_seconds(), 1),
+            }
+        )
+
+    @dg.job(name="backup_job", executor_def=dg.in_process_executor)
+    def backup() -> None:
+        """QOL_HOME -> ZIP archives by month in QOL_BACKUP_DIR, without tokens and secrets."""
+        back_up()
+
+    return backup
+
+
+def backup_schedule(settings: Settings) -> dg.ScheduleDefinition:
+    """Return the schedule: each day at 03:30 in Japan, from the start if there is a folder for backups."""
+    is_set_up = settings.backup_dir is not None
+    return dg.ScheduleDefinition(
+        name="backup_schedule",
+        job_name="backup_job",
+        cron_schedule=CRON,
+        execution_timezone=TIMEZONE,
+        default_status=dg.DefaultScheduleStatus.RUNNING if is_set_up else dg.DefaultScheduleStatus.STOPPED,
+        description="Each day at 03:30 Japan time; on if QOL_BACKUP_DIR is set.",
+    )
+
+
+def overdue_weeks(newest: Backup | None, since: datetime, now: datetime) -> int:
+    """Return for how many whole weeks there has been no verified backup; `since` is when it was first asked."""
+    return max(0, (now - (newest.created_at if newest else since)) // OLD)
+
+
+def message(newest: Backup | None, weeks: int) -> tuple[str, str]:
+    """Return subject and body of an alert, in English and Japanese."""
+    made = f"{newest.created_at:%Y-%m-%d}" if newest else ""
+    english = f"The newest verified backup is of {made}." if made else "There is no verified backup."
+    japanese = f"検証済みの最新のバックアップは {made} のものです。" if made else "検証済みのバックアップがありません。"
+    return (
+        f"[qol] no backup for {7 * weeks} days",
+        f"{english} {NEXT_STEP['en']}\n\n{japanese}{NEXT_STEP['ja']}\n",
+    )
+
+
+def backup_sensor(parts: Resources) -> dg.SensorDefinition:
+    """Return the sensor that alerts once when backups are overdue, and once more for each week that follows."""
+
+    @dg.sensor(
+        name="backup_sensor",
+        minimum_interval_seconds=EVERY_S,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Alerts people when the newest verified backup is older than a week, and each week from then on.",
+    )
+    def backup_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+        if parts.settings.backup_dir is None:
+            return dg.SkipReason("no backups are made: QOL_BACKUP_DIR is not set")
+        now = datetime.now(UTC)
+        seen: Mapping[str, Any] = json.loads(context.cursor) if context.cursor else {"since": now.isoformat()}
+        newest = newest_verified(parts.settings.backup_dir)
+        weeks = overdue_weeks(newest, datetime.fromisoformat(seen["since"]), now)
+        is_due = weeks > seen.get("alerted", 0)
+        if is_due and not parts.notifier().send(*message(newest, weeks)):
+            return dg.SkipReason("the alert could not be sent; it is tried again")
+        context.update_cursor(json.dumps({"since": seen["since"], "alerted": weeks}))
+        name = newest.name if newest else "none"
+        return dg.SkipReason(f"{'alerted' if is_due else 'no alert'}: the newest verified backup is {name}")
+
+    return backup_sensor

@@ -1,0 +1,101 @@
+"""Restoring a home from a backup: all of it is verified and unpacked beside its place, and then put there at once.
+
+Belongs here: unpacking, and replaying erasures before anything can be read.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from qol_dagster.maintenance.archives import BackupError, DamagedBackupError, unpack_archive
+from qol_dagster.maintenance.backup import Backup, Progress, verify_backup
+from qol_dagster.maintenance.contents import LEDGER
+from qol_ingest.shared import files
+from qol_ingest.shared.errors import reason
+
+Replay = Callable[[Path], int]
+
+
+class NotEmptyError(BackupError):
+    """A home that is to be restored to holds something."""
+
+
+def restore_backup(
+    folder: Path,
+    backup: Backup,
+    home: Path,
+    *,
+    ledger: Path | None = None,
+    replay: Replay | None = None,
+    on_progress: Progress | None = None,
+) -> int:
+    """Put a backup into an empty home, and return how many files it has.
+
+    `ledger`: the erasures of a newer home, which are replayed too. `replay` erases in a home whoever its ledger names,
+    and returns how many; by default `replay_ledger`. A process killed at any moment leaves the home empty or whole.
+    Raises NotEmptyError, DamagedBackupError and BackupError.
+    """
+    if home.exists() and (not home.is_dir() or any(home.iterdir())):
+        raise NotEmptyError(f"{home} is not empty", advice="Restore to a folder that is, or that is not there yet")
+    if problems := verify_backup(folder, backup):
+        raise DamagedBackupError(
+            f"{folder / problems[0]}; nothing was restored", advice="`qol backup list` shows the other backups"
+        )
+    staging = home.absolute().with_name(f".{home.absolute().name}.restoring")
+    try:
+        shutil.rmtree(staging, ignore_errors=True)
+        staging.mkdir(mode=0o700, parents=True)
+        number = _unpack(folder, backup, staging, on_progress)
+        merge_ledgers(staging, ledger)
+        (replay or replay_ledger)(staging)
+        os.sync()
+        if home.exists():
+            home.rmdir()
+        staging.rename(home.absolute())
+        files.sync_folder(home.absolute().parent)
+    except OSError as error:
+        raise BackupError(f"{home} could not be written: {reason(error)}; nothing was restored") from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return number
+
+
+def merge_ledgers(home: Path, newer: Path | None) -> None:
+    """Add to a home's ledger the erasures of a newer one that it has not, in their order. Raises BackupError."""
+    if newer is None:
+        return
+    try:
+        known = _entries(home / LEDGER)
+        entries = [*known, *(one for one in newer.read_bytes().splitlines() if one not in set(known))]
+    except OSError as error:
+        raise BackupError(f"{newer} cannot be read: {reason(error)}; nothing was restored") from error
+    files.replace(home / LEDGER, b"".join(one + b"\n" for one in entries if one.strip()))
+
+
+def replay_ledger(home: Path) -> int:
+    """Erase in a home that nobody can read yet whoever its ledger names, and return how many people those are.
+
+    This release erases nobody by itself: it restores no home whose ledger names somebody. Raises BackupError.
+    """
+    if named := len(_entries(home / LEDGER)):
+        raise BackupError(
+            f"the ledger of erasures has {named} entries, which this release cannot replay; nothing was restored",
+            advice="Use the release that wrote them",
+        )
+    return 0
+
+
+def _entries(ledger: Path) -> Sequence[bytes]:
+    return [one for one in ledger.read_bytes().splitlines() if one.strip()] if ledger.exists() else []
+
+
+def _unpack(folder: Path, backup: Backup, home: Path, on_progress: Progress | None) -> int:
+    number = 0
+    for done, one in enumerate(backup.archives):
+        number += unpack_archive(folder / one.file, home)
+        if on_progress:
+            on_progress(done + 1, len(backup.archives))
+    return number

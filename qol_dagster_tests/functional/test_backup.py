@@ -1,0 +1,484 @@
+"""Backups: what is in them, that they are whole whatever happens meanwhile, and that a restored home is the same."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+import sqlite3
+import subprocess
+import sys
+import textwrap
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from qol_dagster.cli.app import run
+from qol_dagster.defs.backups import backup_sensor, overdue_weeks
+from qol_dagster.defs.code_location import build_defs
+from qol_dagster.maintenance import backup as backup_module
+from qol_dagster.maintenance.archives import BackupError, DamagedBackupError
+from qol_dagster.maintenance.backup import (
+    Backup,
+    create_backup,
+    expired_backups,
+    find_backup,
+    list_backups,
+    require_backup_folder,
+    verify_backup,
+)
+from qol_dagster.maintenance.contents import LEFT_OUT, Contents
+from qol_dagster.maintenance.restore import NotEmptyError, restore_backup
+from qol_dagster.pipeline.etl import run_etl
+from qol_dagster.resources.platform import Resources, open_platform
+from qol_dagster.settings import Settings
+from qol_dagster_tests.support.explored import ADA, FIRST_MONDAY, explored_home
+from qol_dagster_tests.support.lakes import MONDAY
+
+SECRETS = {"tokens.key": b"kkkk-key-of-tokens", "tokens.sqlite": b"tttt-tokens", "webhook_secret": b"wwww-secret"}
+QUERIES = (
+    "SELECT * FROM db_qol.weekly_metrics ORDER BY date, participant_id",
+    "SELECT * FROM db_qol.daily_metrics ORDER BY date, participant_id",
+    "SELECT * FROM db_qol.participant_status ORDER BY date, participant_id",
+    "SELECT * FROM db_qol.weekly_metrics_revisions ORDER BY date",
+)
+
+
+@pytest.fixture(scope="module")
+def computed(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """A home with two computed weeks, secrets, a queue, and what a run and a writer leave half done."""
+    settings = explored_home(tmp_path_factory.mktemp("computed") / "home")
+    for name, content in SECRETS.items():
+        (settings.home / name).write_bytes(content)
+    for name in ("arrivals/ping", "lake/raw/surveys/date=2026-10-30/form.jsonl", "lake/freezes/.half.tmp", "tmp/work"):
+        (settings.home / name).parent.mkdir(parents=True, exist_ok=True)
+        (settings.home / name).write_bytes(b"{}")
+    return settings
+
+
+@pytest.fixture
+def home(computed: Settings, tmp_path: Path) -> Path:
+    shutil.copytree(computed.home, tmp_path / "home")
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "backups"
+
+
+def names_in(folder: Path, backup: Backup) -> dict[str, str]:
+    """The members of a backup, with the archive that each is in."""
+    found: dict[str, str] = {}
+    for one in backup.archives:
+        with zipfile.ZipFile(folder / one.file) as archive:
+            assert archive.testzip() is None
+            found |= dict.fromkeys(set(archive.namelist()) - {"manifest.json"}, one.part)
+    return found
+
+
+def test_a_home_restored_elsewhere_answers_the_same_and_computes_nothing_anew(
+    computed: Settings, folder: Path, tmp_path: Path
+) -> None:
+    made = create_backup(computed.home, folder)
+    restore_backup(folder, made.backup, tmp_path / "other" / "place")
+    there = open_platform(Settings(home=tmp_path / "other" / "place"))
+    here = open_platform(computed)
+    for sql in QUERIES:
+        found = here.catalogue().query(sql).rows
+        assert found
+        assert there.catalogue().query(sql).rows == found
+    assert there.id_map().list() == here.id_map().list()
+    with there.engine("duckdb") as engine:
+        weeks = [FIRST_MONDAY, MONDAY]
+        report = run_etl(engine, there.lake(), weeks, there.id_map().identities(), since=FIRST_MONDAY)
+    assert [day.date for day in report.daily.days if not day.reused] == []
+
+
+def test_everything_of_a_home_is_in_a_backup_but_what_is_named_and_no_secret_is(home: Path, folder: Path) -> None:
+    (home / "unheard-of").touch()
+    made = create_backup(home, folder)
+    assert made.unknown == ("unheard-of",)
+    kept = names_in(folder, made.backup)
+    every = [file.relative_to(home).as_posix() for file in home.rglob("*") if file.is_file()]
+    left = {name for name in every if not name.startswith("tmp/")} - set(kept)
+    assert {name for name in left if not name.rpartition("/")[2].startswith(".")} == {
+        *SECRETS,
+        "unheard-of",
+    }
+    assert all(name in LEFT_OUT for name in SECRETS)
+    assert {kept["arrivals/ping"], kept["user_id_map.sqlite"]} == {"state"}
+    assert kept["lake/raw/surveys/date=2026-10-30/form.jsonl"] == "2026-10"
+    for one in made.backup.archives:
+        with zipfile.ZipFile(folder / one.file) as archive:
+            content = b"".join(map(archive.read, archive.namelist()))
+        assert not any(secret in content for secret in SECRETS.values())
+    assert {path.stat().st_mode & 0o077 for path in folder.iterdir() if path.name != ".lock"} == {0}
+
+
+def test_a_month_that_has_not_changed_is_not_written_again(home: Path, folder: Path) -> None:
+    first = create_backup(home, folder)
+    assert [one.part for one in first.written] == ["state", "2026-10", "2026-11"]
+    assert [create_backup(home, folder).written, create_backup(home, folder).unchanged] == [(), 3]
+    (home / "lake/raw/surveys/date=2026-10-30/another.jsonl").write_bytes(b"{}")
+    third = create_backup(home, folder)
+    assert [one.part for one in third.written] == ["2026-10"]
+    assert [verify_backup(folder, one) for one in list_backups(folder)] == [[]] * 4
+    assert len(list(folder.glob("*.zip"))) == 4
+
+
+@pytest.mark.parametrize("damage", ["flipped", "cut", "missing"])
+def test_damage_is_named_with_archive_and_member_and_nothing_damaged_is_restored(
+    home: Path, folder: Path, damage: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QOL_HOME", str(home))
+    monkeypatch.setenv("QOL_BACKUP_DIR", str(folder))
+    made = create_backup(home, folder)
+    assert verify_backup(folder, made.backup) == []
+    name = made.backup.archives[1].file
+    content = bytearray((folder / name).read_bytes())
+    with zipfile.ZipFile(folder / name) as archive:
+        (member,) = (one for one in archive.infolist() if one.filename.endswith("form.jsonl"))
+    content[member.header_offset + 30 + len(member.filename)] ^= 0xFF
+    if damage == "missing":
+        (folder / name).unlink()
+    else:
+        (folder / name).write_bytes(content if damage == "flipped" else content[:-50])
+    problem = {
+        "flipped": f"{name}: lake/raw/surveys/date=2026-10-30/form.jsonl is damaged",
+        "cut": f"{name}: its list of members cannot be read",
+        "missing": f"{name}: is missing",
+    }[damage]
+    assert run(["backup", "verify"]) == 1
+    assert capsys.readouterr().out == f"{folder}/{problem}\n"
+    assert find_backup(folder).verified_at is None
+    with pytest.raises(DamagedBackupError) as error:
+        restore_backup(folder, made.backup, home.with_name("new"))
+    assert str(error.value).startswith(f"{folder}/{problem}; nothing was restored.")
+    assert not home.with_name("new").exists()
+    assert len(create_backup(home, folder).written) == 1
+    assert verify_backup(folder, made.backup) == []  # the archive is the same that it was
+
+
+def test_a_home_that_holds_something_is_not_restored_to(home: Path, folder: Path) -> None:
+    made = create_backup(home, folder)
+    with pytest.raises(NotEmptyError):
+        restore_backup(folder, made.backup, home)
+
+
+def test_what_is_replaced_or_removed_while_it_is_backed_up_is_in_it_as_it_is_then(
+    home: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (partition,) = home.glob(f"lake/processed/weekly/date={MONDAY}/*.parquet")
+    (stale,) = home.glob(f"lake/records/date={MONDAY}/*.parquet")
+    pushed = home / f"lake/raw/daily/date={MONDAY}/pushed.jsonl"
+    listing, listed = backup_module.list_contents, 0
+
+    def listed_and_then_changed(place: Path) -> Contents:
+        nonlocal listed
+        found, listed = listing(place), listed + 1
+        if listed == 1:
+            partition.with_name("x").write_bytes(b"new rows")
+            partition.with_name("x").rename(partition)
+            (home / "arrivals/ping").unlink()
+        if listed == 2:
+            stale.unlink()
+            pushed.write_bytes(b"{}")
+        return found
+
+    monkeypatch.setattr(backup_module, "list_contents", listed_and_then_changed)
+    made = create_backup(home, folder)
+    assert listed == 3
+    assert verify_backup(folder, made.backup) == []
+    restore_backup(folder, made.backup, home.with_name("new"))
+    restored = {path: home.with_name("new") / path.relative_to(home) for path in (partition, stale, pushed)}
+    assert restored[partition].read_bytes() == b"new rows"
+    assert restored[partition].stat().st_mtime_ns == partition.stat().st_mtime_ns
+    assert restored[pushed].exists()
+    assert not restored[stale].exists()
+    assert not (home.with_name("new") / "arrivals/ping").exists()
+
+
+def test_a_database_is_copied_as_it_is_after_its_last_transaction(home: Path, folder: Path, tmp_path: Path) -> None:
+    with closing(sqlite3.connect(home / "enrolment.sqlite", isolation_level=None)) as writer:
+        writer.execute("PRAGMA journal_mode = WAL")
+        writer.execute("CREATE TABLE one (value)")
+        writer.execute("INSERT INTO one VALUES ('committed')")
+        writer.execute("BEGIN IMMEDIATE")
+        writer.execute("INSERT INTO one VALUES ('not committed')")
+        made = create_backup(home, folder)
+    restore_backup(folder, made.backup, tmp_path / "new")
+    with closing(sqlite3.connect(tmp_path / "new/enrolment.sqlite")) as restored:
+        assert restored.execute("SELECT value FROM one").fetchall() == [("committed",)]
+
+
+KILLED = """
+    import os, signal, sys
+    from pathlib import Path
+    from qol_dagster.maintenance.backup import create_backup, list_backups, verify_backup
+    from qol_dagster.maintenance.restore import restore_backup
+
+    what, home, folder, new = sys.argv[1], *map(Path, sys.argv[2:])
+    place = str(folder if what == "create" else new.parent / f".{new.name}.restoring")
+    writes = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.utime", "shutil.rmtree"}
+
+    def act(killed_at):
+        seen = 0
+        def hook(event, arguments):
+            nonlocal seen
+            if event in writes and any(str(one).startswith(place) for one in arguments if isinstance(one, (str, Path))):
+                seen += 1
+                if seen == killed_at:
+                    os.kill(os.getpid(), signal.SIGKILL)
+        sys.addaudithook(hook)
+        if what == "create":
+            create_backup(home, folder)
+        else:
+            restore_backup(folder, list_backups(folder)[-1], new)
+        os._exit(0)
+
+    before, killed_at = list_backups(folder), 0
+    while True:
+        killed_at += 1
+        if (child := os.fork()) == 0:
+            act(killed_at)
+        if os.waitpid(child, 0)[1] == 0:
+            break
+        if what == "create":
+            assert [one.name for one in list_backups(folder)][:1] == [before[0].name]
+            assert [verify_backup(folder, one) for one in list_backups(folder)] == [[]] * len(list_backups(folder))
+        else:
+            assert not new.exists() or (new / "user_id_map.sqlite").exists()
+            if new.exists():
+                break
+    print(killed_at)
+"""
+
+
+def kill_everywhere(what: str, home: Path, folder: Path, new: Path) -> int:
+    """Kill a backup or a restore at each of its writes in turn, until it comes to its end; return at how many."""
+    code = textwrap.dedent(KILLED)
+    command = [sys.executable, "-W", "error", "-c", code, what, str(home), str(folder), str(new)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+    return int(done.stdout)
+
+
+@pytest.fixture
+def little_home(tmp_path: Path) -> Path:
+    """A home with one file of a month and an id map."""
+    file = tmp_path / "little" / "lake/raw/daily/date=2026-11-16/a.jsonl"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"{}\n")
+    with closing(sqlite3.connect(tmp_path / "little/user_id_map.sqlite")) as database:
+        database.execute("CREATE TABLE one (value)")
+    return tmp_path / "little"
+
+
+def test_killed_at_any_write_a_backup_leaves_those_before_it_whole_and_the_next_one_heals(
+    little_home: Path, folder: Path, tmp_path: Path
+) -> None:
+    create_backup(little_home, folder)
+    (little_home / "lake/raw/daily/date=2026-11-16/b.jsonl").write_bytes(b"{}\n")
+    assert kill_everywhere("create", little_home, folder, tmp_path / "new") > 10
+    create_backup(little_home, folder)
+    assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == [".lock"]
+    assert verify_backup(folder, find_backup(folder)) == []
+
+
+def test_killed_at_any_write_a_restore_leaves_no_home_or_a_whole_one(
+    little_home: Path, folder: Path, tmp_path: Path
+) -> None:
+    made = create_backup(little_home, folder)
+    assert kill_everywhere("restore", little_home, folder, tmp_path / "new") > 5
+    shutil.rmtree(tmp_path / "new")
+    assert restore_backup(folder, made.backup, tmp_path / "new") == 2
+    assert not list(tmp_path.glob(".new*"))
+
+
+@pytest.fixture
+def full_disk() -> Iterator[Callable[[int], None]]:
+    """Let no file grow beyond so many bytes, as on a disk that is full."""
+    was = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, was[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, was)
+
+
+def test_a_disk_that_is_full_half_way_is_said_and_leaves_nothing_half(
+    home: Path, folder: Path, full_disk: Callable[[int], None]
+) -> None:
+    create_backup(home, folder)
+    before = {path.name for path in folder.iterdir()}
+    (home / "lake/raw/daily/date=2026-11-16/large.jsonl").write_bytes(os.urandom(200_000))
+    full_disk(100_000)
+    with pytest.raises(
+        BackupError, match=r"2026-11\.\w+\.zip could not be written: .*; the backups before it are whole"
+    ):
+        create_backup(home, folder)
+    full_disk(resource.getrlimit(resource.RLIMIT_FSIZE)[1])
+    assert {path.name for path in folder.iterdir()} == before
+    made = create_backup(home, folder)
+    full_disk(100_000)
+    with pytest.raises(BackupError, match="could not be written: .*; nothing was restored"):
+        restore_backup(folder, made.backup, home.with_name("new"))
+    assert not list(home.parent.glob("*new*"))
+
+
+def test_erasures_of_the_backup_and_of_a_newer_home_are_replayed_before_anything_can_be_read(
+    home: Path, folder: Path, tmp_path: Path
+) -> None:
+    (home / "erasures.jsonl").write_bytes(b'{"one": 1}\n')
+    (tmp_path / "newer.jsonl").write_bytes(b'{"one": 1}\n{"two": 2}\n')
+    made, new = create_backup(home, folder), tmp_path / "new"
+    with pytest.raises(BackupError, match="cannot replay; nothing was restored"):
+        restore_backup(folder, made.backup, new)
+    seen: list[tuple[bool, bytes]] = []
+
+    def replay(staged: Path) -> int:
+        seen.append((new.exists(), (staged / "erasures.jsonl").read_bytes()))
+        for file in staged.glob("lake/raw/daily/*/*.jsonl"):
+            file.unlink()
+        return 2
+
+    restore_backup(folder, made.backup, new, ledger=tmp_path / "newer.jsonl", replay=replay)
+    assert seen == [(False, b'{"one": 1}\n{"two": 2}\n')]
+    assert not list(new.glob("lake/raw/daily/*/*.jsonl"))
+    assert ADA.encode() in next(home.glob("lake/raw/daily/*/*.jsonl")).read_bytes()
+
+
+def test_the_commands_create_list_verify_and_restore(
+    home: Path, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QOL_HOME", str(home))
+    assert run(["backup", "create"]) == 1
+    assert "Set QOL_BACKUP_DIR" in capsys.readouterr().err
+    monkeypatch.setenv("QOL_BACKUP_DIR", str(folder))
+    assert run(["backup", "create"]) == 0
+    said = capsys.readouterr()
+    name = said.out.strip()
+    assert said.err.startswith("archives written: 3, ")
+    assert run(["backup", "verify", name]) == 0
+    files = sum(one.members for one in find_backup(folder, name).archives)
+    assert capsys.readouterr().out == f"{name}: 3 archives with {files} files are as they were written\n"
+    assert run(["backup", "list", "--format", "csv"]) == 0
+    heading, line = capsys.readouterr().out.splitlines()
+    assert heading == "name,created_at,mb,first_month,last_month,verified_at"
+    assert line.startswith(f"{name},{datetime.now(UTC):%Y-%m-%d}T")
+    assert line.split(",")[3:5] == ["2026-10", "2026-11"]
+    assert run(["backup", "restore", str(folder), "--home", str(home.with_name("new"))]) == 0
+    assert capsys.readouterr().out == f"{files} files of {name} are in {home.with_name('new')}\n"
+    assert run(["backup", "restore", "none", "--home", str(home.with_name("newer"))]) == 1
+    assert f"there is no backup none in {folder}" in capsys.readouterr().err
+
+
+def test_a_folder_in_the_home_is_no_place_for_backups(home: Path) -> None:
+    with pytest.raises(BackupError, match="would be lost with it"):
+        require_backup_folder(home / "backups", home)
+
+
+def test_the_newest_backups_stay_and_the_last_of_each_month_for_a_year() -> None:
+    days = [date(2025, 10, 31), date(2025, 11, 30), date(2026, 9, 29), date(2026, 9, 30), date(2026, 11, 1)]
+    days += [date(2026, 11, 26) + timedelta(days=number) for number in range(4)]
+    backups = [Backup(str(day), datetime(day.year, day.month, day.day, tzinfo=UTC), {}, ()) for day in days]
+    gone = [one.name for one in expired_backups(backups, 2, date(2026, 11, 29))]
+    assert gone == ["2025-10-31", "2026-09-29", "2026-11-01", "2026-11-26", "2026-11-27"]
+    verified = [
+        Backup(one.name, one.created_at, {}, (), one.created_at) if one.name in ("2025-10-31", "2026-09-29") else one
+        for one in backups
+    ]
+    assert "2026-09-29" not in [one.name for one in expired_backups(verified, 2, date(2026, 11, 29))]
+
+
+@dataclass
+class Outbox:
+    works: bool = True
+    sent: list[tuple[str, str]] = field(default_factory=list)
+
+    def send(self, subject: str, body: str) -> bool:
+        if self.works:
+            self.sent.append((subject, body))
+        return self.works
+
+
+def test_the_job_makes_a_verified_backup_and_says_what_it_wrote(home: Path, folder: Path) -> None:
+    defs = build_defs(Settings(home=home, backup_dir=folder))
+    schedule = defs.resolve_schedule_def("backup_schedule")
+    assert (schedule.cron_schedule, schedule.execution_timezone) == ("30 3 * * *", "Asia/Tokyo")
+    assert schedule.default_status is dg.DefaultScheduleStatus.RUNNING
+    result = defs.resolve_job_def("backup_job").execute_in_process()
+    (event,) = [one for one in result.all_events if one.event_type_value == "STEP_OUTPUT"]
+    metadata = {name: one.value for name, one in event.step_output_data.metadata.items()}
+    made = find_backup(folder)
+    assert made.verified_at
+    assert metadata["backup"] == made.name
+    assert (metadata["archives_written"], metadata["archives_unchanged"], metadata["verified"]) == (3, 0, True)
+    without = build_defs(Settings(home=home))
+    assert without.resolve_schedule_def("backup_schedule").default_status is dg.DefaultScheduleStatus.STOPPED
+    failed = without.resolve_job_def("backup_job").execute_in_process(raise_on_error=False)
+    (failure,) = [one for one in failed.all_events if one.is_step_failure]
+    assert "Set QOL_BACKUP_DIR" in failure.step_failure_data.error.message
+
+
+def test_an_old_backup_is_alerted_about_once_a_week_until_there_is_a_new_one(home: Path, folder: Path) -> None:
+    outbox = Outbox()
+    settings = Settings(home=home, backup_dir=folder)
+    sensor = backup_sensor(Resources.of(open_platform(settings), {"notifier": outbox}))
+    cursor: str | None = None
+
+    def tick() -> int:
+        nonlocal cursor
+        context = dg.build_sensor_context(cursor=cursor)
+        sensor(context)
+        cursor = context.cursor
+        return len(outbox.sent)
+
+    def make_older(days: int) -> None:
+        (manifest,) = folder.glob("backup-*.json")
+        noted = json.loads(manifest.read_bytes())
+        created = datetime.now(UTC) - timedelta(days=days)
+        manifest.write_text(json.dumps({**noted, "created_at": created.isoformat()}))
+
+    assert [tick(), tick()] == [0, 0]
+    create_backup(home, folder)
+    assert tick() == 0
+    make_older(8)
+    outbox.works = False
+    assert tick() == 0
+    outbox.works = True
+    assert [tick(), tick()] == [1, 1]
+    make_older(15)
+    assert [tick(), tick()] == [2, 2]
+    create_backup(home, folder)
+    assert tick() == 2
+    subject, body = outbox.sent[-1]
+    assert subject == "[qol] no backup for 14 days"
+    assert "qol backup create" in body
+    assert "バックアップ" in body
+
+
+def test_without_any_backup_a_week_passes_before_the_alert() -> None:
+    since = datetime(2026, 11, 1, tzinfo=UTC)
+    assert [overdue_weeks(None, since, since + timedelta(days=days)) for days in (0, 6, 7, 20)] == [0, 0, 1, 2]
+
+
+def test_the_doctor_shows_the_newest_verified_backup(
+    home: Path, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QOL_HOME", str(home))
+
+    def shown() -> str:
+        run(["doctor"])
+        return next(line for line in capsys.readouterr().out.splitlines() if "backup:" in line)
+
+    assert shown().startswith("note  backup: none is made")
+    monkeypatch.setenv("QOL_BACKUP_DIR", str(folder))
+    assert shown().startswith(f"note  backup: no verified one is in {folder}")
+    create_backup(home, folder)
+    assert shown().startswith("ok    backup: the newest verified one is of ")
