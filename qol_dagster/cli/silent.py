@@ -36,7 +36,7 @@ def silent_participants(settings: Settings, days: int, now: datetime) -> list[Si
         "SELECT participant_id, max(last_synced_at) FROM db_qol.participant_status GROUP BY participant_id"
     )
     synced = dict(computed.rows)
-    used = [one for one in platform.id_map().list() if one.may_be_used]
+    used = [one for one in platform.id_map().list() if one.status == "active" and one.may_be_used]
     found = [_silence(person, accounts, synced.get(person), now) for person, accounts in by_participant(used).items()]
     found = [one for one in found if one.days_silent >= days]
     return sorted(found, key=lambda one: (-one.days_silent, one.participant_id))

@@ -32,6 +32,7 @@ from qol_ingest.garmin.tokens import (
 from qol_ingest.pulling import backfill
 from qol_ingest.pulling.puller import CLAIM_S, Puller, Worked, participant_names, work_off
 from qol_ingest.shared.calendar import receipt_date
+from qol_ingest.shared.erasures import Ledger
 from qol_ingest.shared.id_map import Enrolment, IdMap, masked
 from qol_ingest.shared.languages import Language
 from qol_ingest.shared.queues import DirectoryQueue
@@ -182,7 +183,8 @@ class Garmin:
     def puller(self) -> Puller:
         """Return what drains the arrivals. Raises GarminSetupError."""
         letters = DirectoryQueue(self.settings.home / "dead_letters")
-        return Puller(DirectoryStore(self.settings.lake_dir), self.api(), self.id_map, letters)
+        store = DirectoryStore(self.settings.lake_dir)
+        return Puller(store, self.api(), self.id_map, letters, Ledger(self.settings.home))
 
     def pull(self) -> Worked:
         """Process everything that is due."""

@@ -63,6 +63,7 @@ from qol_ingest.garmin.tokens import (
     TokenStoreError,
     read_secret,
 )
+from qol_ingest.shared.erasures import Ledger
 from qol_ingest.shared.errors import QolInputError
 from qol_ingest.shared.id_map import IdMap, IdMapError, SqliteIdMap
 from qol_ingest.shared.languages import LANGUAGES, Language
@@ -459,7 +460,7 @@ def _kept_where() -> tuple[EnrolmentState, IdMap, TokenStore]:
         return DynamoState(tables[0]), DynamoIdMap(tables[1]), tokens
     return (
         SqliteState(home / "enrolment.sqlite"),
-        SqliteIdMap(home / "user_id_map.sqlite"),
+        SqliteIdMap(home / "user_id_map.sqlite", Ledger(home)),
         FileTokenStore(home / "tokens.sqlite", home / "tokens.key"),
     )
 
