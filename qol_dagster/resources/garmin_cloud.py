@@ -30,7 +30,7 @@ from qol_ingest.garmin.tokens import (
     TokenStoreError,
 )
 from qol_ingest.pulling import backfill
-from qol_ingest.pulling.puller import CLAIM_S, Puller, Worked, participant_names, work_off
+from qol_ingest.pulling.puller import CLAIM_S, Ping, Puller, Worked, participant_names, work_off
 from qol_ingest.shared.calendar import receipt_date
 from qol_ingest.shared.erasures import Ledger
 from qol_ingest.shared.id_map import Enrolment, IdMap, masked
@@ -93,6 +93,12 @@ def _users_in(content: bytes) -> Iterator[str]:
         elif line.strip():
             with suppress(ValueError, AttributeError, RecursionError):
                 yield str(json.loads(line).get("userId"))
+
+
+def downloads_of(line: str) -> str | None:
+    """Return the key under which it is noted what became of the ping of a raw line; None for another line."""
+    ping = Ping.read(line)
+    return ping.marker if ping else None
 
 
 @dataclass(frozen=True)
@@ -263,6 +269,22 @@ class Garmin:
             )
             for one in sorted(waiting, key=lambda one: one.created_at)
         ]
+
+    def end_registration(self, user: str) -> str:
+        """End a user's registration at Garmin, if there are credentials and tokens for it, and forget the tokens.
+
+        Return what could not be done, in words; then the tokens stay, so that it can be tried again.
+        """
+        try:
+            kept = self.tokens.get(user)
+            if kept is not None and not kept.needs_consent and self.is_set_up:
+                self.api().deregister(user)
+            self.tokens.delete(user)
+        except ConsentNeededError:  # it has ended already
+            self.tokens.delete(user)
+        except (GarminApiError, TokenStoreError) as error:
+            return str(error)
+        return ""
 
     def disconnect(self, participant: str, *, at_garmin: bool = False) -> list[str]:
         """Forget a participant's tokens; with `at_garmin`, end the registrations with them first.

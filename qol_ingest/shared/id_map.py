@@ -254,13 +254,20 @@ class SqliteIdMap:
         """Add nothing of a participant any more, and compute nothing of `since` and later; return the accounts."""
         with self._write() as database:
             users = _users_of(database, participant_id)
+            if not users:
+                raise IdMapError(
+                    f"there is no participant {participant_id}; `qol participants list` shows who there is"
+                )
             for user in users:
+                row = _row(database, user)
+                if row is None or row["status"] in ("revoked", "erasing"):
+                    raise IdMapError(f"{participant_id} is revoked or being erased: nothing is computed already")
+                if row["status"] == "withdrawn":
+                    continue
                 _set_status(database, user, "withdrawn", _now())
                 database.execute(
                     "UPDATE user_id_map SET withdrawn_from = ? WHERE garmin_user_id = ?", (since.isoformat(), user)
                 )
-        if not users:
-            raise IdMapError(f"there is no participant {participant_id}; `qol participants list` shows who there is")
         return len(users)
 
     def begin_erasure(self, users: Iterable[str]) -> None:
