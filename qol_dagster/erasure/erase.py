@@ -142,7 +142,7 @@ def _erase(settings: Settings, name: str, log: Log) -> ErasureReport:
         (*begun.users, *begun.participants),
         _counts(clearing) | ({"accounts": len(users)} if users else {}),
         clearing.files,
-        clearing.bytes,
+        clearing.bytes_written,
         searched.files,
         searched.bytes,
         left,
@@ -199,8 +199,10 @@ def _clearing(
     after = [one for one in before if one.garmin_user_id not in person.users]
     with open_engine("duckdb", memory_mb=settings.memory_mb, temp_dir=settings.temp_dir) as engine:
         ids = identities_of(before), identities_of(after)
-        of_profile = {one.name: Fingerprints.of(engine, one.thresholds, *ids) for one in PROFILES.values()}
-    return Clearing(settings, lake, person, dict(of_profile), erasure, dry_run)
+        of_profile: dict[str, Fingerprints] = {
+            one.name: Fingerprints.of(engine, one.thresholds, *ids) for one in PROFILES.values()
+        }
+    return Clearing(settings, lake, person, of_profile, erasure, dry_run)
 
 
 def _as_before(one: Enrolment, person: Person) -> Enrolment:

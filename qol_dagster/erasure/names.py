@@ -95,7 +95,7 @@ class Person:
     @cached_property
     def _exact(self) -> frozenset[bytes]:
         """Return spellings in base64, wherever the id begins among three bytes."""
-        found = set()
+        found: set[bytes] = set()
         for user in self._long_users:
             raw = user.encode("utf-8", "surrogatepass")
             for before in range(3):

@@ -10,7 +10,7 @@ import hashlib
 import json
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -51,13 +51,13 @@ class Clearing:
     settings: Settings
     lake: Lake
     person: Person
-    fingerprints: dict[str, Fingerprints]
+    fingerprints: Mapping[str, Fingerprints]
     erasure: str
     dry_run: bool = False
     counts: Counter[str] = field(default_factory=Counter)
     left: dict[str, str] = field(default_factory=dict)
     files: int = 0
-    bytes: int = 0
+    bytes_written: int = 0
 
     def clear_raw(self) -> None:
         """Cut the person's lines from raw files, and their records from what these were parsed to."""
@@ -114,7 +114,7 @@ class Clearing:
             return
         self.counts["freezes"] += rewrite_freezes(self.lake, renamed, datetime.now(UTC), self.erasure)
         for table, planned in plans:
-            self.bytes += apply_erasure(self.lake.with_tables(table.profile.folder), planned)
+            self.bytes_written += apply_erasure(self.lake.with_tables(table.profile.folder), planned)
             self.files += len(planned.renamed) + bool(planned.current)
 
     def clear_pages(self) -> None:
@@ -196,7 +196,7 @@ class Clearing:
             if found.content == content or self.dry_run:
                 continue
             self.files += 1
-            self.bytes += len(found.content)
+            self.bytes_written += len(found.content)
             if found.content:
                 rewrite(self.lake, key, found.content)
             else:
@@ -209,7 +209,7 @@ class Clearing:
             if any(one.encode() in self.lake.read_object(key) for one in self.person.participants)
         ]
 
-    def _remove(self, keys: Iterator[str] | list[str] | set[str], place: str) -> None:
+    def _remove(self, keys: Iterable[str], place: str) -> None:
         keys = list(keys)
         self.counts[place] += len(keys)
         if not self.dry_run:
@@ -225,7 +225,7 @@ class Clearing:
             return False
         return any(one in self.person.participants or self.person.is_user(one) for one in values)
 
-    def _names_object(self, key: str, renamed: dict[tuple[str, str, str], object]) -> bool:
+    def _names_object(self, key: str, renamed: Mapping[tuple[str, str, str], object]) -> bool:
         text = self.lake.read_object(key).decode()
         return any(old in text for _, _, old in renamed)
 
