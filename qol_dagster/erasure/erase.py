@@ -29,13 +29,14 @@ from qol_dagster.metrics.profiles import PROFILES
 from qol_dagster.resources.garmin_cloud import Garmin
 from qol_dagster.resources.id_map import IdMap, identities_of
 from qol_ingest.shared import files
-from qol_ingest.shared.erasures import Entry, Ledger, LedgerError
+from qol_ingest.shared.erasures import Entry, Ledger, LedgerError, users_named
 from qol_ingest.shared.errors import reason
 from qol_ingest.shared.id_map import Enrolment, is_user
 
 if TYPE_CHECKING:
     from qol_dagster.settings import Settings
 
+RAW_ZONES = ("raw/daily", "raw/lifecycle", "raw/pings", "raw/quarantine")
 ROUNDS = 5
 """How often the home is cleared: what came while it was is found by the search, and goes in the next round."""
 REPORTS = "erasures"
@@ -89,6 +90,19 @@ def erase(settings: Settings, name: str, *, log: Log = lambda _text: None) -> Er
                 f"the erasure stopped: {why}",
                 advice="Free some space or mend the permissions, and give the same command again: it goes on",
             ) from error
+
+
+def replay_ledger(settings: Settings, *, log: Log = lambda _text: None) -> list[ErasureReport]:
+    """Erase again whom the ledger names and the home holds, as after a restore of a backup of before.
+
+    To be called before anything of what was restored can be read.
+    """
+    ledger, lake = Ledger(settings.home), Lake.local(settings.lake_dir)
+    names = {one.garmin_user_id: one.participant_id for one in _id_map(settings).list()}
+    for key in (key for zone in RAW_ZONES for key in lake.keys(zone)):
+        names |= dict.fromkeys(users_named(lake.read_object(key)) - names.keys(), "")
+    gone = [user for user in sorted(names) if ledger.state_of_user(user) in ("begun", "finished")]
+    return [erase(settings, name, log=log) for name in sorted({names[user] or user for user in gone})]
 
 
 def write_report(settings: Settings, report: ErasureReport) -> Path:
@@ -185,6 +199,7 @@ def _clear(clearing: Clearing) -> None:
     clearing.clear_tables()
     clearing.clear_pages()
     clearing.clear_queues()
+    clearing.clear_leftovers()
     clearing.clear_databases()
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -26,7 +27,7 @@ from qol_dagster.exports.folder import MANIFEST as EXPORT
 from qol_dagster.lake.erasure import PartitionErasure, apply_erasure, erased_dates, plan_erasure, rewrite
 from qol_dagster.lake.fingerprints import raw_fingerprint
 from qol_dagster.lake.freeze import FREEZES, rewrite_freezes
-from qol_dagster.lake.records import erase_records, mark
+from qol_dagster.lake.records import clear_staging, erase_records, mark
 from qol_dagster.metrics.tables import LAYOUTS, TableId, all_tables
 from qol_dagster.report.files import REPORTS
 from qol_dagster.resources.garmin_cloud import downloads_of
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from qol_dagster.lake.lake import Lake
     from qol_dagster.settings import Settings
 
+_UNFINISHED = re.compile(r"^\.[0-9a-f]{16}\.tmp$|#[0-9]+$")
+"""Names of files that a killed process did not come to put into their place."""
 TMP = "left in tmp/"
 """The place of what runs left behind, whosever it is."""
 LINES = ("raw/lifecycle", "raw/quarantine")
@@ -61,6 +64,8 @@ class Clearing:
 
     def clear_raw(self) -> None:
         """Cut the person's lines from raw files, and their records from what these were parsed to."""
+        if not self.dry_run:
+            clear_staging(self.lake)
         for day in self.lake.raw_days():
             before = self.lake.raw_objects(day)
             self._clear_files(
@@ -131,7 +136,7 @@ class Clearing:
                     shutil.rmtree(folder)
 
     def clear_queues(self) -> None:
-        """Remove dead letters and messages that name the person, and what killed runs left in tmp/."""
+        """Remove dead letters and messages that name the person."""
         home = self.settings.home
         for folder, place in ((home / "dead_letters", "dead letters"), (self.settings.arrivals_dir, "arrivals")):
             for path in sorted(folder.rglob("*")) if folder.is_dir() else ():
@@ -139,6 +144,14 @@ class Clearing:
                     self.counts[place] += 1
                     if not self.dry_run:
                         path.unlink(missing_ok=True)
+
+    def clear_leftovers(self) -> None:
+        """Remove what killed processes left: unfinished files that name the person, and folders in tmp/."""
+        for path in (one for one in self.settings.home.rglob("*") if _UNFINISHED.search(one.name) and one.is_file()):
+            if names_person(path, self.person):
+                self.counts["unfinished files"] += 1
+                if not self.dry_run:
+                    path.unlink(missing_ok=True)
         tmp = self.settings.temp_dir
         for path in sorted(tmp.iterdir()) if tmp.is_dir() else ():
             if path.is_dir() or self.person.is_named_in_text(path.read_bytes()):
@@ -171,14 +184,14 @@ class Clearing:
 
     def _clear_downloads(self) -> None:
         """Remove the person's pings with what was fetched for them."""
-        user = self.person.as_user
+        user, pulled = self.person.as_user, {*self.lake.keys(PULLED)}
         for key in self.lake.keys(PINGS):
             content = self.lake.read_object(key)
             if not user.is_named_in_text(content):
                 continue
             lines = [one for one in content.split(b"\n") if cut_lines(one, user).records]
             markers = [found for one in lines if (found := downloads_of(one.decode("utf-8", "replace")))]
-            known = {one for one in markers if one in set(self.lake.keys(PULLED))}
+            known = pulled.intersection(markers)
             fetched = [file for one in known if (file := _file_of(self.lake.read_object(one)))]
             self._remove(fetched, "fetched files")
             self._remove(known, "notes of downloads")

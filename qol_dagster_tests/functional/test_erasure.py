@@ -24,7 +24,7 @@ from qol_dagster.cli.app import run
 from qol_dagster.cli.runs import materialize_weeks
 from qol_dagster.engines import Engine, open_engine
 from qol_dagster.erasure import ErasureError, UnknownPersonError
-from qol_dagster.erasure.erase import count_person, erase, is_genuine, write_report
+from qol_dagster.erasure.erase import count_person, erase, is_genuine, replay_ledger, write_report
 from qol_dagster.erasure.names import Person
 from qol_dagster.erasure.places import Clearing
 from qol_dagster.exports.folder import new_folder
@@ -372,6 +372,20 @@ def test_what_arrives_meanwhile_goes_too_and_two_at_once_both_come_to_their_end(
     assert not late[0].exists()
     assert left_of_ada(home) == {}
     assert naming(home, ["X_-1", *spellings(CY_USER)], apart="(?!)") == {}
+
+
+def test_after_a_restore_of_a_backup_of_before_the_ledger_erases_the_person_again(home: Path, filled: Path) -> None:
+    settings = Settings(home=home)
+    IdMap(settings.id_map_path).seen([PENDING_USER], datetime.now(UTC))
+    write_raw(settings.lake_dir, MONDAY, lines(PENDING_USER, MONDAY), "pending")
+    for name in ("QOL-1", PENDING_USER):
+        assert erase(settings, name).is_complete
+    shutil.copytree(filled, home, dirs_exist_ok=True)
+    write_raw(settings.lake_dir, MONDAY, lines(PENDING_USER, MONDAY), "pending")
+    assert left_of_ada(home) != {}
+    assert [one.is_complete for one in replay_ledger(settings)] == [True, True]
+    assert left_of_ada(home) == naming(home, spellings(PENDING_USER), apart="(?!)") == {}
+    assert replay_ledger(settings) == []
 
 
 def test_somebody_elses_record_that_names_the_person_is_left_and_reported_until_it_is_mended(home: Path) -> None:
