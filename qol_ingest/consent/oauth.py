@@ -252,6 +252,8 @@ class Enrolments:
             except IdMapError:
                 if self._is_of_another(user, sign_in):  # as of this moment
                     return False
+                if self.id_map.get(user) is None:  # who was erased has tokens again only when staff say so
+                    self.api.store.delete(user)
                 raise
             # Each time anew: before this consent everything may have been withdrawn.
             self.id_map.confirm_permissions(user, consent.permissions, consent.at)
