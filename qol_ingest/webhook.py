@@ -357,6 +357,29 @@ def without_refused(
     return kept, body, parsed.stored + len(parsed.rejects) - kept.stored - len(kept.rejects)
 
 
+@dataclass(frozen=True)
+class RefusingStore:
+    """A store of raw lines that leaves out those of refused users; for what is read again later than it was sent."""
+
+    store: Store
+    refusals: Refusals
+
+    def put_new(self, key: str, content: bytes) -> bool:
+        """See `Store`. False if nothing is left."""
+        with self.refusals.receiving() as hashes:
+            if hashes:
+                lines = content.decode("utf-8", "surrogateescape").split("\n")
+                kept = [
+                    one for one in lines if not any(self.refusals.hash_of(user) in hashes for user in users_of(one))
+                ]
+                content = "\n".join(kept).encode("utf-8", "surrogateescape")
+            return bool(content.strip()) and self.store.put_new(key, content)
+
+    def get(self, key: str) -> bytes | None:
+        """See `Store`."""
+        return self.store.get(key)
+
+
 def users_of(line: str) -> set[str]:
     """Return whose a raw line or a rejected part is: its own `userId`, or that of the value it is about."""
     try:

@@ -430,9 +430,10 @@ def test_somebody_elses_record_that_names_the_person_is_left_and_reported_until_
     assert list(report.left) == [f"lake/raw/daily/date={MONDAY}/named.jsonl"]
     assert path.read_bytes() == content
     assert ADA_USER not in write_report(settings, report).read_text()
-    assert Ledger(home).state_of_participant("QOL-1") == "begun"
+    assert (Ledger(home).state_of_participant("QOL-1"), Ledger(home).unfinished()) == ("begun", 1)
     path.write_bytes(content.replace(ADA_USER.encode(), b"-"))
     assert erase(settings, "QOL-1").is_complete
+    assert Ledger(home).unfinished() == 0
     assert left_of_ada(home) == {}
 
 

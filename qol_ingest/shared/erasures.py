@@ -102,6 +102,12 @@ class Ledger:
         """Return all entries, first to last. A line that was cut off by a power failure counts for nothing."""
         return list(self._entries())
 
+    def unfinished(self) -> int:
+        """Return how many erasures were begun and have not come to their end."""
+        entries = self._entries()
+        ended = {one.erasure for one in entries if one.state == "finished"}
+        return len({one.erasure for one in entries if one.state == "begun"} - ended)
+
     def append(
         self, state: State, users: Iterable[str] = (), participants: Iterable[str] = (), *, erasure: str = ""
     ) -> Entry:
