@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from qol_dagster.lake.lake import Lake
+from qol_dagster.resources.garmin_cloud import Garmin, InviteError
 from qol_dagster.resources.platform import open_platform
 from qol_dagster.resources.requarantine import requarantine, store_of
 from qol_dagster.settings import Settings
@@ -173,6 +174,15 @@ def test_who_was_erased_is_enrolled_again_only_by_a_decision_of_staff(home: Home
     home.ledger.append("readmitted", participants=["P0001"])
     assert home.people.add(USER, "P0001") == "P0001"
     assert home.ledger.state_of_user(USER) == "readmitted"
+
+
+def test_nobody_is_invited_under_an_erased_id_without_such_a_decision(home: Home) -> None:
+    home.ledger.append("finished", [USER], ["QOL-1"])
+    settings = Settings(home=home.home, garmin_client_id="id", garmin_client_secret="hush", public_url="https://x")
+    with pytest.raises(InviteError, match="--after-erasure"):
+        Garmin(settings).invite("QOL-1")
+    home.ledger.append("readmitted", participants=["QOL-1"])
+    assert Garmin(settings).invite("QOL-1")[1].startswith("https://x/oauth/start")
 
 
 def test_who_withdrew_is_taken_back_in_by_a_new_enrolment(home: Home) -> None:
