@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from qol_dagster.engines import open_engine
 from qol_dagster.erasure import ErasureError, UnknownPersonError
 from qol_dagster.erasure.backups import erase_from_backups
+from qol_dagster.erasure.databases import is_in_bytes, naming_values
 from qol_dagster.erasure.fingerprints import Fingerprints
 from qol_dagster.erasure.names import Person
 from qol_dagster.erasure.places import TMP, Clearing
@@ -145,9 +146,9 @@ def _erase(settings: Settings, name: str, log: Log) -> ErasureReport:
     left |= {f"lake/{key}": why for key, why in clearing.left.items()}
     if not left:
         people.end_erasure(users, person.participants)
-        left = {_shown(path, person): "names the person" for path in _search(settings, person, set(until_later)).found}
+        left = _left_in_id_map(settings, person)
     if not left:
-        ledger.append("finished", person.users, person.participants, erasure=begun.erasure)
+        ledger.finish(begun)
     return ErasureReport(
         begun.erasure,
         begun.at,
@@ -248,6 +249,12 @@ def _find(settings: Settings, name: str) -> tuple[Person, str | None]:
     if not known:  # forgotten, or never noted, or an erasure that came to its end
         return Person((name,), (name,)), state
     return Person(tuple(sorted(users)), tuple(sorted(participants))), state
+
+
+def _left_in_id_map(settings: Settings, person: Person) -> dict[str, str]:
+    path = settings.id_map_path
+    is_left = path.exists() and (is_in_bytes(path, person) or any(True for _ in naming_values(path, person)))
+    return {path.name: "names the person"} if is_left else {}
 
 
 def _shown(path: Path, person: Person) -> str:

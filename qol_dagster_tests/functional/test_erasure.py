@@ -324,8 +324,13 @@ def test_while_the_registration_at_garmin_cannot_be_ended_both_ids_are_kept_to_t
     assert [one.status for one in people.list()] == ["erasing"]
     assert people.identities().active == {}
     assert people.identities().revoked == frozenset()
-    assert erase(settings, "QOL-1").is_complete
+    with monkeypatch.context() as patched:
+        patched.setattr(Ledger, "_write", lambda *_: pytest.fail("killed"))
+        with pytest.raises(pytest.fail.Exception):
+            erase(settings, "QOL-1")
     assert people.list() == []
+    assert erase(settings, "QOL-1").is_complete
+    assert [Ledger(settings.home).state_of_user(user) for user in (ADA_USER, BEN_USER)] == ["finished", None]
 
 
 class KilledError(BaseException):

@@ -16,7 +16,7 @@ import re
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
@@ -108,9 +108,7 @@ class Ledger:
         ended = {one.erasure for one in entries if one.state == "finished"}
         return len({one.erasure for one in entries if one.state == "begun"} - ended)
 
-    def append(
-        self, state: State, users: Iterable[str] = (), participants: Iterable[str] = (), *, erasure: str = ""
-    ) -> Entry:
+    def append(self, state: State, users: Iterable[str] = (), participants: Iterable[str] = ()) -> Entry:
         """Append an entry of these ids, safe on disk, once all pushes that are under way are stored."""
         with self._locked(fcntl.LOCK_EX):
             self._make_key()
@@ -119,10 +117,16 @@ class Ledger:
                 state,
                 tuple(sorted(map(self.hash_of, users))),
                 tuple(sorted(map(self.hash_of_participant, participants))),
-                erasure or secrets.token_hex(8),
+                secrets.token_hex(8),
             )
             self._write(json.dumps(vars(entry)))
         return entry
+
+    def finish(self, begun: Entry) -> None:
+        """Append that an erasure has come to its end, of all ids it began with: some may be known no more."""
+        at = datetime.now(UTC).isoformat(timespec="milliseconds")
+        with self._locked(fcntl.LOCK_EX):
+            self._write(json.dumps(vars(replace(begun, at=at, state="finished"))))
 
     def sign(self, text: str) -> str:
         """Return the HMAC-SHA-256 of a text under the ledger's key."""
