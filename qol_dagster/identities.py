@@ -22,13 +22,15 @@ class Identities:
     """The id map as the job needs it: Garmin user id -> participant id, and the ids of revoked users.
 
     `enrolled`: participant id -> date in Japan of the first enrolment, of all who ever were. `withheld`: active user ->
-    Garmin's permission (for health data or for activities) that is missing; who gives neither is revoked.
+    Garmin's permission (for health data or for activities) that is missing; who gives neither is revoked. `withdrawn`:
+    participant id -> first date of which nothing is computed.
     """
 
     active: Mapping[str, str]
     revoked: frozenset[str] = frozenset()
     enrolled: Mapping[str, date] = field(default_factory=dict)
     withheld: Mapping[str, str] = field(default_factory=dict)
+    withdrawn: Mapping[str, date] = field(default_factory=dict)
 
     def participants_with_health_data(self) -> set[str]:
         """Participants of whom at least one account gives health data."""
@@ -38,6 +40,14 @@ class Identities:
         """Return the accounts of one participant that may be used, and nobody else."""
         mine = {user: name for user, name in self.active.items() if name == participant_id}
         return Identities(mine, withheld={user: one for user, one in self.withheld.items() if user in mine})
+
+    def without_withdrawn(self, rows: pa.Table, day: date) -> pa.Table:
+        """Return the rows of a date or week without those of participants who had withdrawn by then."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        gone = sorted(one for one, since in self.withdrawn.items() if since <= day)
+        return rows.filter(pc.invert(pc.is_in(rows["participant_id"], pa.array(gone, pa.string())))) if gone else rows
 
     def as_table(self) -> pa.Table:
         """Return who is who, as the metrics' expressions take it."""
@@ -62,4 +72,6 @@ class Identities:
             digest.update(f"{user}\0\0\n".encode())
         for user, permission in sorted(self.withheld.items()):
             digest.update(f"{user}\0\0{permission}\n".encode())
+        for participant, since in sorted(self.withdrawn.items()):
+            digest.update(f"\0{participant}\0{since}\n".encode())
         return digest.hexdigest()[:16]

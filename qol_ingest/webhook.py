@@ -24,6 +24,9 @@ pings may be there twice in that case too, which does no harm.
 Users. Whoever is in a body for the first time is noted as pending in the id map, after everything is safe; what fails
 there fails alone, and no record is linked to anybody here.
 
+Withdrawn and erased users. On one machine, `Refusals` names them by keyed hashes. Their records are taken out of a body
+before it is stored, answered with 200 and counted; a body that cannot be read goes if it names nobody else.
+
 Nothing that identifies a person is logged: no path, header, id, key or part of a body.
 """
 
@@ -40,22 +43,25 @@ import os
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qol_ingest.records import BodyError, Parsed, parse_body, unpack
+from qol_ingest.records import GZIP, BodyError, Parsed, parse_body, unpack
 from qol_ingest.shared import aws
 from qol_ingest.shared.calendar import receipt_date
 from qol_ingest.shared.deadline import TooSlowError, within
+from qol_ingest.shared.erasures import LedgerError, users_named
 from qol_ingest.shared.errors import QolInputError
 from qol_ingest.shared.queues import Queue, QueueError, SqsQueue
 from qol_ingest.shared.stores import DirectoryStore, S3Store, Store, StoreError
 from qol_ingest.spill import drain, spill
 
 if TYPE_CHECKING:
+    from qol_ingest.shared.erasures import Refusals
     from qol_ingest.shared.id_map import IdMap
 
 log = logging.getLogger(__name__)
@@ -110,6 +116,7 @@ class Receiver:
     spill: Queue | None = None
     id_map: IdMap | None = None
     limits: Limits = Limits()
+    refusals: Refusals | None = None
     _noted: dict[str, float] = field(default_factory=dict, repr=False)
     _latest: dict[str, datetime] = field(default_factory=dict, repr=False, compare=False)
     _parsing: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
@@ -159,9 +166,13 @@ class Receiver:
 
     def _take(self, body: bytes, now: datetime, begun: float, *, is_packed: bool) -> Answer:
         parsed = self._parse(body, now, is_packed=is_packed)
+        refused = 0
         try:
-            new, spilled = self._keep(objects(parsed, body, now), begun)
-        except (StoreError, QueueError, TooSlowError) as error:
+            with self._receiving() as hashes:
+                if self.refusals and hashes:
+                    parsed, body, refused = without_refused(parsed, body, self.refusals, hashes)
+                new, spilled = self._keep(objects(parsed, body, now), begun)
+        except (StoreError, QueueError, TooSlowError, LedgerError) as error:
             log.error("push not stored, %d bytes: %s", len(body), error)  # noqa: TRY400 - a trace may quote data
             headers = {"retry-after": str(RETRY_AFTER_S)}
             return _answer(503, {"error": "not stored, please send again"}, headers)
@@ -175,9 +186,13 @@ class Receiver:
             new,
             spilled,
             1000 * (time.monotonic() - begun),
-            f", {parsed.whole_body_reason}" if parsed.whole_body_reason else "",
+            (f", {parsed.whole_body_reason}" if parsed.whole_body_reason else "")
+            + (f", {refused} of people who withdrew or were erased not stored" if refused else ""),
         )
         return _answer(200, {"stored": parsed.stored, "rejected": parsed.rejected})
+
+    def _receiving(self) -> AbstractContextManager[frozenset[str]]:
+        return self.refusals.receiving() if self.refusals else nullcontext(frozenset())
 
     def _parse(self, body: bytes, now: datetime, *, is_packed: bool) -> Parsed:
         with self._parsing:
@@ -315,6 +330,74 @@ def objects(parsed: Parsed, body: bytes, now: datetime) -> Iterator[tuple[str, b
         yield f"raw/pings/date={today}/{name}.jsonl", _jsonl(parsed.pings)
     for day in sorted(parsed.daily, key=lambda day: (day == today, day)):
         yield f"raw/daily/date={day}/{name}.jsonl", _jsonl(parsed.daily[day])
+
+
+def without_refused(
+    parsed: Parsed, body: bytes, refusals: Refusals, hashes: frozenset[str]
+) -> tuple[Parsed, bytes, int]:
+    """Return a body without what is of refused users, and how many records that was; an unread body counts as one."""
+    if parsed.whole_body_reason:
+        named = users_named(_unpacked(body))
+        if not named or any(refusals.hash_of(user) not in hashes for user in named):
+            return parsed, body, 0
+        return Parsed(parsed.ingest_id), b"", 1
+
+    def is_kept(line: str) -> bool:
+        return not any(refusals.hash_of(user) in hashes for user in users_of(line))
+
+    daily = {day: tuple(filter(is_kept, lines)) for day, lines in parsed.daily.items()}
+    kept = replace(
+        parsed,
+        daily={day: lines for day, lines in daily.items() if lines},
+        lifecycle=tuple(filter(is_kept, parsed.lifecycle)),
+        pings=tuple(filter(is_kept, parsed.pings)),
+        rejects=tuple(filter(is_kept, parsed.rejects)),
+        users=frozenset(user for user in parsed.users if refusals.hash_of(user) not in hashes),
+    )
+    return kept, body, parsed.stored + len(parsed.rejects) - kept.stored - len(kept.rejects)
+
+
+@dataclass(frozen=True)
+class RefusingStore:
+    """A store of raw lines that leaves out those of refused users; for what is read again later than it was sent."""
+
+    store: Store
+    refusals: Refusals
+
+    def put_new(self, key: str, content: bytes) -> bool:
+        """See `Store`. False if nothing is left."""
+        with self.refusals.receiving() as hashes:
+            if hashes:
+                lines = content.decode("utf-8", "surrogateescape").split("\n")
+                kept = [
+                    one for one in lines if not any(self.refusals.hash_of(user) in hashes for user in users_of(one))
+                ]
+                content = "\n".join(kept).encode("utf-8", "surrogateescape")
+            return bool(content.strip()) and self.store.put_new(key, content)
+
+    def get(self, key: str) -> bytes | None:
+        """See `Store`."""
+        return self.store.get(key)
+
+
+def users_of(line: str) -> set[str]:
+    """Return whose a raw line or a rejected part is: its own `userId`, or that of the value it is about."""
+    try:
+        found = json.loads(line, parse_int=float)
+        value = found.get("value", found) if "reason" in found else found
+        user = value.get("userId") if isinstance(value, dict) else None
+    except (ValueError, AttributeError, RecursionError):
+        value = user = None
+    if isinstance(value, str):  # a part that is no JSON
+        return users_named(value.encode("utf-8", "surrogatepass"))
+    return {user} if isinstance(user, str) else set()
+
+
+def _unpacked(body: bytes) -> bytes:
+    try:
+        return unpack(body) if body.startswith(GZIP) else body
+    except BodyError:
+        return b""
 
 
 def _jsonl(lines: tuple[str, ...]) -> bytes:

@@ -19,6 +19,7 @@ import typer
 from qol_dagster.cli.backup import backup
 from qol_dagster.cli.common import note, read_settings, show_progress, terminal_width
 from qol_dagster.cli.dates import DATE
+from qol_dagster.cli.erasure import erase, withdraw
 from qol_dagster.cli.export import export, samples
 from qol_dagster.cli.fast_exit import run_and_exit
 from qol_dagster.cli.metrics import metrics
@@ -51,7 +52,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     **OPTIONS,
 )
-participants = typer.Typer(help="Enrol, list, invite and revoke participants.", **OPTIONS)
+participants = typer.Typer(help="Enrol, list, invite, revoke, withdraw and erase participants.", **OPTIONS)
 webhook = typer.Typer(help="Receive Garmin's pushes.", **OPTIONS)
 raw = typer.Typer(help="Mend raw files: move misfiled records, read quarantine again.", **OPTIONS)
 garmin = typer.Typer(help="Ask Garmin's cloud for what pings announced, or for old data.", **OPTIONS)
@@ -359,8 +360,14 @@ def silent(
 def add(
     garmin_user_id: Annotated[str, typer.Argument(help="Garmin's userId.")],
     participant_id: Annotated[str | None, typer.Option("--participant-id", help="By default the next free.")] = None,
+    *,
+    after_erasure: Annotated[
+        bool, typer.Option("--after-erasure", help="Of somebody who was erased, and has consented anew.")
+    ] = False,
 ) -> None:
     """Enrol a Garmin user; prints the participant id."""
+    if after_erasure:
+        _readmit([garmin_user_id.strip()], [participant_id] if participant_id else [])
     typer.echo(_id_map(read_settings()).add(garmin_user_id, participant_id))
 
 
@@ -419,10 +426,18 @@ def forget(
 
 
 @participants.command()
-def invite(participant_id: Annotated[str, typer.Argument(help="The id the participant has, or is to have.")]) -> None:
+def invite(
+    participant_id: Annotated[str, typer.Argument(help="The id the participant has, or is to have.")],
+    *,
+    after_erasure: Annotated[
+        bool, typer.Option("--after-erasure", help="Of somebody who was erased, and has consented anew.")
+    ] = False,
+) -> None:
     """Make a link by which a participant connects a Garmin account. It works once, for two weeks."""
     from qol_dagster.resources.garmin_cloud import Garmin
 
+    if after_erasure:
+        _readmit([], [participant_id])
     code, url = Garmin(read_settings()).invite(participant_id)
     typer.echo(url)
     note(f"entry code {code}; an older link of {participant_id} is void. It is shown this once and kept nowhere")
@@ -470,7 +485,10 @@ def revoke(
         bool, typer.Option("--keep-tokens", help="Keep the tokens, to take the participant back in with `add`.")
     ] = False,
 ) -> None:
-    """Stop using a participant's data from the next run on, and forget the Garmin tokens. Raw files stay."""
+    """Stop using a participant's data from the next run on, and forget the Garmin tokens. Raw files stay.
+
+    The rows of the weeks that are run again go. With `withdraw` they stay, with `erase` the raw files go too.
+    """
     from qol_dagster.resources.garmin_cloud import Garmin
     from qol_dagster.resources.survey_pages import withdraw_links
 
@@ -485,6 +503,17 @@ def revoke(
     if problems:
         goes_on = "the registration at Garmin goes on" if at_garmin else "the tokens are not forgotten"
         raise NotPossibleError(f"{goes_on}, do the same again: {'; '.join(problems)}")
+
+
+participants.command()(withdraw)
+participants.command()(erase)
+
+
+def _readmit(users: Sequence[str], participant_ids: Sequence[str]) -> None:
+    """Note that staff take somebody back in who was erased."""
+    from qol_ingest.shared.erasures import Ledger
+
+    Ledger(_local_settings().home).append("readmitted", users, participant_ids)
 
 
 @garmin.command()

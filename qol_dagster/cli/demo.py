@@ -22,6 +22,7 @@ from qol_dagster.report.files import report_key
 from qol_dagster.resources.catalogue.duckdb import query
 from qol_dagster.resources.id_map import IdMap
 from qol_dagster.settings import Settings
+from qol_ingest.shared.erasures import Ledger
 from qol_ingest.shared.files import write_new
 from qol_ingest.shared.id_map import SqliteIdMap
 from qol_ingest.shared.queues import DirectoryQueue
@@ -100,8 +101,8 @@ def local_webhook(
     from qol_ingest.server import LocalWebhook
 
     store = NotifyingStore(DirectoryStore(settings.lake_dir), DirectoryQueue(settings.arrivals_dir))
-    people = SqliteIdMap(settings.id_map_path)
-    taking = receiver(store, webhook_secret(settings), settings.garmin_client_id, id_map=people)
+    people, ledger = SqliteIdMap(settings.id_map_path), Ledger(settings.home)
+    taking = receiver(store, webhook_secret(settings), settings.garmin_client_id, id_map=people, refusals=ledger)
     return LocalWebhook(taking, host=host, port=port)
 
 

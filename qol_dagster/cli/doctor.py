@@ -34,6 +34,7 @@ from qol_dagster.settings import Settings, SettingsError, Target, load_settings
 from qol_dagster.weeks import last_due_week, monday_of
 from qol_ingest.shared import aws, http
 from qol_ingest.shared.calendar import receipt_date
+from qol_ingest.shared.erasures import Ledger
 
 State = Literal["ok", "note", "FAIL"]
 
@@ -168,6 +169,9 @@ def _people(settings: Settings) -> Iterator[Finding]:
     else:
         advice = "Enrol people with `qol participants add` or `import`; until then the tables stay empty"
         yield Finding("note", "enrolments", "nobody is enrolled", advice)
+    if settings.target == "local" and (number := Ledger(settings.home).unfinished()):
+        advice = "Give `qol participants erase` again: it says what is left"
+        yield Finding("FAIL", "erasures", f"begun and not at their end: {number}", advice)
 
 
 def _lake(settings: Settings) -> Iterator[Finding]:

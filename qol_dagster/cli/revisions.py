@@ -19,6 +19,7 @@ from qol_dagster.errors import QolError, QolInputError
 from qol_dagster.metrics.tables import TableId, all_tables
 
 if TYPE_CHECKING:
+    from qol_dagster.lake.freeze import Freeze
     from qol_dagster.lake.lake import Lake
     from qol_dagster.resources.catalogue import Catalogue
 
@@ -129,6 +130,7 @@ def show(
         ("manifest", found.sha256),
     ):
         common.note(f"{label}: {value}")
+    _note_erasures(found)
 
 
 @freeze.command()
@@ -146,6 +148,7 @@ def verify(name: Annotated[str, typer.Argument(help="The freeze's name.")]) -> N
             "backup"
         )
     typer.echo(f"{name}: {len(found.objects)} objects are as they were frozen")
+    _note_erasures(found)
 
 
 @freeze.command()
@@ -161,6 +164,15 @@ def export(
     found = read_freeze(lake, name)
     write_bag(lake, found, folder)
     typer.echo(citation(found))
+
+
+def _note_erasures(found: Freeze) -> None:
+    """Say that rows of a person were taken out of a freeze, and what its manifest was called before."""
+    for one in found.erasures:
+        common.note(
+            f"erasure of {one['at'][:10]}: {len(one['objects'])} objects were rewritten without a person; the manifest "
+            f"was {one['manifest_was']}"
+        )
 
 
 def _lake() -> Lake:

@@ -25,6 +25,7 @@ from qol_dagster.metrics.tables import TableId, all_tables
 from qol_dagster.weeks import monday_of
 
 if TYPE_CHECKING:
+    from qol_dagster.lake.erasure import NewObject
     from qol_dagster.lake.lake import Lake
 
 FREEZES = "freezes/"
@@ -57,6 +58,11 @@ class Freeze:
     def objects(self) -> list[dict[str, Any]]:
         """Return the objects: `table`, `date`, `sha256`, `bytes`, `rows`, and what made them."""
         return list(self.facts["objects"])
+
+    @property
+    def erasures(self) -> list[dict[str, Any]]:
+        """Return the erasures since: `at`, the SHA-256 that the manifest had, and the hashes of objects rewritten."""
+        return list(self.facts.get("erasures") or ())
 
     def covers(self, day: date) -> bool:
         """Return whether partitions of a date were frozen, if there were any."""
@@ -135,6 +141,37 @@ def verify_freeze(lake: Lake, freeze: Freeze) -> list[str]:
     """Compare every object with its hash, and return what is wrong: a line for each, with its key."""
     keys = [key for table in all_tables() for state in freeze.states(table).values() for key in state.keys]
     return [f"{key} {problem}" for key in keys if (problem := damage(lake, key))]
+
+
+def rewrite_freezes(lake: Lake, renamed: Mapping[tuple[str, str, str], NewObject], at: datetime, erasure: str) -> int:
+    """Have all freezes name the objects that took the place of others, and return how many freezes changed.
+
+    `renamed`: by table, date and old SHA-256. What the manifest and each object were called stays as a tombstone, which
+    names no person; a second call for the same `erasure` completes it.
+    """
+    changed = 0
+    for freeze in freezes(lake):
+        keys = [(str(one["table"]), str(one["date"]), str(one["sha256"])) for one in freeze.objects]
+        gone = [key for key in keys if key in renamed]
+        if not gone:
+            continue
+        objects = [
+            {**one, "sha256": new.sha256, "bytes": new.size, "rows": new.rows} if (new := renamed.get(key)) else one
+            for key, one in zip(keys, freeze.objects, strict=True)
+        ]
+        stones = [{"table": table, "date": day, "was": sha256} for table, day, sha256 in gone]
+        facts = {**freeze.facts, "objects": objects, "erasures": _with_tombstones(freeze, stones, at, erasure)}
+        lake.replace_object(_key(freeze.name), json.dumps(facts, indent=1, ensure_ascii=False).encode())
+        changed += 1
+    return changed
+
+
+def _with_tombstones(freeze: Freeze, stones: list[dict[str, str]], at: datetime, erasure: str) -> list[dict[str, Any]]:
+    *earlier, last = [*freeze.erasures] or [{}]
+    if last.get("erasure") == erasure:
+        return [*earlier, {**last, "objects": [*last["objects"], *stones]}]
+    when = at.isoformat(timespec="milliseconds")
+    return [*freeze.erasures, {"erasure": erasure, "at": when, "manifest_was": freeze.sha256, "objects": stones}]
 
 
 def _objects(lake: Lake, table: TableId, weeks: Sequence[date] | None) -> list[dict[str, Any]]:

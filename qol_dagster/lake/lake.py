@@ -468,7 +468,7 @@ class Lake:
         key = old.keys[0] if old else f"{self.partition_key(table, day)}/part-0.parquet"
         if is_same and old and old.rows is not None:
             rows = revisions.with_old_times(old.rows, rows)
-        content = _as_parquet(rows, notes, revision)
+        content = as_parquet(rows, notes, revision)
         try:
             if old and revision.replaced and not is_same:
                 self._put_history(revisions.object_key(self._history(table), day, revision.replaced), old.content)
@@ -553,7 +553,7 @@ class Lake:
             return StoredPartition(keys, None, content, meta["e_tag"], modified, None, None)
         notes, revision = partition_metadata_of(parts[0].schema), revision_of(parts[0].schema)
         if len(parts) > 1:  # so it was seen, though nobody wrote it so
-            content = _as_parquet(rows, notes or {}, revision)
+            content = as_parquet(rows, notes or {}, revision)
         return StoredPartition(keys, rows, content, meta["e_tag"], modified, notes, revision)
 
     def _get(self, key: str) -> tuple[bytes, Any]:
@@ -570,6 +570,13 @@ class Lake:
         Raises SharedObjectError on S3.
         """
         return locked(self.folder / ".lock") if self.folder else Lease(SharedObject(self.store, WRITER)).held()
+
+    def with_people(self, *, changed: bool = False) -> AbstractContextManager[None]:
+        """Hold what was read of who is who; with `changed`, wait until nobody holds what was read before.
+
+        On S3 nobody is held up.
+        """
+        return locked(self.folder / ".people.lock", shared=not changed) if self.folder else nullcontext()
 
     def _partition_files(self, table: TableName, day: date) -> dict[str, int]:
         """Sizes by key, in key order. Raises LakeError if something else is in their place: it would pass for none."""
@@ -681,7 +688,7 @@ def revision_of(schema: pa.Schema) -> Revision | None:
         return None
 
 
-def _as_parquet(rows: pa.Table, notes: Mapping[str, Any], revision: Revision | None) -> bytes:
+def as_parquet(rows: pa.Table, notes: Mapping[str, Any], revision: Revision | None) -> bytes:
     """Return the content of a partition's file."""
     import pyarrow as pa
     import pyarrow.parquet as pq

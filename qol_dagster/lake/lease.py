@@ -31,10 +31,10 @@ FREE = b"free"
 
 
 @contextmanager
-def locked(file: Path) -> Iterator[None]:
+def locked(file: Path, *, shared: bool = False) -> Iterator[None]:
     """Hold a file's lock: whoever comes second waits. It is released with the process that holds it.
 
-    Raises SharedObjectError.
+    With `shared`, only those wait who want it for themselves alone. Raises SharedObjectError.
     """
     try:
         handle = file.open("a")
@@ -42,7 +42,7 @@ def locked(file: Path) -> Iterator[None]:
         why = in_the_way(file) or f"{file} cannot be opened: {error.strerror}"
         raise SharedObjectError(f"the lock cannot be taken: {why}") from error
     with handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        fcntl.flock(handle, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
         yield
 
 

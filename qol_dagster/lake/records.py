@@ -153,6 +153,42 @@ def _note(lake: Lake, day: date, records: StoredRecords, reading: str) -> None:
     lake.remove_objects(lake.objects(f"{_folder(day)}/").keys() - records.parts.keys() - {manifest})
 
 
+def erase_records(lake: Lake, day: date, users: Collection[str], replaced: Mapping[str, str | None]) -> int:
+    """Take users out of the records of a date, and return how many records went.
+
+    `replaced`: by the mark of a raw file as it was, its mark now, None for one that went. Records that are not whole
+    are forgotten: the next run makes them again.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    manifest = f"{_folder(day)}/{MANIFEST}"
+    stored = stored_records(lake, day)
+    if stored == NOTHING:
+        forget_records(lake, [day])
+        return 0
+    parts, lost, token = dict(stored.parts), 0, secrets.token_hex(8)
+    for number, key in enumerate(stored.parts):
+        rows = pq.ParquetFile(pa.BufferReader(lake.read_object(key))).read(use_threads=False)
+        gone = pc.fill_null(pc.is_in(rows["user_id"], pa.array(sorted(users), pa.string())), False)
+        if not pc.any(gone).as_py():
+            continue
+        kept, buffer = rows.filter(pc.invert(gone)), io.BytesIO()
+        pq.write_table(kept, buffer, compression="zstd")
+        lost += rows.num_rows - kept.num_rows
+        new = f"{_folder(day)}/{token}-{number}.parquet"
+        lake.replace_object(new, buffer.getvalue())
+        parts[new] = len(buffer.getvalue())
+        del parts[key]
+    marks = {replaced.get(one, one) for one in stored.marks}
+    now = StoredRecords(parts, frozenset(one for one in marks if one is not None))
+    if now != stored:
+        _note(lake, day, now, json.loads(lake.read_object(manifest))["reading"])
+    lake.remove_objects(lake.objects(f"{_folder(day)}/").keys() - now.parts.keys() - {manifest})  # of killed processes
+    return lost
+
+
 def forget_records(lake: Lake, days: Iterable[date]) -> None:
     """Remove the records of these dates. They can be made again."""
     for day in days:

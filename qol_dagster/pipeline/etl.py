@@ -80,7 +80,7 @@ def materialize_daily(
             days = [day for week in contributing_weeks(weeks) for day in dates_of(week) if day in named or day >= since]
             listed = map_concurrently(lake.raw_objects, days)
             raw = {day: found for day, found in listed.items() if found or day in named}
-        code = _code_fingerprint(engine, thresholds, identities)
+        code = code_fingerprint(engine, thresholds, identities)
         wanted = {day: {"raw": raw_fingerprint(found), "code": code} for day, found in raw.items()}
         with clock("compare fingerprints"):
             noted = map_concurrently(partial(lake.checked_metadata, "daily"), raw)
@@ -107,7 +107,8 @@ def materialize_daily(
         for batch in batches(plans, engine.batch_bytes):
             computed, parsed = computer.compute(batch)
             with clock("write daily"):
-                for day, found in computed.items():
+                for day, everyone in computed.items():
+                    found = replace(everyone, rows=identities.without_withdrawn(everyone.rows, day))
                     metadata = {**wanted[day], "rows": found.rows.num_rows, "counts": dict(found.counts)}
                     metadata["set_aside"] = dict(found.set_aside)
                     notes_now = {**metadata, **made_from(raw=wanted[day]["raw"])}
@@ -212,7 +213,7 @@ def _day_report(
     return DayReport(day, parsed is None, rows, len(objects), raw_bytes, parsed or 0, full)
 
 
-def _code_fingerprint(engine: Engine, thresholds: Thresholds, identities: Identities) -> str:
+def code_fingerprint(engine: Engine, thresholds: Thresholds, identities: Identities) -> str:
     """Changes with all that makes a row of a date but its raw files."""
     code = daily_fingerprint(engine.queries(thresholds), engine.reading)
     parts = (engine.name, code, str(thresholds.as_dict()), identities.fingerprint())

@@ -59,6 +59,7 @@ def materialize_status(
             sql = engine.queries(thresholds)["status_rows"]
             found = engine.run(sql)
             by_week = by_date(with_time(found, computed_at), STATUS, chosen)
+            by_week = {week: identities.without_withdrawn(rows, week) for week, rows in by_week.items()}
         with clock("write status"):
             causes = {}
             for week in chosen:

@@ -71,7 +71,11 @@ def score_surveys(
         windows = _window_rows(lake, responses)
         tables: dict[TableName, list[Row]] = {
             "survey_responses": [_response_row(one) for one in responses],
-            "survey_due": _due_rows(lake, responses, people, plan, receipt_date(computed_at)),
+            "survey_due": [
+                row
+                for row in _due_rows(lake, responses, people, plan, receipt_date(computed_at))
+                if not _is_after_withdrawal(row, identities)
+            ],
             "whoqol_scores": scored,
             "whoqol_sensor_windows": windows,
             "whoqol_associations": _association_rows(scored, windows, rule),
@@ -197,6 +201,12 @@ def _due_rows(lake: Lake, responses: Sequence[Response], people: set[str], plan:
                 }
             )
     return rows
+
+
+def _is_after_withdrawal(row: Row, identities: Identities) -> bool:
+    """Return whether a wave opens when its participant had withdrawn."""
+    since = identities.withdrawn.get(row["participant_id"])
+    return since is not None and date.fromisoformat(row["opens_on"]) >= since
 
 
 def _waves(lake: Lake, people: set[str], plan: WavePlan) -> dict[str, tuple[DueWave, ...]]:

@@ -30,8 +30,9 @@ from qol_ingest.garmin.tokens import (
     TokenStoreError,
 )
 from qol_ingest.pulling import backfill
-from qol_ingest.pulling.puller import CLAIM_S, Puller, Worked, participant_names, work_off
+from qol_ingest.pulling.puller import CLAIM_S, Ping, Puller, Worked, participant_names, work_off
 from qol_ingest.shared.calendar import receipt_date
+from qol_ingest.shared.erasures import Ledger
 from qol_ingest.shared.id_map import Enrolment, IdMap, masked
 from qol_ingest.shared.languages import Language
 from qol_ingest.shared.queues import DirectoryQueue
@@ -104,6 +105,12 @@ def programme_of(settings: Settings) -> Programme:
     return Programme(names, settings.contact)
 
 
+def downloads_of(line: str) -> str | None:
+    """Return the key under which it is noted what became of the ping of a raw line; None for another line."""
+    ping = Ping.read(line)
+    return ping.marker if ping else None
+
+
 @dataclass(frozen=True)
 class Garmin:
     """Everything that asks Garmin or answers a participant, over one deployment."""
@@ -165,12 +172,21 @@ class Garmin:
         P0001 and the like are given to whoever is enrolled without an id: such an id may be invited only when it is
         somebody's already, or two people could end up under it.
         """
+        if self.settings.target == "local":
+            self._check_not_erased(participant_id)
         link = self._invitation_link()
         known = any(one.participant_id == participant_id for one in self.id_map.list())
         if re.fullmatch("P[0-9]+", participant_id) and not known:
             raise InviteError(f"{participant_id} may be given to somebody else meanwhile; choose an id like QOL-001")
         code = self.invitations.invite(participant_id)
         return code, link(code)
+
+    def _check_not_erased(self, participant_id: str) -> None:
+        if Ledger(self.settings.home).state_of_participant(participant_id) in ("begun", "finished"):
+            raise InviteError(
+                f"{participant_id} was erased",
+                advice="With a new consent, give `qol participants invite ... --after-erasure`, or choose another id",
+            )
 
     def _invitation_link(self) -> Callable[[str], str]:
         """Return the link of an entry code.
@@ -186,7 +202,8 @@ class Garmin:
     def puller(self) -> Puller:
         """Return what drains the arrivals. Raises GarminSetupError."""
         letters = DirectoryQueue(self.settings.home / "dead_letters")
-        return Puller(DirectoryStore(self.settings.lake_dir), self.api(), self.id_map, letters)
+        store = DirectoryStore(self.settings.lake_dir)
+        return Puller(store, self.api(), self.id_map, letters, Ledger(self.settings.home))
 
     def pull(self) -> Worked:
         """Process everything that is due."""
@@ -265,6 +282,22 @@ class Garmin:
             )
             for one in sorted(waiting, key=lambda one: one.created_at)
         ]
+
+    def end_registration(self, user: str) -> str:
+        """End a user's registration at Garmin, if there are credentials and tokens for it, and forget the tokens.
+
+        Return what could not be done, in words; then the tokens stay, so that it can be tried again.
+        """
+        try:
+            kept = self.tokens.get(user)
+            if kept is not None and not kept.needs_consent and self.is_set_up:
+                self.api().deregister(user)
+            self.tokens.delete(user)
+        except ConsentNeededError:  # it has ended already
+            self.tokens.delete(user)
+        except (GarminApiError, TokenStoreError) as error:
+            return str(error)
+        return ""
 
     def disconnect(self, participant: str, *, at_garmin: bool = False) -> list[str]:
         """Forget a participant's tokens; with `at_garmin`, end the registrations with them first.

@@ -36,18 +36,28 @@ class People(port.IdMap, Protocol):
 
         Who was never enrolled is nobody: such records count as unmapped.
         """
-        everyone = [one for one in self.list() if one.participant_id]
-        latest_first = sorted(everyone, key=lambda one: one.enrolled_at, reverse=True)
-        return Identities(
-            {one.garmin_user_id: one.participant_id for one in everyone if one.may_be_used},
-            frozenset(one.garmin_user_id for one in everyone if not one.may_be_used),
-            {one.participant_id: _date_in_japan(one.enrolled_at) for one in latest_first},
-            {one.garmin_user_id: next(iter(one.withheld)) for one in everyone if one.may_be_used and one.withheld},
-        )
+        everyone = [one for one in self.list() if one.participant_id and one.status != "erasing"]
+        return identities_of(everyone)
 
     def replay(self, lines: Iterable[str]) -> int:
         """Apply raw lifecycle lines that were not applied on arrival; return how many changed something."""
         return sum(apply(self, event) == "applied" for event in events(lines))
+
+
+def identities_of(everyone: Iterable[Enrolment]) -> Identities:
+    """Return who is who among enrolled users."""
+    latest_first = sorted(everyone, key=lambda one: one.enrolled_at, reverse=True)
+    return Identities(
+        {one.garmin_user_id: one.participant_id for one in latest_first if one.may_be_used},
+        frozenset(one.garmin_user_id for one in latest_first if not one.may_be_used),
+        {one.participant_id: _date_in_japan(one.enrolled_at) for one in latest_first},
+        {one.garmin_user_id: next(iter(one.withheld)) for one in latest_first if one.may_be_used and one.withheld},
+        {
+            one.participant_id: date.fromisoformat(one.withdrawn_from)
+            for one in latest_first
+            if one.status == "withdrawn" and one.withdrawn_from
+        },
+    )
 
 
 class IdMap(SqliteIdMap, People):

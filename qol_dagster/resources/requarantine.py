@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 from qol_dagster.resources.unread import QUARANTINE
 from qol_ingest.records import GZIP, WITHOUT_HASTE, BodyError, Parsed, parse_body, unpack
 from qol_ingest.shared.calendar import JST, receipt_date
+from qol_ingest.shared.erasures import Ledger
 from qol_ingest.shared.queues import DirectoryQueue
 from qol_ingest.shared.stores import NotifyingStore
-from qol_ingest.webhook import objects
+from qol_ingest.webhook import RefusingStore, objects
 
 if TYPE_CHECKING:
     from qol_dagster.lake.lake import Lake
@@ -78,11 +79,15 @@ def requarantine(
 
 
 def store_of(platform: Platform) -> Store:
-    """Return where what is read is written: on one machine it also announces what the puller has to do, as S3 does."""
+    """Return where what is read is written.
+
+    On one machine it also announces what the puller has to do, as S3 does, and leaves out who withdrew or was erased.
+    """
     store = platform.raw_store()
     if platform.settings.target == "aws":
         return store
-    return NotifyingStore(store, DirectoryQueue(platform.settings.arrivals_dir))
+    notifying = NotifyingStore(store, DirectoryQueue(platform.settings.arrivals_dir))
+    return RefusingStore(notifying, Ledger(platform.settings.home))
 
 
 def _received_at(lake: Lake, key: str) -> datetime:

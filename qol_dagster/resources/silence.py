@@ -47,7 +47,7 @@ def silences(parts: SilenceParts, now: datetime) -> list[Silence]:
         "SELECT participant_id, max(last_synced_at) FROM db_qol.participant_status GROUP BY participant_id"
     )
     synced = dict(computed.rows)
-    used = [one for one in parts.id_map().list() if one.may_be_used]
+    used = [one for one in parts.id_map().list() if one.status == "active" and one.may_be_used]
     found = [_silence(person, accounts, synced.get(person), now) for person, accounts in by_participant(used).items()]
     return sorted(found, key=lambda one: (-one.days_silent, one.participant_id))
 

@@ -26,6 +26,7 @@ from qol_ingest.garmin.tokens import FileTokenStore, Tokens, TokenStoreError
 from qol_ingest.pulling import puller as module
 from qol_ingest.pulling.puller import Puller, PullerSetupError, Worked, handler, participant_names, settle, work_off
 from qol_ingest.records import parse_body
+from qol_ingest.shared.erasures import Ledger
 from qol_ingest.shared.id_map import SqliteIdMap
 from qol_ingest.shared.queues import DirectoryQueue, Message, QueueError, announced, announcement
 from qol_ingest.shared.stores import DirectoryStore, NotifyingStore, StoreError
@@ -526,6 +527,23 @@ def test_nothing_is_fetched_for_who_was_revoked_or_withdrew_a_permission(
     assert world.garmin.asked == {}
     assert [marker["outcome"] for marker in world.markers()] == ["withdrawn"]
     assert world.lost() == []
+
+
+def test_a_download_of_who_is_being_erased_meanwhile_is_not_stored(world: World) -> None:
+    ledger = Ledger(world.home)
+
+    def reply(_path: str) -> Reply:
+        ledger.append("begun", [USER])
+        return summaries(DAY)
+
+    world.garmin.reply = reply
+    world.ping("dailies")
+    puller = world.new_puller(refusals=ledger)
+    world.work(puller)
+    world.later_s += 6 * 3600
+    world.work(puller)
+    assert world.objects() == {}
+    assert [one["outcome"] for one in world.markers()] == ["withdrawn"]
 
 
 def test_pings_are_fetched_by_what_their_type_needs(world: World) -> None:

@@ -29,6 +29,7 @@ FLOORS = (
     ("resources",),
     ("pipeline", "exports", "maintenance"),
     ("report", "explorer"),
+    ("erasure",),
     ("defs",),
     ("definitions",),
     ("cli",),

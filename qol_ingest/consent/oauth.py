@@ -62,6 +62,7 @@ from qol_ingest.garmin.tokens import (
     TokenStoreError,
     read_secret,
 )
+from qol_ingest.shared.erasures import Ledger
 from qol_ingest.shared.errors import QolInputError
 from qol_ingest.shared.id_map import IdMap, IdMapError, SqliteIdMap
 from qol_ingest.shared.languages import LANGUAGES, Language
@@ -249,6 +250,8 @@ class Enrolments:
             except IdMapError:
                 if self._is_of_another(user, sign_in):  # as of this moment
                     return False
+                if self.id_map.get(user) is None:  # who was erased has tokens again only when staff say so
+                    self.api.store.delete(user)
                 raise
             # Each time anew: before this consent everything may have been withdrawn.
             self.id_map.confirm_permissions(user, consent.permissions, consent.at)
@@ -423,7 +426,7 @@ def _kept_where() -> tuple[EnrolmentState, IdMap, TokenStore]:
         return DynamoState(tables[0]), DynamoIdMap(tables[1]), tokens
     return (
         SqliteState(home / "enrolment.sqlite"),
-        SqliteIdMap(home / "user_id_map.sqlite"),
+        SqliteIdMap(home / "user_id_map.sqlite", Ledger(home)),
         FileTokenStore(home / "tokens.sqlite", home / "tokens.key"),
     )
 

@@ -33,7 +33,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache
@@ -54,6 +54,7 @@ from qol_ingest.pulling.backfill import PATHS
 from qol_ingest.records import CALLBACK_KEYS, WITHOUT_HASTE, Parsed, parse_body
 from qol_ingest.shared import lifecycle
 from qol_ingest.shared.calendar import receipt_date
+from qol_ingest.shared.erasures import Ledger, Refusals
 from qol_ingest.shared.errors import QolInputError
 from qol_ingest.shared.id_map import IdMap, IdMapError, SqliteIdMap
 from qol_ingest.shared.lifecycle import LifecycleEvent
@@ -251,6 +252,7 @@ class Puller:
     api: GarminApi
     id_map: IdMap
     dead_letters: Queue | None = None
+    refusals: Refusals | None = None
     work_s: float = WORK_S
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
@@ -422,6 +424,12 @@ class Puller:
                 file.write(piece)
 
     def _keep(self, ping: Ping, file: SpooledTemporaryFile[bytes]) -> _Pulled:
+        with self.refusals.receiving() if self.refusals else nullcontext(frozenset()) as hashes:
+            if self.refusals and hashes and self.refusals.hash_of(ping.user) in hashes:
+                return _Pulled("withdrawn")
+            return self._store(ping, file)
+
+    def _store(self, ping: Ping, file: SpooledTemporaryFile[bytes]) -> _Pulled:
         if ping.kind == FILES:
             return self._keep_file(ping, _whole(file))
         body = _body(_whole(file), ping.kind)
@@ -555,7 +563,8 @@ def _puller_of_environment() -> tuple[Puller, Queue | None]:
     client_id, secret = given("QOL_GARMIN_CLIENT_ID", ""), _client_secret()
     api = GarminApi(endpoints, client_id, secret, tokens, participant_names(id_map))
     queue, letters = (SqsQueue(url) if url else None for url in map(_url, ("PULL_QUEUE", "DEAD_LETTER")))
-    return Puller(store, api, id_map, letters), queue
+    ledger = Ledger(Path(given("QOL_HOME", ""))) if given("QOL_HOME") else None
+    return Puller(store, api, id_map, letters, ledger), queue
 
 
 def _url(name: str) -> str:
@@ -574,7 +583,7 @@ def _kept_where() -> tuple[Store, IdMap, TokenStore]:
     if all(here) and not any(on_aws):
         home = Path(here[1])
         tokens_here = FileTokenStore(home / "tokens.sqlite", home / "tokens.key")
-        return DirectoryStore(Path(here[0])), SqliteIdMap(home / "user_id_map.sqlite"), tokens_here
+        return DirectoryStore(Path(here[0])), SqliteIdMap(home / "user_id_map.sqlite", Ledger(home)), tokens_here
     raise PullerSetupError("set either QOL_BUCKET and QOL_ID_MAP_TABLE, or QOL_RAW_DIR and QOL_HOME")
 
 

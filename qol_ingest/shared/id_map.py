@@ -16,16 +16,18 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from qol_ingest.shared import sqlite
+from qol_ingest.shared.erasures import Ledger
 from qol_ingest.shared.errors import QolInputError
 from qol_ingest.shared.permissions import kind_is_permitted, withheld_of
 
 list_ = list  # the maps have a method of that name
-Status = Literal["pending", "active", "revoked", "deregistered"]
+Status = Literal["pending", "active", "revoked", "deregistered", "withdrawn", "erasing"]
+"""`withdrawn`: what is there is used on, and nothing is added. `erasing`: as if there were no such user."""
 
 _COLUMNS = {
     "garmin_user_id": "TEXT PRIMARY KEY",
@@ -40,6 +42,7 @@ _COLUMNS = {
     "permissions": "TEXT",
     "permissions_at": "TEXT NOT NULL DEFAULT ''",
     "seen_at": "TEXT NOT NULL DEFAULT ''",
+    "withdrawn_from": "TEXT NOT NULL DEFAULT ''",
 }
 _HISTORY = """
     CREATE TABLE IF NOT EXISTS user_id_map_history (
@@ -86,7 +89,8 @@ class Enrolment:
     """One row of the map. Times are ISO 8601, UTC.
 
     `permissions` is None as long as Garmin has said nothing of them; `permissions_at` is when Garmin was last asked,
-    or "". `seen_at` is when the user last pushed, as far as `IdMap.seen` was told, or "".
+    or "". `seen_at` is when the user last pushed, as far as `IdMap.seen` was told, or "". Of who withdrew,
+    `withdrawn_from` is the first date of which nothing is computed (ISO 8601).
     """
 
     garmin_user_id: str = field(repr=False)
@@ -98,11 +102,13 @@ class Enrolment:
     permissions_at: str = ""
     created_at: str = ""
     seen_at: str = ""
+    status_before: str = ""
+    withdrawn_from: str = ""
 
     @property
     def may_be_used(self) -> bool:
         """Whether any of the user's data may be worked with now."""
-        return self.status == "active" and len(self.withheld) < 2
+        return self.status in ("active", "withdrawn") and len(self.withheld) < 2
 
     @property
     def withheld(self) -> frozenset[str]:
@@ -185,18 +191,22 @@ class SqliteIdMap:
     """The map in a SQLite file; a missing file is an empty map."""
 
     path: Path
+    ledger: Ledger | None = None
+    """Who withdrew or was erased, and is enrolled again only by a new decision."""
 
     def add(self, garmin_user_id: str, participant_id: str | None = None, *, at: datetime | None = None) -> str:
         """See `IdMap`."""
         with self._write() as database:
-            return _add(database, garmin_user_id, participant_id, _free_ids(database), at=past_text(at))
+            return _add(
+                database, garmin_user_id, participant_id, self._free_ids(database), at=past_text(at), ledger=self.ledger
+            )
 
     def enrol(self, users: Iterable[str], *, at: datetime | None = None) -> int:
         """See `IdMap`."""
         as_of = past_text(at)
         with self._write() as database:
-            free = _free_ids(database)
-            return sum(bool(_add(database, user, None, free, at=as_of)) for user in users)
+            free = self._free_ids(database)
+            return sum(bool(_add(database, user, None, free, at=as_of, ledger=self.ledger)) for user in users)
 
     def import_rows(self, rows: Iterable[Row]) -> int:
         """See `IdMap`."""
@@ -205,7 +215,14 @@ class SqliteIdMap:
             for user, participant, *enrolled_at in rows:
                 try:
                     check_participant(participant.strip(), user)
-                    _add(database, user, participant, _free_ids(database), *map(past_text, enrolled_at))
+                    _add(
+                        database,
+                        user,
+                        participant,
+                        self._free_ids(database),
+                        *map(past_text, enrolled_at),
+                        ledger=self.ledger,
+                    )
                 except IdMapError as error:
                     raise IdMapError(f"entry {done + 1}: {error}; nobody was enrolled") from error
                 done += 1
@@ -232,6 +249,44 @@ class SqliteIdMap:
         if not users:
             raise IdMapError(f"there is no participant {participant_id}; `qol participants list` shows who there is")
         return len(users)
+
+    def withdraw(self, participant_id: str, since: date) -> int:
+        """Add nothing of a participant any more, and compute nothing of `since` and later; return the accounts."""
+        with self._write() as database:
+            users = _users_of(database, participant_id)
+            if not users:
+                raise IdMapError(
+                    f"there is no participant {participant_id}; `qol participants list` shows who there is"
+                )
+            for user in users:
+                row = _row(database, user)
+                if row is None or row["status"] in ("revoked", "erasing"):
+                    raise IdMapError(f"{participant_id} is revoked or being erased: nothing is computed already")
+                if row["status"] == "withdrawn":
+                    continue
+                _set_status(database, user, "withdrawn", _now())
+                database.execute(
+                    "UPDATE user_id_map SET withdrawn_from = ? WHERE garmin_user_id = ?", (since.isoformat(), user)
+                )
+        return len(users)
+
+    def begin_erasure(self, users: Iterable[str]) -> None:
+        """Have the map answer as if there were no such users, until they are erased."""
+        with self._write() as database:
+            for user in users:
+                _set_status(database, user, "erasing", _now())
+
+    def end_erasure(self, users: Iterable[str], participants: Iterable[str]) -> None:
+        """Remove users with all that is noted of them, and these participant ids; no byte of them stays in the file."""
+        if not self.path.exists():
+            return
+        with self._write() as database:
+            for user in users:
+                for table in ("user_id_map", "user_id_map_history"):
+                    database.execute(f"DELETE FROM {table} WHERE garmin_user_id = ?", (user,))
+            for participant in participants:
+                database.execute("DELETE FROM given_ids WHERE participant_id = ?", (participant,))
+        sqlite.vacuum(self.path, self._failure)
 
     def seen(self, users: Iterable[str], at: datetime) -> int:
         """See `IdMap`."""
@@ -320,6 +375,11 @@ class SqliteIdMap:
             if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'user_id_map'").fetchone():
                 return []  # the first change was called off
             return [_enrolment(row) for row in database.execute(sql, values)]
+
+    def _free_ids(self, database: sqlite3.Connection) -> Iterator[str]:
+        """Yield the next ids that nobody has or had, an erased participant neither."""
+        ledger = self.ledger
+        return (one for one in _free_ids(database) if ledger is None or ledger.state_of_participant(one) is None)
 
     def _write(self) -> AbstractContextManager[sqlite3.Connection]:
         return sqlite.transaction(self.path, _make_tables, self._failure)
@@ -411,6 +471,8 @@ def _enrolment(row: sqlite3.Row) -> Enrolment:
         kept.get("permissions_at", ""),
         kept["created_at"],
         kept.get("seen_at", ""),
+        kept.get("status_before", ""),
+        kept.get("withdrawn_from", ""),
     )
 
 
@@ -454,6 +516,7 @@ def _add(
     enrolled_at: str = "",
     *,
     at: str = "",
+    ledger: Ledger | None = None,
 ) -> str:
     """Enrol a user as of `at` ("": now) and return the participant id; `enrolled_at` replaces the date alone."""
     user = check_user(user)
@@ -468,6 +531,8 @@ def _add(
     )
     if known and known != wanted:
         raise IdMapError(f"this Garmin user is enrolled as {known} already; revoke {known} or leave it as it is")
+    if ledger is not None:
+        _readmit(ledger, user, wanted)
     now = at or _now()
     if row is None:
         _insert(database, user, now)
@@ -487,6 +552,24 @@ def _add(
     if enrolled_at:
         database.execute("UPDATE user_id_map SET enrolled_at = ? WHERE garmin_user_id = ?", (enrolled_at, user))
     return wanted
+
+
+def _readmit(ledger: Ledger, user: str, participant: str) -> None:
+    """Note in the ledger that who withdrew is back. Raises IdMapError for who was erased, unless staff decided so.
+
+    The ledger comes first: enrolled and still refused, a person's records would be lost.
+    """
+    of_user, of_participant = ledger.state_of_user(user), ledger.state_of_participant(participant)
+    is_new_decision = "readmitted" in (of_user, of_participant)
+    if "begun" in (of_user, of_participant):
+        raise IdMapError("an erasure of this person is under way; give `qol participants erase` again to end it")
+    if "finished" in (of_user, of_participant) and not is_new_decision:
+        raise IdMapError(
+            "this person, or who had this participant id, was erased. With a new consent, enrol with "
+            "`qol participants add ... --after-erasure`, or invite with `qol participants invite ... --after-erasure`"
+        )
+    if of_user in ("withdrawn", "finished") or of_participant in ("withdrawn", "finished"):
+        ledger.append("readmitted", [user], [participant])
 
 
 def _insert(database: sqlite3.Connection, user: str, at: str) -> None:

@@ -33,6 +33,7 @@ def transaction(
     except OSError as error:
         raise failure(error) from error
     with connection(path, failure) as database:
+        database.execute("PRAGMA secure_delete = ON")
         database.execute("BEGIN IMMEDIATE")
         prepare(database)
         yield database
@@ -48,3 +49,14 @@ def connection(path: Path, failure: Failure) -> Iterator[sqlite3.Connection]:
             yield database
     except sqlite3.Error as error:
         raise failure(error) from error
+
+
+def vacuum(path: Path, failure: Failure) -> None:
+    """Write a file anew without what was deleted, so that no byte of it stays. Raises `failure`.
+
+    Waits for others who write; readers that do not end in time make it fail.
+    """
+    with connection(path, failure) as database:
+        database.execute("PRAGMA secure_delete = ON")
+        database.execute("VACUUM")
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -55,7 +55,7 @@ def computed_assets(profile: Profile, shown: dict[str, Any], options: dict[str, 
         id_map: dg.ResourceParam[People],
         computer: dg.ResourceParam[Computer],
     ) -> Iterator[dg.MaterializeResult]:
-        with readable_failures(context):
+        with readable_failures(context), lake.with_people():
             if changed := id_map.replay(lake.lifecycle_lines()):
                 context.log.info("deregistrations and changes of permissions that were not applied before: %d", changed)
             everyone = id_map.list()

@@ -70,7 +70,10 @@ def survey_assets(owners: Sequence[str]) -> dg.AssetsDefinition:
         id_map: dg.ResourceParam[People],
     ) -> Iterator[dg.MaterializeResult]:
         plan = WavePlan(every_weeks=config.every_weeks, waves=config.waves, window_days=config.window_days)
-        report = score_surveys(lake, id_map.identities(), computed_at=datetime.now(UTC), rule=config.rule, plan=plan)
+        with lake.with_people():
+            report = score_surveys(
+                lake, id_map.identities(), computed_at=datetime.now(UTC), rule=config.rule, plan=plan
+            )
         if report.not_enrolled or report.unreadable:
             context.log.warning(
                 "forms of nobody who is enrolled: %d, lines that are no form: %d",

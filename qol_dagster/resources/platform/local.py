@@ -19,6 +19,7 @@ from qol_dagster.resources.arrivals import Arrivals, ListedArrivals
 from qol_dagster.resources.id_map import IdMap, People
 from qol_dagster.resources.notifier import LogNotifier, Notifier, SmtpNotifier
 from qol_dagster.resources.platform import Computer
+from qol_ingest.shared.erasures import Ledger
 
 if TYPE_CHECKING:
     from qol_dagster.resources.catalogue import Catalogue
@@ -50,7 +51,7 @@ class LocalPlatform:
 
     def id_map(self) -> People:
         """Return a SQLite file."""
-        return IdMap(self.settings.id_map_path)
+        return IdMap(self.settings.id_map_path, Ledger(self.settings.home))
 
     def engine(self, name: EngineName | None = None) -> AbstractContextManager[Engine]:
         """Return an engine that has QOL_MEMORY_MB of this machine."""

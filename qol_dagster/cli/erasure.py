@@ -1,0 +1,115 @@
+"""`qol participants withdraw` and `erase`: a person who stops, and one of whom everything goes.
+
+Belongs here: options and messages. What goes from where is `erasure/`'s.
+"""
+
+from __future__ import annotations
+
+import sys
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from qol_dagster.cli.common import note, read_settings
+from qol_dagster.cli.output import Format, rendered
+from qol_dagster.errors import QolError, QolInputError
+
+if TYPE_CHECKING:
+    from qol_dagster.erasure.erase import ErasureReport
+    from qol_dagster.settings import Settings
+
+PLACES = ("place", "number")
+
+
+class NotOnAwsError(QolInputError):
+    """Withdrawing and erasing is done on one machine only."""
+
+
+class NotErasedError(QolError):
+    """Something is left of a person, or the registration at Garmin goes on."""
+
+
+def withdraw(
+    participant_id: Annotated[str, typer.Argument(help="The participant's id.")],
+    *,
+    at_garmin: Annotated[
+        bool, typer.Option("--at-garmin", help="End the registration at Garmin too: no more data is sent.")
+    ] = False,
+) -> None:
+    """Store, fetch and compute nothing more of a participant; what is there stays, in the tables too.
+
+    `revoke` takes the rows out of the tables at the next run, `erase` takes everything out of everywhere.
+    """
+    from qol_dagster.lake.lake import Lake
+    from qol_dagster.resources.garmin_cloud import Garmin
+    from qol_dagster.resources.id_map import IdMap
+    from qol_ingest.shared.erasures import Ledger
+
+    settings = _local_settings("withdraws a participant")
+    cloud, people, ledger = Garmin(settings), IdMap(settings.id_map_path), Ledger(settings.home)
+    users = [one.garmin_user_id for one in people.list() if one.participant_id == participant_id]
+    people.withdraw(participant_id, first_date_not_computed(Lake.local(settings.lake_dir).table_dates("weekly")))
+    ledger.append("withdrawn", users, [participant_id])
+    cloud.invitations.withdraw(participant_id)
+    typer.echo(f"{participant_id} has withdrawn; what is there stays, and nothing is added")
+    problems = cloud.disconnect(participant_id, at_garmin=at_garmin)
+    if problems:
+        goes_on = "the registration at Garmin goes on" if at_garmin else "the tokens are not forgotten"
+        raise NotErasedError(f"{goes_on}, do the same again: {'; '.join(problems)}")
+
+
+def first_date_not_computed(weeks: list[date]) -> date:
+    """Return the day after the last week that was computed; the first date there is if none was."""
+    return weeks[-1] + timedelta(weeks=1) if weeks else date.min
+
+
+def erase(
+    person: Annotated[str, typer.Argument(metavar="P", help="A participant id, or Garmin's userId.")],
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count by place; change nothing.")] = False,
+    prove: Annotated[bool, typer.Option("--prove", help="Write a signed report, and print where it is.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    form: Annotated[Format, typer.Option("--format", help="How the counts are printed.")] = "table",
+) -> None:
+    """Remove everything of a person from everywhere below QOL_HOME, and search all bytes for what is left.
+
+    Everybody else's data stays as it is. Given again, it goes on where it stopped. There is no way back.
+    """
+    from qol_dagster.erasure.erase import count_person, write_report
+    from qol_dagster.erasure.erase import erase as erase_person
+
+    settings = _local_settings("erases a person")
+    if dry_run:
+        typer.echo(rendered(PLACES, list(count_person(settings, person).items()), form), nl=False)
+        return
+    if not yes and sys.stdin.isatty():
+        typer.confirm("Everything of this person is removed, and there is no way back. Go on?", abort=True)
+    report = erase_person(settings, person, log=note if sys.stderr.isatty() else lambda _text: None)
+    typer.echo(rendered(PLACES, list(report.counts.items()), form), nl=False)
+    if prove:
+        typer.echo(write_report(settings, report))
+    _tell(report)
+
+
+def _tell(report: ErasureReport) -> None:
+    for place, why in report.until_later.items():
+        note(f"{place}: {why}")
+    for place, why in report.left.items():
+        note(f"left: {place}: {why}")
+    if not report.is_complete:
+        raise NotErasedError(
+            "the person is not erased from everywhere", advice="Do what is said above, and give the same command again"
+        )
+    searched = f"{report.files_searched} files, {report.bytes_searched / 1e6:.1f} MB"
+    note(f"erased; a search over all bytes ({searched}) finds nothing. Your own copies elsewhere are yours to delete")
+
+
+def _local_settings(what: str) -> Settings:
+    settings = read_settings(existing=True)
+    if settings.target != "local":
+        raise NotOnAwsError(
+            f"this command {what} on one machine only; on AWS it is done by hand, step by step: "
+            "see Privacy, What is deleted where, and when"
+        )
+    return settings

@@ -1,0 +1,483 @@
+"""Erasing a person: everything of theirs is gone, byte for byte, and everything of the others is as it was."""
+
+from __future__ import annotations
+
+import base64
+import errno
+import gzip
+import json
+import re
+import shutil
+import sqlite3
+import threading
+import zipfile
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime, timedelta
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from qol_dagster.cli.app import run
+from qol_dagster.cli.runs import materialize_weeks
+from qol_dagster.defs.instance import dagster_instance
+from qol_dagster.engines import Engine, open_engine
+from qol_dagster.erasure import ErasureError, UnknownPersonError
+from qol_dagster.erasure.erase import count_person, erase, is_genuine, replay_ledger, write_report
+from qol_dagster.erasure.names import Person
+from qol_dagster.erasure.places import Clearing
+from qol_dagster.exports.folder import new_folder
+from qol_dagster.lake.freeze import create_freeze, read_freeze, verify_freeze
+from qol_dagster.lake.history import revisions_of, states_at
+from qol_dagster.lake.lake import Lake
+from qol_dagster.pipeline.etl import run_etl
+from qol_dagster.resources.garmin_cloud import Garmin
+from qol_dagster.resources.id_map import IdMap
+from qol_dagster.settings import Settings
+from qol_dagster_tests.support.lakes import MONDAY, record, worn, write_raw
+from qol_ingest.consent.enrolment import Invitations, SqliteState
+from qol_ingest.garmin.tokens import FileTokenStore, Tokens
+from qol_ingest.pulling.puller import Ping
+from qol_ingest.shared import files
+from qol_ingest.shared.erasures import Ledger
+from qol_ingest.shared.queues import DirectoryQueue
+
+# Of QOL-1: two accounts. QOL-11 begins with the same letters.
+ADA_USER, ADA_USER_2 = "4aacafe82427c251df9c9592d0c06768", "0f9e8d7c-6b5a-4948-8372-615049382716"
+BEN_USER, CY_USER, PENDING_USER = "b" * 30 + "01", "c" * 30 + "02", "d" * 30 + "03"
+PEOPLE = {ADA_USER: "QOL-1", ADA_USER_2: "QOL-1", BEN_USER: "QOL-11", CY_USER: "X_-1"}
+WEEK = [MONDAY + timedelta(days=number) for number in range(7)]
+DAY = MONDAY.isoformat()
+
+
+def lines(user: str, day: date, **fields: Any) -> list[dict[str, Any]]:
+    beats = record("dailies", user, day, steps=4000, timeOffsetHeartRateSamples=worn(0.1), **fields)
+    return [beats, record("hrv", user, day, lastNightAvg=40)]
+
+
+def fill(home: Path) -> Settings:
+    """A home with a week of four accounts, computed once by Dagster and once more after late files."""
+    settings = Settings(home=home)
+    lake = settings.lake_dir
+    lake.mkdir(parents=True)
+    IdMap(settings.id_map_path).import_rows([(user, name, None) for user, name in PEOPLE.items()])
+    for day in WEEK:
+        write_raw(lake, day, [one for user in PEOPLE for one in lines(user, day)], "all")
+        write_raw(lake, day, lines(CY_USER, day, activeKilocalories=1), "cy")
+    assert materialize_weeks(settings, [MONDAY]).success
+    create_freeze(Lake.local(lake), "paper-1")
+    later = {"_received_at": f"{WEEK[2]}T00:00:00Z", "steps": 9000}
+    write_raw(lake, MONDAY, [record("dailies", user, MONDAY, **later) for user in (ADA_USER, CY_USER)], "late")
+    with open_engine("duckdb", memory_mb=512, temp_dir=settings.temp_dir) as engine:
+        run_etl(engine, Lake.local(lake), [MONDAY], IdMap(settings.id_map_path).identities(), since=settings.start_date)
+    fill_sides(settings)
+    return settings
+
+
+def fill_sides(settings: Settings) -> None:
+    """Everything beside the daily lines and the tables."""
+    home, lake = settings.home, Lake.local(settings.lake_dir)
+
+    def put(key: str, content: bytes | str) -> None:
+        lake.replace_object(key, content.encode() if isinstance(content, str) else content)
+
+    both = [{"userId": ADA_USER}, {"userId": BEN_USER}]
+    put(f"raw/lifecycle/date={DAY}/a.jsonl", "".join(json.dumps(one) + "\n" for one in both))
+    ping = {"_summary_type": "activityFiles", "_received_at": f"{DAY}T00:00:00Z", "userId": ADA_USER}
+    ping |= {"callbackURL": "https://garmin/1"}
+    read = Ping.read(json.dumps(ping))
+    assert read
+    put(f"raw/pings/date={DAY}/a.jsonl", json.dumps(ping) + "\n")
+    put(read.marker, json.dumps({"outcome": "stored", "file": f"raw/files/date={DAY}/x.fit"}))
+    put(f"raw/files/date={DAY}/x.fit", b"track")
+    put(f"raw/quarantine/date={DAY}/1.body", b'{"dailies":[{"userId":"%s"' % ADA_USER.encode())
+    body = json.dumps({"dailies": both}).encode()
+    put(f"raw/quarantine/date={DAY}/2.body", gzip.compress(body))
+    rejects = [{"reason": "x", "_summary_type": "dailies", "value": one} for one in both]
+    put(f"raw/quarantine/date={DAY}/3.rejects.jsonl", "".join(json.dumps(one) + "\n" for one in rejects))
+    for name in ("QOL-1", "QOL-11"):
+        put(
+            f"raw/surveys/date={DAY}/{name}x.jsonl".replace(name, name[-2:]),
+            json.dumps({"participant_id": name}) + "\n",
+        )
+        put(f"raw/backfills/participant={name}/account=1/dailies/1.json", "{}")
+        put(f"reports/week={DAY}/participants/{name[-2:]}.html", f"<p>{name}</p>")
+        DirectoryQueue(home / "dead_letters").send(json.dumps({"participant": name, "why": "gone"}))
+        Invitations(SqliteState(home / "enrolment.sqlite")).invite(name)
+        with new_folder(home / "exports" / name[-2:], force=False) as folder:
+            (folder / "rows.csv").write_text(f"participant_id\n{name}\n")
+            (folder / "export.json").write_text('{"made_by": "qol export"}')
+    tokens = FileTokenStore(home / "tokens.sqlite", home / "tokens.key")
+    for user in (ADA_USER, BEN_USER):
+        tokens.put(user, Tokens("access", "", 0.0, 0.0))
+    (home / "tmp/duckdb-left").mkdir()
+    (home / "tmp/duckdb-left/spill").write_text(ADA_USER)
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with pytest.MonkeyPatch.context() as patched:
+        home = tmp_path_factory.mktemp("erasure") / "home"
+        patched.setenv("QOL_HOME", str(home))
+        patched.delenv("DAGSTER_HOME", raising=False)
+        yield fill(home).home
+        patched.delenv("DAGSTER_HOME", raising=False)
+
+
+@pytest.fixture
+def whole_home(filled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    shutil.copytree(filled, tmp_path / "home")
+    monkeypatch.setenv("QOL_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def home(filled: Path, tmp_path: Path) -> Path:
+    """The same without Dagster's databases, which take time."""
+    shutil.copytree(filled, tmp_path / "home", ignore=shutil.ignore_patterns("dagster"))
+    return tmp_path / "home"
+
+
+# -- a search of its own, that knows nothing of how the data came to be where it is
+
+
+def spellings(user: str) -> list[str]:
+    plain = user.replace("-", "")
+    dashed = "-".join([plain[:8], plain[8:12], plain[12:16], plain[16:20], plain[20:]])
+    coded = [base64.b64encode(before + user.encode()).decode()[4:-4] for before in (b"", b"x", b"xy")]
+    escaped = "".join(f"\\u{ord(one):04x}" for one in plain)
+    return [plain, plain.upper(), dashed, dashed.upper(), *coded, escaped]
+
+
+def texts_in(path: Path, content: bytes) -> Iterator[str]:
+    yield str(path)
+    yield content.decode("latin-1")
+    yield content.decode("utf-16-le", "ignore")
+    if content[:4] == b"PAR1":
+        yield json.dumps(pq.read_table(BytesIO(content)).to_pylist(), default=str)
+        yield str(pq.read_schema(BytesIO(content)).metadata)
+    elif content[:2] == b"\x1f\x8b":
+        yield from texts_in(path, gzip.decompress(content))
+    elif content[:4] == b"PK\x03\x04":
+        with zipfile.ZipFile(BytesIO(content)) as archive:
+            for name in archive.namelist():
+                yield from texts_in(path, archive.read(name))
+    elif content[:6] == b"SQLite":
+        with sqlite3.connect(path) as database:
+            yield "\n".join(database.iterdump())
+        database.close()
+
+
+def naming(home: Path, words: list[str], apart: str = "[A-Za-z0-9_-]") -> dict[str, list[str]]:
+    """Files that hold one of the words, by the word; `apart` may not stand beside it."""
+    found: dict[str, list[str]] = {}
+    patterns = {word: re.compile(rf"(?<!{apart}){re.escape(word)}(?!{apart})") for word in words}
+    for path in sorted(one for one in home.rglob("*") if one.is_file()):
+        for text in (one.replace(str(home), "") for one in texts_in(path, path.read_bytes())):
+            for word, pattern in patterns.items():
+                if word in text and pattern.search(text):
+                    found.setdefault(word, []).append(path.name)
+    return found
+
+
+def left_of_ada(home: Path) -> dict[str, list[str]]:
+    ids = [one for user in (ADA_USER, ADA_USER_2) for one in spellings(user)]
+    return naming(home, ids, apart="(?!)") | naming(home, ["QOL-1"])
+
+
+def rows_of_others(lake: Path) -> dict[str, list[Any]]:
+    """Every row of every table and of its history that is not Ada's, by what it is of; values and types."""
+    found: dict[str, list[Any]] = {}
+    for path in sorted(lake.glob("processed*/*/*/*.parquet")):
+        rows = pq.ParquetFile(path).read()
+        found[str(path.relative_to(lake))] = [str(rows.schema.remove_metadata())] + [
+            one for one in rows.to_pylist() if one["participant_id"] != "QOL-1"
+        ]
+    return found
+
+
+def past_rows(lake: Lake, at: datetime) -> list[Any]:
+    keys = [key for state in states_at(lake, "daily", at).values() for key in state.keys]
+    tables = [pq.ParquetFile(BytesIO(lake.read_object(key))).read().to_pylist() for key in keys]
+    return [row for rows in tables for row in rows if row["participant_id"] != "QOL-1"]
+
+
+def other_lines(lake: Path) -> dict[str, list[bytes]]:
+    ada = [user.encode() for user in (ADA_USER, ADA_USER_2)]
+    found = {}
+    for path in sorted(lake.glob("raw/daily/*/*.jsonl")):
+        kept = [one for one in path.read_bytes().split(b"\n") if not any(user in one for user in ada)]
+        found[str(path)] = kept if kept != [b""] else []
+    return found
+
+
+def computed_anew(home: Path, engine: Engine) -> list[date]:
+    settings = Settings(home=home)
+    people = IdMap(settings.id_map_path).identities()
+    report = run_etl(engine, Lake.local(settings.lake_dir), [MONDAY], people, since=settings.start_date)
+    return [one.date for one in report.daily.days if not one.reused]
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    with open_engine("duckdb", memory_mb=512, temp_dir=tmp_path_factory.mktemp("engine")) as opened:
+        yield opened
+
+
+@pytest.mark.slow
+def test_no_byte_of_the_person_is_left_and_everything_of_the_others_is_as_it_was(
+    whole_home: Path, engine: Engine, capfd: pytest.CaptureFixture[str]
+) -> None:
+    home = whole_home
+    settings, lake = Settings(home=home), Lake.local(home / "lake")
+    assert len(computed_anew(home, engine)) == 7  # for the copied files have other tags
+    before, raw, now = rows_of_others(home / "lake"), other_lines(home / "lake"), datetime.now(UTC)
+    frozen, past = read_freeze(lake, "paper-1"), past_rows(lake, now)
+    first = datetime.fromisoformat(frozen.facts["created_at"])
+    past_of_freeze = past_rows(lake, first)
+    times = {path: path.stat().st_mtime_ns for path in home.glob("lake/raw/daily/*/all.jsonl")}
+    assert {"QOL-1", ADA_USER} <= left_of_ada(home).keys()
+    expected = count_person(settings, "QOL-1")
+    assert rows_of_others(home / "lake") == before
+    capfd.readouterr()
+
+    assert run(["participants", "erase", "QOL-1", "--prove", "--format", "json"]) == 0
+    said = capfd.readouterr()
+    assert ADA_USER not in said.out + said.err
+    assert left_of_ada(home) == {}
+
+    assert rows_of_others(home / "lake") == before
+    assert {path: found for path, found in other_lines(home / "lake").items() if found} == {
+        path: found for path, found in raw.items() if found
+    }
+    assert {path: path.stat().st_mtime_ns for path in times} == times
+    assert past_rows(lake, now) == past
+    assert past_rows(lake, first) == past_of_freeze
+    assert len(past_of_freeze) == 14
+    thawed = read_freeze(lake, "paper-1")
+    assert verify_freeze(lake, thawed) == []
+    assert (thawed.erasures[0]["manifest_was"], len(thawed.erasures[0]["objects"])) == (frozen.sha256, 9)
+    causes = [one.cause for one in revisions_of(lake, "daily") if one.date == MONDAY]
+    assert causes == ["first", "late_files", "erasure"]
+    assert naming(home, ["QOL-11"]).keys() == {"QOL-11"}
+    assert naming(home, [BEN_USER]).keys() == {BEN_USER}
+    everyone = IdMap(settings.id_map_path).list()
+    assert {one.garmin_user_id: one.participant_id for one in everyone} == {BEN_USER: "QOL-11", CY_USER: "X_-1"}
+
+    assert computed_anew(home, engine) == []
+    assert rows_of_others(home / "lake") == before
+    assert [one.cause for one in revisions_of(lake, "weekly")][-1] == "erasure"
+
+    with dagster_instance(settings) as instance:
+        (made,) = instance.get_runs()
+        events = [one.dagster_event for one in instance.all_logs(made.run_id) if one.dagster_event]
+        shown = [one.step_materialization_data.materialization for one in events if one.is_step_materialization]
+        previews = [one.metadata["preview"].value for one in shown if "preview" in one.metadata]
+    assert previews
+    assert all("QOL-11" in one and "X_-1" in one for one in previews)
+
+    (report,) = (home / "erasures").glob("*.json")
+    counts = json.loads(report.read_text())["report"]["counts"]
+    assert counts["raw lines"] == 4 * 7 + 1
+    assert (counts["table rows"], counts["accounts"]) == (7 + 1 + 1 + 0, 2)
+    assert {place: counts[place] for place in expected if place not in ("id map", "Dagster's texts")} == {
+        place: number for place, number in expected.items() if place not in ("id map", "Dagster's texts")
+    }
+    assert is_genuine(settings, report)
+    report.write_text(report.read_text().replace('"raw lines": 29', '"raw lines": 30'))
+    assert not is_genuine(settings, report)
+    assert Ledger(home).state_of_user(ADA_USER_2.replace("-", "").upper()) == "finished"
+
+
+def test_erasing_again_finds_nothing_and_nobody_is_erased_by_a_part_of_an_id(home: Path) -> None:
+    settings = Settings(home=home)
+    with pytest.raises(UnknownPersonError):
+        count_person(settings, "QOL-111")
+    with pytest.raises(UnknownPersonError):
+        erase(settings, "QOL")
+    assert not Ledger(home).path.exists()
+    assert erase(settings, "QOL-11").is_complete
+    assert erase(settings, "QOL-11").counts == {}
+    assert {one.participant_id for one in IdMap(settings.id_map_path).list()} == {"QOL-1", "X_-1"}
+
+
+def test_a_garmin_user_who_was_never_enrolled_is_erased_by_garmins_id(home: Path) -> None:
+    settings = Settings(home=home)
+    IdMap(settings.id_map_path).seen([PENDING_USER], datetime.now(UTC))
+    write_raw(settings.lake_dir, WEEK[3], lines(PENDING_USER, WEEK[3]), "pending")
+    report = erase(settings, PENDING_USER)
+    assert (report.is_complete, report.counts["raw lines"]) == (True, 2)
+    assert naming(home, spellings(PENDING_USER), apart="(?!)") == {}
+
+
+def test_while_the_registration_at_garmin_cannot_be_ended_both_ids_are_kept_to_try_again(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    people = IdMap(settings.id_map_path)
+    people.add(ADA_USER, "QOL-1")
+    with monkeypatch.context() as patched:
+        patched.setattr(Garmin, "end_registration", lambda _cloud, _user: "Garmin does not answer")
+        report = erase(settings, "QOL-1")
+    assert report.left == {"Garmin": "the registration goes on: Garmin does not answer"}
+    assert [one.status for one in people.list()] == ["erasing"]
+    assert people.identities().active == {}
+    assert people.identities().revoked == frozenset()
+    with monkeypatch.context() as patched:
+        patched.setattr(Ledger, "_write", lambda *_: pytest.fail("killed"))
+        with pytest.raises(pytest.fail.Exception):
+            erase(settings, "QOL-1")
+    assert people.list() == []
+    assert erase(settings, "QOL-1").is_complete
+    assert [Ledger(settings.home).state_of_user(user) for user in (ADA_USER, BEN_USER)] == ["finished", None]
+
+
+class KilledError(BaseException):
+    """The process ended here."""
+
+
+def killing(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Have the process end at the n-th write or removal from now on."""
+    left = [10**9]
+
+    def count(inner: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(*arguments: Any, **options: Any) -> Any:
+            left[0] -= 1
+            if left[0] <= 0:
+                raise KilledError
+            return inner(*arguments, **options)
+
+        return counted
+
+    for place, name in ((files, "replace"), (Lake, "remove_objects"), (Path, "unlink"), (Ledger, "_write")):
+        monkeypatch.setattr(place, name, count(getattr(place, name)))
+    return lambda number: left.__setitem__(0, number)
+
+
+def test_killed_at_any_moment_it_goes_on_and_the_others_lose_nothing(
+    home: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, lake = Settings(home=home), Lake.local(home / "lake")
+    before, now = rows_of_others(home / "lake"), datetime.now(UTC)
+    past = past_rows(lake, now)
+    kill_at = killing(monkeypatch)
+    kills = 0
+    for number in (1, 3, 25, 9, 14, 19, 24, 5, 8):
+        kill_at(number)
+        try:
+            erase(settings, "QOL-1")
+            break
+        except KilledError:
+            kills += 1
+        assert rows_of_others(home / "lake") == before, number
+        assert past_rows(lake, now) == past, number
+        assert verify_freeze(lake, read_freeze(lake, "paper-1")) == [], number
+    assert kills > 6
+    kill_at(10**9)
+    assert erase(settings, "QOL-1").is_complete
+    assert left_of_ada(home) == {}
+    assert (rows_of_others(home / "lake"), past_rows(lake, now)) == (before, past)
+    assert [one.state for one in Ledger(home).entries()] == ["begun", "finished"]
+    computed_anew(home, engine)
+    assert {key: rows[:1] + [{**one, "computed_at": 0} for one in rows[1:]] for key, rows in before.items()} == {
+        key: rows[:1] + [{**one, "computed_at": 0} for one in rows[1:]]
+        for key, rows in rows_of_others(home / "lake").items()
+    }
+
+
+def test_what_arrives_meanwhile_goes_too_and_two_at_once_both_come_to_their_end(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, inner, late = Settings(home=home), Clearing.clear_databases, []
+
+    def with_a_late_file(clearing: Clearing) -> None:
+        inner(clearing)
+        if not late:
+            late.append(write_raw(home / "lake", WEEK[1], lines(ADA_USER, WEEK[1]), "meanwhile"))
+
+    monkeypatch.setattr(Clearing, "clear_databases", with_a_late_file)
+    done: list[bool] = []
+    both = [
+        threading.Thread(target=lambda name=name: done.append(erase(settings, name).is_complete))
+        for name in ("QOL-1", "X_-1")
+    ]
+    for one in both:
+        one.start()
+    for one in both:
+        one.join(60)
+    assert done == [True, True]
+    assert not late[0].exists()
+    assert left_of_ada(home) == {}
+    assert naming(home, ["X_-1", *spellings(CY_USER)], apart="(?!)") == {}
+
+
+def test_after_a_restore_of_a_backup_of_before_the_ledger_erases_the_person_again(home: Path, filled: Path) -> None:
+    settings = Settings(home=home)
+    IdMap(settings.id_map_path).seen([PENDING_USER], datetime.now(UTC))
+    write_raw(settings.lake_dir, MONDAY, lines(PENDING_USER, MONDAY), "pending")
+    for name in ("QOL-1", PENDING_USER):
+        assert erase(settings, name).is_complete
+    shutil.copytree(filled, home, ignore=shutil.ignore_patterns("dagster"), dirs_exist_ok=True)
+    write_raw(settings.lake_dir, MONDAY, lines(PENDING_USER, MONDAY), "pending")
+    assert left_of_ada(home) != {}
+    assert [one.is_complete for one in replay_ledger(settings)] == [True, True]
+    assert left_of_ada(home) == naming(home, spellings(PENDING_USER), apart="(?!)") == {}
+    assert replay_ledger(settings) == []
+
+
+def test_somebody_elses_record_that_names_the_person_is_left_and_reported_until_it_is_mended(home: Path) -> None:
+    settings = Settings(home=home)
+    path = write_raw(settings.lake_dir, MONDAY, lines(BEN_USER, MONDAY, partner=ADA_USER), "named")
+    content = path.read_bytes()
+    report = erase(settings, "QOL-1")
+    assert not report.is_complete
+    assert list(report.left) == [f"lake/raw/daily/date={MONDAY}/named.jsonl"]
+    assert path.read_bytes() == content
+    assert ADA_USER not in write_report(settings, report).read_text()
+    assert (Ledger(home).state_of_participant("QOL-1"), Ledger(home).unfinished()) == ("begun", 1)
+    path.write_bytes(content.replace(ADA_USER.encode(), b"-"))
+    assert erase(settings, "QOL-1").is_complete
+    assert Ledger(home).unfinished() == 0
+    assert left_of_ada(home) == {}
+
+
+def test_a_full_disk_is_said_in_a_sentence_and_it_goes_on_later(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings(home=home)
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(files, "replace", full)
+        with pytest.raises(ErasureError, match="No space left on device.* give the same command again: it goes on"):
+            erase(settings, "QOL-1")
+    assert erase(settings, "QOL-1").is_complete
+    assert left_of_ada(home) == {}
+
+
+def test_on_aws_it_says_that_it_is_done_by_hand(capfd: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
+    for name, value in {"TARGET": "aws", "BUCKET": "b-1-2", "ATHENA_WORKGROUP": "w"}.items():
+        monkeypatch.setenv(f"QOL_{name}", value)
+    monkeypatch.setenv("AWS_REGION", "ap-northeast-1")
+    monkeypatch.setenv("QOL_ARRIVALS_QUEUE_URL", "https://sqs/1/2")
+    monkeypatch.setenv("QOL_ALERT_TOPIC_ARN", "arn:aws:sns:ap-northeast-1:123456789012:t")
+    assert run(["participants", "erase", "QOL-1"]) == 2
+    assert "on AWS it is done by hand" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("content", "is_named"),
+    [
+        (ADA_USER.upper().encode(), True),
+        (b"4aacafe8-2427-c251-df9c-9592d0c06768", True),
+        (base64.b64encode(b"user=" + ADA_USER.encode() + b"&x"), True),
+        (b"\\u0034aacafe82427c251df9c9592d0c06768", True),
+        (ADA_USER.encode("utf-16-le"), True),
+        (ADA_USER[:-1].encode(), False),
+        (b"a QOL-1, b", True),
+        (b"QOL-11 QOL-1x xQOL-1 QOL-1-2", False),
+    ],
+)
+def test_an_id_is_found_in_every_spelling_and_not_as_a_part_of_another(content: bytes, is_named: bool) -> None:
+    assert Person((ADA_USER,), ("QOL-1",)).is_named_in(content) is is_named
