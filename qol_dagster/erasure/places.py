@@ -92,7 +92,10 @@ class Clearing:
         answers = partial(cut_lines, person=self.person.as_participant, owners=participant_of_line)
         self._clear_files(self._with_participant(SURVEYS), answers, "questionnaires")
         for participant in self.person.participants:
-            self._remove(self.lake.keys(f"{BACKFILLS}/participant={participant}"), "backfill notes")
+            folder = f"{BACKFILLS}/participant={participant}"
+            self._remove(self.lake.keys(folder), "backfill notes")
+            if not self.dry_run:  # the name of an empty folder names them too
+                shutil.rmtree(self.lake.local_path(folder), ignore_errors=True)
 
     def clear_tables(self) -> None:
         """Take the person's rows out of all tables, their history and the freezes."""

@@ -33,15 +33,15 @@ class Searched:
 
 
 def search(folder: Path, person: Person) -> Searched:
-    """Look through all files below a folder, their names included. What goes meanwhile is passed over."""
+    """Look through all files below a folder, and all names of files and folders. What goes meanwhile is passed over."""
     result = Searched()
     for path in sorted(_files(folder)):
         try:
             size, is_found = path.stat().st_size, names_person(path, person, path.relative_to(folder))
         except FileNotFoundError:
             continue
-        result.files += 1
-        result.bytes += size
+        result.files += path.is_file()
+        result.bytes += size if path.is_file() else 0
         if is_found:
             result.found.append(path.relative_to(folder))
     return result
@@ -51,6 +51,8 @@ def names_person(path: Path, person: Person, shown: Path | None = None) -> bool:
     """Return whether a file, or its name, names the person."""
     if person.is_named_in(str(shown or path.name).encode("utf-8", "surrogateescape")):
         return True
+    if path.is_dir():
+        return False
     content = path.read_bytes()
     if person.is_named_in(content):
         return True
@@ -121,5 +123,5 @@ def _is_text(type_: object) -> bool:
 
 def _files(folder: Path) -> Iterator[Path]:
     for path in folder.rglob("*"):
-        if path.is_file() and not path.is_symlink():
+        if (path.is_file() or path.is_dir()) and not path.is_symlink():
             yield path

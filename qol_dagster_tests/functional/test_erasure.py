@@ -174,8 +174,10 @@ def naming(home: Path, words: list[str], apart: str = "[A-Za-z0-9_-]") -> dict[s
     """Files that hold one of the words, by the word; `apart` may not stand beside it."""
     found: dict[str, list[str]] = {}
     patterns = {word: re.compile(rf"(?<!{apart}){re.escape(word)}(?!{apart})") for word in words}
-    for path in sorted(one for one in home.rglob("*") if one.is_file()):
-        for text in (one.replace(str(home), "") for one in texts_in(path, path.read_bytes())):
+    for path in sorted(home.rglob("*")):
+        for text in (
+            one.replace(str(home), "") for one in texts_in(path, path.read_bytes() if path.is_file() else b"")
+        ):
             for word, pattern in patterns.items():
                 if word in text and pattern.search(text):
                     found.setdefault(word, []).append(path.name)

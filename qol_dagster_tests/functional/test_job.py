@@ -183,7 +183,7 @@ def test_a_run_reports_what_it_read_of_raw_days_and_of_the_id_map_as_counts(sett
     assert monday["files"] == 2
     assert datetime.fromtimestamp(monday["last_received_at"], UTC) >= datetime(2026, 11, 17, 3, 4, 5, tzinfo=UTC)
     assert seen.asset_observation
-    states = {"active": 2, "revoked": 1, "pending": 0, "deregistered": 0}
+    states = {"active": 2, "revoked": 1, "pending": 0, "deregistered": 0, "withdrawn": 0, "erasing": 0}
     assert {name: value.value for name, value in seen.asset_observation.metadata.items()} == {
         "participants": 2,
         **{f"accounts/{state}": number for state, number in states.items()},
