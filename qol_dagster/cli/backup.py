@@ -5,6 +5,7 @@ Belongs here: options, messages and layout. What a backup is, `maintenance/` say
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -82,16 +83,26 @@ def restore(
     *,
     home: Annotated[Path, typer.Option("--home", help="Where to: an empty folder, or one that is not there yet.")],
     ledger: Annotated[
-        Path | None, typer.Option("--ledger", help="erasures.jsonl of a newer home, whose erasures are replayed too.")
+        Path | None, typer.Option("--ledger", help="erasures.jsonl of a newer home, its key beside it: replayed too.")
     ] = None,
     folder: Annotated[Path | None, DIR] = None,
 ) -> None:
     """Put a backup into an empty home, all of it or nothing; erasures are replayed before anything can be read."""
+    from qol_dagster.erasure.erase import replay_ledger
     from qol_dagster.maintenance.restore import restore_backup
+    from qol_dagster.settings import load_settings
 
     place, found = _named(name, folder)
+    settings = replace(load_settings(), backup_dir=None)
     with show_progress() as progress:
-        number = restore_backup(place, found, home, ledger=ledger, on_progress=progress("restoring"))
+        number = restore_backup(
+            place,
+            found,
+            home,
+            replay=lambda staging: replay_ledger(replace(settings, home=staging)),
+            ledger=ledger,
+            on_progress=progress("restoring"),
+        )
     typer.echo(f"{number} files of {found.name} are in {home}")
     note("the tokens and the secret of the webhook are in no backup: put your own copies there, or begin anew with")
     note("`qol webhook url`, which Garmin is given, and `qol participants invite`")

@@ -93,8 +93,6 @@ def erase(
 
 
 def _tell(report: ErasureReport) -> None:
-    for place, why in report.until_later.items():
-        note(f"{place}: {why}")
     for place, why in report.left.items():
         note(f"left: {place}: {why}")
     if not report.is_complete:

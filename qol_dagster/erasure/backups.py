@@ -1,28 +1,56 @@
-"""The backups of a home, when a person is erased: the one place where an erasure reaches into them.
+"""The backups of a home, when a person is erased: each that holds the person is made anew without them.
 
-Belongs here: the hook. A backup that holds the person is either made anew without them, or stays until it is removed by
-its retention, and then the report says until when.
+Belongs here: the one place where an erasure reaches into backups. A backup is restored beside its place, the ledger is
+replayed there, and what is left becomes the backup, under its name and of its time.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
 
 from qol_dagster.erasure.names import Person
+from qol_dagster.erasure.search import search
+from qol_dagster.maintenance.archives import BackupError
+from qol_dagster.maintenance.backup import list_backups, rewrite_backup
+from qol_dagster.maintenance.contents import LEDGER
+from qol_dagster.maintenance.restore import restore_backup
 from qol_dagster.settings import Settings
 
-BACKUPS = "backups"
-"""Folder of backups below QOL_HOME."""
+WORK = ".erasing"
+"""Folder beside the backups in which one at a time is unpacked. Not a `.tmp`: whoever writes a backup removes those."""
 
 
-def erase_from_backups(settings: Settings, person: Person) -> list[tuple[Path, str]]:
-    """Take the person out of all backups, and return what of them stays: path below QOL_HOME, until when and why.
+def erase_from_backups(
+    settings: Settings, person: Person, replay: Callable[[Settings], object], log: Callable[[str], object]
+) -> dict[str, str]:
+    """Take the person out of all backups in QOL_BACKUP_DIR; return what could not be, and why.
 
-    What is returned is not searched, and keeps the erasure from nothing.
+    `replay` erases in a home, which is not this one, whoever its ledger names. Killed at any moment, each backup is the
+    old one or the new one, and the next call does the rest.
     """
-    del person
-    folder = settings.home / BACKUPS
-    if not folder.is_dir() or not any(folder.iterdir()):
-        return []
-    why = "backups of before hold the person until they are removed; a restore leaves out whom the ledger names"
-    return [(Path(BACKUPS), why)]
+    folder = settings.backup_dir
+    if folder is None:
+        return {}
+    if not folder.is_dir():
+        return {"QOL_BACKUP_DIR": "cannot be looked into: mount or make it, and give the same command again"}
+    left: dict[str, str] = {}
+    work = folder / WORK
+    shutil.rmtree(work, ignore_errors=True)
+    try:
+        for backup in list_backups(folder):
+            try:
+                log(f"looking through the backup {backup.name}")
+                restore_backup(folder, backup, work / "home", ledger=settings.home / LEDGER, replay=lambda _home: None)
+                home = replace(settings, home=work / "home", backup_dir=None)
+                if search(home.home, person).found:
+                    replay(home)
+                    rewrite_backup(folder, backup, home.home)
+            except BackupError as error:
+                left[f"backup {backup.name}"] = str(error)
+            finally:
+                shutil.rmtree(work, ignore_errors=True)
+    except BackupError as error:
+        left["QOL_BACKUP_DIR"] = str(error)
+    return left

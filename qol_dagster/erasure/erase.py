@@ -60,7 +60,6 @@ class ErasureReport:
     files_searched: int
     bytes_searched: int
     left: dict[str, str] = field(default_factory=dict)
-    until_later: dict[str, str] = field(default_factory=dict)
 
 
 def count_person(settings: Settings, name: str) -> dict[str, int]:
@@ -139,9 +138,9 @@ def _erase(settings: Settings, name: str, log: Log) -> ErasureReport:
         pass
     problems = [problem for user in users if (problem := Garmin(settings).end_registration(user))]
     left = {"Garmin": f"the registration goes on: {'; '.join(problems)}"} if problems else {}
-    until_later = {str(path): why for path, why in erase_from_backups(settings, person)}
+    left |= erase_from_backups(settings, person, replay_ledger, log)
     clearing = _clearing(settings, person, everyone, begun.erasure)
-    searched = _clear_all(clearing, set(until_later), log)
+    searched = _clear_all(clearing, log)
     left |= {_shown(path, person): "names the person, and no command removes it" for path in searched.found}
     left |= {f"lake/{key}": why for key, why in clearing.left.items()}
     if not left:
@@ -161,7 +160,6 @@ def _erase(settings: Settings, name: str, log: Log) -> ErasureReport:
         searched.files,
         searched.bytes,
         left,
-        until_later,
     )
 
 
@@ -177,7 +175,7 @@ def _begin(ledger: Ledger, person: Person) -> Entry:
     return ledger.append("begun", person.users, person.participants)
 
 
-def _clear_all(clearing: Clearing, apart: set[str], log: Log) -> Searched:
+def _clear_all(clearing: Clearing, log: Log) -> Searched:
     """Clear the home in rounds, until a search finds nothing or nothing but what no round removes."""
     settings, searched = clearing.settings, Searched()
     before: list[Path] | None = None
@@ -187,7 +185,7 @@ def _clear_all(clearing: Clearing, apart: set[str], log: Log) -> Searched:
             clearing.left.clear()
             _clear(clearing)
             log("searching all bytes")
-            searched = _search(settings, clearing.person, apart | {settings.id_map_path.name})
+            searched = _search(settings, clearing.person, {settings.id_map_path.name})
             if not searched.found or searched.found == before:
                 break
             before = searched.found

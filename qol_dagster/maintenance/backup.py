@@ -12,7 +12,7 @@ import shutil
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -97,9 +97,7 @@ def create_backup(home: Path, folder: Path, on_progress: Progress | None = None)
     back, and what is not written again is compared with its hash, so that a new backup is a verified one. Raises
     BackupError.
     """
-    if not (home / "lake").is_dir():
-        raise BackupError(f"{home} holds no lake: there is nothing to back up")
-    with _writing(folder), Lake.local(home / "lake").lock():
+    with _writing(folder), Lake.local(_lake_of(home)).lock():
         earlier = {one.file: one for backup in _readable(folder) for one in backup.archives}
         contents = list_contents(home)
         archives, written = [], []
@@ -112,6 +110,24 @@ def create_backup(home: Path, folder: Path, on_progress: Progress | None = None)
         backup = _write_manifest(folder, archives)
         _note_verified(folder, backup)
     return Created(backup, tuple(written), tuple(contents.unknown))
+
+
+def rewrite_backup(folder: Path, backup: Backup, home: Path) -> Backup:
+    """Have a backup consist of what a home holds, under its name and of its time. Whole or not at all.
+
+    The archives it consisted of go, unless another backup names them. Raises BackupError.
+    """
+    with _writing(folder):
+        _lake_of(home)
+        earlier = {one.file: one for other in _readable(folder) for one in other.archives}
+        parts = list_contents(home).parts
+        archives = tuple(_archive(home, part, parts[part], folder, earlier)[0] for part in parts)
+        rewritten = replace(backup, archives=archives)
+        files.replace(folder / f"{PREFIX}{backup.name}.json", _manifest(rewritten))
+        _note_verified(folder, rewritten)
+        for path in orphaned_files(folder, ()):
+            path.unlink(missing_ok=True)
+    return rewritten
 
 
 def list_backups(folder: Path) -> list[Backup]:
@@ -197,6 +213,13 @@ def remove_backups(folder: Path, going: Sequence[Backup]) -> None:
             path.unlink(missing_ok=True)
 
 
+def _lake_of(home: Path) -> Path:
+    """Return the lake of a home that can be backed up. Raises BackupError without one."""
+    if not (home / "lake").is_dir():
+        raise BackupError(f"{home} holds no lake: there is nothing to back up")
+    return home / "lake"
+
+
 @contextmanager
 def _writing(folder: Path) -> Iterator[None]:
     """Make the folder, for its owner alone, and wait for whoever else writes there; clear what a killed one left."""
@@ -238,15 +261,8 @@ def _write_manifest(folder: Path, archives: Sequence[Archive]) -> Backup:
         now = datetime.now(UTC).replace(microsecond=0)
         made_by = {"software": f"qol-dagster {version('qol-dagster')}", "metrics_version": METRICS_VERSION}
         backup = Backup(f"{now:{TIME}}", now, made_by, tuple(archives))
-        noted = {
-            "format": FORMAT,
-            "name": backup.name,
-            "created_at": now.isoformat(),
-            "made_by": made_by,
-            "archives": [asdict(one) for one in archives],
-        }
         try:
-            if files.write_new(folder / f"{PREFIX}{backup.name}.json", json.dumps(noted, indent=1).encode()):
+            if files.write_new(folder / f"{PREFIX}{backup.name}.json", _manifest(backup)):
                 return backup
         except OSError as error:
             raise BackupError(
@@ -254,6 +270,17 @@ def _write_manifest(folder: Path, archives: Sequence[Archive]) -> Backup:
                 advice="Free some space, or mend the permissions, and create the backup again",
             ) from error
         time.sleep(0.1)  # there is one of this very second
+
+
+def _manifest(backup: Backup) -> bytes:
+    noted = {
+        "format": FORMAT,
+        "name": backup.name,
+        "created_at": backup.created_at.isoformat(),
+        "made_by": dict(backup.made_by),
+        "archives": [asdict(one) for one in backup.archives],
+    }
+    return json.dumps(noted, indent=1).encode()
 
 
 def _damage(folder: Path, archive: Archive) -> list[str]:

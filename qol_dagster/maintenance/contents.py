@@ -18,11 +18,11 @@ STATE = "state"
 """The part of what has no date: who is enrolled, queues, freezes, Dagster's history."""
 FORMAT = 1
 """Of archives and manifests; another one is written anew."""
-LEDGER = "erasures.jsonl"
-"""Who was erased: part of every backup."""
+LEDGER, LEDGER_KEY = "erasures.jsonl", "erasures.key"
+"""Who withdrew or was erased, and the key without which it names nobody: part of every backup."""
 COPIED = (
     *("lake", "arrivals", "dead_letters", "alerts", "reports", "dagster"),
-    *("user_id_map.sqlite", "enrolment.sqlite", LEDGER),
+    *("user_id_map.sqlite", "enrolment.sqlite", "erasures", LEDGER, LEDGER_KEY),
 )
 """The files and folders of a home that a backup holds."""
 LEFT_OUT: Mapping[str, str] = {

@@ -12,11 +12,11 @@ from pathlib import Path
 
 from qol_dagster.maintenance.archives import BackupError, DamagedBackupError, unpack_archive
 from qol_dagster.maintenance.backup import Backup, Progress, verify_backup
-from qol_dagster.maintenance.contents import LEDGER
+from qol_dagster.maintenance.contents import LEDGER, LEDGER_KEY
 from qol_ingest.shared import files
 from qol_ingest.shared.errors import reason
 
-Replay = Callable[[Path], int]
+Replay = Callable[[Path], object]
 
 
 class NotEmptyError(BackupError):
@@ -28,15 +28,15 @@ def restore_backup(
     backup: Backup,
     home: Path,
     *,
+    replay: Replay,
     ledger: Path | None = None,
-    replay: Replay | None = None,
     on_progress: Progress | None = None,
 ) -> int:
     """Put a backup into an empty home, and return how many files it has.
 
-    `ledger`: the erasures of a newer home, which are replayed too. `replay` erases in a home whoever its ledger names,
-    and returns how many; by default `replay_ledger`. A process killed at any moment leaves the home empty or whole.
-    Raises NotEmptyError, DamagedBackupError and BackupError.
+    `ledger`: the erasures of a newer home, with their key beside them, which are replayed too. `replay` erases in a
+    home whoever its ledger names. A process killed at any moment leaves the home empty or whole. Raises NotEmptyError,
+    DamagedBackupError and BackupError.
     """
     if home.exists() and (not home.is_dir() or any(home.iterdir())):
         raise NotEmptyError(f"{home} is not empty", advice="Restore to a folder that is, or that is not there yet")
@@ -50,7 +50,7 @@ def restore_backup(
         staging.mkdir(mode=0o700, parents=True)
         number = _unpack(folder, backup, staging, on_progress)
         merge_ledgers(staging, ledger)
-        (replay or replay_ledger)(staging)
+        replay(staging)
         os.sync()
         if home.exists():
             home.rmdir()
@@ -64,28 +64,28 @@ def restore_backup(
 
 
 def merge_ledgers(home: Path, newer: Path | None) -> None:
-    """Add to a home's ledger the erasures of a newer one that it has not, in their order. Raises BackupError."""
+    """Add to a home's ledger the entries of a newer one that it has not, in their order, and its key.
+
+    Raises BackupError, also if the two have different keys: then none could be read with the other's.
+    """
     if newer is None:
         return
     try:
+        key = (newer.parent / LEDGER_KEY).read_bytes()
         known = _entries(home / LEDGER)
         entries = [*known, *(one for one in newer.read_bytes().splitlines() if one not in set(known))]
     except OSError as error:
-        raise BackupError(f"{newer} cannot be read: {reason(error)}; nothing was restored") from error
-    files.replace(home / LEDGER, b"".join(one + b"\n" for one in entries if one.strip()))
-
-
-def replay_ledger(home: Path) -> int:
-    """Erase in a home that nobody can read yet whoever its ledger names, and return how many people those are.
-
-    This release erases nobody by itself: it restores no home whose ledger names somebody. Raises BackupError.
-    """
-    if named := len(_entries(home / LEDGER)):
         raise BackupError(
-            f"the ledger of erasures has {named} entries, which this release cannot replay; nothing was restored",
-            advice="Use the release that wrote them",
+            f"{error.filename} cannot be read: {reason(error)}; nothing was restored",
+            advice=f"A ledger has its key beside it: copy {LEDGER_KEY} too",
+        ) from error
+    if known and (home / LEDGER_KEY).read_bytes() != key:
+        raise BackupError(
+            f"{newer} has another key than the backup's own ledger: it is of another installation",
+            advice="Give the ledger of the home that this backup was made of",
         )
-    return 0
+    files.replace(home / LEDGER_KEY, key)
+    files.replace(home / LEDGER, b"".join(one + b"\n" for one in entries if one.strip()))
 
 
 def _entries(ledger: Path) -> Sequence[bytes]:

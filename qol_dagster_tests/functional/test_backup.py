@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import resource
@@ -24,6 +25,7 @@ from qol_dagster.cli.app import run
 from qol_dagster.defs.backups import backup_sensor, overdue_weeks
 from qol_dagster.defs.code_location import build_defs
 from qol_dagster.maintenance import backup as backup_module
+from qol_dagster.maintenance import restore
 from qol_dagster.maintenance.archives import BackupError, DamagedBackupError
 from qol_dagster.maintenance.backup import (
     Backup,
@@ -35,13 +37,15 @@ from qol_dagster.maintenance.backup import (
     verify_backup,
 )
 from qol_dagster.maintenance.contents import LEFT_OUT, Contents
-from qol_dagster.maintenance.restore import NotEmptyError, restore_backup
+from qol_dagster.maintenance.restore import NotEmptyError
 from qol_dagster.pipeline.etl import run_etl
 from qol_dagster.resources.platform import Resources, open_platform
 from qol_dagster.settings import Settings
 from qol_dagster_tests.support.explored import ADA, FIRST_MONDAY, explored_home
 from qol_dagster_tests.support.lakes import MONDAY
 
+restore_backup = functools.partial(restore.restore_backup, replay=lambda _home: 0)
+"""Of homes without a ledger."""
 SECRETS = {"tokens.key": b"kkkk-key-of-tokens", "tokens.sqlite": b"tttt-tokens", "webhook_secret": b"wwww-secret"}
 QUERIES = (
     "SELECT * FROM db_qol.weekly_metrics ORDER BY date, participant_id",
@@ -241,7 +245,7 @@ KILLED = """
         if what == "create":
             create_backup(home, folder)
         else:
-            restore_backup(folder, list_backups(folder)[-1], new)
+            restore_backup(folder, list_backups(folder)[-1], new, replay=lambda _home: 0)
         os._exit(0)
 
     before, killed_at = list_backups(folder), 0
@@ -335,10 +339,17 @@ def test_erasures_of_the_backup_and_of_a_newer_home_are_replayed_before_anything
     home: Path, folder: Path, tmp_path: Path
 ) -> None:
     (home / "erasures.jsonl").write_bytes(b'{"one": 1}\n')
-    (tmp_path / "newer.jsonl").write_bytes(b'{"one": 1}\n{"two": 2}\n')
+    (home / "erasures.key").write_bytes(b"key")
+    (newer := tmp_path / "newer").mkdir()
+    (newer / "erasures.jsonl").write_bytes(b'{"one": 1}\n{"two": 2}\n')
     made, new = create_backup(home, folder), tmp_path / "new"
-    with pytest.raises(BackupError, match="cannot replay; nothing was restored"):
-        restore_backup(folder, made.backup, new)
+    for key, problem in ((None, "erasures.key cannot be read: "), (b"another", "has another key than the backup's")):
+        if key:
+            (newer / "erasures.key").write_bytes(key)
+        with pytest.raises(BackupError, match=problem):
+            restore_backup(folder, made.backup, new, ledger=newer / "erasures.jsonl")
+        assert not new.exists()
+    (newer / "erasures.key").write_bytes(b"key")
     seen: list[tuple[bool, bytes]] = []
 
     def replay(staged: Path) -> int:
@@ -347,7 +358,7 @@ def test_erasures_of_the_backup_and_of_a_newer_home_are_replayed_before_anything
             file.unlink()
         return 2
 
-    restore_backup(folder, made.backup, new, ledger=tmp_path / "newer.jsonl", replay=replay)
+    restore_backup(folder, made.backup, new, ledger=newer / "erasures.jsonl", replay=replay)
     assert seen == [(False, b'{"one": 1}\n{"two": 2}\n')]
     assert not list(new.glob("lake/raw/daily/*/*.jsonl"))
     assert ADA.encode() in next(home.glob("lake/raw/daily/*/*.jsonl")).read_bytes()

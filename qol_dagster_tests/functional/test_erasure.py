@@ -12,6 +12,7 @@ import sqlite3
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 from io import BytesIO
 from pathlib import Path
@@ -32,6 +33,7 @@ from qol_dagster.exports.folder import new_folder
 from qol_dagster.lake.freeze import create_freeze, read_freeze, verify_freeze
 from qol_dagster.lake.history import revisions_of, states_at
 from qol_dagster.lake.lake import Lake
+from qol_dagster.maintenance.backup import create_backup, list_backups, verify_backup
 from qol_dagster.pipeline.etl import run_etl
 from qol_dagster.resources.garmin_cloud import Garmin
 from qol_dagster.resources.id_map import IdMap
@@ -163,11 +165,12 @@ def texts_in(path: Path, content: bytes) -> Iterator[str]:
     elif content[:4] == b"PK\x03\x04":
         with zipfile.ZipFile(BytesIO(content)) as archive:
             for name in archive.namelist():
-                yield from texts_in(path, archive.read(name))
+                yield from texts_in(Path(name), archive.read(name))
     elif content[:6] == b"SQLite":
-        with sqlite3.connect(path) as database:
+        with closing(sqlite3.connect(path if path.exists() else ":memory:")) as database:
+            if not path.exists():  # in a ZIP; bytes 18 and 19 say whether there is a log beside it
+                database.deserialize(content[:18] + b"\x01\x01" + content[20:])
             yield "\n".join(database.iterdump())
-        database.close()
 
 
 def naming(home: Path, words: list[str], apart: str = "[A-Za-z0-9_-]") -> dict[str, list[str]]:
@@ -426,6 +429,46 @@ def test_after_a_restore_of_a_backup_of_before_the_ledger_erases_the_person_agai
     assert [one.is_complete for one in replay_ledger(settings)] == [True, True]
     assert left_of_ada(home) == naming(home, spellings(PENDING_USER), apart="(?!)") == {}
     assert replay_ledger(settings) == []
+
+
+def test_backups_of_before_are_made_anew_without_the_person_and_keep_everything_of_the_others(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "backups"
+    settings = Settings(home=home, backup_dir=folder)
+    first = create_backup(home, folder).backup
+    rows, raw = rows_of_others(home / "lake"), other_lines(home / "lake")
+    shutil.copytree(folder, tmp_path / "elsewhere")
+    assert left_of_ada(folder) != {}
+
+    assert erase(settings, "QOL-1").is_complete
+    assert left_of_ada(folder) == {}
+    (rewritten,) = list_backups(folder)
+    assert (rewritten.name, rewritten.created_at) == (first.name, first.created_at)
+    assert verify_backup(folder, rewritten) == []
+    assert {path.name for path in folder.glob("*.zip")} == {one.file for one in rewritten.archives}
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("*.zip")}
+    assert erase(settings, "QOL-1").is_complete
+    assert {path: path.stat().st_mtime_ns for path in folder.glob("*.zip")} == before
+
+    monkeypatch.setenv("QOL_HOME", str(tmp_path / "nowhere"))
+    for place, name, more in (
+        (folder, first.name, []),
+        (tmp_path / "elsewhere", first.name, ["--ledger", str(home / "erasures.jsonl")]),
+    ):
+        new = tmp_path / f"restored-from-{place.name}"
+        assert run(["backup", "restore", name, "--home", str(new), "--dir", str(place), *more]) == 0
+        assert left_of_ada(new) == {}
+        assert rows_of_others(new / "lake") == rows
+        assert other_lines(new / "lake") == raw
+        assert Ledger(new).state_of_user(ADA_USER) == "finished"
+
+
+def test_backups_that_are_out_of_reach_keep_an_erasure_open(home: Path, tmp_path: Path) -> None:
+    report = erase(Settings(home=home, backup_dir=tmp_path / "not-mounted"), "QOL-1")
+    assert (report.is_complete, list(report.left)) == (False, ["QOL_BACKUP_DIR"])
+    assert Ledger(home).unfinished() == 1
+    assert erase(Settings(home=home), "QOL-1").is_complete
 
 
 def test_somebody_elses_record_that_names_the_person_is_left_and_reported_until_it_is_mended(home: Path) -> None:
