@@ -214,7 +214,7 @@ def other_lines(lake: Path) -> dict[str, list[bytes]]:
     found = {}
     for path in sorted(lake.glob("raw/daily/*/*.jsonl")):
         kept = [one for one in path.read_bytes().split(b"\n") if not any(user in one for user in ada)]
-        found[str(path)] = kept if kept != [b""] else []
+        found[str(path.relative_to(lake))] = kept if kept != [b""] else []
     return found
 
 
