@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from qol_dagster.settings import Settings
 
 retention = typer.Typer(
-    help="What is older than QOL_RETENTION has it kept.", add_completion=False, rich_markup_mode=None
+    help="Show and remove what is older than QOL_RETENTION has it kept.", add_completion=False, rich_markup_mode=None
 )
 
 FORM = typer.Option("--format", help="How the rows are printed.")
