@@ -166,17 +166,18 @@ def read_backup(manifest: Path) -> Backup:
 def verify_backup(folder: Path, backup: Backup, on_progress: Progress | None = None) -> list[str]:
     """Read every byte of a backup, and return what is wrong: a line for each, with archive and member.
 
-    A backup without fault is noted as verified.
+    A backup without fault is noted as verified, if the folder can be written.
     """
     problems: list[str] = []
     for done, one in enumerate(backup.archives):
         problems += [f"{one.file}: {problem}" for problem in _damage(folder, one)]
         if on_progress:
             on_progress(done + 1, len(backup.archives))
-    if problems:
-        (folder / f"{PREFIX}{backup.name}{VERIFIED}").unlink(missing_ok=True)
-    else:
-        _note_verified(folder, backup)
+    with suppress(OSError):  # a disk to restore from may be read-only
+        if problems:
+            (folder / f"{PREFIX}{backup.name}{VERIFIED}").unlink(missing_ok=True)
+        else:
+            _note_verified(folder, backup)
     return problems
 
 

@@ -57,7 +57,10 @@ def restore_backup(
         staging.rename(home.absolute())
         files.sync_folder(home.absolute().parent)
     except OSError as error:
-        raise BackupError(f"{home} could not be written: {reason(error)}; nothing was restored") from error
+        raise BackupError(
+            f"{home} could not be written: {reason(error)}; nothing was restored",
+            advice="Restore to a folder that is not there yet, on a disk with space for it: no mount point",
+        ) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return number

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import json
 import os
@@ -169,6 +170,19 @@ def test_damage_is_named_with_archive_and_member_and_nothing_damaged_is_restored
     assert not home.with_name("new").exists()
     assert len(create_backup(home, folder).written) == 1
     assert verify_backup(folder, made.backup) == []  # the archive is the same that it was
+
+
+def test_a_disk_that_cannot_be_written_is_verified_and_restored_from(
+    home: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = create_backup(home, folder)
+
+    def refuse(*_arguments: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(backup_module.files, "replace", refuse)
+    assert verify_backup(folder, made.backup) == []
+    assert restore_backup(folder, made.backup, home.with_name("new")) > 0
 
 
 def test_a_home_that_holds_something_is_not_restored_to(home: Path, folder: Path) -> None:
