@@ -40,7 +40,7 @@ _DATABASE = re.compile(r"\.(?:sqlite|db)$")
 _BESIDE_A_DATABASE = re.compile(r"\.(?:sqlite|db)-(?:wal|shm|journal)$")
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True, order=True, slots=True)
 class HomeFile:
     """A file of a home: its path in it, size in bytes, and when it was written, in ns since 1970."""
 

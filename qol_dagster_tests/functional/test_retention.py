@@ -126,6 +126,7 @@ def partitioned() -> None:
     """An asset of which two dates are made."""
 
 
+@pytest.mark.slow
 def test_old_runs_of_dagster_go_but_for_those_under_way_and_the_latest_of_a_partition(
     settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
