@@ -92,7 +92,7 @@ class DataStack(Stack):
             encryption=s3.BucketEncryption.S3_MANAGED,  # those who write access logs know no other
             block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
             enforce_ssl=True,
-            lifecycle_rules=[s3.LifecycleRule(expiration=Duration.days(180))],
+            lifecycle_rules=[s3.LifecycleRule(expiration=Duration.days(KINDS["logs"].days or 180))],
             removal_policy=KEEP,
         )
         logs.add_to_resource_policy(_load_balancers_log(logs))

@@ -33,6 +33,7 @@ from infra.functions import QolFunction, log_group_of, schedule
 from infra.ingest import PAGES, PUSHES, IngestStack
 from infra.names import arn, objects
 from infra.settings import DeploySettings
+from qol_dagster.settings.retention import KINDS
 from qol_dagster.weeks import aws_cron
 
 KICK_S = 90
@@ -301,8 +302,9 @@ class OpsStack(Stack):
         self._alarm(
             name,
             _metric(NAMESPACE, name),
-            f"Something came that could not be read: it is in {names.QUARANTINE} for 180 days. The log of "
-            f"{names.WEBHOOK} or {names.PULLER} has the reason; after a fix, `qol raw requarantine` reads it again.",
+            f"Something came that could not be read: it is in {names.QUARANTINE} for {KINDS['quarantine'].days} days. "
+            f"The log of {names.WEBHOOK} or {names.PULLER} has the reason; after a fix, `qol raw requarantine` reads "
+            "it again.",
         )
 
     def _count_lines(self, id_: str, log_group: str, pattern: str, metric: str) -> None:

@@ -80,6 +80,9 @@ def test_each_kind_of_data_is_kept_for_as_long_as_the_table_of_retention_says(sy
         assert [deleted.get(prefix) for prefix in kind.prefixes] == [kind.days] * len(kind.prefixes)
     (old,) = (rule["NoncurrentVersionExpiration"] for rule in rules if rule["Id"] == "old-versions")
     assert old == {"NoncurrentDays": KINDS["old_versions"].days}
+    logs = {one["RetentionInDays"] for one in system.all("AWS::Logs::LogGroup")}
+    (access,) = (one for one in system.all("AWS::S3::Bucket") if one["BucketName"].startswith("qol-logs-"))
+    assert logs == {access["LifecycleConfiguration"]["Rules"][0]["ExpirationInDays"]} == {KINDS["logs"].days}
     dead = [
         one["MessageRetentionPeriod"] for one in system.all("AWS::SQS::Queue") if one["QueueName"].endswith("-dead")
     ]
