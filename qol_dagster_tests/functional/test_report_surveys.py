@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 
+from qol_dagster.cli.demo import forms_line
 from qol_dagster.lake.lake import Lake
 from qol_dagster.report.calls import Call, calls_of
 from qol_dagster.report.facts import Facts, Origin
 from qol_dagster.report.page import render_own_page, render_report
 from qol_dagster.report.surveys import METHOD, Response, Surveys, read_surveys, responses, score_spreads
 from qol_dagster.resources.connections import People
+from qol_dagster.settings import Settings
 from qol_dagster_tests.support.forms import answers_of, form, survey_lake
 
 PEOPLE = [f"P{number}" for number in range(1, 8)]
@@ -80,6 +82,12 @@ def test_associations_are_shown_above_the_minima_with_what_they_do_not_mean(lake
     assert cells == ["0.31", "0.00 to 0.60", "12", "40", "&lt; 0.001"]
     assert "does not mean that the one causes the other" in shown["en"]
     assert "どちらかが原因であることや、本人への助言の根拠になることは意味しません" in shown["ja"]
+
+
+def test_the_demo_names_forms_beside_sensors_once_there_are_any(settings: Settings) -> None:
+    assert forms_line(settings) == {}
+    survey_lake(settings.lake_dir, ["P1"], [form("P1", 0, answers_of(4))])
+    assert forms_line(settings) == {"whoqol": "1 answered, physical 75 of 100, beside 5,000 steps and 6.5 h of sleep"}
 
 
 def test_nothing_is_shown_without_questionnaires_and_never_on_a_participants_page(lake: Lake, tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def survey_lake(folder: Path, people: Iterable[str], forms: Iterable[Sending]) -
     blank = dict.fromkeys(one.name for one in DAILY) | {one.name: 1 for one in DAILY if not one.nullable}
     for at in range(49):
         day = FIRST_DAY + timedelta(days=at)
-        worn = {"date": str(day), "wear_min": 700.0, "is_valid_day": True, "steps": 5000}
+        worn = {"date": str(day), "wear_min": 700.0, "is_valid_day": True, "steps": 5000, "sleep_tst_min": 390}
         rows = [{**blank, **worn, "participant_id": person} for person in people]
         lake.write_table("daily", day, pa.Table.from_pylist(rows, schema=arrow_schema(DAILY)), {})
     write_sendings(lake, list(forms))
