@@ -11,6 +11,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Callable, Mapping
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
 import garmin_sim
@@ -39,6 +40,10 @@ SHORT_QUERY = """
     FROM db_qol.weekly_metrics ORDER BY date DESC, participant_id LIMIT 10
 """
 """A table that fits 80 letters."""
+FORMS_QUERY = """
+    SELECT count(*), median(physical_0_100), median(steps_mean_14d), median(sleep_tst_h_mean_14d)
+    FROM db_qol.whoqol_scores JOIN db_qol.whoqol_sensor_windows USING (participant_id, wave)
+"""
 Progress = Callable[[str], Callable[[int, int], None] | None]
 
 
@@ -81,9 +86,32 @@ def run_demo(
     note(f"computed {done.days_recomputed} days and {len(done.weekly_rows)} weeks in {done.seconds:.1f} s\n")
     found = query(settings.lake_dir, SHORT_QUERY)
     report = settings.lake_dir / report_key(max(done.weekly_rows), "ja")
+    answer_forms(settings, last)
     places = {"report": report, "data": settings.lake_dir, "runs": settings.dagster_home}
+    shown = _places({**forms_line(settings), **places})
     table = rendered(found.columns, found.rows, "table", width)
-    return "\n".join((table, _places(places), next_steps(settings, _qol())))
+    return "\n".join((table, shown, next_steps(settings, _qol())))
+
+
+def answer_forms(settings: Settings, until: date) -> None:
+    """Have everybody answer the forms that are due until a date, and compute their tables; nothing if none is new."""
+    from qol_dagster.pipeline.surveys import score_surveys, simulate_surveys
+    from qol_dagster.resources.platform import open_platform
+
+    platform = open_platform(settings)
+    lake, identities = platform.lake(), platform.id_map().identities()
+    if simulate_surveys(lake, identities, until=until):
+        score_surveys(lake, identities, computed_at=datetime.now(UTC))
+
+
+def forms_line(settings: Settings) -> dict[str, str]:
+    """Return how many forms there are, and the medians of a domain and of the sensors before it; nothing of none."""
+    ((number, *medians),) = query(settings.lake_dir, FORMS_QUERY).rows
+    if None in medians:
+        return {}
+    physical, steps, sleep = medians
+    beside = f"{steps:,.0f} steps and {sleep:.1f} h of sleep"
+    return {"whoqol": f"{number} answered, physical {physical:.0f} of 100, beside {beside}"}
 
 
 def push(sim: garmin_sim.Simulation, url: str, **options: Any) -> garmin_sim.PushReport:

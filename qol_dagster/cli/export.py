@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
@@ -19,22 +19,30 @@ from qol_dagster.cli.dates import DATE
 from qol_dagster.errors import QolInputError
 from qol_dagster.exports import FormatName, SampleFormat
 from qol_dagster.metrics.sample_types import SampleType
-from qol_dagster.metrics.tables import TableId, all_tables
+from qol_dagster.metrics.tables import LAYOUTS, all_tables
+from qol_dagster.metrics.types import TableName
 from qol_ingest.shared.languages import Language
 
 if TYPE_CHECKING:
     from qol_dagster.exports.export import Exported
     from qol_dagster.exports.rows import Weeks
     from qol_dagster.exports.samples import Samples
+    from qol_dagster.exports.tables import ExportTable
     from qol_dagster.settings import Settings
+
+
+_SURVEYS = [name for name in get_args(TableName) if name not in LAYOUTS]
+_TABLE_HELP = f"A table of db_qol: {', '.join([*(one.name for one in all_tables()), *_SURVEYS])}."
 
 
 class ExportOptionsError(QolInputError):
     """Options of an export that do not go together."""
 
 
-def _table(name: str) -> TableId:
-    tables = {one.name: one for one in all_tables()}
+def _table(name: str) -> ExportTable:
+    from qol_dagster.exports.tables import export_tables
+
+    tables = export_tables()
     if name not in tables:
         raise typer.BadParameter(f"{name!r} cannot be exported; these tables can: {', '.join(tables)}")
     return tables[name]
@@ -44,9 +52,7 @@ def export(
     *,
     form: Annotated[FormatName, typer.Option("--format", help="Whose files they are.")],
     out: Annotated[Path, typer.Option(help="A new folder, or that of an earlier export, which is replaced.")],
-    table: Annotated[
-        TableId, typer.Option(parser=_table, metavar="TABLE", help="A table of db_qol.")
-    ] = "weekly_metrics",  # type: ignore[assignment]
+    table: Annotated[str, typer.Option(metavar="TABLE", help=_TABLE_HELP)] = "weekly_metrics",
     week: Annotated[date | None, typer.Option(**DATE, help="Any date of the week; by default all weeks.")] = None,
     until: Annotated[date | None, typer.Option(**DATE, help="Any date of the last week, for several.")] = None,
     language: Annotated[Language, typer.Option("--lang", help="Language of labels in the files.")] = "en",
@@ -61,7 +67,7 @@ def export(
     weeks = _weeks(week, until)
     catalogue = open_platform(read_settings(existing=True)).catalogue()
     options = Options(language, excel)
-    done = write_export(catalogue, table, weeks, form, out, options=options, force=force)
+    done = write_export(catalogue, _table(table), weeks, form, out, options=options, force=force)
     for name in done.files:
         typer.echo(out / name)
     for text in _notes(done):

@@ -39,6 +39,7 @@ from qol_dagster.explorer.selection import (
 from qol_dagster.explorer.texts import TEXTS
 from qol_dagster.explorer.views import SAMPLE_UNITS, UnknownError, Views, shown
 from qol_dagster.metrics.dictionary import DAILY, STATUS, WEEKLY
+from qol_dagster.surveys.dictionary import SURVEY_TABLES
 from qol_dagster.weeks import monday_of
 from qol_ingest.shared.languages import LANGUAGES, Language
 
@@ -123,6 +124,7 @@ class _Pages:
             "week": self._days_of_week,
             "day": self._one_day,
             "samples": self._samples,
+            "survey": self._survey,
         }
         if view not in files:
             raise UnknownError("no_view", view)
@@ -161,6 +163,15 @@ class _Pages:
         rows = self.views.samples(participant, day)
         readme = self._readme(request, f"samples of {participant}, {day}", "")
         return f"samples_{day}", downloads.archive(rows, _SAMPLE_CODEBOOK, readme)
+
+    def _survey(self, request: Request, selection: Selection) -> tuple[str, bytes]:
+        table = next((one for one in SURVEY_TABLES if one == request.query_params.get("table")), None)
+        if table is None:
+            raise UnknownError("no_view", request.query_params.get("table", ""))
+        rows, columns = self.views.survey_rows(selection, table), SURVEY_TABLES[table]
+        readme = self._readme(request, table, queries.survey_rows(table, selection.participants))
+        codebook = downloads.codebook_of(columns, [one.name for one in columns])
+        return table, downloads.archive(rows, codebook, readme)
 
     def _readme(self, request: Request, title: str, sql: str) -> str:
         return downloads.readme(title, str(request.url), sql)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from qol_dagster.explorer.selection import Selection
 from qol_dagster.metrics.profiles import Profile
-from qol_dagster.metrics.tables import TableId
+from qol_dagster.metrics.tables import DATABASE, TableId
+from qol_dagster.surveys.dictionary import SURVEY_TABLES
 from qol_dagster.weeks import dates_of
 
 if TYPE_CHECKING:
@@ -70,6 +71,20 @@ def known_participants(profile: Profile, participants: tuple[str, ...]) -> str:
     wanted = f"participant_id IN ({', '.join(map(literal, participants))})"
     tables = (_name("status", profile), _name("weekly", profile))
     return " UNION ".join(f"SELECT participant_id FROM {table} WHERE {wanted}" for table in tables)
+
+
+def survey_rows(table: TableName, participants: tuple[str, ...]) -> str:
+    """Ask for all columns of a table of questionnaires: of these participants, or of all; associations are nobody's."""
+    names = [one.name for one in SURVEY_TABLES[table]]
+    is_persons = names[0] == "participant_id"
+    mine = f" WHERE participant_id IN ({', '.join(map(literal, participants))})" if participants and is_persons else ""
+    order = "participant_id, wave" if is_persons else "domain, measure, method"
+    return f"SELECT {', '.join(names)} FROM {DATABASE}.{table}{mine} ORDER BY {order}"
+
+
+def any_survey() -> str:
+    """Ask whether a form is due to anybody, or was answered."""
+    return f"SELECT (SELECT count(*) FROM {DATABASE}.survey_due) + (SELECT count(*) FROM {DATABASE}.survey_responses)"
 
 
 def _name(table: TableName, profile: Profile) -> str:

@@ -22,9 +22,11 @@ from qol_dagster.explorer.texts import LETTERS, TEXTS, WEEKDAYS, rule, term
 from qol_dagster.metrics.describe import facts, unit
 from qol_dagster.metrics.dictionary import DAILY, WEEKLY, Metric, by_name
 from qol_dagster.metrics.sample_types import SAMPLE_TYPES
+from qol_dagster.surveys.dictionary import SURVEY_TABLES
 from qol_dagster.weeks import dates_of, monday_of
 
 if TYPE_CHECKING:
+    from qol_dagster.metrics.types import TableName
     from qol_dagster.resources.catalogue import Catalogue
     from qol_dagster.resources.platform import Platform
     from qol_ingest.shared.languages import Language
@@ -73,7 +75,21 @@ class Views:
             **_paging(page, "/", selection),
             "snippets": queries.snippets(sql, "weekly", selection.profile, self.platform.settings),
             "download": f"/download?{selection.query()}&view=weeks",
+            "surveys": [
+                (one, what, f"/download?{selection.query()}&view=survey&table={one}")
+                for one, what in self._survey_tables(selection)
+            ],
         }
+
+    def survey_rows(self, selection: Selection, table: TableName) -> list[Row]:
+        """Return the rows of a table of questionnaires: of the chosen participants, of all weeks. Raises QolError."""
+        return self._ask(queries.survey_rows(table, selection.participants))
+
+    def _survey_tables(self, selection: Selection) -> list[tuple[str, str]]:
+        """Return the tables of questionnaires and what each is; none without forms, and none where Athena is asked."""
+        if self.platform.settings.target == "aws" or not self._catalogue.query(queries.any_survey()).rows[0][0]:
+            return []
+        return [(table, TEXTS[selection.language][table]) for table in SURVEY_TABLES]
 
     def weekly_rows(self, selection: Selection) -> tuple[Selection, list[Row]]:
         """Return the selection with both ends of its weeks, and its rows. Raises UnknownError, QolError."""

@@ -101,7 +101,7 @@ def codebook_page(dataset: Dataset, citation: str) -> str:
         entries=_entries(dataset),
         reasons=REASONS,
         rows=dataset.rows.num_rows,
-        participants=len(dataset.rows["participant_id"].unique()),
+        participants=dataset.n_participants,
     )
 
 

@@ -20,6 +20,8 @@ Kind = Literal["text", "date", "time", "integer", "number", "boolean", "category
 REASON_SUFFIX = "_na"
 """Ends the column that says why a value is missing. Longer, and Stata could not name the labels of some."""
 HOURS = 24
+_DATES = ("_date", "_on", "_start", "_end")
+"""End the names of columns that hold a date as text."""
 _KINDS: dict[ColumnType, Kind] = {
     "string": "text",
     "int64": "integer",
@@ -115,7 +117,7 @@ def _columns(metric: Metric) -> Iterator[Column]:
 
 
 def _kind(metric: Metric) -> Kind:
-    if metric.name == "date" or metric.name.endswith("_date"):
+    if metric.name == "date" or (metric.type == "string" and metric.name.endswith(_DATES)):
         return "date"
     return "category" if metric.type == "string" and metric.values else _KINDS[metric.type]
 

@@ -16,8 +16,8 @@ from qol_dagster.exports.folder import CHECKSUMS, MADE_BY, MANIFEST, checksum, n
 from qol_dagster.exports.formats import Options, write_format
 from qol_dagster.exports.formats.delimited import write_csv, write_rows
 from qol_dagster.exports.rows import Dataset, Weeks, read_dataset
+from qol_dagster.exports.tables import ExportTable
 from qol_dagster.metrics.dictionary import METRICS_VERSION
-from qol_dagster.metrics.tables import TableId
 
 if TYPE_CHECKING:
     from qol_dagster.resources.catalogue import Catalogue
@@ -42,7 +42,7 @@ class Exported:
 
 def export(
     catalogue: Catalogue,
-    table: TableId,
+    table: ExportTable,
     weeks: Weeks,
     form: FormatName,
     out: Path,
@@ -87,7 +87,7 @@ def _manifest(dataset: Dataset, form: FormatName, options: Options) -> dict[str,
         "first_date": str(first),
         "last_date": str(last),
         "rows": dataset.rows.num_rows,
-        "participants": len(dataset.rows["participant_id"].unique()),
+        "participants": dataset.n_participants,
         "columns": len(dataset.columns),
         "metrics_versions": dataset.versions or [METRICS_VERSION],
         "profile": dataset.table.profile.name,

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from qol_dagster.exports import ExportError
 from qol_dagster.exports.blanks import reasons_of
 from qol_dagster.exports.columns import Column, Kind, columns_of
+from qol_dagster.exports.tables import ExportTable, advice_for, has_participants, key_of
 from qol_dagster.metrics.dictionary import Metric
 from qol_dagster.metrics.dictionary.values import REASONS
-from qol_dagster.metrics.profiles import DEFAULT
 from qol_dagster.metrics.tables import TableId
 from qol_dagster.weeks import monday_of
 
@@ -30,14 +30,14 @@ KEY = ("participant_id", "date")
 
 @dataclass(frozen=True)
 class Weeks:
-    """The weeks of an export, from a Monday to a Monday; None: from the first, to the last that there is."""
+    """The weeks that the rows' dates are in, from a Monday to a Monday; None: from the first, to the last there is."""
 
     first: date | None = None
     last: date | None = None
 
     @property
     def condition(self) -> str:
-        """What SQL asks of `date`, whether a table has one a week or one a day."""
+        """What SQL asks of `date`, whether a table has one a week, one a day, or one a form."""
         bounds = [f"date >= '{self.first}'"] if self.first else []
         bounds += [f"date <= '{self.last + timedelta(days=6)}'"] if self.last else []
         return " AND ".join(bounds)
@@ -53,12 +53,13 @@ class Weeks:
 class Dataset:
     """What an export is made from.
 
-    `rows` has a column for each of `columns`, ordered by participant and date: words and text as string, dates as
-    date32, times as timestamp (ms, UTC), numbers as int64 or float64. `absent` are weeks of participants without any
-    row: participant_id, date (Monday), reason. `unexplained` are weeks of which no status is known.
+    `rows` has a column for each of `columns`, ordered by the table's key: words and text as string, dates as date32,
+    times as timestamp (ms, UTC), numbers as int64 or float64. `absent` are weeks of participants without any row:
+    participant_id, date (Monday), reason. `unexplained` are weeks of which no status is known. Both are empty of
+    questionnaires, which are of no week.
     """
 
-    table: TableId
+    table: ExportTable
     weeks: Weeks
     columns: tuple[Column, ...]
     rows: pa.Table
@@ -81,18 +82,27 @@ class Dataset:
         )
 
     @property
+    def n_participants(self) -> int:
+        """How many participants have a row; 0 of a table without any."""
+        return len(self.rows["participant_id"].unique()) if has_participants(self.table) else 0
+
+    @property
     def names(self) -> list[str]:
         """Names of the columns."""
         return [one.name for one in self.columns]
 
 
-def read_dataset(catalogue: Catalogue, table: TableId, weeks: Weeks) -> Dataset:
-    """Return the rows of a table with the reasons for what is missing. Raises ExportError when there are none."""
+def read_dataset(catalogue: Catalogue, table: ExportTable, weeks: Weeks) -> Dataset:
+    """Return the rows of a table with the reasons for what is missing. Raises ExportError when there are none, or when
+    weeks are asked of a table that is made of all forms at once.
+    """
+    if weeks.condition and not has_participants(table):
+        raise ExportError(f"{table.qualified_name} is made of all forms at once", advice="Leave out --week and --until")
     found = catalogue.query(_select(table, weeks)).table
     if not found.num_rows:
         raise ExportError(
             f"{table.qualified_name} has no rows{f' in {weeks}' if weeks.condition else ''}",
-            advice=f"Compute them with `qol materialize --week DATE{_profile(table)}`, or ask for others",
+            advice=advice_for(table),
         )
     columns = columns_of(table.columns)
     rows = _with_reasons(_conform(found, columns), table, columns, _never_measured(catalogue, table))
@@ -100,15 +110,10 @@ def read_dataset(catalogue: Catalogue, table: TableId, weeks: Weeks) -> Dataset:
     return Dataset(table, weeks, columns, rows, absent, unexplained)
 
 
-def _profile(table: TableId) -> str:
-    """Return the option that computes the tables of this one's profile."""
-    return "" if table.profile is DEFAULT else f" --profile {table.profile.name}"
-
-
-def _select(table: TableId, weeks: Weeks) -> str:
+def _select(table: ExportTable, weeks: Weeks) -> str:
     chosen = ", ".join(part for metric in table.columns for part in _selected(metric))
     where = f" WHERE {weeks.condition}" if weeks.condition else ""
-    return f"SELECT {chosen} FROM {table.qualified_name}{where} ORDER BY {', '.join(KEY)}"
+    return f"SELECT {chosen} FROM {table.qualified_name}{where} ORDER BY {', '.join(key_of(table))}"
 
 
 def _selected(metric: Metric) -> list[str]:
@@ -148,7 +153,7 @@ def _as_kind(array: pa.Array, column: Column) -> pa.Array:
 
 
 def _with_reasons(
-    rows: pa.Table, table: TableId, columns: Sequence[Column], never: Mapping[str, Sequence[str]]
+    rows: pa.Table, table: ExportTable, columns: Sequence[Column], never: Mapping[str, Sequence[str]]
 ) -> pa.Table:
     import pyarrow as pa
 
@@ -162,7 +167,7 @@ def _with_reasons(
     return pa.Table.from_arrays(arrays, names=[one.name for one in columns])
 
 
-def _for_rules(rows: pa.Table, table: TableId) -> pa.Table:
+def _for_rules(rows: pa.Table, table: ExportTable) -> pa.Table:
     """Return the columns of the table that are columns of the export too."""
     return rows.select([one.name for one in table.columns if one.name in rows.column_names])
 
@@ -178,7 +183,7 @@ def _missing(rows: pa.Table, metric: Metric) -> pa.Array:
     return missing
 
 
-def _never_measured(catalogue: Catalogue, table: TableId) -> dict[str, list[str]]:
+def _never_measured(catalogue: Catalogue, table: ExportTable) -> dict[str, list[str]]:
     """Return by metric the participants of whom the table has no value of it on any date."""
     sensors = [one.name for one in table.columns if one.blanks and one.blanks.sensor]
     if not sensors:
@@ -194,11 +199,15 @@ def _never_measured(catalogue: Catalogue, table: TableId) -> dict[str, list[str]
     }
 
 
-def _absent(catalogue: Catalogue, table: TableId, weeks: Weeks, rows: pa.Table) -> tuple[pa.Table, tuple[date, ...]]:
+def _absent(
+    catalogue: Catalogue, table: ExportTable, weeks: Weeks, rows: pa.Table
+) -> tuple[pa.Table, tuple[date, ...]]:
     """Return the weeks of participants without any row, as `participant_status` explains them; and weeks it does not.
 
     A week that was worn by its status, but has no row, was computed before the rows: that explains nothing.
     """
+    if not isinstance(table, TableId):
+        return _absent_table(()), ()
     status = TableId("status", table.profile)
     asked = _seen(rows)
     known: list[tuple[str, date, str]] = []

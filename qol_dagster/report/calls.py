@@ -12,6 +12,7 @@ from typing import Literal, get_args
 
 from qol_dagster.metrics.thresholds import TRAILING_WEEKS
 from qol_dagster.report.facts import Facts, Row
+from qol_dagster.report.surveys import Reminder, reminders
 from qol_dagster.resources.connections import Person
 
 Reason = Literal[
@@ -22,6 +23,7 @@ Reason = Literal[
     "not_worn",
     "low_coverage",
     "no_night",
+    "survey_overdue",
     "not_joined",
     "unmapped",
 ]
@@ -36,22 +38,28 @@ SHOWN = 12
 
 @dataclass(frozen=True)
 class Call:
-    """One reason to call one participant. `number` is the days or persons it speaks of, `since` a date if known."""
+    """One reason to call one participant. `number` is the days or persons it speaks of, `since` a date if known.
+
+    `until` is the last date on which a form may be answered.
+    """
 
     reason: Reason
     participant_id: str = ""
     number: int | None = None
     since: date | None = None
+    until: date | None = None
 
 
 def calls_of(facts: Facts) -> list[Call]:
     """Return a call for each participant who needs one, by their most urgent reason, the most urgent first."""
     long_enrolled = _enrolled_in(facts, facts.week - timedelta(weeks=TRAILING_WEEKS - 1))
     persons = {one.participant_id: one for one in facts.people.persons}
+    forms = reminders(facts.surveys)
     found: list[Call] = []
     for row in facts.status_of(facts.week):
         participant = row["participant_id"]
-        found += [*_reasons(row, persons.get(participant), participant in long_enrolled)][:1]
+        of_data = _reasons(row, persons.get(participant), participant in long_enrolled)
+        found += [*of_data, *_reminder(row, forms.get(participant))][:1]
     found += [Call("not_joined", participant) for participant in facts.people.invited]
     if facts.people.n_pending:
         found.append(Call("unmapped", number=facts.people.n_pending))
@@ -88,6 +96,11 @@ def _reasons(row: Row, person: Person | None, long_enrolled: bool) -> Iterator[C
         yield Call("low_coverage", participant, row["n_valid_days"])
     if long_enrolled and row["last_worn_date"] and not row["last_night_date"]:
         yield Call("no_night", participant)
+
+
+def _reminder(row: Row, form: Reminder | None) -> Iterator[Call]:
+    if form and row["status"] not in ("revoked", "not_enrolled"):
+        yield Call("survey_overdue", form.participant_id, form.days, until=form.closes_on)
 
 
 def _days_not_worn(row: Row) -> int:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any
 
+from qol_dagster.report.surveys import ScoreSpread
 from qol_dagster.report.views import Overview, OwnRange, Spread, week_label
 
 ACCENT, MUTED, ALARM = "#1b8a8f", "#8a939c", "#c8553d"
@@ -92,6 +93,55 @@ def spread_chart(weeks: Sequence[Spread]) -> str:
                 {
                     "mark": {"type": "tick", "thickness": 2.5, "size": 20},
                     "encoding": {"y": {"field": "median", "type": "quantitative"}, "color": {"value": "currentColor"}},
+                },
+            ],
+        },
+    )
+
+
+def scores_chart(waves: Sequence[ScoreSpread]) -> str:
+    """Draw median and middle half of a domain's scores (0 to 100), wave by wave; a wave of too few is left blank."""
+    rows = [{"week": str(one.wave), "p25": one.p25, "median": one.median, "p75": one.p75} for one in waves]
+    scale = {"type": "quantitative", "scale": {"domain": [0, 100]}, "axis": _ticks(3)}
+    return _svg(
+        rows,
+        {
+            "height": 130,
+            "encoding": {"x": _WEEKS},
+            "layer": [
+                {
+                    "mark": {"type": "bar", "size": 14, "opacity": 0.6, "color": ACCENT},
+                    "encoding": {"y": {"field": "p25", **scale}, "y2": {"field": "p75"}},
+                },
+                {
+                    "mark": {"type": "tick", "thickness": 2.5, "size": 20},
+                    "encoding": {"y": {"field": "median", **scale}, "color": {"value": "currentColor"}},
+                },
+            ],
+        },
+    )
+
+
+def interval_chart(low: float, estimate: float, high: float) -> str:
+    """Draw a correlation with its interval from -1 to 1, with a line at 0, as a row of a table."""
+    scale = {"type": "quantitative", "scale": {"domain": [-1, 1]}, "axis": None}
+    return _svg(
+        [{"low": low, "estimate": estimate, "high": high}],
+        {
+            "width": 200,
+            "height": 16,
+            "layer": [
+                {
+                    "mark": {"type": "rule", "color": MUTED, "strokeDash": [2, 2]},
+                    "encoding": {"x": {"datum": 0, **scale}},
+                },
+                {
+                    "mark": {"type": "rule", "color": ACCENT, "strokeWidth": 2},
+                    "encoding": {"x": {"field": "low", **scale}, "x2": {"field": "high"}},
+                },
+                {
+                    "mark": {"type": "point", "filled": True, "size": 45, "opacity": 1, "color": ACCENT},
+                    "encoding": {"x": {"field": "estimate", **scale}},
                 },
             ],
         },

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from qol_dagster.errors import QolError
 from qol_dagster.lake.lake import LakeError, map_concurrently
 from qol_dagster.metrics.tables import TableId
+from qol_dagster.report.surveys import Surveys, read_surveys
 from qol_dagster.resources.connections import People
 from qol_dagster.resources.unread import count_quarantined
 from qol_dagster.weeks import dates_of
@@ -80,6 +81,7 @@ class Facts:
     people: People
     origin: Origin
     made_at: datetime
+    surveys: Surveys = field(default_factory=Surveys)
 
     def status_of(self, week: date) -> list[Row]:
         """Return the status rows of a week."""
@@ -115,7 +117,7 @@ def read_facts(catalogue: Catalogue, lake: Lake, people: People, week: date, mad
     if not any(row["date"] == str(week) for row in status) and week not in lake.table_dates("status"):
         raise ReportError(f"nothing is known of the week of {week}; compute it first: qol materialize --week {week}")
     weekly = _rows(catalogue, "weekly", _WEEKLY, weeks[0], week)
-    return Facts(week, weeks, status, weekly, people, read_origin(lake, week), made_at)
+    return Facts(week, weeks, status, weekly, people, read_origin(lake, week), made_at, read_surveys(lake, week))
 
 
 def _rows(catalogue: Catalogue, table: Any, columns: Sequence[str], first: date, last: date) -> tuple[Row, ...]:

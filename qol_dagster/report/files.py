@@ -87,7 +87,7 @@ def fingerprint(facts: Facts) -> str:
     digest = hashlib.sha256(package_fingerprint(Path(__file__).parent).encode())
     for template in sorted((Path(__file__).parent / "templates").iterdir()):
         digest.update(template.read_bytes())
-    shown = (facts.week, facts.status, facts.weekly, facts.people, facts.origin)
+    shown = (facts.week, facts.status, facts.weekly, facts.people, facts.origin, facts.surveys)
     return hashlib.sha256(digest.digest() + repr(shown).encode()).hexdigest()[:16]
 
 

@@ -10,11 +10,12 @@ from datetime import date, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from qol_dagster.metrics.dictionary import WEEKLY, by_name
+from qol_dagster.metrics.dictionary import DAILY, WEEKLY, by_name
 from qol_dagster.metrics.thresholds import DEFAULT_THRESHOLDS, Thresholds
 from qol_dagster.report import charts
 from qol_dagster.report.calls import SHOWN, Call, calls_of
 from qol_dagster.report.facts import HEADLINES, MEASURES, WEEKS_SINCE_ENROLMENT, Facts
+from qol_dagster.report.surveys import LEAST_SCORES, ScoreSpread, associations, responses, score_spreads
 from qol_dagster.report.texts import text
 from qol_dagster.report.views import (
     OwnRange,
@@ -26,6 +27,7 @@ from qol_dagster.report.views import (
     week_label,
     weeks_since_enrolment,
 )
+from qol_dagster.surveys.windows import MEASURES as WINDOW_MEASURES
 from qol_dagster.weeks import dates_of, weekly_run_of
 from qol_ingest.shared.calendar import JST
 from qol_ingest.shared.languages import LANGUAGES, Language
@@ -39,6 +41,7 @@ MOST_PEOPLE = 300
 """Up to how many participants everybody is drawn; of more, those with something to see."""
 PEOPLE_A_CHART = 25
 """As many as fit on a page of A4."""
+_WINDOW_COLUMNS = {one.name: one.column for one in WINDOW_MEASURES}
 _UNSPOKEN_UNITS = ("n/d", "1", "1-100", "")
 
 
@@ -81,6 +84,19 @@ class Words:
         metric = by_name(WEEKLY)[name]
         label = metric.japanese.term if self.language == "ja" else metric.description
         return label if metric.unit in _UNSPOKEN_UNITS else f"{label} ({metric.unit})"
+
+    def window_measure(self, name: str) -> str:
+        """Return what a column of the 14 days before a form is called: as the day's measure."""
+        metric = by_name(DAILY)[_WINDOW_COLUMNS[name]]
+        return metric.japanese.term if self.language == "ja" else metric.description
+
+    def correlation(self, value: float) -> str:
+        """Return a value from -1 to 1 to two places: with a true minus, and none before 0.00."""
+        return self.number(round(value, 2) + 0.0, 2).replace("-", "−")
+
+    def wave(self, number: int) -> str:
+        """Return what a wave of questionnaires is called."""
+        return self("wave_n", n=number) if number else self("baseline")
 
     def value(self, measure: str, value: float | None) -> str:
         """Return a value of a measure, with its decimal places."""
@@ -134,6 +150,17 @@ class _Shared:
         self.states = day_states(facts)
         self.drawn_days = self._with_something_to_see()
         self.drawn_courses = self._courses()
+        self.responses = responses(facts.surveys)
+        self.scores = score_spreads(facts.surveys)
+        self.score_charts = {
+            domain: charts.scores_chart(waves)
+            for domain, waves in self.scores.items()
+            if any(one.n >= LEAST_SCORES for one in waves)
+        }
+        self.associations = [
+            (domain, [(row, charts.interval_chart(row["ci_low"], row["estimate"], row["ci_high"])) for row in rows])
+            for domain, rows in associations(facts.surveys)
+        ]
         self.course_charts = {
             measure: [
                 charts.courses_chart(part, DIGITS.get(measure, 0))
@@ -177,6 +204,7 @@ def _render(facts: Facts, shared: _Shared, words: Words, thresholds: Thresholds)
         outside=[_outside(one, words) for one in shared.outside],
         courses=[(words.measure(one), parts) for one, parts in shared.course_charts.items() if parts],
         courses_of_some=words("courses_of_some", n=MOST_PEOPLE) if len(shared.ranges) > MOST_PEOPLE else "",
+        surveys=_surveys(facts, shared, words),
         origin=_origin(facts, words),
         made_with=list(facts.origin.made_with.items()),
     )  # fmt: skip
@@ -199,6 +227,8 @@ def _call(call: Call, words: Words, thresholds: Thresholds) -> dict[str, str]:
     why = words(call.reason, n=call.number)
     if call.since:
         why += f" ({words('last_worn', date=words.day(call.since, 'medium'))})"
+    if call.until:
+        why += f" ({words('until', date=words.day(call.until, 'medium'))})"
     hours = f"{thresholds.valid_day_wear_min / 60:g}"
     return {
         "participant": call.participant_id,
@@ -271,6 +301,56 @@ def _spread(shared: _Shared, measure: str, words: Words) -> dict[str, Any]:
         for one in shared.spreads[measure]
     ]  # fmt: skip
     return {"label": words.measure(measure), "chart": shared.spread_charts[measure], "rows": rows}
+
+
+def _surveys(facts: Facts, shared: _Shared, words: Words) -> dict[str, Any] | None:
+    """Return what is shown of questionnaires; None before the first form is due."""
+    if not shared.responses or facts.surveys.as_of is None:
+        return None
+    return {
+        "as_of": words("surveys_as_of", date=words.day(facts.surveys.as_of)),
+        "responses": [
+            (words.wave(one.wave), words.number(one.due), words.number(one.answered), words.percent(one.rate_pct),
+             words.number(one.overdue), words.number(one.open))
+            for one in shared.responses
+        ],
+        "scores": [
+            {"label": words(f"domain.{domain}"), "chart": chart,
+             "rows": [_score_row(one, words) for one in shared.scores[domain]]}
+            for domain, chart in shared.score_charts.items()
+        ],
+        "associations": [
+            (words(f"domain.{domain}"), [_association(row, chart, words) for row, chart in rows])
+            for domain, rows in shared.associations
+        ],
+        "latest": words("associations_note", date=words.day(date.fromisoformat(facts.surveys.associations[0]["date"])))
+        if facts.surveys.associations
+        else "",
+    }  # fmt: skip
+
+
+def _score_row(one: ScoreSpread, words: Words) -> tuple[str, ...]:
+    quartiles = (words.number(value, 1) for value in (one.p25, one.median, one.p75))
+    return (words.wave(one.wave), *quartiles, words.number(one.n))
+
+
+def _association(row: Mapping[str, Any], chart: str, words: Words) -> dict[str, str]:
+    adjusted = row["p_adjusted"]
+    return {
+        "measure": words.window_measure(row["measure"]),
+        "chart": chart,
+        "estimate": words.correlation(row["estimate"]),
+        "interval": words(
+            "from_to_signed", low=words.correlation(row["ci_low"]), high=words.correlation(row["ci_high"])
+        ),
+        "persons": words.number(row["n_persons"]),
+        "forms": words.number(row["n_forms"]),
+        "p": "–"
+        if adjusted is None
+        else f"< {words.number(0.001, 3)}"
+        if adjusted < 0.001
+        else words.number(adjusted, 3),
+    }
 
 
 def _outside(one: OwnRange, words: Words) -> dict[str, str]:

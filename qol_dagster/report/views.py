@@ -13,6 +13,7 @@ from datetime import date
 from statistics import fmean, stdev
 
 from qol_dagster.report.facts import MEASURES, WEEKS_SINCE_ENROLMENT, Facts, Row
+from qol_dagster.report.quantiles import quantile
 from qol_dagster.weeks import weekly_run_of
 
 T_995: Mapping[int, float] = {4: 4.604, 5: 4.032, 6: 3.707, 7: 3.499}
@@ -66,14 +67,6 @@ def spread(facts: Facts, measure: str, week: date) -> Spread:
     if not values:
         return Spread(measure, week, 0)
     return Spread(measure, week, len(values), *(quantile(values, share) for share in (0.1, 0.25, 0.5, 0.75, 0.9)))
-
-
-def quantile(values: Sequence[float], share: float) -> float:
-    """Return a quantile of sorted values, between two of them by their distance, as `quantile_cont` does."""
-    place = (len(values) - 1) * share
-    below = math.floor(place)
-    above = min(below + 1, len(values) - 1)
-    return values[below] + (values[above] - values[below]) * (place - below)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from qol_dagster.metrics.dictionary.japanese import Japanese
 from qol_dagster.metrics.dictionary.metric import CIRCULAR, ID_RULE, LINEAGE, WEAR, Metric, by_name, entry
 from qol_dagster.metrics.dictionary.sources import Source
 from qol_dagster.metrics.types import TableName
+from qol_dagster.surveys import values
 from qol_dagster.surveys.japanese import survey_texts
 from qol_dagster.surveys.whoqol import DOMAINS, ITEMS, DomainName
 from qol_dagster.surveys.windows import LEAST_VALID_DAYS, MEASURES, WINDOW_DAYS, Measure
@@ -124,7 +125,7 @@ RESPONSES: tuple[Metric, ...] = (
     ),
     _responses(
         "mode", "", "How it was answered", formula="web, paper or import", rule="Of the latest sending",
-        inputs="raw.mode", type="string", nullable=False,
+        inputs="raw.mode", type="string", nullable=False, values=values.ANSWER_MODES,
     ),
     _responses(
         "completed_at", "UTC", "When the last answer was given", rule="Of the answers that count",
@@ -157,7 +158,7 @@ DUE: tuple[Metric, ...] = (
         "state", "", "How the wave stands",
         formula="upcoming, open, answered, answered_outside or missed",
         rule="As of computed_at, in Japan. answered_outside: before it opened or after it closed",
-        inputs=f"{_PLAN} raw.answered_at", type="string", nullable=False,
+        inputs=f"{_PLAN} raw.answered_at", type="string", nullable=False, values=values.DUE_STATES,
     ),
     _due(
         "answered_on", "", "Date of answering", rule="Text YYYY-MM-DD. Null without a form", inputs="raw.answered_at",
@@ -193,7 +194,7 @@ def _domain(domain: DomainName) -> tuple[SurveyColumn, ...]:
             f"{domain}_reason", "", f"Why the domain {domain} has no score",
             formula="form_incomplete, else domain_incomplete",
             rule="By missing_rule: too few answers in the form, or in the domain. Null with a score",
-            inputs=" ".join(f"q{item}" for item in ITEMS), type="string",
+            inputs=" ".join(f"q{item}" for item in ITEMS), type="string", values=values.NO_SCORE,
         ),
     )  # fmt: skip
 
@@ -203,7 +204,7 @@ SCORES: tuple[Metric, ...] = (
     _scores(
         "missing_rule", "", "Rule for missing items", formula="who_syntax or who_text",
         rule="who_syntax: 22 of the form; 6, 5, 2, 6 of the domains. who_text: 21; 5, 4, 2, 6", inputs="setting",
-        type="string", nullable=False,
+        type="string", nullable=False, values=values.MISSING_RULES,
     ),
     _scores(
         "n_answered", "n", "Answered items of the form", formula="n(q1..q26)", inputs="n_missing", type="int64",
@@ -307,7 +308,7 @@ ASSOCIATIONS: tuple[Metric, ...] = (
     ),
     _associations(
         "domain", "", "Domain, from 0 to 100", formula="physical, psychological, social or environment",
-        inputs="whoqol_scores.*", type="string", nullable=False,
+        inputs="whoqol_scores.*", type="string", nullable=False, values=values.DOMAIN_NAMES,
     ),
     _associations(
         "measure", "", "Measure of whoqol_sensor_windows", rule="Its name", inputs="whoqol_sensor_windows.*",
@@ -317,6 +318,7 @@ ASSOCIATIONS: tuple[Metric, ...] = (
         "method", "", "What was estimated", formula="within_correlation, between_correlation or mixed_slope",
         rule="Repeated-measures correlation within persons; Pearson's between the persons' means; slope of a mixed "
         "model with an intercept for each person, by REML", inputs=_FORMS, type="string", nullable=False,
+        values=values.METHODS,
     ),
     _associations(
         "n_persons", "n", "Persons of the estimate", rule="Within persons, those with two forms at least",
@@ -349,11 +351,11 @@ ASSOCIATIONS: tuple[Metric, ...] = (
     _associations(
         "reason", "", "Why there is no estimate", formula="too_few_persons, too_few_forms or no_variance",
         rule="Below 10 persons; below 30 forms of a method within persons. Null with an estimate", inputs=_FORMS,
-        type="string",
+        type="string", values=values.NO_ESTIMATE,
     ),
     _associations(
         "missing_rule", "", "Rule for missing items", rule="As in whoqol_scores", inputs="whoqol_scores.missing_rule",
-        type="string", nullable=False, sources=SCORING,
+        type="string", nullable=False, values=values.MISSING_RULES, sources=SCORING,
     ),
     _computed_at("whoqol_associations"),
 )  # fmt: skip

@@ -11,7 +11,9 @@ import pytest
 
 from qol_dagster.report.facts import MEASURES, Facts, Origin
 from qol_dagster.report.page import render_own_page, render_report
+from qol_dagster.report.surveys import ASSOCIATED, METHOD, Surveys
 from qol_dagster.resources.connections import People, Person
+from qol_dagster.surveys.whoqol import DOMAINS
 from qol_dagster_tests.support.browser import axe_findings, overflow_px
 
 if TYPE_CHECKING:
@@ -50,7 +52,28 @@ def _facts(prefix: str = "P") -> Facts:
             )  # fmt: skip
     people = People((Person("P06", True, False), Person("P01", True, True, "reconnect")), 3, ("P77",))
     origin = Origin({"lines": 12_345, "records": 12_000}, 0, {"metrics_version": "2.0.0"})
-    return Facts(WEEK, WEEKS, tuple(status), tuple(weekly), people, origin, datetime(2026, 11, 25, tzinfo=UTC))
+    return Facts(
+        WEEK, WEEKS, tuple(status), tuple(weekly), people, origin, datetime(2026, 11, 25, tzinfo=UTC), _surveys(prefix)
+    )
+
+
+def _surveys(prefix: str) -> Surveys:
+    """Two waves of ten people, of whom one is overdue, with an estimate for each domain and measure."""
+    due = [
+        {"participant_id": f"{prefix}{number:02d}", "date": f"2026-11-{4 + 14 * wave:02d}", "wave": wave,
+         "closes_on": "2026-11-30", "answered_on": None if (number, wave) == (7, 1) else "2026-11-19"}
+        for number in range(10) for wave in (0, 1)
+    ]  # fmt: skip
+    scores = [
+        {"date": "2026-11-19", "wave": wave, **{f"{one}_0_100": 40.0 + number for one in DOMAINS}}
+        for number in range(9) for wave in (0, 1)
+    ]  # fmt: skip
+    found = [
+        {"date": "2026-11-19", "domain": domain, "measure": measure, "method": METHOD, "n_persons": 10, "n_forms": 30,
+         "estimate": -0.004, "ci_low": -0.31, "ci_high": 0.3, "p_adjusted": 0.985}
+        for domain in DOMAINS for measure in ASSOCIATED
+    ]  # fmt: skip
+    return Surveys(date(2026, 11, 25), tuple(due), tuple(scores), tuple(found))
 
 
 def _status(person: str, week: date, states: str, number: int) -> dict[str, Any]:

@@ -150,7 +150,8 @@ def test_what_is_asked_wrongly_is_answered_in_one_line(qol: Qol, computed: Setti
         (2, "--until needs --week", ("--format", "csv", "--out", out, "--until", "2026-11-16")),
         (2, "before --week", ("--format", "csv", "--out", out, "--week", "2026-11-16", "--until", "2026-11-01")),
         (2, "participant_status", ("--format", "csv", "--out", out, "--table", "weekly")),
-        (2, "'whoqol_scores' cannot be exported", ("--format", "csv", "--out", out, "--table", "whoqol_scores")),
+        (2, "'surveys' cannot be exported", ("--format", "csv", "--out", out, "--table", "surveys")),
+        (1, "with `qol survey score`", ("--format", "csv", "--out", out, "--table", "whoqol_scores")),
         (
             1,
             "weekly_metrics_strict has no rows. Compute them with `qol materialize --week DATE --profile strict`",

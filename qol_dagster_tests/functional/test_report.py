@@ -21,6 +21,7 @@ from qol_dagster.report.mail import announce
 from qol_dagster.resources.catalogue.duckdb import query
 from qol_dagster.resources.id_map import IdMap
 from qol_dagster.resources.platform import open_platform
+from qol_dagster.resources.silence import silences
 from qol_dagster.settings import Settings
 from qol_dagster.weeks import dates_of
 from qol_dagster_tests.support.lakes import MONDAY, record, worn, write_raw
@@ -224,12 +225,14 @@ def test_who_is_silent_is_known_as_of_now_from_pushes_and_from_computed_weeks(fi
     people = IdMap(filled.id_map_path)
     people.add("0123456789abcdef0123456789abcdef", "P07")  # enrolled now, long after that
     people.seen([next(iter(USERS))], datetime(2026, 11, 27, 9, tzinfo=UTC))
+
+    def silent(days: int, at: datetime = now) -> dict[str, int]:
+        found = silences(open_platform(filled), at)
+        return {one.participant_id: one.days_silent for one in found if one.days_silent >= days}
+
     # Of the week's last day data came at 23:00 on the 22nd; P05 sent nothing since the 15th, 23:00; P01 today.
-    assert [(one.participant_id, one.days_silent) for one in silent_participants(filled, 4, now)] == [
-        ("P05", 11), ("P02", 4), ("P03", 4), ("P04", 4), ("P06", 4),
-    ]  # fmt: skip
-    assert [one.participant_id for one in silent_participants(filled, 5, now)] == ["P05"]
-    later = silent_participants(filled, 4, now + timedelta(days=30))
-    assert {one.participant_id: one.days_silent for one in later}["P01"] == 30
+    assert list(silent(4).items()) == [("P05", 11), ("P02", 4), ("P03", 4), ("P04", 4), ("P06", 4)]
+    assert list(silent(5)) == ["P05"]
+    assert silent(4, now + timedelta(days=30))["P01"] == 30
     people.revoke("P05")
-    assert "P05" not in {one.participant_id for one in silent_participants(filled, 4, now)}
+    assert "P05" not in silent(4)

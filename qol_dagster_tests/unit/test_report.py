@@ -13,13 +13,13 @@ from qol_dagster.report.calls import SHOWN, Call, calls_of
 from qol_dagster.report.charts import courses_chart, spread_chart, valid_weeks_chart, valid_weeks_png
 from qol_dagster.report.facts import MEASURES, Facts, Origin
 from qol_dagster.report.page import render_own_page, render_report
+from qol_dagster.report.quantiles import quantile
 from qol_dagster.report.texts import TEXTS
 from qol_dagster.report.views import (
     day_states,
     late_participants,
     overview,
     own_ranges,
-    quantile,
     spread,
     weeks_since_enrolment,
 )

@@ -15,8 +15,7 @@ from qol_dagster.exports.columns import Column, Kind
 from qol_dagster.exports.folder import checksum
 from qol_dagster.exports.formats import Options
 from qol_dagster.exports.formats.delimited import write_csv
-from qol_dagster.exports.rows import KEY
-from qol_dagster.metrics.tables import LAYOUTS
+from qol_dagster.exports.tables import comment_of, key_of
 
 if TYPE_CHECKING:
     from qol_dagster.exports.rows import Dataset
@@ -36,11 +35,10 @@ def write(dataset: Dataset, folder: Path, options: Options) -> None:
     """Write `<table>.csv` and `datapackage.json`."""
     data = folder / f"{dataset.table.name}.csv"
     write_csv(dataset.rows, data, excel=options.excel)
-    layout = LAYOUTS[dataset.table.table]
     package = {
         "profile": "tabular-data-package",
         "name": dataset.table.name.replace("_", "-"),
-        "title": layout.comment,
+        "title": comment_of(dataset.table),
         "resources": [
             {
                 "profile": "tabular-data-resource",
@@ -51,7 +49,7 @@ def write(dataset: Dataset, folder: Path, options: Options) -> None:
                 "encoding": "utf-8-sig" if options.excel else "utf-8",
                 "bytes": data.stat().st_size,
                 "hash": f"sha256:{checksum(data)}",
-                "schema": table_schema(dataset.columns, options),
+                "schema": table_schema(dataset.columns, key_of(dataset.table), options),
             }
         ],
     }
@@ -59,12 +57,12 @@ def write(dataset: Dataset, folder: Path, options: Options) -> None:
     (folder / "datapackage.json").write_text(f"{text}\n", encoding="utf-8")
 
 
-def table_schema(columns: Sequence[Column], options: Options) -> dict[str, Any]:
+def table_schema(columns: Sequence[Column], key: Sequence[str], options: Options) -> dict[str, Any]:
     """Return the Table Schema of the columns."""
     return {
         "fields": [_field(one, options) for one in columns],
         "missingValues": [""],
-        "primaryKey": list(KEY),
+        "primaryKey": list(key),
     }
 
 

@@ -19,23 +19,23 @@ class Value:
     ja: str
 
 
-def _numbered(*labels: tuple[str, str, str]) -> tuple[Value, ...]:
+def numbered(*labels: tuple[str, str, str]) -> tuple[Value, ...]:
     """Return values with the codes 1, 2, …; a new one goes to the end, so that no code ever changes."""
     return tuple(Value(word, code, en, ja) for code, (word, en, ja) in enumerate(labels, start=1))
 
 
 YES_NO = (Value("false", 0, "No", "いいえ"), Value("true", 1, "Yes", "はい"))
-WEAR_SOURCES = _numbered(
+WEAR_SOURCES = numbered(
     ("heart_rate", "Heart rate", "心拍"),
     ("stress", "Stress", "ストレス"),
 )
-WHO_LEVELS = _numbered(
+WHO_LEVELS = numbered(
     ("below", "Below the recommendation", "推奨量未満"),
     ("meets", "Meets the recommendation", "推奨量どおり"),
     ("exceeds", "Exceeds the recommendation", "推奨量を超える"),
     ("unknown", "Unknown: too few valid days", "不明（有効日の不足）"),
 )
-WEEK_STATES = _numbered(
+WEEK_STATES = numbered(
     ("valid", "Valid week", "有効週"),
     ("too_short", "Worn, but too short", "装着時間の不足"),
     ("not_worn", "Not worn", "未装着"),
