@@ -10,7 +10,6 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from qol_dagster.cli.silent import silent_participants
 
 from qol_dagster.cli.app import app
 from qol_dagster.cli.runs import materialize_weeks
