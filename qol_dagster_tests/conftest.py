@@ -12,15 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from qol_dagster.engines import queries, spark
+from qol_dagster.engines import queries
 from qol_dagster.settings import Settings
 from qol_dagster_tests.support.log_privacy import confidential, heard, told
 
 if TYPE_CHECKING:
     from emulated_aws.server import Emulator
     from qol_dagster_tests.support.cloud import Cloud
-
-JAVA_OPTIONS = "spark.driver.extraJavaOptions"
 
 # What a shell starts in the background ignores Ctrl+C, and so would all that the tests start and stop.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -55,16 +53,12 @@ def _sql_is_compiled_once() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _java_compiles_in_a_hurry() -> Iterator[None]:
+def _java_compiles_in_a_hurry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Have Spark's Java leave out its second compiler: a third less time where each plan is run once, on a few rows."""
-    options = spark._of_this_machine
-
-    def in_a_hurry(memory_mb: int, work: Path) -> dict[str, str]:
-        found = options(memory_mb, work)
-        return {**found, JAVA_OPTIONS: f"{found[JAVA_OPTIONS]} -XX:TieredStopAtLevel=1"}
-
+    folder = tmp_path_factory.mktemp("spark-conf")
+    (folder / "spark-defaults.conf").write_text("spark.driver.defaultJavaOptions -XX:TieredStopAtLevel=1\n")
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(spark, "_of_this_machine", in_a_hurry)
+        patched.setenv("SPARK_CONF_DIR", str(folder))
         yield
 
 
