@@ -144,6 +144,7 @@ def explore(
     *,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 takes a free one.")] = 8322,
     language: Annotated[Language, typer.Option("--lang", help="Language of the first page.")] = "ja",
+    as_of: Annotated[str, typer.Option(help="The tables as they were at a time, or in a freeze.")] = "",
     open_browser: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
 ) -> None:
     """Serve pages over the tables on this machine: distributions, trends, completeness, days, records, downloads."""
@@ -156,7 +157,8 @@ def explore(
         note("stop with Ctrl+C; whoever uses this machine can open the page, which shows health data")
         sys.stdout.flush()
 
-    run_explorer(read_settings(existing=True), port, language, open_browser=open_browser, announce=announce)
+    settings = read_settings(existing=True)
+    run_explorer(settings, port, language, as_of=as_of, open_browser=open_browser, announce=announce)
 
 
 @app.command(rich_help_panel=BEGIN)

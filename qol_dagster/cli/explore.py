@@ -10,8 +10,10 @@ import threading
 import webbrowser
 from collections.abc import Callable
 
+from qol_dagster.cli.revisions import catalogue_as_of
 from qol_dagster.errors import QolError
 from qol_dagster.explorer.app import Explorer, ExplorerServer
+from qol_dagster.explorer.views import Past
 from qol_dagster.resources.platform import open_platform
 from qol_dagster.settings import Settings
 from qol_ingest.shared.languages import Language
@@ -22,10 +24,17 @@ class PortTakenError(QolError):
 
 
 def run_explorer(
-    settings: Settings, port: int, language: Language, *, open_browser: bool, announce: Callable[[str], None]
+    settings: Settings,
+    port: int,
+    language: Language,
+    as_of: str,
+    *,
+    open_browser: bool,
+    announce: Callable[[str], None],
 ) -> None:
-    """Serve the pages until interrupted; `announce` is given their address. Raises PortTakenError."""
-    explorer = Explorer(open_platform(settings), language)
+    """Serve the pages until interrupted; `announce` is given their address. Raises PortTakenError and PastError."""
+    past = Past(as_of, catalogue_as_of(as_of)) if as_of else None
+    explorer = Explorer(open_platform(settings), language, past)
     try:
         server = ExplorerServer(explorer, port)
     except OSError as error:

@@ -37,7 +37,7 @@ from qol_dagster.explorer.selection import (
     read_selection,
 )
 from qol_dagster.explorer.texts import TEXTS
-from qol_dagster.explorer.views import SAMPLE_UNITS, UnknownError, Views, shown
+from qol_dagster.explorer.views import SAMPLE_UNITS, Past, UnknownError, Views, shown
 from qol_dagster.metrics.dictionary import DAILY, STATUS, WEEKLY
 from qol_dagster.surveys.dictionary import SURVEY_TABLES
 from qol_dagster.weeks import monday_of
@@ -67,14 +67,15 @@ HEADERS = {
 
 @dataclass(frozen=True)
 class Explorer:
-    """The pages of a deployment; `language` is the one of who does not choose."""
+    """The pages of a deployment; `language` is the one of who does not choose, `past` a state of the tables before."""
 
     platform: Platform
     language: Language
+    past: Past | None = None
 
     def app(self) -> Starlette:
         """Return the ASGI application."""
-        pages = _Pages(Views(self.platform), self.language, _templates())
+        pages = _Pages(Views(self.platform, self.past), self.language, _templates())
         return Starlette(
             routes=[
                 Route("/", pages.overview),
@@ -174,7 +175,8 @@ class _Pages:
         return table, downloads.archive(rows, codebook, readme)
 
     def _readme(self, request: Request, title: str, sql: str) -> str:
-        return downloads.readme(title, str(request.url), sql)
+        past = self.views.past.name if self.views.past and sql else ""
+        return downloads.readme(title, str(request.url), sql, past)
 
     def _selection(self, request: Request) -> Selection:
         return read_selection(request.query_params, self.language)
@@ -197,6 +199,7 @@ class _Pages:
             "here": request.url.path,
             "switch": f"{request.url.path}?{request.url.include_query_params(lang=other).query}",
             "query": f"lang={language}",
+            "past": self.views.past.name if self.views.past else "",
             **context,
         }
         return HTMLResponse(self.templates.get_template(template).render(words), status, headers=HEADERS)

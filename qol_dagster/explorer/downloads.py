@@ -43,9 +43,9 @@ def codebook_of(metrics: Sequence[Metric], names: Sequence[str]) -> list[dict[st
     return [by_name[name] for name in names]
 
 
-def readme(title: str, link: str, sql: str) -> str:
-    """Return what a file is, how the view is restored, and the question that gives its rows."""
-    lines = [title, f"metrics_version: {METRICS_VERSION}", f"link: {link}"]
+def readme(title: str, link: str, sql: str, past: str = "") -> str:
+    """Return what a file is, how the view is restored, and the question that gives its rows, of which past state."""
+    lines = [title, f"metrics_version: {METRICS_VERSION}", f"link: {link}", *([f"as of: {past}"] if past else [])]
     return "\n".join([*lines, *([f"sql: {sql}"] if sql else []), ""])
 
 

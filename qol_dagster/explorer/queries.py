@@ -6,6 +6,7 @@ literals only.
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
@@ -127,6 +128,11 @@ def snippets(sql: str, table: TableName, profile: Profile, settings: Settings) -
         Snippet("Python", f"rows = duckdb.sql({_text(here)}).to_arrow_table()"),
         Snippet("R", f"rows <- DBI::dbGetQuery(DBI::dbConnect(duckdb::duckdb()), {_text(here)})"),
     )
+
+
+def snippet_of_past(sql: str, moment: str) -> Snippet:
+    """Return the question as a command, of the tables as they were at a moment."""
+    return Snippet("shell", f"qol query --as-of {shlex.quote(moment)} {shlex.quote(sql)}")
 
 
 def _files(table: TableName, profile: Profile, settings: Settings) -> str:

@@ -15,6 +15,7 @@ _EN = {
     "measures": "Measures",
     "completeness": "Completeness",
     "skip": "Skip to content",
+    "past": "The tables as of: {value}. The records of a day are those of now.",
     "pages": "Views",
     # form
     "choose": "Choose",
@@ -181,6 +182,7 @@ _JA = {
     "measures": "指標",
     "completeness": "データの充足状況",
     "skip": "本文へ移動",
+    "past": "表の時点：{value}。1 日のレコードは現在のものです。",
     "pages": "表示",
     "choose": "条件",
     "measure": "指標",

@@ -53,10 +53,19 @@ class UnknownError(SelectionError):
 
 
 @dataclass(frozen=True)
+class Past:
+    """A past state of the tables, under the name by which it was asked for."""
+
+    name: str
+    catalogue: Catalogue
+
+
+@dataclass(frozen=True)
 class Views:
-    """The pages' contents, of one deployment."""
+    """The pages' contents, of one deployment; with `past`, all tables are as they were then."""
 
     platform: Platform
+    past: Past | None = None
 
     def overview(self, selection: Selection) -> Context:
         """Return the spread of the measures, and a page of their rows. Raises UnknownError, QolError."""
@@ -73,7 +82,7 @@ class Views:
             "sections": [_section(metric, rows, selection) for metric in selection.metrics] if rows else [],
             "rows": [_row(row, selection) for row in shown],
             **_paging(page, "/", selection),
-            "snippets": queries.snippets(sql, "weekly", selection.profile, self.platform.settings),
+            "snippets": self._snippets(sql, "weekly", selection),
             "download": f"/download?{selection.query()}&view=weeks",
             "surveys": [
                 (one, what, f"/download?{selection.query()}&view=survey&table={one}")
@@ -86,8 +95,12 @@ class Views:
         return self._ask(queries.survey_rows(table, selection.participants))
 
     def _survey_tables(self, selection: Selection) -> list[tuple[str, str]]:
-        """Return the tables of questionnaires and what each is; none without forms, and none where Athena is asked."""
-        if self.platform.settings.target == "aws" or not self._catalogue.query(queries.any_survey()).rows[0][0]:
+        """Return the tables of questionnaires and what each is; none without forms, of a past, or from Athena."""
+        if (
+            self.past
+            or self.platform.settings.target == "aws"
+            or not self._catalogue.query(queries.any_survey()).rows[0][0]
+        ):
             return []
         return [(table, TEXTS[selection.language][table]) for table in SURVEY_TABLES]
 
@@ -117,7 +130,7 @@ class Views:
             ],
             "by_week": list(counts.items()),
             **_paging(page, "/completeness", selection),
-            "snippets": queries.snippets(sql, "status", selection.profile, self.platform.settings),
+            "snippets": self._snippets(sql, "status", selection),
             "download": f"/download?{selection.query()}&view=statuses",
         }
 
@@ -153,7 +166,7 @@ class Views:
                 "after": week_link(selection, participant, week + timedelta(weeks=1)),
                 "person": f"/?{selection.query(participants=(participant,))}",
             },
-            "snippets": queries.snippets(sql, "daily", selection.profile, self.platform.settings),
+            "snippets": self._snippets(sql, "daily", selection),
             "download": f"/download?{selection.query()}&{mine}&view=week",
         }
 
@@ -187,7 +200,7 @@ class Views:
                 "after": day_link(selection, participant, day + timedelta(days=1)),
                 "week": week_link(selection, participant, monday_of(day)),
             },
-            "snippets": queries.snippets(sql, "daily", selection.profile, self.platform.settings),
+            "snippets": self._snippets(sql, "daily", selection),
             "download": f"/download?{selection.query()}&{mine}&view=day",
             "download_samples": f"/download?{selection.query()}&{mine}&view=samples",
         }
@@ -219,7 +232,12 @@ class Views:
 
     @property
     def _catalogue(self) -> Catalogue:
-        return self.platform.catalogue()
+        return self.past.catalogue if self.past else self.platform.catalogue()
+
+    def _snippets(self, sql: str, table: TableName, selection: Selection) -> tuple[queries.Snippet, ...]:
+        if self.past:
+            return (queries.snippet_of_past(sql, self.past.name),)
+        return queries.snippets(sql, table, selection.profile, self.platform.settings)
 
     def _within(self, selection: Selection) -> Selection:
         """Return the selection with both ends; without any if the table is empty."""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,13 +22,17 @@ import duckdb
 import httpx
 import pytest
 
+from qol_dagster.cli.app import run
+from qol_dagster.cli.revisions import catalogue_as_of
 from qol_dagster.explorer.day_records import read_day
 from qol_dagster.explorer.selection import Selection
-from qol_dagster.explorer.views import Views
+from qol_dagster.explorer.views import Past, Views
+from qol_dagster.lake.freeze import create_freeze
+from qol_dagster.pipeline.etl import run_etl
 from qol_dagster.resources.platform import open_platform
 from qol_dagster.settings import Settings
 from qol_dagster_tests.support.explored import ADA, BEN, CEM, FIRST_MONDAY, WEDNESDAY, explored_home, explorer
-from qol_dagster_tests.support.lakes import MONDAY
+from qol_dagster_tests.support.lakes import MONDAY, record, worn, write_raw
 
 QOL = [sys.executable, "-W", "error", "-c", "from qol_dagster.cli.app import main; main()"]
 PAGES = (
@@ -94,6 +101,39 @@ def test_the_page_shows_the_rows_of_the_table(site: httpx.Client) -> None:
         ["P0002", "2026-11-16", "no", "3", "9,000"],
     ]
     assert "3 participant-weeks of 2 participants, 2026-08-31 to 2026-11-16" in words(page)
+
+
+def test_the_pages_of_a_freeze_show_the_rows_of_then_and_say_so(
+    explored: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = Settings(home=tmp_path / "home")
+    shutil.copytree(explored.home, settings.home)
+    monkeypatch.setenv("QOL_HOME", str(settings.home))
+    platform = open_platform(settings)
+    create_freeze(platform.lake(), "paper-1")
+    write_raw(
+        settings.lake_dir, MONDAY, [record("dailies", ADA, MONDAY, steps=11_500, timeOffsetHeartRateSamples=worn(12))]
+    )
+    with platform.engine("duckdb") as engine:
+        run_etl(engine, platform.lake(), [MONDAY], platform.id_map().identities(), since=FIRST_MONDAY)
+    shown = "/?m=steps_mean&order=participant"
+    with explorer(settings) as url, httpx.Client(base_url=url, timeout=60) as now:
+        assert cells(now.get(shown), "rows")[0] == ["P0001", "2026-11-16", "yes", "7", "7,000"]
+        assert "as of" not in words(now.get("/"))
+    with (
+        explorer(settings, "en", Past("paper-1", catalogue_as_of("paper-1"))) as url,
+        httpx.Client(base_url=url) as then,
+    ):
+        assert cells(then.get(shown), "rows")[0] == ["P0001", "2026-11-16", "yes", "7", "6,000"]
+        for page in PAGES:
+            assert "The tables as of: paper-1." in words(then.get(page))
+        rows, _, readme = unpacked(then.get(f"/download{shown[1:]}&view=weeks"))
+        assert rows[0]["steps_mean"] == "6000.0"
+        assert "as of: paper-1\n" in readme
+        (command,) = re.findall(r"<pre>(qol query .*?)</pre>", then.get(f"{shown}&p=P0001").text, re.DOTALL)
+    asked = shlex.split(unescape(command))
+    assert run([*asked[1:], "--format", "json"]) == 0
+    assert [row["steps_mean"] for row in json.loads(capsys.readouterr().out)] == [6000.0, 2500.0]
 
 
 @pytest.mark.parametrize(

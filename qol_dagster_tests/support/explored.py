@@ -13,6 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from qol_dagster.explorer.app import Explorer, ExplorerServer
+from qol_dagster.explorer.views import Past
 from qol_dagster.pipeline.etl import run_etl
 from qol_dagster.resources.id_map import IdMap
 from qol_dagster.resources.platform import open_platform
@@ -68,9 +69,9 @@ def _fill_wednesday(lake: Path) -> None:
 
 
 @contextmanager
-def explorer(settings: Settings, language: Language = "en") -> Iterator[str]:
+def explorer(settings: Settings, language: Language = "en", past: Past | None = None) -> Iterator[str]:
     """Serve the pages on a free port; yield their address, without a slash at its end."""
-    server = ExplorerServer(Explorer(open_platform(settings), language))
+    server = ExplorerServer(Explorer(open_platform(settings), language, past))
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
