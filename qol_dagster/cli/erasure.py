@@ -44,6 +44,7 @@ def withdraw(
     from qol_dagster.lake.lake import Lake
     from qol_dagster.resources.garmin_cloud import Garmin
     from qol_dagster.resources.id_map import IdMap
+    from qol_dagster.resources.survey_pages import withdraw_links
     from qol_ingest.shared.erasures import Ledger
 
     settings = _local_settings("withdraws a participant")
@@ -52,6 +53,7 @@ def withdraw(
     people.withdraw(participant_id, first_date_not_computed(Lake.local(settings.lake_dir).table_dates("weekly")))
     ledger.append("withdrawn", users, [participant_id])
     cloud.invitations.withdraw(participant_id)
+    withdraw_links(settings, participant_id)
     typer.echo(f"{participant_id} has withdrawn; what is there stays, and nothing is added")
     problems = cloud.disconnect(participant_id, at_garmin=at_garmin)
     if problems:

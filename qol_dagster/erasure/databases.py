@@ -51,11 +51,15 @@ def scrub_database(path: Path, person: Person) -> int:
 
 
 def remove_invitations(path: Path, person: Person, *, dry_run: bool = False) -> int:
-    """Remove what names a participant from the open invitations and sign-ins. Raises ErasureError."""
+    """Remove what names a participant from invitations, sign-ins, links and forms under way. Raises ErasureError."""
     with _opened(path) as database:
         database.execute("PRAGMA secure_delete = ON")
-        rows = database.execute("SELECT rowid, name, content FROM state").fetchall()
-        gone = [rowid for rowid, name, content in rows if name in person.participants or _names(content, person)]
+        rows = database.execute("SELECT rowid, kind, name, content FROM state").fetchall()
+        gone = [
+            rowid
+            for rowid, kind, name, content in rows
+            if _owner(kind, name) in person.participants or _names(content, person)
+        ]
         if dry_run:
             return len(gone)
         database.executemany("DELETE FROM state WHERE rowid = ?", [(one,) for one in gone])
@@ -68,6 +72,11 @@ def is_in_bytes(path: Path, person: Person) -> bool:
     """Return whether the bytes of a database, or of its journals, name the person: also those of deleted rows."""
     beside = [path.with_name(path.name + ending) for ending in ("", "-wal", "-journal")]
     return any(person.is_named_in(one.read_bytes()) for one in beside if one.is_file())
+
+
+def _owner(kind: str, name: str) -> str:
+    """Return whose an entry is: a form's name is the participant and the wave."""
+    return name.rpartition(".")[0] if kind == "survey" else name
 
 
 def _names(content: str, person: Person) -> bool:

@@ -21,7 +21,7 @@ FORMAT = 1
 LEDGER, LEDGER_KEY = "erasures.jsonl", "erasures.key"
 """Who withdrew or was erased, and the key without which it names nobody: part of every backup."""
 COPIED = (
-    *("lake", "arrivals", "dead_letters", "alerts", "reports", "dagster"),
+    *("lake", "arrivals", "dead_letters", "alerts", "reports", "dagster", "survey"),
     *("user_id_map.sqlite", "enrolment.sqlite", "erasures", LEDGER, LEDGER_KEY),
 )
 """The files and folders of a home that a backup holds."""

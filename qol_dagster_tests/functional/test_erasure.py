@@ -45,6 +45,7 @@ from qol_ingest.pulling.puller import Ping
 from qol_ingest.shared import files
 from qol_ingest.shared.erasures import Ledger
 from qol_ingest.shared.queues import DirectoryQueue
+from qol_ingest.survey.links import SurveyLinks
 
 # Of QOL-1: two accounts. QOL-11 begins with the same letters.
 ADA_USER, ADA_USER_2 = "4aacafe82427c251df9c9592d0c06768", "0f9e8d7c-6b5a-4948-8372-615049382716"
@@ -108,6 +109,8 @@ def fill_sides(settings: Settings) -> None:
         put(f"reports/week={DAY}/participants/{name[-2:]}.html", f"<p>{name}</p>")
         DirectoryQueue(home / "dead_letters").send(json.dumps({"participant": name, "why": "gone"}))
         Invitations(SqliteState(home / "enrolment.sqlite")).invite(name)
+        forms = SurveyLinks(SqliteState(home / "enrolment.sqlite"))
+        forms.save(forms.find(forms.invite(name, 2)[0]), {1: 4}, page=1, pages=5)
         with new_folder(home / "exports" / name[-2:], force=False) as folder:
             (folder / "rows.csv").write_text(f"participant_id\n{name}\n")
             (folder / "export.json").write_text('{"made_by": "qol export"}')

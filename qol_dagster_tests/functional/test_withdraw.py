@@ -14,6 +14,7 @@ from qol_dagster.lake.lake import Lake
 from qol_dagster.metrics.types import TableName
 from qol_dagster.pipeline.etl import run_etl
 from qol_dagster.resources.id_map import IdMap
+from qol_dagster.resources.survey_pages import survey_links
 from qol_dagster.settings import Settings
 from qol_dagster_tests.support.lakes import MONDAY, record, worn, write_raw
 from qol_ingest.shared.erasures import Ledger
@@ -72,6 +73,14 @@ def test_the_weeks_that_were_computed_keep_the_person_and_no_other_has_them(stud
     assert {table: study.rows(table, BEFORE) for table in ("daily", "weekly", "status")} == stored
     for table in ("daily", "weekly", "status"):
         assert (study.rows(table, MONDAY), len(study.rows(table, MONDAY, "P2"))) == ([], 1)
+
+
+def test_links_to_the_questionnaire_are_void(study: Study) -> None:
+    links = survey_links(study.settings)
+    for participant in ("P1", "P2"):
+        links.invite(participant, 0)
+    assert run(["participants", "withdraw", "P1"]) == 0
+    assert links.linked() == {("P2", 0)}
 
 
 def test_withdrawing_twice_keeps_the_first_date_and_nothing_is_fetched(study: Study) -> None:
