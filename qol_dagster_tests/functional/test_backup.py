@@ -15,7 +15,6 @@ import textwrap
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -44,6 +43,7 @@ from qol_dagster.resources.platform import Resources, open_platform
 from qol_dagster.settings import Settings
 from qol_dagster_tests.support.explored import ADA, FIRST_MONDAY, explored_home
 from qol_dagster_tests.support.lakes import MONDAY
+from qol_dagster_tests.support.outbox import Outbox
 
 restore_backup = functools.partial(restore.restore_backup, replay=lambda _home: 0)
 """Of homes without a ledger."""
@@ -419,17 +419,6 @@ def test_the_newest_backups_stay_and_the_last_of_each_month_for_a_year() -> None
         for one in backups
     ]
     assert "2026-09-29" not in [one.name for one in expired_backups(verified, 2, date(2026, 11, 29))]
-
-
-@dataclass
-class Outbox:
-    works: bool = True
-    sent: list[tuple[str, str]] = field(default_factory=list)
-
-    def send(self, subject: str, body: str) -> bool:
-        if self.works:
-            self.sent.append((subject, body))
-        return self.works
 
 
 def test_the_job_makes_a_verified_backup_and_says_what_it_wrote(home: Path, folder: Path) -> None:

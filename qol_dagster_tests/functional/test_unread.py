@@ -6,7 +6,7 @@ import gzip
 import hashlib
 import json
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from qol_dagster.resources.platform import Resources, open_platform
 from qol_dagster.resources.requarantine import requarantine
 from qol_dagster.resources.unread import ADVICE, ADVICE_JA, count_unread, name_files, name_folders
 from qol_dagster.settings import Settings
+from qol_dagster_tests.support.outbox import Outbox
 from qol_ingest import records as records_module
 from qol_ingest.shared.calendar import receipt_date
 from qol_ingest.shared.stores import DirectoryStore, StoreError
@@ -133,17 +134,6 @@ def test_the_weekly_run_and_the_doctor_show_the_counts(
 def test_what_begins_or_grows_is_told_and_what_stays_or_shrinks_is_not() -> None:
     assert growth({"a": 1, "b": 2, "c": 3, "d": 0}, {"b": 2, "c": 4}) == {"a": (0, 1)}
     assert growth({"a": 3}, {"a": 1}) == {"a": (1, 3)}
-
-
-@dataclass
-class Outbox:
-    works: bool = True
-    sent: list[tuple[str, str]] = field(default_factory=list)
-
-    def send(self, subject: str, body: str) -> bool:
-        if self.works:
-            self.sent.append((subject, body))
-        return self.works
 
 
 def test_an_alert_is_sent_when_something_begins_and_again_only_when_it_grows(settings: Settings) -> None:

@@ -6,7 +6,7 @@ import re
 import sqlite3
 import time
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,7 @@ from qol_dagster.resources.platform import Resources, open_platform
 from qol_dagster.resources.watch import Condition, Facts, conditions, gather_facts
 from qol_dagster.weeks import dates_of
 from qol_dagster_tests.support.lakes import MONDAY, record, worn, write_raw
+from qol_dagster_tests.support.outbox import Outbox
 
 if TYPE_CHECKING:
     from qol_dagster.settings import Settings
@@ -127,20 +128,6 @@ def test_each_alert_is_in_both_languages_with_its_values_and_says_when_it_is_ove
     assert end == ""
 
 
-@dataclass
-class Outbox:
-    """A notifier that keeps what it is given, or cannot send."""
-
-    works: bool = True
-    sent: list[str] = field(default_factory=list)
-
-    def send(self, subject: str, body: str) -> bool:
-        """Keep the subject."""
-        if self.works:
-            self.sent.append(f"{subject}\n{body}")
-        return self.works
-
-
 def test_the_sensor_says_a_condition_once_and_again_when_it_began_anew(settings: Settings) -> None:
     IdMap(settings.id_map_path).add(USER, "P1")
     outbox, cursor = Outbox(works=False), ""
@@ -155,7 +142,7 @@ def test_the_sensor_says_a_condition_once_and_again_when_it_began_anew(settings:
             context = dg.build_sensor_context(instance=instance, cursor=cursor)
             sensor(context)
         cursor = context.cursor or ""
-        found = [one.partition("\n")[0] for one in outbox.sent]
+        found = [subject for subject, _ in outbox.sent]
         outbox.sent.clear()
         return found
 
