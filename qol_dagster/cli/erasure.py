@@ -74,7 +74,7 @@ def erase(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     form: Annotated[Format, typer.Option("--format", help="How the counts are printed.")] = "table",
 ) -> None:
-    """Remove everything of a person from everywhere below QOL_HOME, and search all bytes for what is left.
+    """Remove everything of a person from QOL_HOME and its backups, and search all bytes for what is left.
 
     Everybody else's data stays as it is. Given again, it goes on where it stopped. There is no way back.
     """

@@ -125,13 +125,14 @@ def watch_sensor(parts: Resources) -> dg.SensorDefinition:
         elsewhere = WATCHED_ON_AWS if parts.settings.target == "aws" else ()
         found = [one for one in conditions(facts) if one.name not in elsewhere]
         told: dict[str, int] = json.loads(context.cursor) if context.cursor else {}
-        unsent = {one.name for one in due(found, told) if not parts.notifier().send(*message(one))}
+        new = due(found, told)
+        unsent = {one.name for one in new if not parts.notifier().send(*message(one))}
         context.update_cursor(
             json.dumps({one.name: told.get(one.name, 0) if one.name in unsent else one.level for one in found})
         )
         if unsent:
             return dg.SkipReason(f"alerts that could not be sent are tried again: {', '.join(sorted(unsent))}")
-        alerted, holds = [one.name for one in due(found, told)], [one.name for one in found]
+        alerted, holds = [one.name for one in new], [one.name for one in found]
         return dg.SkipReason(
             f"alerted: {', '.join(alerted)}" if alerted else f"no alert: {', '.join(holds) or 'all is well'}"
         )

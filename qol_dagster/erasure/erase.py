@@ -3,8 +3,9 @@
 Belongs here: who is meant, what is held meanwhile, and what is reported. What is in which place is `places.py`'s.
 
 The order. First the ledger, so that nothing more of the person is stored; then the id map answers as if there were no
-such person, and runs that read it before are waited for; then everything is cleared under the lake's lock, again until
-the search finds nothing; the id map forgets the person last. Killed at any moment, the same command goes on.
+such person, and runs that read it before are waited for; then backups are made anew, and everything is cleared under
+the lake's lock, again until the search finds nothing; the id map forgets the person last. Killed at any moment, the
+same command goes on.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ def count_person(settings: Settings, name: str) -> dict[str, int]:
 
 
 def erase(settings: Settings, name: str, *, log: Log = lambda _text: None) -> ErasureReport:
-    """Erase the person with a participant id, or the user with a Garmin user id, from everything below QOL_HOME.
+    """Erase the person with a participant id, or the user with a Garmin user id, from QOL_HOME and all its backups.
 
     Given again, it goes on where it stopped. What is left is in the report; then the erasure is not complete.
     Raises UnknownPersonError, and ErasureError if it could not go on.
@@ -185,7 +186,7 @@ def _clear_all(clearing: Clearing, log: Log) -> Searched:
             clearing.left.clear()
             _clear(clearing)
             log("searching all bytes")
-            searched = _search(settings, clearing.person, {settings.id_map_path.name})
+            searched = _search(settings, clearing.person)
             if not searched.found or searched.found == before:
                 break
             before = searched.found
@@ -225,14 +226,11 @@ def _as_before(one: Enrolment, person: Person) -> Enrolment:
     return replace(one, status=known) if one.status == "erasing" and one.garmin_user_id in person.users else one
 
 
-def _search(settings: Settings, person: Person, apart: set[str]) -> Searched:
+def _search(settings: Settings, person: Person) -> Searched:
+    """Search the home, but for the id map and SQLite's files beside it, which forget the person last."""
     searched = search(settings.home, person)
-    searched.found = [path for path in searched.found if not any(_is_in(path, one) for one in apart)]
+    searched.found = [path for path in searched.found if not path.parts[0].startswith(settings.id_map_path.name)]
     return searched
-
-
-def _is_in(path: Path, place: str) -> bool:
-    return path.parts[0].startswith(place) or path.is_relative_to(place)
 
 
 def _find(settings: Settings, name: str) -> tuple[Person, str | None]:
