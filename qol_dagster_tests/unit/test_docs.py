@@ -277,10 +277,10 @@ def simple_commands(line: str) -> Iterator[list[str]]:
 
 
 def test_every_command_shown_is_one_the_program_takes() -> None:
-    shown = list(commands())
+    shown, program = list(commands()), typer.main.get_command(app)
     assert len(shown) > 10
     for file, words in shown:
-        command, rest = typer.main.get_command(app), words
+        command, rest = program, words
         while hasattr(command, "commands"):
             assert rest, (file, words)
             assert rest[0] in command.commands, (file, words)
