@@ -127,7 +127,11 @@ def render_own_page(facts: Facts, participant_id: str, language: Language) -> st
             for one in MEASURES
             if own and any(value is not None for value in own[one].history)
         ],
-        charts=[(words.measure(one), charts.course_chart(facts.weeks, own[one].history)) for one in HEADLINES if own],
+        charts=[
+            (words.measure(one), charts.course_chart(facts.weeks, own[one].history, from_zero=one != "resting_hr_mean"))
+            for one in HEADLINES
+            if own
+        ],
         legend=_legend(words, {*states}),
     )
 

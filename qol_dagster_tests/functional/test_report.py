@@ -96,6 +96,7 @@ def test_the_weekly_job_writes_a_report_of_each_week_in_both_languages(filled: S
     assert metadata[str(MONDAY)]["report_ja"].value == str(filled.lake_dir / "reports" / written[3])
     assert metadata[str(MONDAY)]["calls"].value == 3
     assert metadata[str(MONDAY)]["valid_weeks"].value.startswith("![Valid weeks in percent](data:image/png;base64,")
+    assert "of valid weeks](data:image/png;base64," in metadata[str(MONDAY)]["headlines"].value
 
 
 def test_while_nobody_is_enrolled_the_job_succeeds_and_its_report_counts_who_pushes(settings: Settings) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 import string
+import struct
+import zlib
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from qol_dagster.report.calls import SHOWN, Call, calls_of
-from qol_dagster.report.charts import courses_chart, spread_chart, valid_weeks_chart, valid_weeks_png
+from qol_dagster.report.charts import course_chart, courses_chart, spread_chart, spreads_png, valid_weeks_chart
 from qol_dagster.report.facts import MEASURES, Facts, Origin
 from qol_dagster.report.page import render_own_page, render_report
 from qol_dagster.report.quantiles import quantile
@@ -224,7 +226,41 @@ def test_charts_keep_their_text_as_text_and_ask_for_nothing() -> None:
     assert ">11/16</text>" in drawn[0]
     assert ">P1</text>" in drawn[2]
     assert ">5,000</text>" in drawn[2]
-    assert valid_weeks_png([overview(of, week) for week in WEEKS]).startswith(b"\x89PNG")
+
+
+def test_a_picture_for_dagster_is_whole_and_small_enough_to_be_kept_for_years() -> None:
+    of = facts(*(status("P1", week) for week in WEEKS), measured=tuple(weekly("P1", w, steps_mean=5e3) for w in WEEKS))
+    png = spreads_png({name: [spread(of, name, week) for week in WEEKS] for name in MEASURES[:4]})
+    assert png.startswith(b"\x89PNG\r\n\x1a\n")
+    chunks, at = {}, 8
+    while at < len(png):
+        (length,) = struct.unpack_from(">I", png, at)
+        data = png[at + 4 : at + 8 + length]
+        assert struct.unpack_from(">I", png, at + 8 + length) == (zlib.crc32(data),)
+        chunks[data[:4]], at = data[4:], at + 12 + length
+    width, height = struct.unpack_from(">II", chunks[b"IHDR"])
+    assert len(zlib.decompress(chunks[b"IDAT"])) == (4 * width + 1) * height
+    assert list(chunks)[-1] == b"IEND"
+    assert len(png) < 60_000
+
+
+def test_a_person_s_own_measure_is_drawn_from_zero_but_for_what_is_far_from_it() -> None:
+    values = [6_000.0 + week for week in range(len(WEEKS))]
+    assert ">0</text>" in course_chart(WEEKS, values, from_zero=True)
+    assert ">0</text>" not in course_chart(WEEKS, values, from_zero=False)
+    drawn = render_own_page(
+        facts(
+            *(status("P1", week) for week in WEEKS),
+            measured=tuple(weekly("P1", week, steps_mean=6e3, resting_hr_mean=60.0) for week in WEEKS),
+        ),
+        "P1",
+        "en",
+    )
+    steps, pulse = (
+        svg for svg in re.findall(r"<svg.*?</svg>", drawn, re.DOTALL) if re.search(r">(6,000|60)</text>", svg)
+    )
+    assert ">0</text>" in steps
+    assert ">0</text>" not in pulse
 
 
 @pytest.mark.parametrize("name", TEXTS)

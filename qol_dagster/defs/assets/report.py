@@ -9,10 +9,11 @@ from qol_dagster.defs.alerts import notify_failed_step
 from qol_dagster.defs.assets.common import readable_failures, weeks_of
 from qol_dagster.lake.lake import Lake
 from qol_dagster.metrics.tables import TableId
-from qol_dagster.report.charts import valid_weeks_png
+from qol_dagster.report.charts import spreads_png, valid_weeks_png
+from qol_dagster.report.facts import HEADLINES
 from qol_dagster.report.files import REPORTS, Report, write_report
 from qol_dagster.report.mail import announce
-from qol_dagster.report.views import overview
+from qol_dagster.report.views import overview, spread
 from qol_dagster.resources.catalogue import Catalogue
 from qol_dagster.resources.platform import Resources
 
@@ -52,15 +53,23 @@ def report_asset(options: dict[str, Any]) -> dg.AssetsDefinition:
 def _week_metadata(lake: Lake, report: Report) -> dict[str, Any]:
     shown = {f"report_{language}": _place(lake, key) for language, key in report.keys.items()}
     counts = {f"calls/{name}": number for name, number in report.calls.items()}
-    return {**shown, "calls": sum(report.calls.values()), **counts, **(_plot(report) if report.written else {})}
+    return {**shown, "calls": sum(report.calls.values()), **counts, **(_plots(report) if report.written else {})}
 
 
 def _place(lake: Lake, key: str) -> dg.MetadataValue[Any]:
     return dg.MetadataValue.path(lake.uri(key)) if lake.folder else dg.MetadataValue.url(lake.uri(key))
 
 
-def _plot(report: Report) -> dict[str, Any]:
-    """Return the share of valid weeks as a picture that Dagster's UI shows."""
-    weeks = [overview(report.facts, week) for week in report.facts.weeks[1:]]
-    png = base64.b64encode(valid_weeks_png(weeks)).decode()
-    return {"valid_weeks": dg.MetadataValue.md(f"![Valid weeks in percent](data:image/png;base64,{png})")}
+def _plots(report: Report) -> dict[str, Any]:
+    """Return the share of valid weeks and the headline measures as pictures that Dagster's UI shows."""
+    facts = report.facts
+    weeks = [overview(facts, week) for week in facts.weeks[1:]]
+    measures = {one: [spread(facts, one, week) for week in facts.weeks] for one in HEADLINES}
+    return {
+        "valid_weeks": _picture("Valid weeks in percent", valid_weeks_png(weeks)),
+        "headlines": _picture("Median, quartiles, 10th and 90th percentile of valid weeks", spreads_png(measures)),
+    }
+
+
+def _picture(text: str, png: bytes) -> dg.MetadataValue[Any]:
+    return dg.MetadataValue.md(f"![{text}](data:image/png;base64,{base64.b64encode(png).decode()})")
