@@ -194,9 +194,13 @@ class HostingStack(Stack):
                 because="each step prints, and each failure is announced, on its own",
             ),
             allow("s3:GetObject", "s3:PutObject", on=objects(names.REPORTS), because="each week has a report"),
-            allow("s3:DeleteObject", on=objects(names.ALERTS), because="an alert that got stuck is to be tried again"),
+            allow(
+                "s3:DeleteObject",
+                on=[*objects(names.ALERTS), *objects(f"{names.REPORTS}mailed-")],
+                because="a message that got stuck is to be tried again",
+            ),
             takes_from(names.ARRIVALS),
-            allow("sns:Publish", on=[self._ops.topic.topic_arn]),
+            allow("sns:Publish", on=[self._ops.topic.topic_arn, self._ops.report_topic.topic_arn]),
             encrypt(data.rest_key.key_arn, "sns"),
         ]
 

@@ -18,6 +18,7 @@ KICK = "qol-weekly-survey-kick"
 ETL_JOB = "qol-weekly-etl"
 ID_MAP_TABLE = "user_id_map"
 ALERT_TOPIC = "job_failure_alert"
+REPORT_TOPIC = "weekly_report"
 WEEKLY_CRON = aws_cron(WEEKLY_RUN_TIME)
 """UTC: Wednesday, 09:05 in Japan."""
 

@@ -11,6 +11,7 @@ was to compute the week and whatever kept that from happening; Dagster itself al
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import time
 from typing import Any
 
@@ -56,7 +57,9 @@ class OpsStack(Stack):
         self, scope: Construct, id_: str, settings: DeploySettings, data: DataStack, ingest: IngestStack, **options: Any
     ) -> None:
         super().__init__(scope, id_, **options)
-        self.topic = self._topic(settings, data)
+        self.topic = self._topic("Alerts", names.ALERT_TOPIC, settings.alert_mail, data)
+        self._let_alarms_tell()
+        self.report_topic = self._topic("Reports", names.REPORT_TOPIC, settings.report_mail, data)
         self.staff_settings = self._staff_settings(settings, data, ingest)
         self._staff(data)
         self._kick(settings, data)
@@ -73,14 +76,14 @@ class OpsStack(Stack):
         self._alarm_of_quarantine()
         self._alarm_of_silence()
 
-    def _topic(self, settings: DeploySettings, data: DataStack) -> sns.Topic:
-        topic = sns.Topic(
-            self,
-            "Alerts",
-            topic_name=names.ALERT_TOPIC,
-            master_key=data.rest_key,
-            enforce_ssl=True,
-        )
+    def _topic(self, id_: str, name: str, mails: Sequence[str], data: DataStack) -> sns.Topic:
+        topic = sns.Topic(self, id_, topic_name=name, master_key=data.rest_key, enforce_ssl=True)
+        for mail in mails:
+            topic.add_subscription(subscriptions.EmailSubscription(mail))
+        return topic
+
+    def _let_alarms_tell(self) -> None:
+        topic = self.topic
         topic.add_to_resource_policy(
             iam.PolicyStatement(
                 principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
@@ -89,10 +92,7 @@ class OpsStack(Stack):
                 conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}},
             )
         )
-        for mail in settings.alert_mail:
-            topic.add_subscription(subscriptions.EmailSubscription(mail))
         CfnOutput(self, "AlertTopicArn", value=topic.topic_arn)
-        return topic
 
     def _staff_settings(self, settings: DeploySettings, data: DataStack, ingest: IngestStack) -> dict[str, str]:
         """Return what Dagster and the machines of staff have to know of this deployment: `qol_dagster.settings`."""
@@ -104,6 +104,8 @@ class OpsStack(Stack):
             "QOL_ENROLMENT_TABLE": names.ENROLMENT_TABLE,
             "QOL_ARRIVALS_QUEUE_URL": data.queues[names.ARRIVALS].queue_url,
             "QOL_ALERT_TOPIC_ARN": self.topic.topic_arn,
+            "QOL_REPORT_TOPIC_ARN": self.report_topic.topic_arn,
+            **({"QOL_REPORT_URL": settings.report_url} if settings.report_url else {}),
             "QOL_ATHENA_WORKGROUP": names.WORKGROUP,
             "QOL_GLUE_JOB": names.ETL_JOB,
             "QOL_TABLES_KEY": data.rest_key.key_arn,

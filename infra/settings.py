@@ -45,17 +45,20 @@ CertificateArn = Annotated[
 class DeploySettings:
     """A deployment. The key of a field in the context is its name; those without a default are needed.
 
-    `alert_mail` hears of failures, with commas between addresses. `dagster_url` is where the weekly start finds
-    Dagster. With `dagster_certificate_arn`, Dagster is hosted here under that address, from the image of
-    `dagster_image_tag`. `public_domain` is what Garmin and participants call the API, with `public_certificate_arn`;
-    without it, they use the address that AWS gives. `start_date` is the Monday of the first week. `glue_workers` is how
-    many machines compute a week, one of which leads. `garmin_url` is another cloud than Garmin's. `emulated` leaves out
-    what an emulated AWS lacks.
+    `alert_mail` hears of failures, `report_mail` of each new weekly report, with commas between addresses; staff open
+    `reports/` under `report_url`, if there is such an address. `dagster_url` is where the weekly start finds Dagster.
+    With `dagster_certificate_arn`, Dagster is hosted here under that address, from the image of `dagster_image_tag`.
+    `public_domain` is what Garmin and participants call the API, with `public_certificate_arn`; without it, they use
+    the address that AWS gives. `start_date` is the Monday of the first week. `glue_workers` is how many machines
+    compute a week, one of which leads. `garmin_url` is another cloud than Garmin's. `emulated` leaves out what an
+    emulated AWS lacks.
     """
 
     alert_mail: MailAddresses
     garmin_client_id: ClientId = field(repr=False)
     dagster_url: Url
+    report_mail: MailAddresses = ()
+    report_url: Url = ""
     dagster_certificate_arn: CertificateArn = ""
     dagster_image_tag: ImageTag = ""
     public_domain: Domain = ""

@@ -6,19 +6,18 @@ Belongs here: what it says, and that it is sent once a week. How mail is sent is
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Protocol
 
 from qol_dagster.report.files import REPORTS, Report
 from qol_dagster.report.texts import text
-from qol_dagster.resources.notifier import SmtpNotifier
 from qol_dagster.weeks import monday_of, today
 from qol_ingest.shared.languages import LANGUAGES
 
 if TYPE_CHECKING:
     from qol_dagster.lake.lake import Lake
     from qol_dagster.lake.shared_object import SharedObject
+    from qol_dagster.resources.notifier import Notifier
     from qol_dagster.settings import Settings
 
 _NO_DATA = ("silent", "never_synced", "permission_lost", "reconnect")
@@ -30,22 +29,25 @@ class MailParts(Protocol):
 
     @property
     def settings(self) -> Settings:
-        """To whom it goes, and where the report is for them."""
+        """Where the report is for staff."""
+
+    def report_notifier(self) -> Notifier | None:
+        """Return to whom it goes."""
 
     def marker(self, name: str) -> SharedObject:
         """Return an object that one process can claim once."""
 
 
 def announce(parts: MailParts, lake: Lake, report: Report) -> bool:
-    """Mail the report of the last week that is over to QOL_REPORT_MAIL_TO, once; return whether this call did."""
-    settings, week = parts.settings, report.facts.week
-    if not settings.report_mail_to or not settings.smtp_host or week != monday_of(today()) - timedelta(weeks=1):
+    """Mail the report of the last week that is over to staff, once; return whether this call did."""
+    notifier, week = parts.report_notifier(), report.facts.week
+    if notifier is None or week != monday_of(today()) - timedelta(weeks=1):
         return False
     marker = parts.marker(f"{REPORTS}/mailed-{week}")
     if not marker.claim():
         return False
-    subject, body = message(week, report.calls, _places(settings, lake, report))
-    if SmtpNotifier(replace(settings, mail_to=settings.report_mail_to)).send(subject, body):
+    subject, body = message(week, report.calls, _places(parts.settings, lake, report))
+    if notifier.send(subject, body):
         return True
     marker.remove()  # the next run tries again
     return False

@@ -7,6 +7,7 @@ log and never raises.
 from __future__ import annotations
 
 import logging
+import re
 import smtplib
 import ssl
 from collections.abc import Callable
@@ -106,7 +107,7 @@ class SnsNotifier:
     def _publish(self, subject: str, body: str) -> None:
         from qol_ingest.shared import aws
 
-        plain = _one_line(subject).encode("ascii", "replace").decode()[:LONGEST_SUBJECT]
+        plain = _ascii(_one_line(subject))[:LONGEST_SUBJECT]
         aws.client("sns").publish(TopicArn=self.topic_arn, Subject=plain, Message=body)
 
 
@@ -120,6 +121,13 @@ def _sent_or_logged(send: Callable[[], object], subject: str, body: str) -> bool
         LogNotifier().send(subject, body)
         return False
     return True
+
+
+def _ascii(subject: str) -> str:
+    """Return of a subject in several languages, " / " between them, the one that SNS takes."""
+    found = re.match(r"(?P<tag>\[\w+\] )?(?P<text>.*)", subject)
+    parts = [part for part in found["text"].split(" / ") if part.isascii()] if found else []
+    return (found["tag"] or "") + " / ".join(parts) if found and parts else subject.encode("ascii", "replace").decode()
 
 
 def _one_line(text: str) -> str:

@@ -87,6 +87,7 @@ class Settings:
     enrolment_table: TableName = "qol_enrolment"
     arrivals_queue_url: QueueUrl = ""
     alert_topic_arn: TopicArn = ""
+    report_topic_arn: TopicArn = ""
     athena_workgroup: WorkgroupName = ""
     glue_job: JobName = "qol-weekly-etl"
     tables_key: KeyArn = ""
@@ -189,11 +190,11 @@ _ONLY_FOR: dict[Target, tuple[str, ...]] = {
     "local": (
         *("engine", "memory_mb", "webhook_secret", "programme_ja", "programme_en", "contact"),
         *("smtp_host", "smtp_port", "smtp_user", "smtp_password", "smtp_starttls", "mail_from", "mail_to"),
-        *("report_mail_to", "report_url", "backup_dir", "retention"),
+        *("report_mail_to", "backup_dir", "retention"),
     ),
     "aws": (
         *("bucket", "id_map_table", "enrolment_table", "arrivals_queue_url"),
-        *("alert_topic_arn", "athena_workgroup", "glue_job", "tables_key"),
+        *("alert_topic_arn", "report_topic_arn", "athena_workgroup", "glue_job", "tables_key"),
     ),
 }
 _NEEDED_ON_AWS = ("QOL_BUCKET", "QOL_ARRIVALS_QUEUE_URL", "QOL_ALERT_TOPIC_ARN", "QOL_ATHENA_WORKGROUP")

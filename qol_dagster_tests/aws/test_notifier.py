@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import date, timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from qol_dagster.defs.alerts import Alert, notify_once
+from qol_dagster.report.files import Report, report_key
+from qol_dagster.report.mail import announce
 from qol_dagster.resources.id_map import AwsIdMap
 from qol_dagster.resources.notifier import SnsNotifier
 from qol_dagster.resources.platform import Platform, open_platform
@@ -17,6 +22,10 @@ from qol_dagster_tests.support.cloud import Cloud, Deployment, alerts_of
 from qol_dagster_tests.support.contracts import contract_tests
 from qol_dagster_tests.support.contracts import notifier as contract
 from qol_dagster_tests.support.contracts.notifier import ALERT, Outlet
+from qol_ingest.shared.languages import LANGUAGES
+
+if TYPE_CHECKING:
+    from qol_dagster.report.facts import Facts
 
 pytestmark = pytest.mark.aws
 
@@ -41,6 +50,12 @@ def test_a_subject_that_sns_would_not_take_is_made_to_one(cloud: Cloud) -> None:
     ((subject, _),) = alerts_of(queue)
     assert subject == f"[qol] ? {'x' * 92}"
     assert len(subject) == 100
+
+
+def test_of_a_subject_in_two_languages_sns_is_given_the_one_it_takes(cloud: Cloud) -> None:
+    arn, queue = cloud.topic()
+    assert SnsNotifier(arn).send("[qol] 週間レポート 2026-11-16 / Weekly report 2026-11-16", "週間レポート") is True
+    assert alerts_of(queue) == [("[qol] Weekly report 2026-11-16", "週間レポート")]
 
 
 def test_without_credentials_or_a_way_to_aws_the_log_has_the_message(
@@ -74,6 +89,31 @@ def test_what_one_host_could_not_send_another_does(host: Callable[..., Platform]
     assert notify_once(works, ALERT) is True
     assert notify_once(broken, ALERT) is False
     assert len(deployed.told()) == 1
+
+
+def test_staff_hear_once_of_a_report_whichever_host_wrote_it(
+    host: Callable[..., Platform], cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    week = date(2026, 11, 16)
+    monkeypatch.setattr("qol_dagster.report.mail.today", lambda: week + timedelta(days=9))
+    topic, inbox = cloud.topic()
+    keys = {language: report_key(week, language) for language in LANGUAGES}
+    report = Report(cast("Facts", SimpleNamespace(week=week)), keys, {"silent": 2, "not_worn": 1}, written=True)
+
+    def announced(name: str, **settings: str) -> bool:
+        platform = host(name, **settings)
+        return announce(platform, platform.lake(), report)
+
+    assert not announced("nobody is to hear")
+    assert not announced("broken", report_topic_arn=f"{topic}-nowhere")
+    assert [announced(name, report_topic_arn=topic, report_url="https://qol.example.org/r") for name in "ab"] == [
+        True,
+        False,
+    ]
+    ((subject, body),) = alerts_of(inbox)
+    assert subject == "[qol] Weekly report 2026-11-16"
+    assert f"https://qol.example.org/r/week={week}/report.ja.html" in body
+    assert "To call: 3 (no data: 2, little data: 1)" in body
 
 
 @pytest.mark.parametrize("lost", [{"bucket": "no-such-bucket-of-ours"}, {"id_map_table": "nowhere"}])

@@ -93,6 +93,8 @@ MAY = [
     (DAGSTER, "s3:DeleteObject", key("alerts/run")),
     *((who, f"s3:{call}Object", REPORT) for who in (DAGSTER, STAFF) for call in ("Get", "Put")),
     (DAGSTER, "sns:Publish", TOPIC),
+    (DAGSTER, "sns:Publish", arn("sns", "weekly_report")),
+    (DAGSTER, "s3:DeleteObject", key("reports/mailed-2026-11-16")),
     *((DAGSTER, f"sqs:{call}", arn("sqs", "qol-arrivals")) for call in ("ReceiveMessage", "DeleteMessage")),
     *(
         (who, f"athena:{call}", WORKGROUP)

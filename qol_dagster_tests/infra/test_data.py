@@ -24,20 +24,20 @@ def denies_plain_http(policy: dict[str, Any]) -> bool:
     )
 
 
-def test_whoever_asks_without_tls_is_denied_buckets_queues_and_the_topic(system: System) -> None:
+def test_whoever_asks_without_tls_is_denied_buckets_queues_and_topics(system: System) -> None:
     policies = {
         kind: system.all(kind) for kind in ("AWS::S3::BucketPolicy", "AWS::SQS::QueuePolicy", "AWS::SNS::TopicPolicy")
     }
     assert {kind: len(found) for kind, found in policies.items()} == {
         "AWS::S3::BucketPolicy": len(system.all("AWS::S3::Bucket")),
         "AWS::SQS::QueuePolicy": len(system.all("AWS::SQS::Queue")),
-        "AWS::SNS::TopicPolicy": 1,
+        "AWS::SNS::TopicPolicy": len(system.all("AWS::SNS::Topic")),
     }
     for kind in ("AWS::S3::BucketPolicy", "AWS::SQS::QueuePolicy"):
         assert all(denies_plain_http(policy) for policy in policies[kind]), kind
-    (topic,) = policies["AWS::SNS::TopicPolicy"]
-    (denied,) = (one for one in topic["PolicyDocument"]["Statement"] if one["Effect"] == "Deny")
-    assert denied["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+    for topic in policies["AWS::SNS::TopicPolicy"]:
+        (denied,) = (one for one in topic["PolicyDocument"]["Statement"] if one["Effect"] == "Deny")
+        assert denied["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
 
 
 def test_the_denial_of_plain_http_covers_all_that_a_bucket_holds(system: System) -> None:

@@ -102,6 +102,7 @@ def test_dagster_and_staff_are_told_of_every_part_on_aws(system: System) -> None
     assert told["QOL_BUCKET"] == "qol-lake-111122223333-ap-northeast-1"
     assert told["QOL_ARRIVALS_QUEUE_URL"].endswith("/qol-arrivals")
     assert told["QOL_ALERT_TOPIC_ARN"].endswith(":job_failure_alert")
+    assert told["QOL_REPORT_TOPIC_ARN"].endswith(":weekly_report")
     assert told["QOL_ATHENA_WORKGROUP"] == system.all("AWS::Athena::WorkGroup")[0]["Name"]
     assert told["QOL_START_DATE"] == "2026-04-06"
     assert (told["QOL_ID_MAP_TABLE"], told["QOL_ENROLMENT_TABLE"]) == ("user_id_map", "qol_enrolment")

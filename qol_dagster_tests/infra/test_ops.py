@@ -144,9 +144,11 @@ def test_every_alarm_is_mailed_and_says_what_to_do(system: System) -> None:
     assert mails == ["qol-alerts@example.org"]
 
 
-def test_each_address_has_a_subscription(emulated: System) -> None:
+def test_each_address_has_a_subscription(emulated: System, system: System) -> None:
     found = {(one["Protocol"], one["Endpoint"]) for one in emulated.all("AWS::SNS::Subscription")}
     assert found == {("email", "one@example.org"), ("email", "two@example.org")}
+    of_both = {one["TopicArn"].rpartition(":")[2]: one["Endpoint"] for one in system.all("AWS::SNS::Subscription")}
+    assert of_both == {"job_failure_alert": "qol-alerts@example.org", "weekly_report": "qol-staff@example.org"}
 
 
 def test_silence_is_a_whole_day_in_which_s3_announced_nothing(system: System) -> None:
@@ -163,9 +165,11 @@ def test_a_push_that_was_not_taken_is_an_alarm(system: System) -> None:
 
 
 def test_messages_to_people_are_encrypted_and_cloudwatch_may_send_them(system: System) -> None:
-    assert system.one("AWS::SNS::Topic", TopicName="job_failure_alert")["KmsMasterKeyId"] == system.key("rest")
-    (policy,) = system.all("AWS::SNS::TopicPolicy")
-    (allowed,) = (one for one in policy["PolicyDocument"]["Statement"] if one["Effect"] == "Allow")
+    topics = {one["TopicName"]: one["KmsMasterKeyId"] for one in system.all("AWS::SNS::Topic")}
+    assert topics == dict.fromkeys(("job_failure_alert", "weekly_report"), system.key("rest"))
+    policies = {one["Topics"][0]: one["PolicyDocument"]["Statement"] for one in system.all("AWS::SNS::TopicPolicy")}
+    assert all(one["Effect"] == "Deny" for one in policies[arn("sns", "weekly_report")])
+    (allowed,) = (one for one in policies[arn("sns", "job_failure_alert")] if one["Effect"] == "Allow")
     assert allowed["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
     assert "aws:SourceAccount" in allowed["Condition"]["StringEquals"]
 

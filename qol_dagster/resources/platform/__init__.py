@@ -63,6 +63,9 @@ class Platform(Protocol):
     def notifier(self) -> Notifier:
         """Return who is notified of failures."""
 
+    def report_notifier(self) -> Notifier | None:
+        """Return the staff who hear of each new weekly report, if that is configured."""
+
     def marker(self, name: str) -> SharedObject:
         """Return an object that one process can claim once, seen by all hosts of the deployment."""
 
@@ -110,6 +113,7 @@ class Resources:
     computer: Callable[[], Computer]
     catalogue: Callable[[], Catalogue]
     notifier: Callable[[], Notifier]
+    report_notifier: Callable[[], Notifier | None]
     marker: Callable[[str], SharedObject]
     tokens: Callable[[], TokenStore]
     enrolment_state: Callable[[], EnrolmentState]

@@ -77,6 +77,10 @@ class AwsPlatform:
         """Return the subscribers of a topic."""
         return SnsNotifier(self.settings.alert_topic_arn)
 
+    def report_notifier(self) -> Notifier | None:
+        """Return the subscribers of the topic of reports."""
+        return SnsNotifier(self.settings.report_topic_arn) if self.settings.report_topic_arn else None
+
     def marker(self, name: str) -> SharedObject:
         """Return an object in the lake's bucket."""
         return SharedObject(self._lake.store, name)

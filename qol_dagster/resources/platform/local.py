@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -71,6 +71,11 @@ class LocalPlatform:
     def notifier(self) -> Notifier:
         """Mail to QOL_MAIL_TO, or the log."""
         return SmtpNotifier(self.settings) if self.settings.smtp_host else LogNotifier()
+
+    def report_notifier(self) -> Notifier | None:
+        """Mail to QOL_REPORT_MAIL_TO."""
+        to = self.settings.report_mail_to
+        return SmtpNotifier(replace(self.settings, mail_to=to)) if to and self.settings.smtp_host else None
 
     def marker(self, name: str) -> SharedObject:
         """Return a file under QOL_HOME."""
