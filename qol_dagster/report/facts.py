@@ -123,7 +123,8 @@ def read_facts(catalogue: Catalogue, lake: Lake, people: People, week: date, mad
 def _rows(catalogue: Catalogue, table: Any, columns: Sequence[str], first: date, last: date) -> tuple[Row, ...]:
     found = catalogue.query(
         f"SELECT {', '.join(columns)} FROM {TableId(table).qualified_name} "
-        f"WHERE date >= '{first}' AND date <= '{last}' ORDER BY date, participant_id"
+        f"WHERE date >= '{first}' AND date <= '{last}' ORDER BY date, participant_id",
+        span=(str(first), str(last)),
     )
     return tuple(dict(zip(columns, row, strict=True)) for row in found.rows)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
@@ -17,6 +18,7 @@ from qol_dagster.defs.instance import dagster_instance
 from qol_dagster.report.facts import HEADLINES
 from qol_dagster.report.files import write_report
 from qol_dagster.report.mail import announce
+from qol_dagster.resources.catalogue import CatalogueError
 from qol_dagster.resources.catalogue.duckdb import query
 from qol_dagster.resources.id_map import IdMap
 from qol_dagster.resources.platform import open_platform
@@ -170,6 +172,18 @@ def run_cli(settings: Settings, monkeypatch: pytest.MonkeyPatch, *arguments: str
     monkeypatch.setenv("QOL_HOME", str(settings.home))
     done = CliRunner().invoke(app, list(arguments))
     return done.exit_code, done.output if not done.exception or done.exit_code == 0 else str(done.exception)
+
+
+def test_a_report_looks_into_no_files_of_years_ago(filled: Settings, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    shutil.copytree(filled.home, home)
+    old = home / "lake/processed/weekly/date=2020-11-16/part-0.parquet"
+    old.parent.mkdir()
+    old.write_bytes(b"no Parquet")
+    platform = open_platform(replace(filled, home=home))
+    assert not write_report(platform.catalogue(), platform.lake(), platform, MONDAY).written
+    with pytest.raises(CatalogueError, match="date=2020-11-16"):
+        platform.catalogue().query("SELECT count(*) FROM db_qol.weekly_metrics")
 
 
 def test_qol_report_prints_where_the_latest_report_is(filled: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,11 @@ from qol_dagster.metrics.tables import DATABASE as SCHEMA
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["SCHEMA", "Catalogue", "CatalogueError", "QueryResult", "count_rows", "one_line"]
+__all__ = ["SCHEMA", "Catalogue", "CatalogueError", "QueryResult", "Span", "count_rows", "one_line"]
+
+
+Span = tuple[str, str]
+"""The first and the last `date` of some partitions."""
 
 
 class CatalogueError(QolError):
@@ -42,15 +46,20 @@ class QueryResult:
 class Catalogue(Protocol):
     """What answers questions on `db_qol.*`."""
 
-    def query(self, sql: str) -> QueryResult:
-        """Run one reading statement; a semicolon may end it. Raises CatalogueError."""
+    def query(self, sql: str, *, span: Span | None = None) -> QueryResult:
+        """Run one reading statement; a semicolon may end it. Raises CatalogueError.
+
+        With a span, the statement itself asks for no other partitions, and none need be looked into.
+        """
 
 
 def count_rows(catalogue: Catalogue, table: str, partitions: Sequence[str]) -> dict[str, int]:
     """Return rows that `db_qol.<table>` shows for each of these partitions."""
     wanted = ", ".join(f"'{partition}'" for partition in partitions)
     counts = f"SELECT date, count(*) FROM {SCHEMA}.{table} WHERE date IN ({wanted}) GROUP BY date"
-    return dict.fromkeys(partitions, 0) | dict(catalogue.query(counts).rows if wanted else ())
+    if not partitions:
+        return {}
+    return dict.fromkeys(partitions, 0) | dict(catalogue.query(counts, span=(min(partitions), max(partitions))).rows)
 
 
 def one_line(error: Exception) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from qol_dagster.resources.catalogue import SCHEMA, CatalogueError, QueryResult, one_line
+from qol_dagster.resources.catalogue import SCHEMA, CatalogueError, QueryResult, Span, one_line
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -32,7 +32,7 @@ class AthenaCatalogue:
     workgroup: str
     limit_s: float = LIMIT_S
 
-    def query(self, sql: str) -> QueryResult:
+    def query(self, sql: str, *, span: Span | None = None) -> QueryResult:  # noqa: ARG002  # Athena prunes by the statement
         """See `Catalogue`."""
         from pyathena import connect
         from pyathena.error import Error

@@ -23,7 +23,7 @@ from qol_dagster.metrics.dictionary.revisions import UNTIL
 from qol_dagster.metrics.profiles import DEFAULT, PROFILES
 from qol_dagster.metrics.tables import TableId, all_tables
 from qol_dagster.metrics.types import COLUMN_TYPES
-from qol_dagster.resources.catalogue import SCHEMA, CatalogueError, QueryResult, one_line
+from qol_dagster.resources.catalogue import SCHEMA, CatalogueError, QueryResult, Span, one_line
 from qol_dagster.surveys.dictionary import SURVEY_TABLES
 
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ TABLE_IDS = {table.name: table for table in all_tables()}
 REVISIONS_OF = {table.revisions: table for table in all_tables()}
 """Each log of revisions with its table."""
 UNTIL_SQL = "lead(valid_from) OVER (PARTITION BY date ORDER BY revision)"
+FILES = "[!._]*.parquet"
+"""Of a partition; what begins otherwise is being written, or of another program."""
 LISTS_OF_TABLES = ("information_schema", "duckdb_", "pg_", "sqlite_")
 """In which DuckDB itself says what tables and columns there are."""
 
@@ -51,19 +53,19 @@ class LocalCatalogue:
     lake_dir: Path
     moment: Moment | None = None
 
-    def query(self, sql: str) -> QueryResult:
+    def query(self, sql: str, *, span: Span | None = None) -> QueryResult:
         """See `Catalogue`."""
-        return query(self.lake_dir, sql, self.moment)
+        return query(self.lake_dir, sql, self.moment, span)
 
 
-def query(lake_dir: Path, sql: str, moment: Moment | None = None) -> QueryResult:
+def query(lake_dir: Path, sql: str, moment: Moment | None = None, span: Span | None = None) -> QueryResult:
     """Run one reading statement on `db_qol.*`. Raises CatalogueError, and HistoryError for a past that is damaged."""
     import duckdb
 
     try:
         with duckdb.connect(":memory:", config=DUCKDB_SETTINGS) as database:
             named = _may_read(sql)
-            _make_views(database, lake_dir.absolute(), _with_a_past(named) if moment else named, moment)
+            _make_views(database, lake_dir.absolute(), _with_a_past(named) if moment else named, moment, span)
             for name in named:
                 if name in REVISIONS_OF:
                     _make_log(database, lake_dir, name, REVISIONS_OF[name])
@@ -87,7 +89,7 @@ def _damaged_file(lake_dir: Path, tables: Sequence[str], reason: str) -> Path | 
         return None
     named = [one for one in map(Path, re.findall(r"(/[^'\"]+?\.parquet)", reason)) if _is_of(one, lake_dir)]
     folders = [lake_dir / TABLES[table][0] for table in tables if table in TABLES]
-    every = (file for folder in folders for file in sorted(folder.glob("date=*/[!._]*.parquet")))
+    every = (file for folder in folders for file in sorted(folder.glob(f"date=*/{FILES}")))
     for file in (*named, *every):
         try:
             pq.ParquetFile(file).read(use_threads=False)
@@ -125,9 +127,13 @@ def _with_a_past(named: Sequence[str]) -> list[str]:
 
 
 def _make_views(
-    database: duckdb.DuckDBPyConnection, lake_dir: Path, tables: Sequence[str], moment: Moment | None
+    database: duckdb.DuckDBPyConnection,
+    lake_dir: Path,
+    tables: Sequence[str],
+    moment: Moment | None,
+    span: Span | None,
 ) -> None:
-    """For each view, DuckDB looks into all files of its table."""
+    """For each view, DuckDB looks into all files of its table, or all in the span."""
     database.execute(f"CREATE SCHEMA {SCHEMA}")
     for table in (name for name in tables if name in TABLES):
         folder, metrics = TABLES[table]
@@ -135,7 +141,7 @@ def _make_views(
         database.execute(f"CREATE TABLE {SCHEMA}.no_{table} ({declared})")
         # A column that older files lack is null, and a table without files is empty.
         rows = f"SELECT * FROM {SCHEMA}.no_{table}"
-        if files := _past_files(moment, table) if moment else _current_files(lake_dir / folder):
+        if files := _past_files(moment, table) if moment else _current_files(lake_dir / folder, span):
             listed = ", ".join("'{}'".format(file.replace("'", "''")) for file in files)
             rows += (
                 f" UNION ALL BY NAME SELECT * FROM read_parquet([{listed}], union_by_name = true, "
@@ -145,9 +151,13 @@ def _make_views(
         database.execute(f"CREATE VIEW {SCHEMA}.{table} AS SELECT {columns} FROM ({rows})")
 
 
-def _current_files(folder: Path) -> list[str]:
-    """Return one pattern for all files of a table, if there are any."""
-    return [str(folder / "date=*" / "[!._]*.parquet")] if any(folder.glob("date=*/[!._]*.parquet")) else []
+def _current_files(folder: Path, span: Span | None) -> list[str]:
+    """Return patterns for the files of a table that match any."""
+    partitions = ["date=*"]
+    if span:
+        first, last = (f"date={one}" for one in span)
+        partitions = sorted(one.name for one in folder.glob("date=*") if first <= one.name <= last)
+    return [str(folder / one / FILES) for one in partitions if any(folder.glob(f"{one}/{FILES}"))]
 
 
 def _past_files(moment: Moment, table: str) -> list[str]:
