@@ -84,6 +84,11 @@ def encrypt(key_arn: str, *services: str) -> Statement:
     return allow(*USES_OF_A_KEY, on=[key_arn], when=_through(services))
 
 
+def seal(key_arn: str, *services: str) -> Statement:
+    """Writing under a key, through these services only, without reading what is under it."""
+    return allow("kms:GenerateDataKey", on=[key_arn], when=_through(services))
+
+
 def _through(services: Sequence[str]) -> Mapping[str, Any]:
     return {"StringEquals": {"kms:ViaService": [f"{service}.{REGION}.amazonaws.com" for service in services]}}
 

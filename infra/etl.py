@@ -41,6 +41,7 @@ from qol_dagster.metrics.tables import (
     external_table,
     revisions_table,
 )
+from qol_dagster.surveys.tables import SURVEY_LAYOUTS, survey_external_tables
 
 SCRIPT, ARCHIVE = f"{names.ETL_JOB}.py", f"{names.ETL_JOB}.zip"
 NOT_BUNDLED, EMULATED = (Path(__file__).with_name(f"{name}.py") for name in ("not_bundled", "emulated_glue"))
@@ -74,7 +75,8 @@ class EtlStack(Stack):
             ),
         )
         place = f"s3://{names.lake()}", settings.start_date
-        for table in (make(one.table, *place, one.profile.suffix) for one in all_tables() for make in MADE_OF_A_TABLE):
+        of_weeks = (make(one.table, *place, one.profile.suffix) for one in all_tables() for make in MADE_OF_A_TABLE)
+        for table in (*of_weeks, *survey_external_tables(*place)):
             glue.CfnTable(
                 self,
                 table.name,
@@ -183,9 +185,8 @@ def queries(data: DataStack) -> list[Statement]:
     """Return what it takes to ask the tables of `db_qol` in the workgroup `qol`."""
     lake_arn = f"arn:aws:s3:::{names.lake()}"
     listed = [f"{prefix}*" for prefix in (*names.PROCESSED, *names.HISTORY, names.QUERY_RESULTS)]
-    tables = [
-        arn("glue", f"table/{DATABASE}/{name}") for table in all_tables() for name in (table.name, table.revisions)
-    ]
+    of_weeks = [name for table in all_tables() for name in (table.name, table.revisions)]
+    tables = [arn("glue", f"table/{DATABASE}/{name}") for name in (*of_weeks, *SURVEY_LAYOUTS)]
     return [
         allow(
             *("athena:GetQueryExecution", "athena:GetQueryResults", "athena:GetWorkGroup"),
@@ -201,6 +202,15 @@ def queries(data: DataStack) -> list[Statement]:
         allow("s3:GetBucketLocation", on=[lake_arn]),
         allow("s3:ListBucket", on=[lake_arn], when={"StringLike": {"s3:prefix": listed}}),
         encrypt(data.rest_key.key_arn, "s3"),
+    ]
+
+
+def scores_surveys() -> list[Statement]:
+    """Return what it takes to compute the tables of questionnaires, beside `queries` and `takes_part`."""
+    return [
+        allow("s3:GetObject", on=objects(names.RAW_SURVEYS), because="everything participants answered"),
+        allow("s3:DeleteObject", "s3:PutObject", on=objects(*names.SURVEY_TABLES), because=PARTITIONS),
+        allow("s3:PutObject", on=objects(*names.SURVEY_HISTORY), because="what is replaced stays"),
     ]
 
 

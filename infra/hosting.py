@@ -33,7 +33,7 @@ from constructs import Construct
 from infra import names
 from infra.access import Statement, allow, decrypt, encrypt, explain, role
 from infra.data import DataStack
-from infra.etl import queries, takes_part
+from infra.etl import queries, scores_surveys, takes_part
 from infra.functions import log_group_of
 from infra.ingest import takes_from
 from infra.names import arn, objects
@@ -184,6 +184,7 @@ class HostingStack(Stack):
         return [
             *takes_part(data),
             *queries(data),
+            *scores_surveys(),
             allow(
                 *("glue:BatchStopJobRun", "glue:GetJob", "glue:GetJobRun", "glue:GetJobRuns", "glue:StartJobRun"),
                 on=[arn("glue", f"job/{names.ETL_JOB}")],

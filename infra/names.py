@@ -7,6 +7,7 @@ exact. Names that nobody refers to are left to CloudFormation.
 from __future__ import annotations
 
 from qol_dagster.metrics.profiles import PROFILES
+from qol_dagster.surveys.tables import SURVEY_LAYOUTS, survey_folder
 from qol_dagster.weeks import WEEKLY_RUN_TIME, aws_cron
 
 REGION = "ap-northeast-1"
@@ -48,11 +49,16 @@ DAGSTER_TOKEN = "qol/dagster-token"  # noqa: S105
 # -- the lake's prefixes
 RAW_DAILY, QUARANTINE = "raw/daily/", "raw/quarantine/"
 RAW_PINGS, RAW_LIFECYCLE = "raw/pings/", "raw/lifecycle/"
+RAW_SURVEYS = "raw/surveys/"
+"""What participants answered."""
 PULLED, FILES = "raw/pulled/", "raw/files/"
 RECORDS = "records/"
 """Raw lines, parsed once; under the key of raw data, and made again from it when they are missing."""
 PROCESSED = tuple(f"{profile.folder}/" for profile in PROFILES.values())
 """The tables of each profile."""
+SURVEY_TABLES = tuple(f"{survey_folder(table)}/" for table in SURVEY_LAYOUTS)
+SURVEY_HISTORY = tuple(f"history/{table}/" for table in SURVEY_LAYOUTS)
+"""The tables of questionnaires, which Dagster writes itself, and what was replaced in them."""
 REPORTS = "reports/"
 """What staff read each week, under the key of the tables."""
 HISTORY = tuple(f"history{profile.suffix}/" for profile in PROFILES.values())

@@ -27,7 +27,7 @@ from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
 from infra import names
-from infra.access import Statement, allow, decrypt, deny, encrypt, people, role
+from infra.access import Statement, allow, decrypt, deny, encrypt, people, role, seal
 from infra.data import DataStack
 from infra.etl import queries
 from infra.functions import QolFunction, log_group_of, schedule
@@ -140,6 +140,9 @@ class OpsStack(Stack):
                 allow("sns:GetTopicAttributes", on=[self.topic.topic_arn]),
                 allow("glue:GetJob", on=[arn("glue", f"job/{names.ETL_JOB}")]),
                 allow("s3:GetObject", "s3:PutObject", on=objects(names.REPORTS), because="each week has a report"),
+                # Forms on paper and of other programs are brought in, and what participants answered is not read.
+                allow("s3:PutObject", on=objects(names.RAW_SURVEYS), because="forms are named by their hash"),
+                seal(data.raw_key.key_arn, "s3"),
                 allow("ssm:GetParameter", on=[arn("ssm", f"parameter{names.SETTINGS}")]),
                 deny("s3:GetObject", "s3:GetObjectVersion", on=objects("raw/")),
                 deny("secretsmanager:GetSecretValue", on=[arn("secretsmanager", "secret:*")]),

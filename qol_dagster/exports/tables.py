@@ -13,14 +13,7 @@ from qol_dagster.metrics.profiles import DEFAULT, Profile
 from qol_dagster.metrics.tables import DATABASE, LAYOUTS, TableId, all_tables
 from qol_dagster.metrics.types import TableName
 from qol_dagster.surveys.dictionary import SURVEY_TABLES
-
-_COMMENTS: dict[TableName, str] = {
-    "survey_responses": "Answers of a participant and wave, as they were marked; date is that of answering",
-    "survey_due": "When a wave is due, and whether it was answered, by participant and wave; date is the due date",
-    "whoqol_scores": "Scores of a form, by participant and wave; date is that of answering",
-    "whoqol_sensor_windows": "Sensors in the 14 dates before a form, by participant and wave; date is the form's",
-    "whoqol_associations": "Domains and measures: estimates over all forms; date is that of the latest",
-}
+from qol_dagster.surveys.tables import SURVEY_LAYOUTS
 
 
 @dataclass(frozen=True)
@@ -69,7 +62,7 @@ def has_participants(table: ExportTable) -> bool:
 
 def comment_of(table: ExportTable) -> str:
     """Return what a row is, and which date it has."""
-    return LAYOUTS[table.table].comment if isinstance(table, TableId) else _COMMENTS[table.table]
+    return (LAYOUTS if isinstance(table, TableId) else SURVEY_LAYOUTS)[table.table].comment
 
 
 def advice_for(table: ExportTable) -> str:

@@ -6,8 +6,8 @@ Nothing is sent anywhere: whoever deploys takes the statement, or the same facts
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 
 from qol_dagster.errors import QolInputError
@@ -145,17 +145,27 @@ def external_table(table: TableName, lake: str, since: date, suffix: str = "") -
     `since` is the Monday of the first partition: Athena counts the others from it and asks for no listing. `suffix`
     is that of a profile, such as `_strict`. Raises TableError.
     """
+    layout = replace(LAYOUTS[table], name=f"{LAYOUTS[table].name}{suffix}")
+    return parquet_table(layout, TABLES[table], lake, f"processed{suffix}/{table}", since)
+
+
+def parquet_table(
+    layout: Layout, columns: Sequence[Metric], lake: str, folder: str, since: date, *, until: str = JAPAN
+) -> ExternalTable:
+    """Return the catalogue's table of a folder of the lake, given what `external_table` is.
+
+    `until` is how long after now, as Athena writes it, the last partition is. Raises TableError.
+    """
     _check(lake, since)
-    layout = LAYOUTS[table]
-    location = f"{lake.rstrip('/')}/processed{suffix}/{table}/"
-    columns = [_column(metric) for metric in TABLES[table]]
+    location = f"{lake.rstrip('/')}/{folder}/"
+    declared = [_column(metric) for metric in columns]
     return ExternalTable(
-        f"{layout.name}{suffix}",
+        layout.name,
         layout.comment,
         location,
-        tuple(one for one in columns if one.name != PARTITION),
-        tuple(one for one in columns if one.name == PARTITION),
-        {"classification": "parquet", **_projection(location, since, layout.days)},
+        tuple(one for one in declared if one.name != PARTITION),
+        tuple(one for one in declared if one.name == PARTITION),
+        {"classification": "parquet", **_projection(location, since, layout.days, until)},
     )
 
 
@@ -186,12 +196,12 @@ def _check(lake: str, since: date) -> None:
         raise TableError(f"Athena reads s3://, not {lake!r}")
 
 
-def _projection(location: str, since: date, days: int) -> dict[str, str]:
+def _projection(location: str, since: date, days: int, until: str = JAPAN) -> dict[str, str]:
     return {
         "projection.enabled": "true",
         f"projection.{PARTITION}.type": "date",
         f"projection.{PARTITION}.format": "yyyy-MM-dd",
-        f"projection.{PARTITION}.range": f"{since},NOW+{JAPAN}",
+        f"projection.{PARTITION}.range": f"{since},NOW+{until}",
         f"projection.{PARTITION}.interval": str(days),
         f"projection.{PARTITION}.interval.unit": "DAYS",
         "storage.location.template": f"{location}{PARTITION}=${{{PARTITION}}}/",

@@ -40,6 +40,11 @@ HISTORY, LOG = (
     key("history/weekly/date=2026-11-16/0a.parquet"),
     key("history_strict/daily/revisions/date=2026-11-16/0001.json"),
 )
+ANSWERS, SCORES, OLD_SCORES = (
+    key("raw/surveys/date=2026-11-16/a.jsonl"),
+    key("processed/whoqol_scores/date=2026-11-16/part-0.parquet"),
+    key("history/whoqol_scores/date=2026-11-16/0a.parquet"),
+)
 BUCKET = f"arn:aws:s3:::{LAKE}"
 ID_MAP, ENROLMENT = arn("dynamodb", "table/user_id_map"), arn("dynamodb", "table/qol_enrolment")
 TOKENS = arn("secretsmanager", "secret:qol/garmin/0123abcd-AbCdEf")
@@ -92,6 +97,12 @@ MAY = [
     *((DAGSTER, f"glue:{call}", GLUE_JOB) for call in ("StartJobRun", "GetJobRun", "BatchStopJobRun")),
     (DAGSTER, "s3:DeleteObject", key("alerts/run")),
     *((who, f"s3:{call}Object", REPORT) for who in (DAGSTER, STAFF) for call in ("Get", "Put")),
+    (DAGSTER, "s3:GetObject", ANSWERS),
+    *((DAGSTER, f"s3:{call}Object", SCORES) for call in ("Put", "Delete")),
+    *((DAGSTER, f"s3:{call}Object", OLD_SCORES) for call in ("Put", "Get")),
+    *((who, "s3:GetObject", SCORES) for who in (DAGSTER, PERSON, STAFF)),
+    *((who, "glue:GetTable", arn("glue", "table/db_qol/whoqol_scores")) for who in (DAGSTER, PERSON, STAFF)),
+    (STAFF, "s3:PutObject", ANSWERS),
     (DAGSTER, "sns:Publish", TOPIC),
     (DAGSTER, "sns:Publish", arn("sns", "weekly_report")),
     (DAGSTER, "s3:DeleteObject", key("reports/mailed-2026-11-16")),
@@ -156,6 +167,10 @@ MAY_NOT = [
     *((DAGSTER, f"s3:{call}Object", one) for call in ("Put", "Delete") for one in (WEEKLY, STRICT)),
     *((who, "s3:DeleteObject", one) for who in (JOB, DAGSTER, PERSON, STAFF) for one in (HISTORY, LOG)),
     *((who, "s3:PutObject", HISTORY) for who in (DAGSTER, PERSON, STAFF)),
+    *((who, "s3:GetObject", ANSWERS) for who in (RECEIVER, OAUTH, WEB, JOB, PERSON, STAFF)),
+    *((who, "s3:PutObject", ANSWERS) for who in (RECEIVER, OAUTH, DAGSTER, JOB, PERSON)),
+    *((who, f"s3:{call}Object", SCORES) for call in ("Put", "Delete") for who in (PERSON, STAFF, WEB)),
+    *((who, "s3:DeleteObject", OLD_SCORES) for who in (DAGSTER, PERSON, STAFF)),
     (JOB, "sns:Publish", TOPIC),
     (JOB, "athena:StartQueryExecution", WORKGROUP),
     *((PERSON, "s3:GetObject", one) for one in (RAW, PING, LIFECYCLE, QUARANTINE, MARKER)),
@@ -242,6 +257,17 @@ def test_of_all_roles_these_alone_read_raw_data(roles: dict[str, Role]) -> None:
 def test_of_all_roles_these_alone_write_raw_data_and_nobody_deletes_it(roles: dict[str, Role]) -> None:
     assert who_may(roles, "s3:PutObject", RAW) == {RECEIVER, DRAIN, PULLER}
     assert who_may(roles, "s3:DeleteObject", RAW) == who_may(roles, "s3:DeleteObjectVersion", RAW) == set()
+
+
+def test_of_all_roles_these_alone_read_or_write_what_participants_answered(
+    system: System, roles: dict[str, Role]
+) -> None:
+    assert who_may(roles, "s3:GetObject", ANSWERS) == {DAGSTER}
+    assert who_may(roles, "s3:PutObject", ANSWERS) == {STAFF}
+    assert who_may(roles, "s3:DeleteObject", ANSWERS) == who_may(roles, "s3:DeleteObjectVersion", ANSWERS) == set()
+    through = {"kms:ViaService": "s3.ap-northeast-1.amazonaws.com"}
+    assert roles[STAFF].may("kms:GenerateDataKey", system.key("raw"), through)
+    assert not roles[STAFF].may("kms:Decrypt", system.key("raw"), through)
 
 
 def test_a_copy_is_written_by_s3_s_own_role_and_read_or_deleted_by_none(roles: dict[str, Role]) -> None:

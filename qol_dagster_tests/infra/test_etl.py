@@ -6,16 +6,15 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import infra.app
 from infra.etl import EMULATED, NOT_BUNDLED
-from qol_dagster.metrics.dictionary import TABLES
+from qol_dagster.metrics.dictionary import TABLES, Metric
 from qol_dagster.metrics.profiles import PROFILES
 from qol_dagster.metrics.tables import LAYOUTS
-from qol_dagster.metrics.types import TableName
+from qol_dagster.surveys.dictionary import SURVEY_TABLES
 from qol_dagster_tests.support.templates import ACCOUNT, LAKE, NEEDED, Resource, System
 
 
@@ -89,14 +88,19 @@ def test_what_the_job_writes_logs_and_remembers_is_encrypted(system: System) -> 
     assert encrypted["JobBookmarksEncryption"] == {"JobBookmarksEncryptionMode": "CSE-KMS", "KmsKeyArn": key}
 
 
-@pytest.mark.parametrize("profile", PROFILES.values(), ids=lambda one: one.name)
-@pytest.mark.parametrize("name", LAYOUTS)
-def test_the_columns_of_a_table_are_those_of_the_dictionary(system: System, name: TableName, profile: Any) -> None:
-    found = table(system, LAYOUTS[name].name + profile.suffix)
+DESCRIBED: dict[str, tuple[Metric, ...]] = {
+    **{LAYOUTS[name].name + profile.suffix: TABLES[name] for name in LAYOUTS for profile in PROFILES.values()},
+    **SURVEY_TABLES,
+}
+
+
+@pytest.mark.parametrize("name", DESCRIBED)
+def test_the_columns_of_a_table_are_those_of_the_dictionary(system: System, name: str) -> None:
+    found, described = table(system, name), DESCRIBED[name]
     columns = [*found["StorageDescriptor"]["Columns"], *found["PartitionKeys"]]
-    assert {one["Name"]: one["Comment"] for one in columns} == {metric.name: metric.comment for metric in TABLES[name]}
-    assert len(columns) == len(TABLES[name])
-    order = [metric.name for metric in TABLES[name] if metric.name != "date"]
+    assert {one["Name"]: one["Comment"] for one in columns} == {metric.name: metric.comment for metric in described}
+    assert len(columns) == len(described)
+    order = [metric.name for metric in described if metric.name != "date"]
     assert [one["Name"] for one in found["StorageDescriptor"]["Columns"]] == order
     assert all(len(one["Comment"]) <= 255 for one in columns)
 
@@ -112,7 +116,8 @@ def test_types_are_those_that_athena_reads_out_of_the_parquet(system: System) ->
 
 
 @pytest.mark.parametrize(
-    ("name", "days"), [("weekly_metrics", "7"), ("daily_metrics", "1"), ("participant_status", "7")]
+    ("name", "days"),
+    [("weekly_metrics", "7"), ("daily_metrics", "1"), ("participant_status", "7"), ("whoqol_scores", "1")],
 )
 def test_partitions_are_counted_and_never_listed(system: System, name: str, days: str) -> None:
     told = table(system, name)["Parameters"]
@@ -121,6 +126,12 @@ def test_partitions_are_counted_and_never_listed(system: System, name: str, days
     assert told["projection.date.range"] == "2026-04-06,NOW+9HOURS"
     assert (told["projection.date.interval"], told["projection.date.interval.unit"]) == (days, "DAYS")
     assert told["storage.location.template"].endswith("/date=${date}/")
+
+
+def test_waves_that_are_due_later_are_shown_too_and_questionnaires_lie_where_they_are_written(system: System) -> None:
+    told = table(system, "survey_due")["Parameters"]
+    assert told["projection.date.range"] == "2026-04-06,NOW+5YEARS"
+    assert table(system, "survey_due")["StorageDescriptor"]["Location"] == f"s3://{LAKE}/processed/survey_due/"
 
 
 def test_queries_go_where_the_workgroup_says_encrypted_and_cost_no_more_than_it_allows(system: System) -> None:

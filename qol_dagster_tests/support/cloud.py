@@ -21,6 +21,7 @@ from infra import glue_bundle
 from qol_dagster.metrics.profiles import PROFILES
 from qol_dagster.metrics.tables import DATABASE, LAYOUTS, Column, ExternalTable, external_table, revisions_table
 from qol_dagster.settings import Settings
+from qol_dagster.surveys.tables import survey_external_tables
 from qol_ingest.shared import aws
 from qol_ingest.shared.queues import SqsQueue
 
@@ -120,11 +121,15 @@ class Cloud:
         with contextlib.suppress(glue.exceptions.EntityNotFoundException):
             glue.delete_database(Name=DATABASE)
         glue.create_database(DatabaseInput={"Name": DATABASE})
-        for profile in PROFILES.values():
-            for table in LAYOUTS:
-                for make in (external_table, revisions_table):
-                    made = make(table, f"s3://{bucket}", Settings().start_date, profile.suffix)
-                    glue.create_table(DatabaseName=DATABASE, TableInput=_table_input(made))
+        place = f"s3://{bucket}", Settings().start_date
+        of_weeks = [
+            make(table, *place, profile.suffix)
+            for profile in PROFILES.values()
+            for table in LAYOUTS
+            for make in (external_table, revisions_table)
+        ]
+        for made in (*of_weeks, *survey_external_tables(*place)):
+            glue.create_table(DatabaseName=DATABASE, TableInput=_table_input(made))
 
 
 def _table_input(table: ExternalTable) -> dict[str, Any]:

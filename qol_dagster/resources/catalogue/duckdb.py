@@ -25,6 +25,7 @@ from qol_dagster.metrics.tables import TableId, all_tables
 from qol_dagster.metrics.types import COLUMN_TYPES
 from qol_dagster.resources.catalogue import SCHEMA, CatalogueError, QueryResult, Span, one_line
 from qol_dagster.surveys.dictionary import SURVEY_TABLES
+from qol_dagster.surveys.tables import survey_folder
 
 if TYPE_CHECKING:
     import duckdb
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 TABLES: dict[str, tuple[str, tuple[Metric, ...]]] = {
     **{table.name: (table.folder, table.columns) for table in all_tables()},
-    **{name: (f"{DEFAULT.folder}/{name}", columns) for name, columns in SURVEY_TABLES.items()},
+    **{name: (survey_folder(name), columns) for name, columns in SURVEY_TABLES.items()},
 }
 """Each table with its folder in the lake and its columns."""
 TABLE_IDS = {table.name: table for table in all_tables()}

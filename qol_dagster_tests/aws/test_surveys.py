@@ -1,0 +1,89 @@
+"""Questionnaires on AWS: forms brought in and scored by the same commands, and the same rows as on one machine."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from qol_dagster.cli.app import run
+from qol_dagster.definitions import build_defs
+from qol_dagster.lake.lake import Lake
+from qol_dagster.lake.tables import arrow_schema
+from qol_dagster.metrics.dictionary import DAILY
+from qol_dagster.pipeline.surveys import score_surveys
+from qol_dagster.resources.catalogue import Catalogue
+from qol_dagster.resources.catalogue.duckdb import LocalCatalogue
+from qol_dagster.resources.platform import open_platform
+from qol_dagster.surveys.tables import SURVEY_LAYOUTS
+from qol_dagster_tests.support.cloud import Deployment
+
+pytestmark = pytest.mark.aws
+
+FIRST = date(2026, 11, 2)
+FORMS = """\
+participant_id,answered_at,wave,{items}
+P1,2026-11-16,0,4,4,2,2,{rest}
+P2,2026-11-17,0,5,4,1,2,{rest}
+P3,2026-11-17,0,1,1,1,1,{rest}
+""".format(items=",".join(f"q{item}" for item in range(1, 27)), rest=",".join("3" * 22))
+
+
+def write_daily(lake: Lake, day: date, people: tuple[str, ...]) -> None:
+    """Valid days of some people, with other steps each day."""
+    blank = dict.fromkeys(metric.name for metric in DAILY) | {one.name: 1 for one in DAILY if not one.nullable}
+    known = {"date": str(day), "wear_min": 700.0, "is_valid_day": True}
+    rows = [
+        {**blank, **known, "participant_id": person, "steps": 100 * day.day + at} for at, person in enumerate(people)
+    ]
+    lake.write_table("daily", day, pa.Table.from_pylist(rows, schema=arrow_schema(DAILY)), {})
+
+
+def rows_of(catalogue: Catalogue, table: str) -> list[dict[str, Any]]:
+    """A table's rows without when they were computed, in the order of their keys."""
+    found = catalogue.query(f"SELECT * FROM db_qol.{table}")
+    rows = [dict(zip(found.columns, row, strict=True)) for row in found.rows]
+    keys = [name for name in ("participant_id", "wave", "domain", "measure", "method") if name in found.columns]
+    assert all(row.pop("computed_at") for row in rows)
+    return sorted(rows, key=lambda row: [row[name] for name in keys])
+
+
+def test_forms_imported_and_scored_on_aws_are_the_rows_that_one_machine_makes_of_them(
+    deployed: Deployment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    platform, local = open_platform(deployed.settings), Lake.local(tmp_path / "lake")
+    for number in (1, 2, 3):
+        platform.id_map().add(f"garmin-{number}", f"P{number}")
+    for lake in (platform.lake(), local):
+        for number in range(15):
+            write_daily(lake, FIRST + timedelta(days=number), ("P1", "P2"))
+    file = tmp_path / "forms.csv"
+    file.write_text(FORMS)
+    assert run(["survey", "import", str(file)]) == 0
+    assert "stored 3 forms" in capsys.readouterr().err
+    assert run(["survey", "import", str(file)]) == 0
+    assert "stored 0 forms" in capsys.readouterr().err
+    for key in platform.lake().keys("raw/surveys"):
+        local.write_raw(date.fromisoformat(key[17:27]), Path(key).stem, platform.lake().read_object(key), zone=key[:11])
+    assert build_defs(deployed.settings).resolve_job_def("surveys_job").execute_in_process().success
+    score_surveys(local, platform.id_map().identities(), computed_at=datetime.now(UTC))
+    counts = {}
+    for table in SURVEY_LAYOUTS:
+        shown = rows_of(platform.catalogue(), table)
+        assert shown == rows_of(LocalCatalogue(tmp_path / "lake"), table)
+        counts[table] = len(shown)
+    # Two of the three wore the device; 31 measures, four domains and three methods.
+    assert counts == {
+        "survey_responses": 3,
+        "survey_due": 10,
+        "whoqol_scores": 3,
+        "whoqol_sensor_windows": 3,
+        "whoqol_associations": 31 * 4 * 3,
+    }
+    platform.id_map().revoke("P1")
+    assert run(["survey", "score"]) == 0
+    people = {row.get("participant_id") for table in SURVEY_LAYOUTS for row in rows_of(platform.catalogue(), table)}
+    assert people == {"P2", "P3", None}
