@@ -225,6 +225,13 @@ class DataStack(Stack):
             "Of the Garmin developer programme; put it in by hand",
             by_hand,
         )
+        self.survey_key = _secret(
+            self,
+            names.SURVEY_KEY,
+            self.rest_key,
+            "Hides the addresses by which wrong codes of the questionnaire are counted",
+            "nothing is encrypted with it: a new one only begins the counts of ten minutes anew",
+        )
         self.dagster_token = _secret(
             self,
             names.DAGSTER_TOKEN,

@@ -7,11 +7,13 @@ the stack of data.
     GET, HEAD /health        garmin_webhook_receiver
     GET  /oauth/...          qol-oauth
     POST /oauth/start/go     qol-oauth
+    GET, POST /survey        qol-survey
+    GET  /survey/done        qol-survey
     queue qol-pings          qol-puller
     every five minutes       qol-spill-drain
 
 Access logs hold the route and never the path or the query: the one holds the webhook's secret, the other a
-participant's entry code. No address of a participant is logged.
+participant's code. No address of a participant is logged.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from aws_cdk import aws_certificatemanager as acm
 from aws_cdk import aws_lambda as lambda_
 
 from infra import names
-from infra.access import Statement, allow, decrypt, encrypt, explain
+from infra.access import Statement, allow, decrypt, encrypt, explain, seal
 from infra.data import DRAIN_S, PULL_S, DataStack
 from infra.functions import ONE_CPU_MB, QolFunction, log_group_of, schedule
 from infra.names import arn, objects
@@ -44,6 +46,7 @@ PUSHES_A_SECOND, PUSHES_AT_ONCE = 200, 400
 OTHERS_A_SECOND, OTHERS_AT_ONCE = 10, 20
 """Of each other route, so that whoever opens pages by the hundred takes nothing from the pushes."""
 PUSHES, PAGES, BUTTON = "/garmin/{secret}", "/oauth/{proxy+}", "/oauth/start/go"
+FORM, THANKS = "/survey", "/survey/done"
 PULLERS = 5
 """Downloads at a time: Garmin limits how often it is asked."""
 
@@ -53,6 +56,8 @@ NOTED = ("garmin_user_id", "seen_at")
 """What it writes of a user who is known."""
 CHANGED = ("guesses", "invitation", "sign-in")
 """The kinds of enrolment state that a visit changes. Entry codes are made by staff alone."""
+ANSWERED = ("guesses", "survey")
+"""Those that a visit of the questionnaire changes: its draft, and wrong codes. Links are made by staff alone."""
 IN_A_TRANSACTION = {"ForAnyValue:StringEquals": {"dynamodb:EnclosingOperation": ["TransactWriteItems"]}}
 WRITTEN_BY_RECEIPT = (names.RAW_DAILY, names.QUARANTINE, names.RAW_LIFECYCLE, names.RAW_PINGS)
 HASHED = "objects are named by the hash of what they hold"
@@ -75,13 +80,17 @@ class IngestStack(Stack):
         oauth = self._oauth(settings, data)
         self._puller(settings, data)
         self._drain(data)
+        survey = self._survey(settings, data)
         receives = integrations.HttpLambdaIntegration("receives", receiver.function)
         connects = integrations.HttpLambdaIntegration("connects", oauth.function)
+        asks = integrations.HttpLambdaIntegration("asks", survey.function)
         says = "it says that the receiver runs, and nothing else"
         pushes = _route(http, [api.HttpMethod.POST], PUSHES, receives, NO_SIGNATURE)
         _route(http, [api.HttpMethod.GET, api.HttpMethod.HEAD], "/health", receives, says)
         _route(http, [api.HttpMethod.GET], PAGES, connects, NO_ACCOUNT)
         _route(http, [api.HttpMethod.POST], BUTTON, connects, NO_ACCOUNT)
+        _route(http, [api.HttpMethod.GET, api.HttpMethod.POST], FORM, asks, NO_ACCOUNT)
+        _route(http, [api.HttpMethod.GET], THANKS, asks, NO_ACCOUNT)
         for route in pushes:
             stage.node.add_dependency(route)  # whose limits it names
         if settings.public_domain:
@@ -118,12 +127,40 @@ class IngestStack(Stack):
             memory_mb=ONE_CPU_MB,  # parsing a large body is all it waits for, and Garmin waits with it
         )
 
+    def _survey(self, settings: DeploySettings, data: DataStack) -> QolFunction:
+        return QolFunction(
+            self,
+            names.SURVEY,
+            "survey.on_aws.handler",
+            does="Asks participants the questionnaire, and stores each page before anything else",
+            may=[
+                allow("s3:PutObject", on=objects(names.RAW_SURVEYS), because=HASHED),
+                seal(data.raw_key.key_arn, "s3"),
+                allow("s3:GetObject", on=objects(names.SURVEY_TEXTS), because="one for each language"),
+                allow(
+                    "s3:ListBucket",
+                    on=[f"arn:aws:s3:::{names.lake()}"],
+                    when={"StringEquals": {"s3:prefix": names.SURVEY_TEXTS}},
+                ),
+                decrypt(data.rest_key.key_arn, "s3"),
+                allow(
+                    "dynamodb:GetItem", on=[_table(names.ENROLMENT_TABLE)], when=_only_keys("survey-code", *ANSWERED)
+                ),
+                allow("dynamodb:PutItem", on=[_table(names.ENROLMENT_TABLE)], when=_only_keys(*ANSWERED)),
+                encrypt(data.map_key.key_arn, "dynamodb"),
+                *_reads(data.survey_key.secret_arn, data),
+            ],
+            environment={
+                **_words(settings),
+                "QOL_BUCKET": names.lake(),
+                "QOL_ENROLMENT_TABLE": names.ENROLMENT_TABLE,
+                "QOL_SURVEY_KEY_ARN": data.survey_key.secret_arn,
+            },
+            timeout_s=ANSWER_S,
+            memory_mb=512,
+        )
+
     def _oauth(self, settings: DeploySettings, data: DataStack) -> QolFunction:
-        optional = {
-            "QOL_PROGRAMME_JA": settings.programme_ja,
-            "QOL_PROGRAMME_EN": settings.programme_en,
-            "QOL_CONTACT": settings.contact,
-        }
         return QolFunction(
             self,
             names.OAUTH,
@@ -139,7 +176,7 @@ class IngestStack(Stack):
             ],
             environment={
                 **_at_garmin(settings, data),
-                **{name: value for name, value in optional.items() if value},
+                **_words(settings),
                 "QOL_PUBLIC_URL": self.public_url,
                 "QOL_ENROLMENT_TABLE": names.ENROLMENT_TABLE,
             },
@@ -251,6 +288,16 @@ def _route(
     for route in routes:
         explain(route, {"APIG4": why_open})
     return routes
+
+
+def _words(settings: DeploySettings) -> dict[str, str]:
+    """Return what pages say of the programme."""
+    optional = {
+        "QOL_PROGRAMME_JA": settings.programme_ja,
+        "QOL_PROGRAMME_EN": settings.programme_en,
+        "QOL_CONTACT": settings.contact,
+    }
+    return {name: value for name, value in optional.items() if value}
 
 
 def _at_garmin(settings: DeploySettings, data: DataStack) -> dict[str, str]:

@@ -26,6 +26,7 @@ WEEKLY_CRON = aws_cron(WEEKLY_RUN_TIME)
 # -- ours
 OAUTH = "qol-oauth"
 PULLER = "qol-puller"
+SURVEY = "qol-survey"
 DRAIN = "qol-spill-drain"
 ENROLMENT_TABLE = "qol_enrolment"
 WORKGROUP = "qol"
@@ -45,6 +46,7 @@ TOKEN_PREFIX = "qol/garmin/"  # noqa: S105 - a name, not a token
 WEBHOOK_SECRET = "qol/webhook-secret"  # noqa: S105
 GARMIN_CLIENT_SECRET = "qol/garmin-client-secret"  # noqa: S105
 DAGSTER_TOKEN = "qol/dagster-token"  # noqa: S105
+SURVEY_KEY = "qol/survey-key"
 
 # -- the lake's prefixes
 RAW_DAILY, QUARANTINE = "raw/daily/", "raw/quarantine/"
@@ -56,6 +58,8 @@ RECORDS = "records/"
 """Raw lines, parsed once; under the key of raw data, and made again from it when they are missing."""
 PROCESSED = tuple(f"{profile.folder}/" for profile in PROFILES.values())
 """The tables of each profile."""
+SURVEY_TEXTS = "survey/"
+"""The licensed wording of the questionnaire, under the key of the tables."""
 SURVEY_TABLES = tuple(f"{survey_folder(table)}/" for table in SURVEY_LAYOUTS)
 SURVEY_HISTORY = tuple(f"history/{table}/" for table in SURVEY_LAYOUTS)
 """The tables of questionnaires, which Dagster writes itself, and what was replaced in them."""

@@ -31,7 +31,7 @@ from infra.access import Statement, allow, decrypt, deny, encrypt, people, role,
 from infra.data import DataStack
 from infra.etl import queries
 from infra.functions import QolFunction, log_group_of, schedule
-from infra.ingest import PAGES, PUSHES, IngestStack
+from infra.ingest import FORM, PAGES, PUSHES, IngestStack
 from infra.names import arn, objects
 from infra.settings import DeploySettings
 from qol_dagster.settings.retention import KINDS
@@ -66,6 +66,7 @@ class OpsStack(Stack):
         self._watch(data)
         for function in (names.WEBHOOK, names.OAUTH, names.PULLER, names.DRAIN, names.KICK):
             self._alarm_of_function(function)
+        self._alarm_of_function(names.SURVEY, "What was stored stays; a participant saw an error, and can send again.")
         for queue in (names.ARRIVALS, names.SPILL, names.PINGS):
             self._alarm_of_dead_letters(queue + names.DEAD)
             if not settings.emulated:  # which does no arithmetic on metrics
@@ -143,6 +144,7 @@ class OpsStack(Stack):
                 # Forms on paper and of other programs are brought in, and what participants answered is not read.
                 allow("s3:PutObject", on=objects(names.RAW_SURVEYS), because="forms are named by their hash"),
                 seal(data.raw_key.key_arn, "s3"),
+                allow("s3:GetObject", "s3:PutObject", on=objects(names.SURVEY_TEXTS), because="one for each language"),
                 allow("ssm:GetParameter", on=[arn("ssm", f"parameter{names.SETTINGS}")]),
                 deny("s3:GetObject", "s3:GetObjectVersion", on=objects("raw/")),
                 deny("secretsmanager:GetSecretValue", on=[arn("secretsmanager", "secret:*")]),
@@ -226,12 +228,13 @@ class OpsStack(Stack):
     def _tells(self, data: DataStack) -> list[Statement]:
         return [allow("sns:Publish", on=[self.topic.topic_arn]), encrypt(data.rest_key.key_arn, "sns")]
 
-    def _alarm_of_function(self, function: str) -> None:
+    def _alarm_of_function(
+        self, function: str, loss: str = "Nothing is lost: it is called again, or a queue keeps what it was to do."
+    ) -> None:
         self._alarm(
             f"{function}-errors",
             _metric("AWS/Lambda", "Errors", FunctionName=function),
-            f"{function} failed. Nothing is lost: it is called again, or a queue keeps what it was to do. Its log "
-            f"/aws/lambda/{function} says why.",
+            f"{function} failed. {loss} Its log /aws/lambda/{function} says why.",
         )
 
     def _alarm_of_dead_letters(self, queue: str) -> None:
@@ -277,6 +280,7 @@ class OpsStack(Stack):
         for who, method, path, most, text in (
             ("pushes", "POST", PUSHES, 10, "Is the address in Garmin's portal that of the webhook's secret?"),
             ("pages", "GET", PAGES, 100, "Does somebody try entry codes?"),
+            ("forms", "GET", FORM, 100, "Does somebody try codes of the questionnaire?"),
         ):
             self._alarm(
                 f"qol-{who}-refused",
@@ -293,6 +297,13 @@ class OpsStack(Stack):
         self._alarm_of_status("pushes", 413, PUSHES, too_large)
         self._alarm_of_status("pushes", 429, PUSHES, f"Pushes {too_many}limits in infra/ingest.py if it goes on.")
         self._alarm_of_status("pages", 429, "/oauth/*", f"Pages {too_many}limits if these are participants.")
+        self._alarm_of_status(
+            "forms",
+            429,
+            FORM,
+            "Pages of the questionnaire were answered 429, and none of them was "
+            "stored: there were more in a second than the route takes. Raise the limits if these are participants.",
+        )
 
     def _alarm_of_status(self, who: str, status: int, path: str, text: str) -> None:
         name = f"qol-{who}-{status}"
@@ -331,7 +342,8 @@ class OpsStack(Stack):
             f"{names.WEBHOOK}-answers",
             _metric("AWS/ApiGateway", "5xx", ApiId=ingest.api_id),
             "Garmin was asked to send again, for 7 days at most: neither S3 nor the spill queue took a push, or a "
-            f"Lambda did not answer. /aws/lambda/{names.WEBHOOK} says why.",
+            f"Lambda did not answer. /aws/lambda/{names.WEBHOOK} says why. Or participants could not answer: see "
+            f"/aws/lambda/{names.SURVEY}.",
         )
 
     def _alarm_of_silence(self) -> None:

@@ -73,6 +73,18 @@ def check() -> None:
 
 
 @surveys.command()
+def upload() -> None:
+    """Put the licensed texts of this machine where the page on AWS reads them; a faulty one is refused."""
+    from qol_dagster.resources.survey_pages import upload_texts
+
+    texts = upload_texts(read_settings(existing=True))
+    for language, text in texts.items():
+        typer.echo(f"{language}  version {text.version}, {len(text.items)} items")
+    _note_placeholders(texts)
+    note("the page shows them within five minutes")
+
+
+@surveys.command()
 def invite(
     participant_id: Annotated[str, typer.Argument(help="The participant's id; without one, say --due.")] = "",
     *,
@@ -92,11 +104,12 @@ def invite(
     """Make personal links to the questionnaire. Each is good for one form, and names nobody."""
     from datetime import timedelta
 
-    from qol_dagster.resources.survey_pages import make_link, require_texts, survey_links
+    from qol_dagster.resources.survey_pages import make_link, require_address, require_texts, survey_links
 
     if bool(participant_id) == due:
         raise SurveyFileError("say either a participant or --due")
     settings = read_settings(existing=True)
+    require_address(settings)
     require_texts(settings)
     links = survey_links(settings)
     plan = WavePlan(every_weeks=every_weeks, waves=waves, window_days=window_days)
@@ -115,12 +128,14 @@ def invite(
 
 def _due_forms(plan: WavePlan, links: SurveyLinks) -> list[tuple[str, int]]:
     """Return the forms, as participant and wave, that are due today and not finished."""
-    from qol_dagster.pipeline.surveys import open_forms
+    from qol_dagster.pipeline.surveys import open_forms, scored_forms
     from qol_dagster.weeks import today
 
     platform = _platform()
-    people = platform.id_map().identities()
-    found = open_forms(platform.lake(), people, today=today(), plan=plan, begun=links.begun())
+    lake, people = platform.lake(), platform.id_map().identities()
+    # On AWS, who makes links may not read what participants answered.
+    answered = scored_forms(lake) | links.finished() if platform.settings.target == "aws" else None
+    found = open_forms(lake, people, today=today(), plan=plan, begun=links.begun(), answered=answered)
     return [(person, due.wave) for person, due in found]
 
 

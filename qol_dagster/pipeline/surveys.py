@@ -114,19 +114,30 @@ def open_forms(
     today: date,
     plan: WavePlan = DEFAULT_PLAN,
     begun: Collection[tuple[str, int]] = (),
+    answered: Collection[tuple[str, int]] | None = None,
 ) -> list[tuple[str, DueWave]]:
     """Return the forms that may be answered on a date and were not, from the daily rows as they are now.
 
-    Those that were `begun` and not finished, as participant and wave, count as not answered.
+    Those that were `begun` and not finished, as participant and wave, count as not answered. `answered`: those that
+    were, for who may not read raw lines.
     """
-    stored = latest_responses(read_sendings(lake).sendings)
-    answered = {(one.participant_id, one.wave) for one in stored} - set(begun)
+    if answered is None:
+        answered = {(one.participant_id, one.wave) for one in latest_responses(read_sendings(lake).sendings)}
+    answered = set(answered) - set(begun)
     return [
         (person, due)
         for person, waves in _waves(lake, set(identities.active.values()), plan).items()
         for due in waves
         if (person, due.wave) not in answered and due.state(None, today) == "open"
     ]
+
+
+def scored_forms(lake: Lake) -> set[tuple[str, int]]:
+    """Return the forms, as participant and wave, that the tables had when they were computed last."""
+    columns = by_name(SURVEY_TABLES["survey_responses"])
+    wanted = [columns[name] for name in ("participant_id", "wave")]
+    rows = read_rows(lake, "survey_responses", lake.table_dates("survey_responses"), wanted).to_pylist()
+    return {(row["participant_id"], row["wave"]) for row in rows}
 
 
 def simulate_surveys(

@@ -14,10 +14,12 @@ from qol_dagster.resources.garmin_cloud import programme_of
 from qol_dagster.resources.platform import open_platform
 from qol_dagster.settings import Settings
 from qol_ingest.shared.files import write_new
-from qol_ingest.shared.languages import LANGUAGES, Language
-from qol_ingest.shared.stores import DirectoryStore
+from qol_ingest.shared.languages import Language
+from qol_ingest.shared.stores import DirectoryStore, StoreError
 from qol_ingest.survey.links import SurveyLinks
-from qol_ingest.survey.questionnaire import Questionnaire, QuestionnaireError, file_name, read_questionnaire, template
+from qol_ingest.survey.questionnaire import Questionnaire, QuestionnaireError, file_name, template
+from qol_ingest.survey.texts import PREFIX, DirectoryTexts, S3Texts, Texts
+from qol_ingest.survey.texts import read_texts as questionnaires_of
 from qol_ingest.survey.web import Surveys, survey_url
 
 LOCAL_URL = "http://127.0.0.1:8321"
@@ -43,36 +45,53 @@ def write_template(settings: Settings, language: Language) -> Path:
 
 
 def read_texts(settings: Settings) -> dict[Language, Questionnaire]:
-    """Return the texts by language, none if there is no file. Raises SurveySetupError with every fault of all files."""
-    texts: dict[Language, Questionnaire] = {}
-    faults: list[str] = []
-    for language in LANGUAGES:
-        file = text_file(settings, language)
-        try:
-            texts[language] = read_questionnaire(file.read_bytes())
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            faults.append(f"{file} cannot be read: {error.strerror}")
-        except QuestionnaireError as error:
-            faults.append(f"{file}: {error}")
-        else:
-            if texts[language].language != language:
-                faults.append(f"{file}: language must be {language}, as in its name")
-    if faults:
-        raise SurveySetupError("; ".join(faults))
-    return texts
+    """Return the texts that the page shows, none if there is no file.
+
+    Raises SurveySetupError with every fault of all files.
+    """
+    return _read(_texts_of(settings))
 
 
 def require_texts(settings: Settings) -> None:
     """Raise SurveySetupError where no page can be shown."""
-    if settings.target != "local":
-        raise SurveySetupError("the questionnaire's page is served on one machine only; QOL_TARGET=aws has none yet")
-    if not read_texts(settings):
+    if read_texts(settings):
+        return
+    if settings.target == "aws":
+        where, what = f"s3://{settings.bucket}/{PREFIX}", "`qol survey upload` puts those of this machine there"
+    else:
+        where, what = f"{settings.home / 'survey'}", "`qol survey template` writes a file to put it into"
+    raise SurveySetupError(f"there is no licensed text in {where}", advice=what)
+
+
+def upload_texts(settings: Settings) -> dict[Language, Questionnaire]:
+    """Put the texts of this machine where the page on AWS reads them, and return them.
+
+    Raises SurveySetupError with every fault, and if there is none; LakeError.
+    """
+    if settings.target != "aws":
+        raise SurveySetupError("on one machine the page reads the texts where they are; QOL_TARGET=aws has a bucket")
+    here = DirectoryTexts(settings.home / "survey")
+    texts = _read(here)
+    if not texts:
         raise SurveySetupError(
-            f"there is no licensed text in {settings.home / 'survey'}",
+            f"there is no licensed text in {here.folder}",
             advice="`qol survey template` writes a file to put it into",
         )
+    lake = open_platform(settings).lake()
+    for language, content in here.contents().items():
+        lake.replace_object(f"{PREFIX}{file_name(language)}", content, as_tables=True)
+    return texts
+
+
+def _texts_of(settings: Settings) -> Texts:
+    return S3Texts(settings.bucket) if settings.target == "aws" else DirectoryTexts(settings.home / "survey")
+
+
+def _read(texts: Texts) -> dict[Language, Questionnaire]:
+    try:
+        return questionnaires_of(texts)
+    except (QuestionnaireError, StoreError) as error:
+        raise SurveySetupError(str(error)) from error
 
 
 def survey_pages(settings: Settings, texts: dict[Language, Questionnaire], key: str) -> Surveys:
@@ -80,6 +99,15 @@ def survey_pages(settings: Settings, texts: dict[Language, Questionnaire], key: 
     state = open_platform(settings).enrolment_state()
     prefix = urlsplit(settings.public_url).path
     return Surveys(state, DirectoryStore(settings.lake_dir), texts, key, programme_of(settings), prefix)
+
+
+def require_address(settings: Settings) -> None:
+    """Raise SurveySetupError where nobody knows what links lead to."""
+    if settings.target == "aws" and not settings.public_url:
+        raise SurveySetupError(
+            "a link needs the address that participants reach",
+            advice="Set QOL_PUBLIC_URL, as the parameter /qol/settings has it",
+        )
 
 
 def survey_links(settings: Settings) -> SurveyLinks:
@@ -96,6 +124,5 @@ def make_link(
 
 
 def withdraw_links(settings: Settings, participant_id: str) -> None:
-    """Void a participant's links and forget unfinished forms. On AWS, which has no page yet, there are none."""
-    if settings.target == "local":
-        survey_links(settings).withdraw(participant_id)
+    """Void a participant's links and forget unfinished forms."""
+    survey_links(settings).withdraw(participant_id)

@@ -19,17 +19,19 @@ from qol_dagster.resources.catalogue import Catalogue
 from qol_dagster.resources.catalogue.duckdb import LocalCatalogue
 from qol_dagster.resources.platform import open_platform
 from qol_dagster.surveys.tables import SURVEY_LAYOUTS
+from qol_dagster.weeks import today
 from qol_dagster_tests.support.cloud import Deployment
 
 pytestmark = pytest.mark.aws
 
-FIRST = date(2026, 11, 2)
-FORMS = """\
-participant_id,answered_at,wave,{items}
-P1,2026-11-16,0,4,4,2,2,{rest}
-P2,2026-11-17,0,5,4,1,2,{rest}
-P3,2026-11-17,0,1,1,1,1,{rest}
-""".format(items=",".join(f"q{item}" for item in range(1, 27)), rest=",".join("3" * 22))
+ANSWERED = today()
+FIRST = ANSWERED - timedelta(days=14)
+"""Whoever wears the device from here on is asked on the day of the forms."""
+FORMS = f"""\
+participant_id,answered_at,wave,{",".join(f"q{item}" for item in range(1, 27))}
+P1,{ANSWERED},0,4,4,2,2{",3" * 22}
+P3,{ANSWERED - timedelta(days=1)},0,1,1,1,1{",3" * 22}
+"""
 
 
 def write_daily(lake: Lake, day: date, people: tuple[str, ...]) -> None:
@@ -52,7 +54,7 @@ def rows_of(catalogue: Catalogue, table: str) -> list[dict[str, Any]]:
 
 
 def test_forms_imported_and_scored_on_aws_are_the_rows_that_one_machine_makes_of_them(
-    deployed: Deployment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    deployed: Deployment, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     platform, local = open_platform(deployed.settings), Lake.local(tmp_path / "lake")
     for number in (1, 2, 3):
@@ -63,7 +65,7 @@ def test_forms_imported_and_scored_on_aws_are_the_rows_that_one_machine_makes_of
     file = tmp_path / "forms.csv"
     file.write_text(FORMS)
     assert run(["survey", "import", str(file)]) == 0
-    assert "stored 3 forms" in capsys.readouterr().err
+    assert "stored 2 forms" in capsys.readouterr().err
     assert run(["survey", "import", str(file)]) == 0
     assert "stored 0 forms" in capsys.readouterr().err
     for key in platform.lake().keys("raw/surveys"):
@@ -77,13 +79,28 @@ def test_forms_imported_and_scored_on_aws_are_the_rows_that_one_machine_makes_of
         counts[table] = len(shown)
     # Two of the three wore the device; 31 measures, four domains and three methods.
     assert counts == {
-        "survey_responses": 3,
+        "survey_responses": 2,
         "survey_due": 10,
-        "whoqol_scores": 3,
-        "whoqol_sensor_windows": 3,
+        "whoqol_scores": 2,
+        "whoqol_sensor_windows": 2,
         "whoqol_associations": 31 * 4 * 3,
     }
+    for words in (["template"], ["upload"]):
+        assert run(["survey", *words]) == 0
+    monkeypatch.setenv("QOL_PUBLIC_URL", "https://qol.example.org")
+    capsys.readouterr()
+    for expected in (["P2"], []):  # P1 has answered, and who has a good link is passed over
+        assert run(["survey", "invite", "--due"]) == 0
+        assert [line.split(",")[0] for line in capsys.readouterr().out.splitlines()[1:]] == expected
     platform.id_map().revoke("P1")
     assert run(["survey", "score"]) == 0
     people = {row.get("participant_id") for table in SURVEY_LAYOUTS for row in rows_of(platform.catalogue(), table)}
     assert people == {"P2", "P3", None}
+
+
+def test_without_an_address_that_participants_reach_no_link_is_made(
+    deployed: Deployment, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert not deployed.settings.public_url
+    assert run(["survey", "invite", "--due"]) == 2
+    assert "Set QOL_PUBLIC_URL" in capsys.readouterr().err

@@ -17,6 +17,7 @@ RECEIVER, DRAIN, OAUTH, PULLER, KICK = (
     "qol-weekly-survey-kick-role",
 )
 JOB, DAGSTER, WEB, WATCH = "qol-weekly-etl-role", "qol-dagster", "qol-dagster-web", "qol-weekly-watch-role"
+SURVEY = "qol-survey-role"
 PERSON, STAFF, BACKUP = "qol-researcher", "qol-staff", "qol-backup"
 
 
@@ -40,6 +41,7 @@ HISTORY, LOG = (
     key("history/weekly/date=2026-11-16/0a.parquet"),
     key("history_strict/daily/revisions/date=2026-11-16/0001.json"),
 )
+WORDING = key("survey/whoqol.ja.toml")
 ANSWERS, SCORES, OLD_SCORES = (
     key("raw/surveys/date=2026-11-16/a.jsonl"),
     key("processed/whoqol_scores/date=2026-11-16/part-0.parquet"),
@@ -48,9 +50,9 @@ ANSWERS, SCORES, OLD_SCORES = (
 BUCKET = f"arn:aws:s3:::{LAKE}"
 ID_MAP, ENROLMENT = arn("dynamodb", "table/user_id_map"), arn("dynamodb", "table/qol_enrolment")
 TOKENS = arn("secretsmanager", "secret:qol/garmin/0123abcd-AbCdEf")
-WEBHOOK_SECRET, CLIENT_SECRET, DAGSTER_TOKEN, PASSWORD = (
+WEBHOOK_SECRET, CLIENT_SECRET, DAGSTER_TOKEN, PASSWORD, SURVEY_KEY = (
     arn("secretsmanager", f"secret:qol/{name}-AbCdEf")
-    for name in ("webhook-secret", "garmin-client-secret", "dagster-token", "dagster-database")
+    for name in ("webhook-secret", "garmin-client-secret", "dagster-token", "dagster-database", "survey-key")
 )
 TOPIC, GLUE_JOB, WORKGROUP = (
     arn("sns", "job_failure_alert"),
@@ -102,7 +104,10 @@ MAY = [
     *((DAGSTER, f"s3:{call}Object", OLD_SCORES) for call in ("Put", "Get")),
     *((who, "s3:GetObject", SCORES) for who in (DAGSTER, PERSON, STAFF)),
     *((who, "glue:GetTable", arn("glue", "table/db_qol/whoqol_scores")) for who in (DAGSTER, PERSON, STAFF)),
-    (STAFF, "s3:PutObject", ANSWERS),
+    *((who, "s3:PutObject", ANSWERS) for who in (STAFF, SURVEY)),
+    *((who, "s3:GetObject", WORDING) for who in (STAFF, SURVEY)),
+    (STAFF, "s3:PutObject", WORDING),
+    (SURVEY, "secretsmanager:GetSecretValue", SURVEY_KEY),
     (DAGSTER, "sns:Publish", TOPIC),
     (DAGSTER, "sns:Publish", arn("sns", "weekly_report")),
     (DAGSTER, "s3:DeleteObject", key("reports/mailed-2026-11-16")),
@@ -167,7 +172,15 @@ MAY_NOT = [
     *((DAGSTER, f"s3:{call}Object", one) for call in ("Put", "Delete") for one in (WEEKLY, STRICT)),
     *((who, "s3:DeleteObject", one) for who in (JOB, DAGSTER, PERSON, STAFF) for one in (HISTORY, LOG)),
     *((who, "s3:PutObject", HISTORY) for who in (DAGSTER, PERSON, STAFF)),
-    *((who, "s3:GetObject", ANSWERS) for who in (RECEIVER, OAUTH, WEB, JOB, PERSON, STAFF)),
+    *((who, "s3:GetObject", ANSWERS) for who in (RECEIVER, OAUTH, WEB, JOB, PERSON, STAFF, SURVEY)),
+    *((who, "s3:GetObject", WORDING) for who in (RECEIVER, OAUTH, WEB, JOB, PERSON, DAGSTER)),
+    *((SURVEY, f"s3:{call}", one) for call in ("GetObject", "PutObject") for one in (RAW, PING, WEEKLY, SCORES)),
+    *((SURVEY, f"s3:{call}", WORDING) for call in ("PutObject", "DeleteObject")),
+    (SURVEY, "s3:ListBucket", BUCKET),
+    *((SURVEY, f"dynamodb:{call}", ID_MAP) for call in ("GetItem", "PutItem", "Scan")),
+    *((SURVEY, f"dynamodb:{call}", ENROLMENT) for call in ("Query", "Scan", "DeleteItem")),
+    *((SURVEY, "secretsmanager:GetSecretValue", one) for one in (TOKENS, WEBHOOK_SECRET, CLIENT_SECRET)),
+    *((who, "secretsmanager:GetSecretValue", SURVEY_KEY) for who in (OAUTH, STAFF, RECEIVER)),
     *((who, "s3:PutObject", ANSWERS) for who in (RECEIVER, OAUTH, DAGSTER, JOB, PERSON)),
     *((who, f"s3:{call}Object", SCORES) for call in ("Put", "Delete") for who in (PERSON, STAFF, WEB)),
     *((who, "s3:DeleteObject", OLD_SCORES) for who in (DAGSTER, PERSON, STAFF)),
@@ -250,6 +263,17 @@ def test_the_pages_make_no_entry_code_and_see_no_other_kind(roles: dict[str, Rol
     assert [may(one) for one in ("invitation", "guesses", "sign-in")] == [{"Get", "Put"}] * 3
 
 
+def test_the_questionnaire_makes_no_link_and_sees_nothing_of_who_connects(roles: dict[str, Role]) -> None:
+    def may(of: str) -> set[str]:
+        leading = {"dynamodb:LeadingKeys": (of,)}
+        return {call for call in ("Get", "Put") if roles[SURVEY].may(f"dynamodb:{call}Item", ENROLMENT, leading)}
+
+    kinds = ("survey-code", "survey", "guesses", "code", "invitation", "sign-in")
+    assert [may(kind) for kind in kinds] == [{"Get"}, {"Get", "Put"}, {"Get", "Put"}, set(), set(), set()]
+    leading = {"dynamodb:LeadingKeys": ("survey",)}
+    assert not roles[OAUTH].may("dynamodb:GetItem", ENROLMENT, leading)
+
+
 def test_of_all_roles_these_alone_read_raw_data(roles: dict[str, Role]) -> None:
     assert who_may(roles, "s3:GetObject", RAW) == {DRAIN, PULLER, JOB, DAGSTER}
 
@@ -263,11 +287,12 @@ def test_of_all_roles_these_alone_read_or_write_what_participants_answered(
     system: System, roles: dict[str, Role]
 ) -> None:
     assert who_may(roles, "s3:GetObject", ANSWERS) == {DAGSTER}
-    assert who_may(roles, "s3:PutObject", ANSWERS) == {STAFF}
+    assert who_may(roles, "s3:PutObject", ANSWERS) == {STAFF, SURVEY}
     assert who_may(roles, "s3:DeleteObject", ANSWERS) == who_may(roles, "s3:DeleteObjectVersion", ANSWERS) == set()
     through = {"kms:ViaService": "s3.ap-northeast-1.amazonaws.com"}
-    assert roles[STAFF].may("kms:GenerateDataKey", system.key("raw"), through)
-    assert not roles[STAFF].may("kms:Decrypt", system.key("raw"), through)
+    for who in (STAFF, SURVEY):
+        assert roles[who].may("kms:GenerateDataKey", system.key("raw"), through)
+        assert not roles[who].may("kms:Decrypt", system.key("raw"), through)
 
 
 def test_a_copy_is_written_by_s3_s_own_role_and_read_or_deleted_by_none(roles: dict[str, Role]) -> None:
@@ -300,9 +325,9 @@ def test_each_key_opens_to_those_alone_who_need_what_it_protects(system: System,
 
     of_raw = {RECEIVER, DRAIN, PULLER, JOB, DAGSTER, WEB, BACKUP}
     assert opens("raw", "s3") == of_raw, "Dagster's logs name no key of their own"
-    assert opens("map", "dynamodb") == {RECEIVER, OAUTH, PULLER, JOB, DAGSTER, STAFF}
+    assert opens("map", "dynamodb") == {RECEIVER, OAUTH, SURVEY, PULLER, JOB, DAGSTER, STAFF}
     assert opens("map", "secretsmanager") == {OAUTH, PULLER}
-    assert opens("rest", "s3") == {JOB, DAGSTER, PERSON, STAFF, BACKUP}
+    assert opens("rest", "s3") == {JOB, DAGSTER, PERSON, STAFF, BACKUP, SURVEY}, "the wording has that of tables"
     assert opens("backup", "s3") == {BACKUP}
     for name in ("raw", "map", "rest", "backup"):
         assert not any(one.may("kms:Decrypt", system.key(name)) for one in roles.values()), "never without a service"
@@ -314,6 +339,8 @@ def test_of_the_lake_people_list_tables_and_their_results_alone(roles: dict[str,
 
     assert listed(PERSON, "processed/weekly/date=2026-11-16/")
     assert not any(listed(PERSON, prefix) for prefix in ("", "raw/daily/", "raw/"))
+    assert listed(SURVEY, "survey/")
+    assert not any(listed(SURVEY, prefix) for prefix in ("", "raw/surveys/", "processed/"))
     assert listed(WATCH, "processed/weekly/date=2026-11-16/")
     assert not listed(WATCH, "raw/daily/")
 
@@ -359,7 +386,7 @@ def test_the_web_server_and_the_daemon_have_roles_of_their_own(system: System) -
 
 def test_no_role_is_shared_between_two_lambdas(system: System) -> None:
     used = [one["Role"] for one in system.all("AWS::Lambda::Function")]
-    assert len(set(used)) == len(used) == 5
+    assert len(set(used)) == len(used) == 6
 
 
 def test_no_statement_allows_an_action_by_a_pattern(roles: dict[str, Role]) -> None:

@@ -9,10 +9,11 @@ import pytest
 from qol_dagster_tests.support.templates import System, arn
 
 
-def test_only_garmin_s_pushes_the_health_check_and_enrolment_have_a_route(system: System) -> None:
+def test_only_garmin_s_pushes_the_health_check_enrolment_and_the_questionnaire_have_a_route(system: System) -> None:
     routes = system.all("AWS::ApiGatewayV2::Route")
     assert {one["RouteKey"] for one in routes} == {
         *("POST /garmin/{secret}", "GET /health", "HEAD /health", "GET /oauth/{proxy+}", "POST /oauth/start/go"),
+        *("GET /survey", "POST /survey", "GET /survey/done"),
     }
 
 

@@ -16,15 +16,18 @@ import pytest
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
+from infra import names
 from qol_dagster_tests.support.templates import System, arn
 from qol_ingest import kick, webhook
 from qol_ingest.consent import oauth
 from qol_ingest.pulling import puller
 from qol_ingest.shared import aws
+from qol_ingest.survey import on_aws, texts
 
 SETTINGS_OF_HANDLERS = {
     "garmin_webhook_receiver": webhook._receiver_of_environment,
     "qol-oauth": oauth._enrolments_of_environment,
+    "qol-survey": on_aws._function_of_environment,
     "qol-puller": puller._puller_of_environment,
     "qol-weekly-survey-kick": kick._kick_of_environment,
     "qol-spill-drain": lambda: (os.environ["QOL_SPILL_QUEUE_URL"], webhook._store_of_environment()),
@@ -98,6 +101,10 @@ def test_one_kick_runs_at_a_time(system: System) -> None:
     }
     assert {name for name, at_once in functions.items() if at_once} == {"qol-weekly-survey-kick"}
     assert functions["qol-weekly-survey-kick"] == 1
+
+
+def test_the_wording_is_read_where_the_role_may_read_it() -> None:
+    assert texts.PREFIX == names.SURVEY_TEXTS
 
 
 def test_no_lambda_is_told_a_secret(system: System) -> None:

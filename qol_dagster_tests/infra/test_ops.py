@@ -30,6 +30,7 @@ def test_whatever_people_have_to_hear_of_has_an_alarm(system: System) -> None:
     dead = {f"{name}-letters{end}" for name in queues if name.endswith("-dead") for end in ("", "-grow")}
     ages = {f"{name}-age" for name in queues if not name.endswith("-dead")}
     routes = {"qol-pushes-refused", "qol-pages-refused", "qol-pushes-413", "qol-pushes-429", "qol-pages-429"}
+    routes |= {"qol-forms-refused", "qol-forms-429"}
     others = {"garmin_webhook_receiver-answers", "qol-no-raw-data", "qol-quarantine", "qol-weekly-watch-errors"}
     assert alarms(system).keys() == functions | dead | ages | routes | others
 
@@ -56,6 +57,7 @@ def test_messages_that_wait_too_long_are_an_alarm_before_they_are_lost(system: S
     [
         ("qol-pushes-refused", "POST", "/garmin/{secret}", 10),
         ("qol-pages-refused", "GET", "/oauth/{proxy+}", 100),
+        ("qol-forms-refused", "GET", "/survey", 100),
     ],
 )
 def test_refusals_are_counted_by_a_route_that_there_is(
@@ -85,6 +87,7 @@ def counted(system: System, metric: str) -> dict[str, str]:
         ("qol-pushes-413", {"POST /garmin/{secret}"}),
         ("qol-pushes-429", {"POST /garmin/{secret}"}),
         ("qol-pages-429", {"GET /oauth/{proxy+}", "POST /oauth/start/go"}),
+        ("qol-forms-429", {"GET /survey", "POST /survey"}),
     ],
 )
 def test_bodies_that_are_too_large_and_too_many_requests_are_counted_by_route_in_the_api_s_log(

@@ -21,9 +21,9 @@ WRITTEN_BY_CDK = ["W3005"]
 """CDK lets a Lambda wait for its role in words too, where the reference says so already."""
 
 DEPARTURES = {
-    ("QolData", "SMG4"): 3,
-    ("QolIngest", "APIG4"): 5,
-    ("QolIngest", "L1"): 4,
+    ("QolData", "SMG4"): 4,
+    ("QolIngest", "APIG4"): 8,
+    ("QolIngest", "L1"): 5,
     ("QolOps", "L1"): 1,
     ("QolHosting", "EC23"): 1,
     ("QolHosting", "ECS2"): 2,

@@ -51,7 +51,7 @@ from qol_ingest.consent.enrolment import (
     SqliteState,
     read_code,
 )
-from qol_ingest.consent.pages import PageName, Programme, page
+from qol_ingest.consent.pages import PageName, Programme, page, programme_of_environment
 from qol_ingest.consent.pages import headers as page_headers
 from qol_ingest.garmin.api import Endpoints, GarminApi, GarminApiError
 from qol_ingest.garmin.tokens import (
@@ -401,15 +401,12 @@ def _enrolments_of_environment() -> Enrolments:
         raise EnrolmentSetupError(f"set {' and '.join(missing)}")
     state, id_map, store = _kept_where()
     endpoints = Endpoints.at(given("QOL_GARMIN_URL", "")) if given("QOL_GARMIN_URL") else Endpoints()
-    names = Programme().names
     return Enrolments(
         state,
         GarminApi(endpoints, given("QOL_GARMIN_CLIENT_ID", ""), _client_secret(), store),
         id_map,
         given("QOL_PUBLIC_URL", ""),
-        Programme(
-            {one: given(f"QOL_PROGRAMME_{one.upper()}") or names[one] for one in names}, given("QOL_CONTACT", "")
-        ),
+        programme_of_environment(),
     )
 
 

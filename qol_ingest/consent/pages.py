@@ -14,6 +14,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -44,6 +45,13 @@ class Programme:
         default_factory=lambda: {"ja": "QOL（生活の質）プログラム", "en": "Quality-of-Life (QOL) Programme"}
     )
     contact: str = ""
+
+
+def programme_of_environment() -> Programme:
+    """Return what QOL_PROGRAMME_JA, QOL_PROGRAMME_EN and QOL_CONTACT say; none of them is needed."""
+    usual = Programme().names
+    names = {one: os.environ.get(f"QOL_PROGRAMME_{one.upper()}") or usual[one] for one in usual}
+    return Programme(names, os.environ.get("QOL_CONTACT", ""))
 
 
 TEXTS: Mapping[PageName, Mapping[Language, str]] = {

@@ -79,14 +79,21 @@ class SurveyLinks:
         """Return the forms, as participant and wave, whose link can be used."""
         return {form for form, kept in self._forms() if kept["code"] and self.clock() < kept["expires_at"]}
 
+    def finished(self) -> set[tuple[str, int]]:
+        """Return the forms that were finished, as long as they are remembered."""
+        return {form for form, kept in self._everything() if kept["finished_at"]}
+
     def begun(self) -> set[tuple[str, int]]:
         """Return the forms that were begun and are not finished."""
         return {form for form, kept in self._forms() if kept["sent"] or kept["answers"]}
 
     def _forms(self) -> list[tuple[tuple[str, int], Mapping[str, Any]]]:
         """Return what is kept of each form that is not finished."""
+        return [(form, kept) for form, kept in self._everything() if not kept["finished_at"]]
+
+    def _everything(self) -> list[tuple[tuple[str, int], Mapping[str, Any]]]:
         found = [(name.rpartition("."), entry.content) for name, entry in self.state.entries("survey")]
-        return [((owner, int(wave)), kept) for (owner, _, wave), kept in found if not kept["finished_at"]]
+        return [((owner, int(wave)), kept) for (owner, _, wave), kept in found]
 
     def withdraw(self, participant_id: str) -> None:
         """Void all links of a participant, and forget the answers of forms that are not finished."""

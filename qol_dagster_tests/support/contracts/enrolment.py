@@ -27,6 +27,7 @@ from qol_ingest.consent.enrolment import (
     SignIns,
     read_code,
 )
+from qol_ingest.survey.links import SurveyLinks
 
 NOW = 1_800_000_000.0
 DAY_S = 86_400.0
@@ -358,3 +359,37 @@ def test_an_invitation_that_others_change_all_the_time_is_given_up(
     monkeypatch.setattr(type(invitations.state), "put", lose)
     with pytest.raises(EnrolmentStateError, match="try again"):
         invitations.invite("P1")
+
+
+# -- forms that are being answered
+
+
+def test_a_form_goes_on_where_it_was_left_and_is_emptied_when_it_is_finished(
+    state: EnrolmentState, clock: Clock
+) -> None:
+    links = SurveyLinks(state, clock)
+    code, _ = links.invite("P1", 2)
+    assert not links.save(links.find(code), {1: 4, 2: None}, 1, pages=2)
+    again = links.find(code)
+    assert (again.participant_id, again.wave, again.answers, again.sent) == ("P1", 2, {1: 4, 2: None}, {1})
+    assert (links.begun(), links.linked(), links.finished()) == ({("P1", 2)}, {("P1", 2)}, set())
+    newer, _ = links.invite("P1", 2)
+    with pytest.raises(InvitationError, match="newer link"):
+        links.find(code)
+    assert links.save(links.find(newer), {3: 5}, 2, pages=2)
+    assert (links.begun(), links.linked(), links.finished()) == (set(), set(), {("P1", 2)})
+    entry = state.get("survey", "P1.2")
+    assert entry is not None
+    assert entry.content["answers"] == {}
+
+
+def test_of_who_withdraws_no_link_leads_anywhere_and_no_answer_is_left(state: EnrolmentState, clock: Clock) -> None:
+    links = SurveyLinks(state, clock)
+    (code, _), (other, _) = links.invite("P1", 0), links.invite("P2", 0)
+    links.save(links.find(code), {1: 4}, 1)
+    links.withdraw("P1")
+    with pytest.raises(InvitationError) as refused:
+        links.find(code)
+    assert refused.value.refusal == "expired"
+    assert not any(entry.content["answers"] for _, entry in state.entries("survey"))
+    assert links.find(other).participant_id == "P2"
