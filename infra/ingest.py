@@ -43,6 +43,9 @@ ANSWER_S = 29
 LOGGED = ("requestId", "requestTime", "httpMethod", "routeKey", "status", "responseLatency", "responseLength")
 PUSHES_A_SECOND, PUSHES_AT_ONCE = 200, 400
 """Ten times what 10,000 participants send. Beyond that Garmin is answered 429, and sends again."""
+FORMS_A_SECOND, FORMS_AT_ONCE = 50, 100
+"""Pages of the questionnaire that are sent: some thousands may answer on the evening of the letter, and a browser that
+is answered 429 may lose its marks."""
 OTHERS_A_SECOND, OTHERS_AT_ONCE = 10, 20
 """Of each other route, so that whoever opens pages by the hundred takes nothing from the pushes."""
 PUSHES, PAGES, BUTTON = "/garmin/{secret}", "/oauth/{proxy+}", "/oauth/start/go"
@@ -89,9 +92,9 @@ class IngestStack(Stack):
         _route(http, [api.HttpMethod.GET, api.HttpMethod.HEAD], "/health", receives, says)
         _route(http, [api.HttpMethod.GET], PAGES, connects, NO_ACCOUNT)
         _route(http, [api.HttpMethod.POST], BUTTON, connects, NO_ACCOUNT)
-        _route(http, [api.HttpMethod.GET, api.HttpMethod.POST], FORM, asks, NO_ACCOUNT)
+        forms = _route(http, [api.HttpMethod.GET, api.HttpMethod.POST], FORM, asks, NO_ACCOUNT)
         _route(http, [api.HttpMethod.GET], THANKS, asks, NO_ACCOUNT)
-        for route in pushes:
+        for route in (*pushes, *forms):
             stage.node.add_dependency(route)  # whose limits it names
         if settings.public_domain:
             self._domain(settings, stage)
@@ -256,12 +259,14 @@ class IngestStack(Stack):
         )
         logs = log_group_of(self, "/aws/apigateway/qol")
         made = cast("api.CfnStage", stage.node.default_child)
+        own = {
+            f"POST {PUSHES}": (PUSHES_A_SECOND, PUSHES_AT_ONCE),
+            f"GET {FORM}": (FORMS_A_SECOND, FORMS_AT_ONCE),
+            f"POST {FORM}": (FORMS_A_SECOND, FORMS_AT_ONCE),
+        }
         made.route_settings = {
-            f"POST {PUSHES}": {
-                "ThrottlingRateLimit": PUSHES_A_SECOND,
-                "ThrottlingBurstLimit": PUSHES_AT_ONCE,
-                "DetailedMetricsEnabled": True,
-            }
+            route: {"ThrottlingRateLimit": rate, "ThrottlingBurstLimit": burst, "DetailedMetricsEnabled": True}
+            for route, (rate, burst) in own.items()
         }
         made.access_log_settings = api.CfnStage.AccessLogSettingsProperty(
             destination_arn=arn("logs", "log-group:/aws/apigateway/qol"),

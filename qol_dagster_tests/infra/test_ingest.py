@@ -24,6 +24,7 @@ def test_each_route_is_throttled_and_pages_take_nothing_from_pushes(system: Syst
     assert {name: (one["ThrottlingRateLimit"], one["ThrottlingBurstLimit"]) for name, one in limits.items()} == {
         "others": (10, 20),
         "POST /garmin/{secret}": (200, 400),
+        **dict.fromkeys(("GET /survey", "POST /survey"), (50, 100)),
     }
     assert all(one["DetailedMetricsEnabled"] for one in limits.values())
 
