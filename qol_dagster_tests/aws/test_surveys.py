@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,10 @@ def test_forms_imported_and_scored_on_aws_are_the_rows_that_one_machine_makes_of
         "whoqol_sensor_windows": 2,
         "whoqol_associations": 31 * 4 * 3,
     }
+    out = tmp_path / "out"
+    assert run(["export", "--table", "whoqol_scores", "--format", "csv", "--out", str(out)]) == 0
+    with (out / "whoqol_scores.csv").open(newline="") as lines:
+        assert [row["participant_id"] for row in csv.DictReader(lines)] == ["P1", "P3"]
     for words in (["template"], ["upload"]):
         assert run(["survey", *words]) == 0
     monkeypatch.setenv("QOL_PUBLIC_URL", "https://qol.example.org")
