@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from qol_dagster.cli.doctor import is_beating, last_heartbeat
 from qol_dagster.cli.output import in_japan
+from qol_dagster.defs.messages import subject
 from qol_dagster.errors import QolInputError
 from qol_dagster.resources.platform import open_platform
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from qol_dagster.settings import Settings
 
 MARKER = "alerts/daemon-gone"
-SUBJECT = "[qol] Dagster's daemon is not running"
 BODY = """\
 Dagster's daemon was last seen {since}. Without it no week runs by itself, and no sensor alerts anybody; the
 receiver goes on storing what Garmin sends. Start it (`qol dev`, or the service that runs it) and look at its log.
@@ -43,6 +43,6 @@ def heartbeat(settings: Settings) -> str:
         alerted.remove()
         return ""
     since = in_japan(beat) if beat else "never / なし"
-    if alerted.claim() and not platform.notifier().send(SUBJECT, BODY.format(since=since)):
+    if alerted.claim() and not platform.notifier().send(subject("daemon_gone"), BODY.format(since=since)):
         alerted.remove()  # so that the next call tries again
     return f"Dagster's daemon is not running; last seen: {in_japan(beat) if beat else 'never'}"

@@ -1,20 +1,25 @@
 """One failure, one mail: the failure hook of the assets and the run failure sensor behind it.
 
 Belongs here: what is said, and that it is said once. The hook knows the step; it misses crashes, timeouts and runs
-that never started, which the sensor sees. Whoever comes first claims the run with a marker, which all hosts see.
+that never started, which the sensor sees. Whoever comes first claims the run with a marker, which all hosts see. What
+could not be sent is sent by `watch_sensor`, each hour.
 """
 
 from __future__ import annotations
 
 import contextlib
 import re
+import threading
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 import dagster as dg
 
 from qol_dagster import settings as project
+from qol_dagster.defs.messages import subject
 from qol_dagster.lake.shared_object import SharedObject
 from qol_dagster.metrics.profiles import DEFAULT, PROFILES
 from qol_dagster.metrics.tables import TableId
@@ -23,7 +28,13 @@ from qol_dagster.resources.notifier import Notifier
 from qol_dagster.settings import Settings
 
 MAX_MESSAGE = 800
+RESEND = timedelta(days=7)
+"""For so long after a run failed its alert is tried again."""
+PAUSE_S = 60.0
+"""After an alert that could not be sent: a tick sees up to five runs, and may take no longer than this."""
 _MARKER = "alerts/{}"
+_SENDING = "alert about a failed step"
+"""The name of the threads that send one."""
 _LONG = 8
 """Characters from which a confidential value is found within words too; `me` would be in every second of them."""
 
@@ -62,7 +73,7 @@ class Alert:
 
     def subject(self) -> str:
         """One line."""
-        return f"[qol] {self.job} failed for {self.partition}"
+        return subject("run_failed", job=self.job, weeks=self.partition)
 
     def body(self) -> str:
         """Return what happened, to what, how the tables are now, and what to do."""
@@ -99,8 +110,11 @@ class AlertParts(Protocol):
 
 def notify_once(parts: AlertParts, alert: Alert) -> bool:
     """Send the alert unless its run was announced already; return whether this call sent it."""
-    if not _claimed(parts, alert.run_id):
-        return False
+    return _claimed(parts, alert.run_id) and _sent(parts, alert)
+
+
+def _sent(parts: AlertParts, alert: Alert) -> bool:
+    """Send the alert about a run that was claimed; if that fails, somebody else may claim it."""
     clean = redacted(alert.error, confidential_values(parts))
     sent = parts.notifier().send(alert.subject(), Alert(**{**alert.__dict__, "error": clean}).body())
     if not sent:
@@ -160,33 +174,77 @@ def partition_of(tags: dict[str, str] | object) -> str:
 
 @dg.failure_hook(required_resource_keys={"parts"})
 def notify_failed_step(context: dg.HookContext) -> None:
-    """Sends the step's failure with its reason."""
+    """Send the step's failure with its reason, beside the run, which does not wait for a mail server."""
     error = context.op_exception
     kind = "" if isinstance(error, dg.Failure) else f"{type(error).__name__}: "
     reason = f"{kind}{error}" if error else "unknown"
     run = context.instance.get_run_by_id(context.run_id) if context.run_id else None
-    notify_once(
-        context.resources.parts,
-        Alert(context.run_id, context.job_name, partition_of(run.tags if run else {}), context.op.name, reason),
-    )
+    alert = Alert(context.run_id, context.job_name, partition_of(run.tags if run else {}), context.op.name, reason)
+    # Not a daemon thread: the process of the run ends once the mail is out, or was given up.
+    threading.Thread(target=notify_once, args=(context.resources.parts, alert), name=_SENDING).start()
+
+
+def wait_until_sent() -> None:
+    """Return once this process sends no alert about a failed step any more."""
+    for thread in threading.enumerate():
+        if thread.name == _SENDING:
+            thread.join()
 
 
 def failure_sensor(parts: AlertParts) -> dg.SensorDefinition:
     """Return the guarantee: alerts about every failed run that the hook did not announce."""
+    unsent_at = float("-inf")
 
     @dg.run_failure_sensor(
         name="run_failure_sensor",
         description="Alerts people to a failed run, once, also when it crashed or never started.",
         default_status=dg.DefaultSensorStatus.RUNNING,
     )
-    def run_failure_sensor(context: dg.RunFailureSensorContext) -> None:
-        run = context.dagster_run
-        if run.tags.get("dagster/will_retry") == "true":
-            return  # a lost run is started again; an alert follows if that fails too
-        steps = context.get_step_failure_events()
-        found = steps[0].step_failure_data.error if steps else None
-        reason = reason_of(found) if found else context.failure_event.message or "the run ended without a reason"
-        step = steps[0].step_key or "none" if steps else "none"
-        notify_once(parts, Alert(run.run_id, run.job_name, partition_of(dict(run.tags)), step, reason))
+    def run_failure_sensor(context: dg.RunFailureSensorContext) -> dg.SkipReason | None:
+        nonlocal unsent_at
+        wait_until_sent()
+        if time.monotonic() - unsent_at < PAUSE_S:
+            return dg.SkipReason("alerts cannot be sent now; watch_sensor tries again")
+        if not notify_of_run(parts, context.instance, context.dagster_run):
+            unsent_at = time.monotonic()
+        return None
 
     return run_failure_sensor
+
+
+def resend_failures(parts: AlertParts, instance: dg.DagsterInstance) -> bool:
+    """Alert about the failed runs of the last days that nobody was alerted about; return whether all is sent.
+
+    It stops at the first alert that cannot be sent: an unresponsive server costs one time-out, whatever failed.
+    """
+    since = datetime.now(UTC) - RESEND
+    failed = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], updated_after=since))
+    return all(notify_of_run(parts, instance, run) for run in reversed(failed) if _is_unclaimed(parts, run.run_id))
+
+
+def notify_of_run(parts: AlertParts, instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    """Alert about a failed run unless somebody has; return False if the alert could not be sent.
+
+    A lost run that is started again is passed over: an alert follows if that fails too.
+    """
+    if run.tags.get("dagster/will_retry") == "true":
+        return True
+    steps = _events(instance, run, dg.DagsterEventType.STEP_FAILURE)
+    ends = _events(instance, run, dg.DagsterEventType.RUN_FAILURE)
+    found = steps[0].step_failure_data.error if steps else None
+    reason = reason_of(found) if found else (ends[-1].message if ends else "") or "the run ended without a reason"
+    step = steps[0].step_key or "none" if steps else "none"
+    alert = Alert(run.run_id, run.job_name, partition_of(dict(run.tags)), step, reason)
+    return not _claimed(parts, run.run_id) or _sent(parts, alert)
+
+
+def _is_unclaimed(parts: AlertParts, run_id: str) -> bool:
+    try:
+        return parts.marker(_MARKER.format(run_id)).read().tag is None
+    except Exception:
+        return False  # what is sent while no marker can be made is sent by the hook and the sensor, not each hour
+
+
+def _events(instance: dg.DagsterInstance, run: dg.DagsterRun, kind: dg.DagsterEventType) -> list[dg.DagsterEvent]:
+    entries = instance.all_logs(run.run_id, of_type=kind)
+    return [entry.dagster_event for entry in entries if entry.dagster_event]

@@ -12,6 +12,7 @@ from typing import Any
 import dagster as dg
 
 from qol_dagster.defs.assets.common import megabytes
+from qol_dagster.defs.messages import NOT_SENT, Message, send_growth, subject
 from qol_dagster.errors import QolError
 from qol_dagster.maintenance.backup import Backup, create_backup, newest_verified, require_backup_folder
 from qol_dagster.resources.platform import Resources
@@ -90,7 +91,7 @@ def message(newest: Backup | None, weeks: int) -> tuple[str, str]:
     english = f"The newest verified backup is of {made}." if made else "There is no verified backup."
     japanese = f"検証済みの最新のバックアップは {made} のものです。" if made else "検証済みのバックアップがありません。"
     return (
-        f"[qol] no backup for {7 * weeks} days",
+        subject("no_backup", days=OLD.days * weeks),
         f"{english} {NEXT_STEP['en']}\n\n{japanese}{NEXT_STEP['ja']}\n",
     )
 
@@ -111,11 +112,16 @@ def backup_sensor(parts: Resources) -> dg.SensorDefinition:
         seen: Mapping[str, Any] = json.loads(context.cursor) if context.cursor else {"since": now.isoformat()}
         newest = newest_verified(parts.settings.backup_dir)
         weeks = overdue_weeks(newest, datetime.fromisoformat(seen["since"]), now)
-        is_due = weeks > seen.get("alerted", 0)
-        if is_due and not parts.notifier().send(*message(newest, weeks)):
-            return dg.SkipReason("the alert could not be sent; it is tried again")
-        context.update_cursor(json.dumps({"since": seen["since"], "alerted": weeks}))
+        alerted = send_growth(
+            parts.notifier(),
+            {"alerted": weeks},
+            {"alerted": seen.get("alerted", 0)},
+            lambda grown: [Message(grown, *message(newest, weeks))],
+        )
+        context.update_cursor(json.dumps({"since": seen["since"], **alerted.levels}))
+        if alerted.unsent:
+            return dg.SkipReason(NOT_SENT)
         name = newest.name if newest else "none"
-        return dg.SkipReason(f"{'alerted' if is_due else 'no alert'}: the newest verified backup is {name}")
+        return dg.SkipReason(f"{'alerted' if alerted.sent else 'no alert'}: the newest verified backup is {name}")
 
     return backup_sensor

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 import dagster as dg
 
+from qol_dagster.defs.messages import NOT_SENT, Message, send_growth, subject
 from qol_dagster.resources.platform import Resources
 from qol_dagster.resources.unread import ADVICE, ADVICE_JA, count_unread
 
@@ -29,9 +30,12 @@ def message(grown: Mapping[str, tuple[int, int]]) -> tuple[str, str]:
         f"{labels[name]}: {now} ({then} before)\n  {ADVICE[name]}.\n  {ADVICE_JA[name]}。\n"
         for name, (then, now) in grown.items()
     ]
-    subject = f"[qol] not read: {', '.join(labels.values())}"
-    intro = "Something is stored that no run reads; it stays as it came.\n"
-    return subject, f"{intro}どの実行でも読まれないものが、届いたままの形で保存されています。\n\n" + "\n".join(lines)
+    intro = (
+        "Something is stored that no run reads; it stays as it came. It is over when `qol doctor` does not count it.\n"
+        "どの実行でも読まれないものが、届いたままの形で保存されています。"
+        "`qol doctor` に件数が表示されなくなれば解消です。\n\n"
+    )
+    return subject("not_read", what=", ".join(labels.values())), intro + "\n".join(lines)
 
 
 def _summary(counts: Mapping[str, int]) -> str:
@@ -50,10 +54,14 @@ def unread_sensor(parts: Resources) -> dg.SensorDefinition:
     )
     def unread_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         counts = count_unread(parts.lake(), parts.settings)
-        grown = growth(counts, json.loads(context.cursor) if context.cursor else {})
-        if grown and not parts.notifier().send(*message(grown)):
-            return dg.SkipReason("the alert could not be sent; it is tried again")
-        context.update_cursor(json.dumps(counts, sort_keys=True))
-        return dg.SkipReason(f"alerted: {', '.join(grown)}" if grown else f"no alert: {_summary(counts)}")
+        before = json.loads(context.cursor) if context.cursor else {}
+        alerted = send_growth(
+            parts.notifier(), counts, before, lambda grown: [Message(grown, *message(growth(counts, before)))]
+        )
+        context.update_cursor(json.dumps(alerted.levels, sort_keys=True))
+        if alerted.unsent:
+            return dg.SkipReason(NOT_SENT)
+        names = ", ".join(alerted.sent)
+        return dg.SkipReason(f"alerted: {names}" if names else f"no alert: {_summary(counts)}")
 
     return unread_sensor

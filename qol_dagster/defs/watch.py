@@ -1,17 +1,19 @@
 """An alert when something should be looked at though no run has failed.
 
-Belongs here: what is said of each condition, in English and Japanese, that it is said once for as long as it gets no
-worse, and the sensor around it. When a condition holds belongs in `resources/watch.py`.
+Belongs here: what is said of each condition, in English and Japanese, and the sensor around it, which also sends again
+what could not be sent about failed runs. When a condition holds belongs in `resources/watch.py`.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import dagster as dg
 from dagster._core.scheduler.instigation import InstigatorState, TickStatus
 
+from qol_dagster.defs.alerts import resend_failures
+from qol_dagster.defs.messages import NOT_SENT, Message, send_growth, subject
 from qol_dagster.resources.platform import Resources
 from qol_dagster.resources.watch import Condition, ConditionName, conditions, gather_facts
 
@@ -24,16 +26,14 @@ WATCHED_ON_AWS: tuple[ConditionName, ...] = ("no_data", "week_missing")
 
 @dataclass(frozen=True)
 class Text:
-    """What a condition means, what to look at, what to do, and when it is over; values stand in braces."""
+    """What a condition means, what to look at, what to do, and when it is over; values are in braces."""
 
-    subject: str
     english: str
     japanese: str
 
 
 TEXTS: Mapping[ConditionName, Text] = {
     "no_data": Text(
-        subject="[qol] no data for {hours} hours",
         english="Nothing came from anybody for {hours} hours. Send a test push with `qol doctor --webhook URL`. If "
         "it is taken, look at the subscriptions in Garmin's developer portal; if not, at the receiver and at what "
         "is in front of it. Garmin sends again for 7 days what it could not deliver. It is over when `qol doctor` "
@@ -44,7 +44,6 @@ TEXTS: Mapping[ConditionName, Text] = {
         "消です。",
     ),
     "week_missing": Text(
-        subject="[qol] the week {week} is missing",
         english="`weekly_metrics` of the week {week} is not there, though its run was due on Wednesday at 09:05 "
         "Japan time. Look at the last run and at `qol doctor` (does the daemon run?), then run "
         "`qol materialize --week {week}`. It is over when that week is in the table.",
@@ -53,7 +52,6 @@ TEXTS: Mapping[ConditionName, Text] = {
         "い。その週が表に現れれば解消です。",
     ),
     "fewer_valid_days": Text(
-        subject="[qol] fewer valid days in the week {week}",
         english="In the week {week}, {now} of the participants' days are valid; in the weeks before it was {usual}. "
         "The weekly report of that week shows whose days are missing and why: devices not worn, or not "
         "synchronised. If it is everybody, look at the receiver. It is over when a week is as usual again.",
@@ -62,21 +60,18 @@ TEXTS: Mapping[ConditionName, Text] = {
         "ください。いつもの割合に戻れば解消です。",
     ),
     "silent": Text(
-        subject="[qol] participants silent for {days} days: {n}",
         english="Participants who have sent nothing for {days} days or longer: {n}. `qol silent --days {days}` "
         "names them; the weekly report says what is known of the reason. It is over when their devices synchronise.",
         japanese="{days} 日以上データが届いていない参加者が {n} 人います。`qol silent --days {days}` で参加者を確認"
         "できます。わかっている理由は週間レポートにあります。機器が同期されれば解消です。",
     ),
     "ticks_fail": Text(
-        subject="[qol] failing in Dagster: {names}",
         english="The last ticks failed of {names}: what they watch or start is not done. Their page in Dagster ("
         "`qol dev`, under Automation) says why. It is over when a tick succeeds.",
         japanese="{names} の直近の処理が続けて失敗しており、その監視や起動が行われていません。Dagster（`qol dev`）の"
         " Automation のページで原因を確認してください。次の処理が成功すれば解消です。",
     ),
     "disk_full": Text(
-        subject="[qol] the disk is nearly full",
         english="{free_gb} GB are free where QOL_HOME is. When the disk is full the receiver answers 503, Garmin "
         "sends again for 7 days, and runs fail; nothing stored is lost. Free some space. It is over when "
         "`qol doctor` finds enough.",
@@ -90,12 +85,9 @@ TEXTS: Mapping[ConditionName, Text] = {
 def message(condition: Condition) -> tuple[str, str]:
     """Return subject and body, in English and Japanese."""
     text = TEXTS[condition.name]
-    return text.subject.format(**condition.values), f"{text.english}\n\n{text.japanese}\n".format(**condition.values)
-
-
-def due(found: Iterable[Condition], told: Mapping[str, int]) -> list[Condition]:
-    """Return what was not told yet, or is worse than when it was."""
-    return [one for one in found if one.level > told.get(one.name, 0)]
+    return subject(condition.name, **condition.values), f"{text.english}\n\n{text.japanese}\n".format(
+        **condition.values
+    )
 
 
 def failing(instance: dg.DagsterInstance) -> tuple[str, ...]:
@@ -118,23 +110,26 @@ def watch_sensor(parts: Resources) -> dg.SensorDefinition:
         minimum_interval_seconds=EVERY_S,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Alerts people when no data comes, a week is missing, far fewer days are valid, participants fall "
-        "silent, sensors or schedules fail, or the disk is nearly full; once, and again when it gets worse.",
+        "silent, sensors or schedules fail, or the disk is nearly full; once, and again when it gets worse. "
+        "Alerts about failed runs that could not be sent are sent here.",
     )
     def watch_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+        if not resend_failures(parts, context.instance):
+            return dg.SkipReason(f"{NOT_SENT}: run_failed")
         facts = gather_facts(parts, datetime.now(UTC), failing(context.instance))
         elsewhere = WATCHED_ON_AWS if parts.settings.target == "aws" else ()
-        found = [one for one in conditions(facts) if one.name not in elsewhere]
-        told: dict[str, int] = json.loads(context.cursor) if context.cursor else {}
-        new = due(found, told)
-        unsent = {one.name for one in new if not parts.notifier().send(*message(one))}
-        context.update_cursor(
-            json.dumps({one.name: told.get(one.name, 0) if one.name in unsent else one.level for one in found})
+        held = {one.name: one for one in conditions(facts) if one.name not in elsewhere}
+        before = json.loads(context.cursor) if context.cursor else {}
+        alerted = send_growth(
+            parts.notifier(),
+            {name: condition.level for name, condition in held.items()},
+            before,
+            lambda grown: [Message([name], *message(held[name])) for name in held if name in grown],
         )
-        if unsent:
-            return dg.SkipReason(f"alerts that could not be sent are tried again: {', '.join(sorted(unsent))}")
-        alerted, holds = [one.name for one in new], [one.name for one in found]
-        return dg.SkipReason(
-            f"alerted: {', '.join(alerted)}" if alerted else f"no alert: {', '.join(holds) or 'all is well'}"
-        )
+        context.update_cursor(json.dumps(alerted.levels))
+        if alerted.unsent:
+            return dg.SkipReason(f"{NOT_SENT}: {', '.join(sorted(alerted.unsent))}")
+        names = ", ".join(alerted.sent)
+        return dg.SkipReason(f"alerted: {names}" if names else f"no alert: {', '.join(held) or 'all is well'}")
 
     return watch_sensor

@@ -20,6 +20,7 @@ import garmin_sim
 from infra import emulated_glue, glue_bundle
 from infra.etl import ARCHIVE, SCRIPT
 from qol_dagster.definitions import build_defs
+from qol_dagster.defs.alerts import wait_until_sent
 from qol_dagster.engines import open_engine
 from qol_dagster.identities import Identities
 from qol_dagster.lake.lake import Lake
@@ -289,6 +290,7 @@ def test_a_step_whose_second_run_fails_too_says_why_and_is_told_of(deployed: Dep
     assert not run.success
     assert "the Glue run jr_2 of" in run.error
     assert "ended as FAILED: EngineError: Spark stopped: OutOfMemoryError" in run.error
+    wait_until_sent()
     ((_, body),) = deployed.told()
     assert "EngineError: Spark stopped: OutOfMemoryError. Its log: https://" in body
 

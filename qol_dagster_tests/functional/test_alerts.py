@@ -10,7 +10,7 @@ import pytest
 
 from qol_dagster.cli.runs import materialize_weeks
 from qol_dagster.definitions import build_defs
-from qol_dagster.defs.alerts import confidential_values, failure_sensor, notify_once, redacted
+from qol_dagster.defs.alerts import confidential_values, failure_sensor, notify_once, redacted, wait_until_sent
 from qol_dagster.defs.instance import dagster_instance
 from qol_dagster.lake.lake import Lake
 from qol_dagster.resources.id_map import IdMap
@@ -49,6 +49,7 @@ def test_a_failed_run_sends_one_mail_with_the_reason_the_week_and_what_to_do(
     break_the_lake(mailing)
     done = materialize_weeks(mailing, [MONDAY])
     assert not done.success
+    wait_until_sent()
     (mail,) = inbox[0].mails
     assert mail["Subject"] == "[qol] weekly_metrics_job failed for 2026-11-16"
     assert mail["To"] == "one@example.org, two@example.org"
@@ -80,6 +81,7 @@ def test_the_mail_promises_nothing_that_a_run_does_not_keep_and_the_next_run_mak
         patched.setattr("qol_dagster.defs.checks._double_keys", lambda _rows: next(calls))
         assert not materialize_weeks(mailing, [MONDAY]).success
     assert nights(mailing) == ([1], [None]), "weekly rows are new, status rows old"
+    wait_until_sent()
     text = " ".join(inbox[0].mails[0].get_content().split())
     assert "keep their old data" not in text
     assert "what was written before the failure is new, the rest is as it was" in text
@@ -106,6 +108,7 @@ def test_the_sensor_tells_of_a_run_that_the_hook_did_not_see_and_of_no_run_twice
 ) -> None:
     break_the_lake(mailing)
     done = materialize_weeks(mailing, [MONDAY])
+    wait_until_sent()
     assert len(inbox[0].mails) == 1
     sensor = failure_sensor(open_platform(mailing))
     with dagster_instance(mailing) as instance:

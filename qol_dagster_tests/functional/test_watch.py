@@ -12,15 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import pytest
-from dagster._core.remote_origin import (
-    RegisteredCodeLocationOrigin,
-    RemoteInstigatorOrigin,
-    RemoteRepositoryOrigin,
-)
-from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatus, InstigatorType, TickData, TickStatus
-from dagster._core.scheduler.instigation import SensorInstigatorData as SensorData
 from dagster._daemon.types import DaemonHeartbeat
-from dagster._utils.error import SerializableErrorInfo
 
 from qol_dagster.cli.app import run
 from qol_dagster.defs.instance import dagster_instance
@@ -31,6 +23,7 @@ from qol_dagster.resources.watch import Condition, Facts, conditions, gather_fac
 from qol_dagster.weeks import dates_of
 from qol_dagster_tests.support.lakes import MONDAY, record, worn, write_raw
 from qol_dagster_tests.support.outbox import Outbox
+from qol_dagster_tests.support.ticks import store_ticks
 
 if TYPE_CHECKING:
     from qol_dagster.settings import Settings
@@ -166,26 +159,9 @@ def test_what_is_known_of_a_computed_home_names_nobody(settings: Settings) -> No
 
 
 def test_a_sensor_whose_last_three_ticks_failed_is_named(settings: Settings) -> None:
-    repository = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("here"), "repository")
     with dagster_instance(settings) as instance:
         for name, ends in {"bad": "FFFF", "hiccup": "FSFF", "young": "FF", "well": "SSS"}.items():
-            state = InstigatorState(
-                RemoteInstigatorOrigin(repository, name), InstigatorType.SENSOR, InstigatorStatus.RUNNING, SensorData()
-            )
-            instance.add_instigator_state(state)
-            for number, end in enumerate(ends):
-                status = TickStatus.FAILURE if end == "F" else TickStatus.SKIPPED
-                instance.create_tick(
-                    TickData(
-                        state.instigator_origin_id,
-                        name,
-                        InstigatorType.SENSOR,
-                        status,
-                        time.time() + number,
-                        selector_id=state.selector_id,
-                        error=SerializableErrorInfo("it broke", [], "Error") if end == "F" else None,
-                    )
-                )
+            store_ticks(instance, name, ends)
         assert failing(instance) == ("bad",)
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import select
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from ipaddress import IPv4Address
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from aiosmtpd.controller import Controller
@@ -32,6 +34,45 @@ class Inbox:
         if self.answer.startswith("250"):
             self.mails.append(message_from_bytes(envelope.content, policy=policy.default))  # type: ignore[arg-type]
         return self.answer
+
+
+class HangingServer:
+    """A mail server that accepts connections and says nothing."""
+
+    def __init__(self, listening: socket.socket) -> None:
+        self.port: int = listening.getsockname()[1]
+        self.connections: list[socket.socket] = []
+        self._listening = listening
+
+    def accept_all(self) -> None:
+        """Accept until the server is closed."""
+        with suppress(OSError):
+            while True:
+                self.connections.append(self._listening.accept()[0])
+
+    def waiting(self) -> int:
+        """Count the clients that have not given up."""
+        return sum(not select.select([client], [], [], 0)[0] for client in self.connections)
+
+    def drop(self) -> None:
+        """Close all connections."""
+        while self.connections:
+            self.connections.pop().close()
+
+
+@contextmanager
+def hanging_server() -> Iterator[HangingServer]:
+    """Run a server that hangs; at the end its clients are dropped."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        server = HangingServer(listening)
+        accepting = Thread(target=server.accept_all)
+        accepting.start()
+        try:
+            yield server
+        finally:
+            listening.shutdown(socket.SHUT_RDWR)
+            accepting.join()
+            server.drop()
 
 
 class AcceptsAnybody:
