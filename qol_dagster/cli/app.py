@@ -27,6 +27,7 @@ from qol_dagster.cli.output import Format, in_japan
 from qol_dagster.cli.retention import retention
 from qol_dagster.cli.revisions import diff, freeze
 from qol_dagster.cli.surveys import surveys
+from qol_dagster.cli.upgrade import upgrade
 from qol_dagster.engines import EngineName
 from qol_dagster.errors import QolError, QolInputError
 from qol_dagster.metrics.profiles import PROFILES, ProfileName
@@ -310,6 +311,7 @@ def tables_(form: Annotated[Format, typer.Option("--format", help="How the rows 
 
 app.command(rich_help_panel=ASK)(export)
 app.command(rich_help_panel=ASK)(samples)
+app.command(rich_help_panel=EVERY_WEEK)(upgrade)
 app.command(rich_help_panel=ASK)(diff)
 app.add_typer(freeze, name="freeze", rich_help_panel=ASK)
 app.add_typer(metrics, name="metrics", rich_help_panel=ASK)

@@ -23,7 +23,7 @@ from qol_dagster.metrics.dictionary import DAILY, WEEKLY
 from qol_dagster.metrics.thresholds import DEFAULT_THRESHOLDS, Thresholds
 from qol_dagster.pipeline.clock import Clock
 from qol_dagster.pipeline.days import COUNTS, ComputedDay, compute_days, update_records
-from qol_dagster.pipeline.inputs import count_accounts, inherited, noted_inputs
+from qol_dagster.pipeline.inputs import count_accounts, inherited, noted_inputs, week_code, weekly_sql
 from qol_dagster.pipeline.plan import RecordsPlan, batches, plan_records, stale_days
 from qol_dagster.pipeline.reports import DailyReport, DayReport, EtlReport, WeekReport
 from qol_dagster.pipeline.status import materialize_status
@@ -184,12 +184,20 @@ def materialize_weekly(
                 made_from = noted_inputs(
                     raw=(fingerprint := week_fingerprint(raw[day] for day in seen)),
                     people=people,
-                    code=[*code, *(sql[name] for name in (*WEEKLY_STAGES, "weekly_rows"))],
+                    code=[*code, *weekly_sql(sql)],
                     thresholds=thresholds,
                     counts=counts,
                     engine=engine.name,
                 )
-                notes = {"raw": fingerprint, "set_aside": aside[week], **made_from, **thresholds.as_dict()}
+                own = [str(daily[day].notes.get("code")) for day in dates_of(week) if day in daily]
+                written_by = {"code": week_code(own, weekly_sql(sql))}
+                notes = {
+                    "raw": fingerprint,
+                    "set_aside": aside[week],
+                    **written_by,
+                    **made_from,
+                    **thresholds.as_dict(),
+                }
                 revision = lake.revise("weekly", week, rows[week], notes)
                 causes[week] = revision.cause if revision else ""
     return tuple(

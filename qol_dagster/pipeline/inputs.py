@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from qol_dagster.engines.queries import WEEKLY_STAGES
 from qol_dagster.identities import Identities
 from qol_dagster.metrics.dictionary import METRICS_VERSION
 from qol_dagster.metrics.thresholds import Thresholds
@@ -21,13 +22,30 @@ def noted_inputs(
 
     `raw`, `people` and `code` are fingerprints; `counts` are those of people as `count_accounts` has them.
     """
-    made_by = hashlib.sha256("\0".join(code).encode()).hexdigest()[:16]
     return {
-        "inputs": {"raw": raw, "people": people, "code": made_by, "thresholds": thresholds.as_dict()},
+        "inputs": {"raw": raw, "people": people, "code": _digest(code), "thresholds": thresholds.as_dict()},
         "people": dict(counts),
         "metrics_version": METRICS_VERSION,
         "engine": engine,
     }
+
+
+def week_code(days: Iterable[str], sql: Iterable[str]) -> str:
+    """Return the fingerprint of what a row of a week is computed by.
+
+    `days`: the `code` of the week's own dates, which a run brings up to date before it writes the week. `sql`: the
+    expressions of the week's table.
+    """
+    return _digest([*dict.fromkeys(days), *sql])
+
+
+def weekly_sql(sql: Mapping[str, str]) -> list[str]:
+    """Return the expressions of the weekly table."""
+    return [sql[name] for name in (*WEEKLY_STAGES, "weekly_rows")]
+
+
+def _digest(texts: Iterable[str]) -> str:
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
 
 
 def count_accounts(identities: Identities) -> dict[str, int]:

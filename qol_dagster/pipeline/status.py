@@ -14,7 +14,7 @@ from qol_dagster.lake.tables import by_date, concat_rows, read_partitions, read_
 from qol_dagster.metrics.dictionary import READ_BY_STATUS, STATUS, WEEKLY, by_name
 from qol_dagster.metrics.thresholds import DEFAULT_THRESHOLDS, Thresholds
 from qol_dagster.pipeline.clock import Clock
-from qol_dagster.pipeline.inputs import count_accounts, inherited, noted_inputs, people_fingerprint
+from qol_dagster.pipeline.inputs import count_accounts, inherited, noted_inputs, people_fingerprint, week_code
 from qol_dagster.pipeline.reports import WeekReport
 from qol_dagster.weeks import contributing_weeks, dates_of, mondays, weekly_run_of
 
@@ -73,7 +73,8 @@ def materialize_status(
                     counts=count_accounts(identities),
                     engine=engine.name,
                 )
-                notes = {**made_from, **thresholds.as_dict()}
+                own = [str(parts[day].notes.get("code")) for day in dates_of(week) if day in parts]
+                notes = {"code": week_code(own, [sql]), **made_from, **thresholds.as_dict()}
                 revision = lake.revise("status", week, by_week[week], notes, otherwise="time")
                 causes[week] = revision.cause if revision else ""
     return tuple(
