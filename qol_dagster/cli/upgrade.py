@@ -24,7 +24,7 @@ COLUMNS = ("week", "metrics", "days", "weekly", "status", "mb_to_parse")
 
 
 class UpgradeError(QolError):
-    """A week could not be computed; the weeks before it in the list are done."""
+    """A week was not computed; the newer ones are done."""
 
 
 def upgrade(
@@ -68,15 +68,14 @@ def _row(old: OldWeek) -> tuple[object, ...]:
 
 
 def _summary(settings: Settings, weeks: Sequence[OldWeek], profile: Profile) -> str:
-    from qol_dagster.defs.run_times import seconds_per_day
+    from qol_dagster.defs.run_times import measured_times
     from qol_dagster.metrics.dictionary import METRICS_VERSION
 
     if not weeks:
         return f"nothing: all weeks are as metrics {METRICS_VERSION} of this release makes them"
     days, parsed = sum(week.days for week in weeks), sum(week.bytes_to_parse for week in weeks)
-    measured = seconds_per_day(settings, profile)
-    # A week whose days are new already takes a run all the same, of about a day.
-    time = f"about {_duration(measured * (days + len(weeks)))}" if measured else "unknown: no run here was measured"
+    measured = measured_times(settings, profile)
+    time = f"about {_duration(measured.of(len(weeks), days))}" if measured else "unknown: no run here was measured"
     raw = f"raw bytes parsed again: {parsed / 1e6:,.1f} MB" if parsed else "no raw file is parsed again"
     return f"weeks: {len(weeks)}, days: {days}, to metrics {METRICS_VERSION}; {raw}; time: {time}"
 
@@ -92,8 +91,8 @@ def _compute(settings: Settings, weeks: Sequence[OldWeek], profile: Profile) -> 
         done = materialize_weeks(settings, [old.week], profile=profile)
         if not done.success:
             raise UpgradeError(
-                f"the week of {old.week} could not be computed: {done.message} (run {done.run_id})",
-                advice="Mend that and start `qol upgrade --run` again: what is done is not done again",
+                f"the week of {old.week} was not computed: {done.message} (run {done.run_id})",
+                advice="`qol upgrade --run` goes on from here once the reason is gone: what is done is skipped",
             )
         typer.echo(f"{number} of {len(weeks)}  {old.week}  days computed: {done.days_recomputed}, {done.seconds:.1f} s")
     note("all weeks are as this release makes them")

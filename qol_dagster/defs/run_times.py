@@ -5,6 +5,7 @@ Belongs here: that question alone. What a run writes down is `defs/assets`'.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -19,27 +20,40 @@ if TYPE_CHECKING:
 
 EVENTS = 100
 """How many of the last partitions written are looked at."""
-WEEK = 7
 
 
-def seconds_per_day(settings: Settings, profile: Profile) -> float | None:
-    """Return how long the last runs of a profile took, in seconds for each day that they computed; None if none did.
+@dataclass(frozen=True)
+class RunTimes:
+    """Seconds of a run that computes no day, and what each day adds."""
 
-    Runs of a week or more come first: of a run of one day, most is beginning and end.
+    run_s: float
+    day_s: float
+
+    def of(self, runs: int, days: int) -> float:
+        """Return how long so many runs take that compute so many days, in seconds."""
+        return runs * self.run_s + days * self.day_s
+
+
+def measured_times(settings: Settings, profile: Profile) -> RunTimes | None:
+    """Return how long the last runs of a profile took; None if none of them computed a day.
+
+    Where no run was without a day, its time is taken to be that of a day.
     """
     if not (settings.dagster_home / "history" / "runs.db").exists():
         return None
     with dagster_instance(settings) as instance:
         events = instance.fetch_materializations(dg.AssetKey(TableId("daily", profile).name), limit=EVENTS).records
         days = {event.run_id: _days(event) for event in events}
-        records = {run_id: instance.get_run_record_by_id(run_id) for run_id, number in days.items() if number}
+        records = [instance.get_run_record_by_id(run_id) for run_id in days]
     took = [
-        (days[run_id], record.end_time - record.start_time)
-        for run_id, record in records.items()
-        if record and record.start_time and record.end_time
+        (days[record.dagster_run.run_id], record.end_time - record.start_time)
+        for record in records
+        if record and record.dagster_run.is_success and record.start_time and record.end_time
     ]
-    rates = [seconds / number for number, seconds in took if number >= WEEK] or [s / number for number, s in took]
-    return median(rates) if rates else None
+    of_days = [seconds / number for number, seconds in took if number]
+    if not of_days:
+        return None
+    return RunTimes(median([seconds for number, seconds in took if not number] or of_days), median(of_days))
 
 
 def _days(event: dg.EventLogRecord) -> int:

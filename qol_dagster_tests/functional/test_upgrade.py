@@ -12,7 +12,7 @@ import pytest
 
 from qol_dagster.cli import runs
 from qol_dagster.cli.app import run
-from qol_dagster.defs.run_times import seconds_per_day
+from qol_dagster.defs.run_times import RunTimes, measured_times
 from qol_dagster.lake.lake import Lake
 from qol_dagster.metrics.dictionary import METRICS_VERSION
 from qol_dagster.metrics.profiles import DEFAULT
@@ -107,7 +107,8 @@ def test_an_upgrade_is_planned_without_a_change_done_newest_first_and_goes_on_wh
 
 
 def test_how_long_it_takes_is_unknown_where_nothing_ran(settings: Settings) -> None:
-    assert seconds_per_day(settings, DEFAULT) is None
+    assert measured_times(settings, DEFAULT) is None
+    assert RunTimes(run_s=5, day_s=0.5).of(3, 21) == 25.5
 
 
 @pytest.mark.parametrize("options", [[], ["--plan", "--run"]])
