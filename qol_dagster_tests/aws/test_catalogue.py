@@ -228,11 +228,27 @@ def local(tmp_path: Path) -> Place:
     return place
 
 
-def test_a_column_that_older_files_lack_is_null_in_them(local: Place) -> None:
-    local.lake.write_table("weekly", date(2026, 11, 9), pa.table({"participant_id": ["P9"]}), {})
-    found = local.catalogue.query("SELECT participant_id, steps_mean FROM db_qol.weekly_metrics ORDER BY date")
-    assert found.rows[0] == ("P9", None)
-    assert len(found.rows) == 3
+@pytest.mark.parametrize("day", [date(2026, 11, 9), date(2026, 11, 23)], ids=["before", "behind"])
+def test_a_column_that_a_file_lacks_is_null_in_it_and_one_of_another_type_is_not_rounded(
+    local: Place, day: date
+) -> None:
+    other = pa.table({"participant_id": ["P9"], "n_valid_days": pa.array([2.5])})
+    local.lake.write_table("weekly", day, other, {})
+    found = local.catalogue.query(
+        "SELECT participant_id, steps_mean, n_valid_days FROM db_qol.weekly_metrics "
+        "ORDER BY participant_id = 'P9' DESC, participant_id"
+    )
+    assert found.rows == [("P9", None, 2.5), ("P1", None, None), ("P2", None, None)]
+    assert local.catalogue.query("SELECT max(n_valid_days) FROM db_qol.weekly_metrics").rows == [(2.5,)]
+
+
+def test_a_statement_looks_into_no_files_of_dates_that_it_does_not_ask_for(local: Place) -> None:
+    for day in (date(2026, 11, 23), date(2026, 11, 30)):
+        local.lake.write_table("weekly", day, rows("weekly", {"participant_id": "P9"}), {})
+    (folder,) = Path(local.lake.root).glob("processed/weekly/date=2026-11-23")
+    next(folder.glob("*.parquet")).write_bytes(b"no Parquet")
+    asked = "SELECT participant_id FROM db_qol.weekly_metrics WHERE date = '2026-11-16' ORDER BY participant_id"
+    assert local.catalogue.query(asked).rows == [("P1",), ("P2",)]
 
 
 def test_temporary_files_beside_a_partition_are_not_part_of_the_table(local: Place) -> None:

@@ -43,6 +43,8 @@ REVISIONS_OF = {table.revisions: table for table in all_tables()}
 UNTIL_SQL = "lead(valid_from) OVER (PARTITION BY date ORDER BY revision)"
 FILES = "[!._]*.parquet"
 """Of a partition; what begins otherwise is being written, or of another program."""
+NOT_ALIKE = ("schema mismatch", "failed to cast column")
+"""What DuckDB says where a file has other columns than the first one."""
 LISTS_OF_TABLES = ("information_schema", "duckdb_", "pg_", "sqlite_")
 """In which DuckDB itself says what tables and columns there are."""
 
@@ -64,21 +66,37 @@ def query(lake_dir: Path, sql: str, moment: Moment | None = None, span: Span | N
     import duckdb
 
     try:
-        with duckdb.connect(":memory:", config=DUCKDB_SETTINGS) as database:
-            named = _may_read(sql)
-            _make_views(database, lake_dir.absolute(), _with_a_past(named) if moment else named, moment, span)
-            for name in named:
-                if name in REVISIONS_OF:
-                    _make_log(database, lake_dir, name, REVISIONS_OF[name])
-            folders = [f"{kind}{profile.suffix}" for kind in ("processed", "history") for profile in PROFILES.values()]
-            _sandbox(database, [lake_dir.absolute() / folder for folder in folders])
-            return QueryResult(database.sql(_reading_statement(database, sql)).to_arrow_table())
+        try:
+            return _answer(lake_dir, sql, moment, span, alike=True)
+        except duckdb.Error as error:
+            if not any(words in str(error) for words in NOT_ALIKE):
+                raise
+            return _answer(lake_dir, sql, moment, span, alike=False)
     except duckdb.Error as error:
         if damaged := _damaged_file(lake_dir, _may_read(sql), str(error)):
             raise CatalogueError(
                 f"{damaged} is cut or damaged, and no query of its table can be answered", advice=_repair(damaged)
             ) from error
         raise CatalogueError(one_line(error)) from error
+
+
+def _answer(lake_dir: Path, sql: str, moment: Moment | None, span: Span | None, *, alike: bool) -> QueryResult:
+    """Run a statement over views that take all files of a table to have the same columns, or over any others."""
+    import duckdb
+
+    with duckdb.connect(":memory:", config=DUCKDB_SETTINGS) as database:
+        database.execute(f"CREATE SCHEMA {SCHEMA}")
+        named = _may_read(sql)
+        for table in (name for name in (_with_a_past(named) if moment else named) if name in TABLES):
+            folder = lake_dir.absolute() / TABLES[table][0]
+            files = _past_files(moment, table) if moment else _current_files(folder, span)
+            _make_view(database, table, files, alike=alike)
+        for name in named:
+            if name in REVISIONS_OF:
+                _make_log(database, lake_dir, name, REVISIONS_OF[name])
+        folders = [f"{kind}{profile.suffix}" for kind in ("processed", "history") for profile in PROFILES.values()]
+        _sandbox(database, [lake_dir.absolute() / folder for folder in folders])
+        return QueryResult(database.sql(_reading_statement(database, sql)).to_arrow_table())
 
 
 def _damaged_file(lake_dir: Path, tables: Sequence[str], reason: str) -> Path | None:
@@ -127,38 +145,44 @@ def _with_a_past(named: Sequence[str]) -> list[str]:
     return [name for name in named if name in TABLE_IDS]
 
 
-def _make_views(
-    database: duckdb.DuckDBPyConnection,
-    lake_dir: Path,
-    tables: Sequence[str],
-    moment: Moment | None,
-    span: Span | None,
-) -> None:
-    """For each view, DuckDB looks into all files of its table, or all in the span."""
-    database.execute(f"CREATE SCHEMA {SCHEMA}")
-    for table in (name for name in tables if name in TABLES):
-        folder, metrics = TABLES[table]
-        declared = ", ".join(f'"{one.name}" {COLUMN_TYPES[one.type].duckdb}' for one in metrics)
-        database.execute(f"CREATE TABLE {SCHEMA}.no_{table} ({declared})")
-        # A column that older files lack is null, and a table without files is empty.
-        rows = f"SELECT * FROM {SCHEMA}.no_{table}"
-        if files := _past_files(moment, table) if moment else _current_files(lake_dir / folder, span):
-            listed = ", ".join("'{}'".format(file.replace("'", "''")) for file in files)
-            rows += (
-                f" UNION ALL BY NAME SELECT * FROM read_parquet([{listed}], union_by_name = true, "
-                "hive_partitioning = true, hive_types = {'date': VARCHAR})"
-            )
-        columns = ", ".join(f'"{one.name}"' for one in metrics)
-        database.execute(f"CREATE VIEW {SCHEMA}.{table} AS SELECT {columns} FROM ({rows})")
+def _make_view(database: duckdb.DuckDBPyConnection, table: str, files: Sequence[str], *, alike: bool) -> None:
+    """Make a table's view over its files; a column that older files lack is null, and a table without files is empty.
+
+    Where the first and the last have all columns, the others are taken to be like them until DuckDB finds one that is
+    not. Else it looks into every file before it answers, however few dates a statement asks for.
+    """
+    metrics = TABLES[table][1]
+    declared = ", ".join(f'"{one.name}" {COLUMN_TYPES[one.type].duckdb}' for one in metrics)
+    database.execute(f"CREATE TABLE {SCHEMA}.no_{table} ({declared})")
+    rows = f"SELECT * FROM {SCHEMA}.no_{table}"
+    if files:
+        by_name = not (alike and all(_has_columns(file, metrics) for file in {files[0], files[-1]}))
+        listed = ", ".join("'{}'".format(file.replace("'", "''")) for file in files)
+        rows += (
+            f" UNION ALL BY NAME SELECT * FROM read_parquet([{listed}], union_by_name = {by_name}, "
+            "hive_partitioning = true, hive_types = {'date': VARCHAR})"
+        )
+    columns = ", ".join(f'"{one.name}"' for one in metrics)
+    database.execute(f"CREATE VIEW {SCHEMA}.{table} AS SELECT {columns} FROM ({rows})")
+
+
+def _has_columns(file: str, metrics: Sequence[Metric]) -> bool:
+    """Return whether a file has all of a table's columns in their types; its date is that of its folder."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        schema = pq.read_schema(file)
+    except (OSError, pa.ArrowException):
+        return False  # DuckDB says what is wrong with it
+    wanted = arrow_schema([one for one in metrics if one.name != "date"])
+    return all(one.name in schema.names and schema.field(one.name).type == one.type for one in wanted)
 
 
 def _current_files(folder: Path, span: Span | None) -> list[str]:
-    """Return patterns for the files of a table that match any."""
-    partitions = ["date=*"]
-    if span:
-        first, last = (f"date={one}" for one in span)
-        partitions = sorted(one.name for one in folder.glob("date=*") if first <= one.name <= last)
-    return [str(folder / one / FILES) for one in partitions if any(folder.glob(f"{one}/{FILES}"))]
+    """Return the files of a table, by date."""
+    first, last = (f"date={one}" for one in span or ("", "~"))
+    return [str(file) for file in sorted(folder.glob(f"date=*/{FILES}")) if first <= file.parent.name <= last]
 
 
 def _past_files(moment: Moment, table: str) -> list[str]:
