@@ -200,6 +200,37 @@ def weeks(setting: Setting) -> Table:
     )
 
 
+def years(setting: Setting) -> Table:
+    """Return what the same question costs with a few weeks behind it and with five years, as CPU time.
+
+    Both homes have five participants: what grows is the history, and nothing else.
+    """
+    few, many = (enrolled(simulated(setting.work, 5, max(5, setting.size(number)))) for number in (5, 260))
+    for sample in (few, many):
+        _computed(sample)
+        _materialize_last(sample)
+    last = few.mondays[-1]
+    asked = {
+        "qol materialize --week, nothing new": ("materialize", "--week", str(last)),
+        "qol report": ("report", "--week", str(last)),
+        "qol query, one week": ("query", f"SELECT * FROM db_qol.weekly_metrics WHERE date = '{last}'"),
+        "qol query, one day": ("query", f"SELECT * FROM db_qol.daily_metrics WHERE date = '{last}'"),
+        "qol silent": ("silent",),
+    }
+    rows, goals = [], []
+    for name, words in asked.items():
+        costs = rounds({str(one.weeks): partial(qol, one.home, *words) for one in (few, many)}, setting.many)
+        near, far = (median(runs).cpu_s for runs in costs.values())
+        rows.append((name, _s(near), _s(far), _x(far / near)))
+        goals.append(_goal(f"{name}, {many.weeks} weeks / {few.weeks}", far / near, 1.2))
+    return Table(
+        f"Years: {few.participants} participants, CPU time with {few.weeks} weeks and with {many.weeks}",
+        ("command", f"{few.weeks} weeks", f"{many.weeks} weeks", "ratio"),
+        rows,
+        tuple(goals),
+    )
+
+
 def files(setting: Setting) -> Table:
     """Return how the cost of the same bytes grows with the files they lie in."""
     source = simulated(setting.work, setting.size(1200), 1)
@@ -262,7 +293,7 @@ def agree(setting: Setting) -> Table:
 
 
 SECTIONS: dict[str, Callable[[Setting], Table]] = {
-    one.__name__: one for one in (peers, spark, job, participants, weeks, files, late, agree)
+    one.__name__: one for one in (peers, spark, job, participants, weeks, years, files, late, agree)
 }
 
 
@@ -288,6 +319,10 @@ def _remove(sample: Sample, *folders: str) -> None:
 def _materialize(sample: Sample) -> Cost:
     words = ("--week", str(sample.mondays[0]), "--until", str(sample.mondays[-1]))
     return qol(sample.home, "materialize", *words)
+
+
+def _materialize_last(sample: Sample) -> Cost:
+    return qol(sample.home, "materialize", "--week", str(sample.mondays[-1]))
 
 
 def _late_file(sample: Sample, number: int) -> Path:
