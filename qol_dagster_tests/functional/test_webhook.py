@@ -239,6 +239,7 @@ def test_the_weekly_job_finds_every_record_under_its_own_date(tmp_path: Path) ->
         {"startTimeInSeconds": str(noon), "offsetInSeconds": "43200"},
         {"startTimeInSeconds": " 1.7948304e9 ", "measurementTimeOffsetInSeconds": 86_400.5},
         {"startTimeInSeconds": "1_794_830_400"},
+        {"startTimeInSeconds": f"\t{noon}\r\n", "startTimeOffsetInSeconds": "43200\t"},
         {"startTimeInSeconds": -3_000_000_000},
         {"startTimeInSeconds": 10**14},
         {"startTimeInSeconds": 10**400},
@@ -246,6 +247,7 @@ def test_the_weekly_job_finds_every_record_under_its_own_date(tmp_path: Path) ->
         {"summary": {"startTimeInSeconds": noon, "startTimeOffsetInSeconds": 86_400}},
         {"startTimeInSeconds": None, "summary": "none"},
         {},
+        {"startTimeInSeconds": noon, "sleepLevelsMap": {"light": [{"endTimeInSeconds": noon + 43_200}]}},
         *odd_nights(noon),
     ]
     types = ("dailies", "bloodPressures", "activityDetails", "epochs", "unheardOf", "sleeps", "hrv")

@@ -246,7 +246,8 @@ def test_time_awake_is_its_field_or_the_stage_maps_or_unknown(sleep: dict[str, A
         # The last stage, of any level.
         (lasting(27_000) | stages(deep=[(0, 100)], awake=[(27_000, 28_000), (100, 200)]), 27_000 + 1000),
         (lasting(27_000) | stages(unheardOf=[(0, 30_000)]), 30_000),
-        (lasting(100) | stages(light=[("x", 300), (100, 250), (300, None)]), 250),
+        (lasting(100) | stages(light=[("x", 200), (100, 250), (300, None)]), 250),
+        (lasting(100) | stages(light=[(None, 300), (100, 250)]), 300),
         (stages(light=[(0, 300)]), 300),
         # Twelve hours from where the durations end, and not beyond.
         (lasting(50_000) | stages(light=[(0, 93_200)]), 93_200),

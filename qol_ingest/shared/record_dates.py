@@ -32,7 +32,7 @@ _OFFSETS = (
 _STAGES = ("deepSleepDurationInSeconds", "lightSleepDurationInSeconds", "remSleepInSeconds")
 _UNMEASURABLE = ("unmeasurableSleepInSeconds", "unmeasurableSleepDurationInSeconds")
 _PLAIN_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-_PLAIN_NUMBER = re.compile(r" *[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)? *")
+_PLAIN_NUMBER = re.compile(r"[ \t-\r]*[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?[ \t-\r]*")
 
 
 def record_date(record: Mapping[str, Any], received_at: datetime) -> date:
@@ -100,7 +100,7 @@ def sleep_end_s(sleep: Mapping[str, Any], start_s: float) -> float:
     asleep_s, awake_s = sleep_tst_s(sleep) or 0.0, sleep_awake_s(sleep) or 0.0
     expected_s = start_s + asleep_s + awake_s + (_seconds(sleep, *_UNMEASURABLE) or 0.0)
     levels = _levels(sleep).values()
-    ends_s = [end_s for intervals in levels for _, end_s in _intervals(intervals) if end_s > start_s]
+    ends_s = [end_s for level in levels for _, end_s in _limits(level) if end_s is not None and end_s > start_s]
     last_s = max(ends_s, default=expected_s)
     return last_s if abs(last_s - expected_s) <= LAST_STAGE_WITHIN_S else expected_s
 
@@ -135,7 +135,8 @@ def sleep_awake_s(sleep: Mapping[str, Any]) -> float | None:
     awake = _levels(sleep).get("awake")
     if stated_s is not None or not isinstance(awake, list):
         return stated_s
-    return sum((end_s - start_s for start_s, end_s in _intervals(awake) if end_s > start_s), 0.0)
+    known = [(start_s, end_s) for start_s, end_s in _limits(awake) if start_s is not None and end_s is not None]
+    return sum((end_s - start_s for start_s, end_s in known if end_s > start_s), 0.0)
 
 
 def _levels(sleep: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -143,13 +144,11 @@ def _levels(sleep: Mapping[str, Any]) -> Mapping[str, Any]:
     return levels if isinstance(levels, dict) else {}
 
 
-def _intervals(level: object) -> Iterator[tuple[float, float]]:
-    """Yield start and end of the intervals of one sleep level; one without both has none."""
+def _limits(level: object) -> Iterator[tuple[float | None, float | None]]:
+    """Yield start and end of the intervals of one sleep level, None where there is none."""
     for interval in level if isinstance(level, list) else ():
         if isinstance(interval, dict):
-            start_s, end_s = _number(interval.get("startTimeInSeconds")), _number(interval.get("endTimeInSeconds"))
-            if start_s is not None and end_s is not None:
-                yield start_s, end_s
+            yield _number(interval.get("startTimeInSeconds")), _number(interval.get("endTimeInSeconds"))
 
 
 # -- numbers
