@@ -55,6 +55,8 @@ class RawFile:
 
 REC_BITS = 49
 """Bits of a record's number within its date; those above are the date's."""
+DAYS_AT_A_TIME = 2 ** (63 - REC_BITS)
+"""From the first to the last date whose records are loaded together; further apart, the numbers would not fit."""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
+from qol_dagster.engines import DAYS_AT_A_TIME
 from qol_dagster.lake.records import NOTHING, StoredRecords, mark
 
 if TYPE_CHECKING:
@@ -65,13 +66,16 @@ def stale_days(
 
 
 def batches(plans: Mapping[date, RecordsPlan], largest: int) -> Iterator[dict[date, RecordsPlan]]:
-    """Yield the dates in order, in groups that take at most so many bytes of memory (or one date)."""
+    """Yield the dates in order, in groups that take at most so many bytes of memory (or one date).
+
+    A group's dates are not further apart than records can be numbered: a device whose clock was reset is in 1970.
+    """
     batch: dict[date, RecordsPlan] = {}
     size = 0
     for day in sorted(plans):
         plan = plans[day]
         day_bytes = plan.bytes_to_parse + RECORDS_IN_MEMORY * plan.stored.size
-        if batch and size + day_bytes > largest:
+        if batch and (size + day_bytes > largest or (day - next(iter(batch))).days >= DAYS_AT_A_TIME):
             yield batch
             batch, size = {}, 0
         batch[day] = plan

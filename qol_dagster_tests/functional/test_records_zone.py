@@ -136,6 +136,17 @@ def test_only_what_came_is_parsed_and_only_its_day_is_computed(tmp_path: Path, w
     assert watched.parsed == []
 
 
+def test_the_days_of_a_device_whose_clock_was_reset_are_computed_beside_todays(
+    tmp_path: Path, watched: Watched
+) -> None:
+    lake, reset = fill(tmp_path), date(1970, 1, 1)
+    write_raw(tmp_path, reset, [record("dailies", BEN, reset, steps=70)])
+    materialize_daily(watched.engine, lake, [reset, MONDAY], PEOPLE, since=MONDAY)
+    then = lake.read_table("daily", reset)
+    assert then is not None
+    assert (then["steps"].to_pylist(), row(lake, MONDAY, "P2")["steps"]) == ([70], 4000)
+
+
 def test_another_enrolment_or_threshold_parses_nothing_and_force_everything(tmp_path: Path, watched: Watched) -> None:
     lake = fill(tmp_path)
     watched.run(lake, Identities({ADA: "P1"}))
