@@ -27,7 +27,6 @@ from qol_dagster.metrics.records import (
     contested_accounts,
     day_number,
     first_of_each,
-    is_second,
     main_sleeps,
     of_chosen_accounts,
     other_accounts,
@@ -382,7 +381,6 @@ def _latest_values(records: ir.Table, lines: ir.Table, **columns: str) -> ir.Tab
 def _steps_by_hour(current: ir.Table) -> ir.Table:
     epochs = current.filter(current.type == "epochs")
     local = epochs.start_s + epochs.offset_s
-    local = (is_second(epochs.start_s) & is_second(local)).ifelse(local, ibis.null("float64"))
     epochs = epochs.select(*ROW, "steps", hour=(local / 3600).floor() - 24 * (local / DAY_S).floor())
     hours = epochs.group_by(*ROW, "hour").agg(steps=_exact_sum(epochs.steps))
     return _by_clock_hour(hours, ROW, "steps", "steps_by_hour")

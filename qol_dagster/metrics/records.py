@@ -113,6 +113,7 @@ def classified(records: ir.Table) -> ir.Table:
     )
     slice_ = ibis.struct({name: joined[name] for name in ("date", "user_id", "key_s", "key_id")})
     joined = joined.mutate(
+        start_s=real_start(joined),
         state=state,
         key_hash=hash_of(ibis.struct({name: joined[name] for name in KEY})),
         slice_hash=(joined.type == "epochs").ifelse(hash_of(slice_), ibis.null("int64")),
@@ -180,6 +181,12 @@ def _own_day(lines: ir.Table) -> ir.Value:
 def is_second(at: ir.Value) -> ir.Value:
     """Return whether seconds since 1970 are a time that there can be, rather than milliseconds or nonsense."""
     return (at >= FIRST_SECOND) & (at <= LAST_SECOND)
+
+
+def real_start(records: ir.Table) -> ir.Value:
+    """Return `start_s`, null where it is no time on the local clock: such a record has neither a date nor an hour."""
+    local_s = records.start_s + records.offset_s.fill_null(0.0)
+    return is_second(local_s).ifelse(records.start_s, ibis.null("float64"))
 
 
 def day_number(text: ir.Value) -> ir.Value:
@@ -256,7 +263,8 @@ def account_dailies(records: ir.Table, current: ir.Table) -> ir.Table:
     """Return the day's record of each account and date: the longest."""
     dailies = current.filter(current.type == "dailies").select("rec", *ROW, "user_id")
     fields = (field.name for field in SCALARS if field.name != "user_id")
-    return first_of_each(with_fields(records, dailies, *fields, *ORIGIN), [*ROW, "user_id"], *LONGEST)
+    longest = first_of_each(with_fields(records, dailies, *fields, *ORIGIN), [*ROW, "user_id"], *LONGEST)
+    return longest.mutate(start_s=real_start(longest))
 
 
 # -- which account
@@ -296,7 +304,8 @@ def sleep_times(records: ir.Table, sleeps: ir.Table) -> ir.Table:
     What Garmin's duration includes differs, so that the stages decide, if they add up to it. Awake time that nobody
     gave is null; unmeasurable time then counts 0.
     """
-    s = with_fields(records, sleeps.select("rec"), "start_s", *SLEEP_PARTS, "sleep_levels", "awake_spans")
+    s = with_fields(records, sleeps.select("rec"), "start_s", "offset_s", *SLEEP_PARTS, "sleep_levels", "awake_spans")
+    s = s.mutate(start_s=real_start(s))
     lengths = s.awake_spans.map(lambda span: ibis.greatest(span.e - span.s, 0.0))
     in_map = s.awake_spans.notnull().ifelse(lengths.sums().fill_null(0.0), ibis.null("float64"))
     s = s.mutate(awake_s=s.awake_s.fill_null(in_map), unmeasurable_s=s.unmeasurable_s.fill_null(0.0))

@@ -159,8 +159,9 @@ class Record:
 
     @property
     def start(self) -> float | None:
-        """UTC seconds."""
-        return self.times("startTimeInSeconds")
+        """UTC seconds; a time outside of the years 1900 to 9999 is none."""
+        at = self.times("startTimeInSeconds")
+        return None if at is None or local_date(at, self.offset or 0) is None else at
 
     @property
     def offset(self) -> float | None:
@@ -195,7 +196,7 @@ class Record:
         elif self.type == "userPermissionsChange":
             main = self.times("changeTimeInSeconds")
         else:
-            main = self.start
+            main = self.times("startTimeInSeconds")
         at = ("summary id", summary_id) if main is None else ("time", main)
         if self.type == "pulseox":
             return (self.type, at, flag(self.body.get("onDemand")))
