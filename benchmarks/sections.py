@@ -208,7 +208,6 @@ def years(setting: Setting) -> Table:
     few, many = (enrolled(simulated(setting.work, 5, max(5, setting.size(number)))) for number in (5, 260))
     for sample in (few, many):
         _computed(sample)
-        _materialize_last(sample)
     last = few.mondays[-1]
     asked = {
         "qol materialize --week, nothing new": ("materialize", "--week", str(last)),
@@ -319,10 +318,6 @@ def _remove(sample: Sample, *folders: str) -> None:
 def _materialize(sample: Sample) -> Cost:
     words = ("--week", str(sample.mondays[0]), "--until", str(sample.mondays[-1]))
     return qol(sample.home, "materialize", *words)
-
-
-def _materialize_last(sample: Sample) -> Cost:
-    return qol(sample.home, "materialize", "--week", str(sample.mondays[-1]))
 
 
 def _late_file(sample: Sample, number: int) -> Path:

@@ -190,11 +190,10 @@ def materialize_weekly(
                     engine=engine.name,
                 )
                 own = [str(daily[day].notes.get("code")) for day in dates_of(week) if day in daily]
-                written_by = {"code": week_code(own, weekly_sql(sql))}
                 notes = {
                     "raw": fingerprint,
                     "set_aside": aside[week],
-                    **written_by,
+                    "code": week_code(own, weekly_sql(sql)),
                     **made_from,
                     **thresholds.as_dict(),
                 }

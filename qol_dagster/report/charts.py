@@ -72,10 +72,7 @@ def spread_chart(weeks: Sequence[Spread]) -> str:
 
 def spreads_png(measures: Mapping[str, Sequence[Spread]]) -> bytes:
     """Return those of some measures, by title, as one picture on white."""
-    drawn = []
-    for title, weeks in measures.items():
-        rows, spec = _spread(weeks)
-        drawn.append({"title": title, "width": WIDTH, "data": {"values": rows}, **spec})
+    drawn = [{"title": title, **_part(*_spread(weeks))} for title, weeks in measures.items()]
     return _png({"config": _CONFIG, "columns": 2, "concat": drawn})
 
 
@@ -291,7 +288,11 @@ def _packed(png: bytes) -> bytes:
 
 
 def _whole(rows: Iterable[Mapping[str, Any]], spec: Mapping[str, Any]) -> dict[str, Any]:
-    return {"width": WIDTH, "data": {"values": list(rows)}, "config": _CONFIG, **spec}
+    return {"config": _CONFIG, **_part(rows, spec)}
+
+
+def _part(rows: Iterable[Mapping[str, Any]], spec: Mapping[str, Any]) -> dict[str, Any]:
+    return {"width": WIDTH, "data": {"values": list(rows)}, **spec}
 
 
 def _for_a_page(svg: str) -> str:

@@ -7,7 +7,6 @@ log and never raises.
 from __future__ import annotations
 
 import logging
-import re
 import smtplib
 import ssl
 from collections.abc import Callable
@@ -25,6 +24,8 @@ logger = logging.getLogger("qol_dagster.defs.alerts")
 SMTP_TIMEOUT_S = 20
 PORT_OF_TLS = 465
 """On which mail servers speak TLS from the first byte on."""
+TAG = "[qol] "
+"""By which people sort mail of ours."""
 LONGEST_SUBJECT = 100
 """What SNS takes, of ASCII characters."""
 
@@ -125,9 +126,9 @@ def _sent_or_logged(send: Callable[[], object], subject: str, body: str) -> bool
 
 def _ascii(subject: str) -> str:
     """Return of a subject in several languages, " / " between them, the one that SNS takes."""
-    found = re.match(r"(?P<tag>\[\w+\] )?(?P<text>.*)", subject)
-    parts = [part for part in found["text"].split(" / ") if part.isascii()] if found else []
-    return (found["tag"] or "") + " / ".join(parts) if found and parts else subject.encode("ascii", "replace").decode()
+    tag = TAG if subject.startswith(TAG) else ""
+    parts = [part for part in subject.removeprefix(tag).split(" / ") if part.isascii()]
+    return tag + " / ".join(parts) if parts else subject.encode("ascii", "replace").decode()
 
 
 def _one_line(text: str) -> str:

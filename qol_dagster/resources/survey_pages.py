@@ -30,14 +30,14 @@ class SurveySetupError(QolInputError):
     """The questionnaire cannot be shown; the message says why."""
 
 
-def text_file(settings: Settings, language: Language) -> Path:
-    """Return where the licensed text of a language is stored."""
-    return settings.home / "survey" / file_name(language)
+def text_folder(settings: Settings) -> Path:
+    """Return where the licensed texts are on this machine."""
+    return settings.home / "survey"
 
 
 def write_template(settings: Settings, language: Language) -> Path:
     """Write a text file with placeholders and return it. Raises SurveySetupError if there is a file already."""
-    file = text_file(settings, language)
+    file = text_folder(settings) / file_name(language)
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not write_new(file, template(language).encode()):
         raise SurveySetupError(f"{file} is there already", advice="Change that one, or move it away")
@@ -59,7 +59,7 @@ def require_texts(settings: Settings) -> None:
     if settings.target == "aws":
         where, what = f"s3://{settings.bucket}/{PREFIX}", "`qol survey upload` puts those of this machine there"
     else:
-        where, what = f"{settings.home / 'survey'}", "`qol survey template` writes a file to put it into"
+        where, what = str(text_folder(settings)), "`qol survey template` writes a file to put it into"
     raise SurveySetupError(f"there is no licensed text in {where}", advice=what)
 
 
@@ -70,7 +70,7 @@ def upload_texts(settings: Settings) -> dict[Language, Questionnaire]:
     """
     if settings.target != "aws":
         raise SurveySetupError("on one machine the page reads the texts where they are; QOL_TARGET=aws has a bucket")
-    here = DirectoryTexts(settings.home / "survey")
+    here = DirectoryTexts(text_folder(settings))
     texts = _read(here)
     if not texts:
         raise SurveySetupError(
@@ -84,7 +84,7 @@ def upload_texts(settings: Settings) -> dict[Language, Questionnaire]:
 
 
 def _texts_of(settings: Settings) -> Texts:
-    return S3Texts(settings.bucket) if settings.target == "aws" else DirectoryTexts(settings.home / "survey")
+    return S3Texts(settings.bucket) if settings.target == "aws" else DirectoryTexts(text_folder(settings))
 
 
 def _read(texts: Texts) -> dict[Language, Questionnaire]:
