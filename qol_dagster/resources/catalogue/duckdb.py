@@ -75,7 +75,7 @@ def query(lake_dir: Path, sql: str, moment: Moment | None = None, span: Span | N
     except duckdb.Error as error:
         if damaged := _damaged_file(lake_dir, _may_read(sql), str(error)):
             raise CatalogueError(
-                f"{damaged} is cut or damaged, and no query of its table can be answered", advice=_repair(damaged)
+                f"{damaged} is cut or damaged, and no query that looks into it can be answered", advice=_repair(damaged)
             ) from error
         raise CatalogueError(one_line(error)) from error
 
