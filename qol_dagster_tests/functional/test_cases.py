@@ -10,6 +10,7 @@ import csv
 import json
 import math
 import time
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,14 @@ from typing import Any
 import pyarrow.compute as pc
 import pytest
 
-from qol_dagster.engines import Engine, open_engine
+from qol_dagster.engines import open_engine
 from qol_dagster.identities import Identities
 from qol_dagster.lake.lake import Lake
 from qol_dagster.metrics.types import TableName
 from qol_dagster.pipeline.etl import run_etl
 from qol_dagster.resources.catalogue.duckdb import query
 from qol_dagster.weeks import dates_of
+from qol_dagster_tests.support.one_lake import ComputedLake, Part, Write, part
 from qol_ingest.shared.stores import DirectoryStore
 from qol_ingest.webhook import Receiver
 
@@ -32,16 +34,20 @@ SECRET = "synthetic-secret-0123456789"
 FIRST_PUSH = datetime(2026, 11, 20, 3, tzinfo=UTC)
 
 
-@pytest.fixture(scope="module")
-def lake(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Lake:
-    """All cases in one lake, each with people of its own: Spark takes half a minute for a week, however small."""
-    root, people, weeks = tmp_path_factory.mktemp("lake"), {}, set()
+@part
+def write_cases(lake: Path) -> Part:
+    """All cases, each with people of its own."""
+    people, weeks = {}, set()
     for number, case in enumerate(CASES):
-        fill(case, root, number)
+        fill(case, lake, number)
         people |= {user_of(user, number): f"{case.name}/{who}" for user, who in people_of(case).items()}
         weeks |= {date.fromisoformat(week) for week in description(case)["weeks"]}
-    run_etl(engine, Lake.local(root), sorted(weeks), Identities(people))
-    return Lake.local(root)
+    return Part(sorted(weeks), people)
+
+
+@pytest.fixture(scope="module")
+def lake(computed: Callable[[Write], ComputedLake]) -> Lake:
+    return Lake.local(computed(write_cases).root)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda folder: folder.name)

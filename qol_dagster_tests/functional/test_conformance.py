@@ -1,7 +1,6 @@
 """Every engine gives the rows that the definitions give: same raw files in, same rows out.
 
-Each scenario writes a week of its own into one lake, and an engine computes the lake once: Spark takes seconds to
-plan what DuckDB does in milliseconds.
+Each scenario writes a week of its own into one lake, and an engine computes the lake once.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from qol_dagster.engines import Engine, open_engine
+from qol_dagster.engines import open_engine
 from qol_dagster.identities import Identities
 from qol_dagster.lake.lake import Lake
 from qol_dagster.metrics.dictionary import DAILY, WEEKLY
@@ -26,6 +25,7 @@ from qol_dagster.pipeline.etl import run_etl
 from qol_dagster.pipeline.reports import DayReport, EtlReport
 from qol_dagster.weeks import dates_of
 from qol_dagster_tests.support.lakes import MONDAY, UNCOMPARED, differences, local_s, record, worn, write_raw
+from qol_dagster_tests.support.one_lake import ComputedLake, Part, Write, part
 from qol_dagster_tests.support.paper_week import EXPECTED, write_paper_week
 from qol_dagster_tests.support.reference import reference_daily, reference_weekly
 from qol_dagster_tests.support.trap_records import write_trap_lake
@@ -54,7 +54,7 @@ DRIFT: list[tuple[Any, float | None]] = [
 
 PEOPLE = {"user-1": "P1", "user-2": "P2"} | {f"user-drift-{n}": f"D{n:02d}" for n in range(len(DRIFT))}
 LEAVER = "user-leaver"
-TRAP_MONDAY = MONDAY
+TRAP_MONDAY = MONDAY - timedelta(weeks=40)
 
 
 @dataclass(frozen=True)
@@ -68,13 +68,8 @@ class Week:
 
 
 @dataclass(frozen=True)
-class World:
-    """One lake with a week for each scenario, computed by one engine."""
-
-    root: Path
-    engine: Engine
-    identities: Identities
-    report: EtlReport
+class World(ComputedLake):
+    """A lake with a week for each scenario."""
 
     def week(self, scenario: Callable[[Path, date], None]) -> Week:
         return self.of(SCENARIOS[scenario])
@@ -102,17 +97,20 @@ MANY = 600_000
 """Rows, several times what one thread of DuckDB takes at once."""
 
 
-@pytest.fixture(scope="module")
-def world(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> World:
-    root = tmp_path_factory.mktemp("lake")
-    paper, paper_monday = write_paper_week(root)
-    traps = write_trap_lake(root, TRAP_MONDAY)
+@part
+def write_scenarios(lake: Path) -> Part:
+    paper, paper_monday = write_paper_week(lake)
+    traps = write_trap_lake(lake, TRAP_MONDAY)
     for write, monday in SCENARIOS.items():
-        write(root, monday)
+        write(lake, monday)
     assert len({TRAP_MONDAY, paper_monday, *SCENARIOS.values()}) == len(SCENARIOS) + 2
-    identities = Identities({**paper, **traps, **PEOPLE}, frozenset({LEAVER}))
     weeks = [TRAP_MONDAY, paper_monday, *SCENARIOS.values(), SCENARIOS[four_weeks] - timedelta(weeks=1)]
-    return World(root, engine, identities, run_etl(engine, Lake.local(root), weeks, identities))
+    return Part(weeks, {**paper, **traps, **PEOPLE}, frozenset({LEAVER}))
+
+
+@pytest.fixture(scope="module")
+def world(computed: Callable[[Write], ComputedLake]) -> World:
+    return World(**vars(computed(write_scenarios)))
 
 
 def test_every_weekly_column_of_a_week_worked_out_on_paper_is_right(world: World, tmp_path: Path) -> None:
@@ -363,6 +361,6 @@ def test_a_second_run_reads_no_raw_bytes_and_one_late_file_does_one_day_again(wo
 
 
 WRITERS = (superseded, drifted, broken_lines, glued_lines, misfiled, strangers, same_nights, gaps, worn_days, respelled)
-SCENARIOS = {write: MONDAY - timedelta(weeks=n) for n, write in enumerate(WRITERS, start=10)}
-SCENARIOS[four_weeks] = MONDAY - timedelta(weeks=30)
+SCENARIOS = {write: MONDAY - timedelta(weeks=n) for n, write in enumerate(WRITERS, start=60)}
+SCENARIOS[four_weeks] = MONDAY - timedelta(weeks=90)
 """The scenarios, each with the Monday of its week."""

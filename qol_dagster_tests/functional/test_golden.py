@@ -1,25 +1,21 @@
 """Every engine finds what the golden cases say, each value worked out by hand in its case (see golden/README.md).
 
-All cases lie in one lake, each as a participant of its own, and an engine computes the lake once: Spark takes seconds
-to plan what DuckDB does in milliseconds.
+All cases lie in one lake, each as a participant of its own, and an engine computes the lake once.
 """
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from qol_dagster.engines import Engine
-from qol_dagster.identities import Identities
 from qol_dagster.lake.lake import Lake
 from qol_dagster.metrics.dictionary import DAILY, WEEKLY
-from qol_dagster.pipeline.etl import run_etl
 from qol_dagster.weeks import dates_of, mondays
 from qol_dagster_tests.golden.cases import (
     FOLDER,
@@ -35,6 +31,7 @@ from qol_dagster_tests.golden.cases import (
     read_cases,
 )
 from qol_dagster_tests.support.lakes import UNCOMPARED
+from qol_dagster_tests.support.one_lake import ComputedLake, Part, Write, part
 
 CASES = read_cases()
 METRICS = {"daily": DAILY, "weekly": WEEKLY}
@@ -42,17 +39,21 @@ OF_THE_ROW = {"participant_id", "date"} | UNCOMPARED
 """Columns that say whose row it is and what made it: each case is looked up by them."""
 
 
-@pytest.fixture(scope="module")
-def rows(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Rows:
-    root = tmp_path_factory.mktemp("lake")
+WEEKS = mondays([value.day for case in CASES for value in case.expected])
+
+
+@part
+def write_cases(lake: Path) -> Part:
     for case in CASES:
-        case.write(root)
-    weeks = mondays([value.day for case in CASES for value in case.expected])
-    identities = Identities({user: name for case in CASES for user, name in case.participants.items()})
-    lake = Lake.local(root)
-    run_etl(engine, lake, weeks, identities)
-    days = [day for week in weeks for day in dates_of(week)]
-    return dict([*rows_of(lake, "daily", days), *rows_of(lake, "weekly", weeks)])
+        case.write(lake)
+    return Part(WEEKS, {user: name for case in CASES for user, name in case.participants.items()})
+
+
+@pytest.fixture(scope="module")
+def rows(computed: Callable[[Write], ComputedLake]) -> Rows:
+    lake = Lake.local(computed(write_cases).root)
+    days = [day for week in WEEKS for day in dates_of(week)]
+    return dict([*rows_of(lake, "daily", days), *rows_of(lake, "weekly", WEEKS)])
 
 
 def rows_of(lake: Lake, table: TableName, days: Sequence[date]) -> Iterator[tuple[Key, Row]]:
@@ -142,7 +143,7 @@ def test_clock_times_and_series_become_what_garmin_sends(
     tmp_path: Path, line: str, spelled_out: dict[str, Any]
 ) -> None:
     (found,) = read(tmp_path, line).raw[date(2026, 6, 1)]
-    assert found == {"userId": "garmin-made_up", "calendarDate": "2026-06-01"} | spelled_out
+    assert found == {"userId": "golden-made_up", "calendarDate": "2026-06-01"} | spelled_out
 
 
 def test_a_start_in_a_series_makes_a_line_each_and_a_folder_may_be_many_days(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ class Case:
     @property
     def participants(self) -> dict[str, str]:
         """The case's Garmin users, each the same participant: its own, and those whose id begins with that."""
-        own = f"garmin-{self.name}"
+        own = f"golden-{self.name}"
         users = {line["userId"] for lines in self.raw.values() for line in lines}
         return dict.fromkeys([own, *(user for user in sorted(users) if user.startswith(f"{own}-"))], self.name)
 
@@ -113,7 +113,7 @@ def read_case(path: Path) -> Case:
                 f"there is no part {', '.join(sorted(unknown))}; a case has shows, source, raw, daily, weekly"
             )
         expected = tuple(value for table in TABLES for value in _values(table, found.get(table, {})))
-        return Case(path.stem, found["shows"], _raw(found["raw"], f"garmin-{path.stem}"), expected)
+        return Case(path.stem, found["shows"], _raw(found["raw"], f"golden-{path.stem}"), expected)
     except KeyError as error:
         raise CaseError(f"{path.name}: {error.args[0]} is missing") from error
     except ValueError as error:
