@@ -10,6 +10,8 @@ import pytest
 import yaml
 
 from infra.hosting import USER
+from qol_dagster.engines.queries import queries
+from qol_dagster.metrics.thresholds import DEFAULT_THRESHOLDS
 from qol_dagster.settings import Settings
 from qol_dagster_tests.support.postgres import PASSWORD, Server, postgres_server
 
@@ -42,4 +44,6 @@ def hosted(settings: Settings, database: str, monkeypatch: pytest.MonkeyPatch) -
     settings.dagster_home.mkdir()
     (settings.dagster_home / "dagster.yaml").write_text(yaml.safe_dump(config))
     monkeypatch.setenv("DAGSTER_HOME", str(settings.dagster_home))
+    settings.temp_dir.mkdir()
+    queries("duckdb", DEFAULT_THRESHOLDS, settings.temp_dir)  # once for all processes that the tests start
     return settings
