@@ -4,9 +4,9 @@ Belongs here: what is kept, how it is encrypted, for how long, and who of AWS ma
 what waits in them is nowhere else, and S3 notifies only queues that are there before it is set up.
 
 Keys. One for what Garmin sends (`raw`), one for what links a person to a Garmin account (`map`: the id map, the
-enrolments, the tokens), one for the copy of the lake (`backup`), one for all the rest. An object is put under the key
-`raw` unless its writer names another: whoever writes below `processed/` names `rest`, so that people who read metrics
-need no key to raw data.
+enrolments, the tokens, the ledger of who left), one for the copy of the lake (`backup`), one for all the rest. An
+object is put under the key `raw` unless its writer names another: whoever writes below `processed/` names `rest`, so
+that people who read metrics need no key to raw data.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ LONGEST_WAIT = Duration.days(KINDS["dead_letters"].days or 14)
 """The longest that SQS keeps a message."""
 OLD_VERSIONS = KINDS["old_versions"].days or 90
 """Days for which the buckets keep what was overwritten or deleted."""
-COPIED = ("raw/", *names.PROCESSED, *names.HISTORY, names.FREEZES, names.REPORTS)
+COPIED = ("raw/", *names.PROCESSED, *names.HISTORY, names.FREEZES, names.REPORTS, names.ERASURES)
 """What the bucket of backups has a copy of. `records/` is made again from `raw/`."""
 PULL_S = 300
 """How long the puller takes at most: `qol_ingest.pulling.puller.CLAIM_S`."""
@@ -179,6 +179,7 @@ class DataStack(Stack):
             ),
             decrypt(self.raw_key.key_arn, "s3"),
             decrypt(self.rest_key.key_arn, "s3"),
+            decrypt(self.map_key.key_arn, "s3"),
             encrypt(self.backup_key.key_arn, "s3"),
         ]
 

@@ -110,6 +110,7 @@ class IngestStack(Stack):
                 allow("s3:PutObject", on=objects(*WRITTEN_BY_RECEIPT), because=HASHED),
                 allow("sqs:SendMessage", on=[arn("sqs", names.SPILL)]),
                 encrypt(data.raw_key.key_arn, "s3", "sqs"),
+                *asks_who_left(data),
                 # It learns who is known, and never as whom; it notes new users, together with how many there are.
                 allow("dynamodb:BatchGetItem", on=[_table(names.ID_MAP_TABLE)], when=_only_attributes(*KNOWN)),
                 allow("dynamodb:PutItem", on=[_table(names.ID_MAP_TABLE)], when=IN_A_TRANSACTION),
@@ -172,6 +173,8 @@ class IngestStack(Stack):
             may=[
                 *_uses_tokens(data, "CreateSecret", "GetSecretValue", "PutSecretValue"),
                 allow("dynamodb:GetItem", "dynamodb:PutItem", on=[_table(names.ID_MAP_TABLE)]),
+                *asks_who_left(data),
+                *notes_who_is_back(),
                 allow("dynamodb:GetItem", on=[_table(names.ENROLMENT_TABLE)], when=_only_keys("code", *CHANGED)),
                 allow("dynamodb:PutItem", on=[_table(names.ENROLMENT_TABLE)], when=_only_keys(*CHANGED)),
                 encrypt(data.map_key.key_arn, "dynamodb"),
@@ -181,6 +184,8 @@ class IngestStack(Stack):
                 **_at_garmin(settings, data),
                 **_words(settings),
                 "QOL_PUBLIC_URL": self.public_url,
+                "QOL_BUCKET": names.lake(),
+                "QOL_LEDGER_KEY": data.map_key.key_arn,
                 "QOL_ENROLMENT_TABLE": names.ENROLMENT_TABLE,
             },
             timeout_s=ANSWER_S,
@@ -195,6 +200,7 @@ class IngestStack(Stack):
             does="Fetches what pings announce, and applies what Garmin announces of its users",
             may=[
                 *_reads_and_writes_raw(names.PULLED, names.FILES),
+                *asks_who_left(data),
                 encrypt(data.raw_key.key_arn, "s3"),
                 *_uses_tokens(data, "DeleteSecret", "GetSecretValue", "PutSecretValue"),
                 allow("dynamodb:GetItem", "dynamodb:PutItem", on=[_table(names.ID_MAP_TABLE)]),
@@ -230,6 +236,7 @@ class IngestStack(Stack):
             does="Stores what was spilled while S3 did not take it",
             may=[
                 *_reads_and_writes_raw(),
+                *asks_who_left(data),
                 encrypt(data.raw_key.key_arn, "s3", "sqs"),
                 takes_from(names.SPILL),
             ],
@@ -345,6 +352,28 @@ def _reads_and_writes_raw(*more: str) -> Sequence[Statement]:
         allow("s3:GetObject", "s3:PutObject", on=objects(*WRITTEN_BY_RECEIPT, *more), because=HASHED),
         allow("s3:ListBucket", on=[f"arn:aws:s3:::{names.lake()}"]),
     )
+
+
+def asks_who_left(data: DataStack) -> Sequence[Statement]:
+    """Return what it takes to read the ledger of who withdrew or was erased: whether there is one says a listing."""
+    return (
+        encrypt(data.map_key.key_arn, "s3"),
+        allow("s3:GetObject", on=_objects(names.LEDGER, names.LEDGER_KEY)),
+        allow(
+            "s3:ListBucket",
+            on=[f"arn:aws:s3:::{names.lake()}"],
+            when={"StringEquals": {"s3:prefix": [names.LEDGER, names.LEDGER_KEY]}},
+        ),
+    )
+
+
+def notes_who_is_back() -> Sequence[Statement]:
+    """Return what it takes to append to the ledger: whoever withdrew may connect again."""
+    return (allow("s3:PutObject", on=_objects(names.LEDGER, names.LEDGER_KEY)),)
+
+
+def _objects(*keys: str) -> list[str]:
+    return [f"arn:aws:s3:::{names.lake()}/{key}" for key in keys]
 
 
 def takes_from(queue: str) -> Statement:

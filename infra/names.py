@@ -63,6 +63,9 @@ SURVEY_TEXTS = "survey/"
 SURVEY_TABLES = tuple(f"{survey_folder(table)}/" for table in SURVEY_LAYOUTS)
 SURVEY_HISTORY = tuple(f"history/{table}/" for table in SURVEY_LAYOUTS)
 """The tables of questionnaires, which Dagster writes itself, and what was replaced in them."""
+ERASURES = "erasures/"
+"""The ledger of who withdrew or was erased, with its key, and signed reports of erasures."""
+LEDGER, LEDGER_KEY = f"{ERASURES}erasures.jsonl", f"{ERASURES}erasures.key"
 REPORTS = "reports/"
 """What staff read each week, under the key of the tables."""
 HISTORY = tuple(f"history{profile.suffix}/" for profile in PROFILES.values())

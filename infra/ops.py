@@ -31,7 +31,7 @@ from infra.access import Statement, allow, decrypt, deny, encrypt, people, role,
 from infra.data import DataStack
 from infra.etl import queries
 from infra.functions import QolFunction, log_group_of, schedule
-from infra.ingest import FORM, PAGES, PUSHES, IngestStack
+from infra.ingest import FORM, PAGES, PUSHES, IngestStack, asks_who_left, notes_who_is_back
 from infra.names import arn, objects
 from infra.settings import DeploySettings
 from qol_dagster.settings.retention import KINDS
@@ -110,6 +110,10 @@ class OpsStack(Stack):
             "QOL_ATHENA_WORKGROUP": names.WORKGROUP,
             "QOL_GLUE_JOB": names.ETL_JOB,
             "QOL_TABLES_KEY": data.rest_key.key_arn,
+            "QOL_LEDGER_KEY": data.map_key.key_arn,
+            "QOL_SPILL_QUEUE_URL": data.queues[names.SPILL].queue_url,
+            "QOL_DEAD_LETTER_URL": data.queues[names.PINGS + names.DEAD].queue_url,
+            "QOL_BACKUP_BUCKET": names.backups(),
             "QOL_START_DATE": settings.start_date.isoformat(),
             "QOL_PUBLIC_URL": ingest.public_url,
             "QOL_GARMIN_CLIENT_ID": settings.garmin_client_id,
@@ -144,6 +148,8 @@ class OpsStack(Stack):
                 # Forms on paper and of other programs are brought in, and what participants answered is not read.
                 allow("s3:PutObject", on=objects(names.RAW_SURVEYS), because="forms are named by their hash"),
                 seal(data.raw_key.key_arn, "s3"),
+                *asks_who_left(data),
+                *notes_who_is_back(),
                 allow("s3:GetObject", "s3:PutObject", on=objects(names.SURVEY_TEXTS), because="one for each language"),
                 allow("ssm:GetParameter", on=[arn("ssm", f"parameter{names.SETTINGS}")]),
                 deny("s3:GetObject", "s3:GetObjectVersion", on=objects("raw/")),

@@ -24,8 +24,9 @@ pings may be there twice in that case too, which does no harm.
 Users. Whoever is in a body for the first time is noted as pending in the id map, after everything is safe; what fails
 there fails alone, and no record is linked to anybody here.
 
-Withdrawn and erased users. On one machine, `Refusals` names them by keyed hashes. Their records are taken out of a body
-before it is stored, answered with 200 and counted; a body that cannot be read goes if it names nobody else.
+Withdrawn and erased users. `Refusals` names them by keyed hashes. Their records are taken out of a body before it is
+stored, answered with 200 and counted; a body that cannot be read goes if it names nobody else. While nobody can say who
+they are, everything is spilled: the drain asks again.
 
 Nothing that identifies a person is logged: no path, header, id, key or part of a body.
 """
@@ -166,12 +167,8 @@ class Receiver:
 
     def _take(self, body: bytes, now: datetime, begun: float, *, is_packed: bool) -> Answer:
         parsed = self._parse(body, now, is_packed=is_packed)
-        refused = 0
         try:
-            with self._receiving() as hashes:
-                if self.refusals and hashes:
-                    parsed, body, refused = without_refused(parsed, body, self.refusals, hashes)
-                new, spilled = self._keep(objects(parsed, body, now), begun)
+            parsed, refused, new, spilled = self._keep_allowed(parsed, body, now, begun)
         except (StoreError, QueueError, TooSlowError, LedgerError) as error:
             log.error("push not stored, %d bytes: %s", len(body), error)  # noqa: TRY400 - a trace may quote data
             headers = {"retry-after": str(RETRY_AFTER_S)}
@@ -190,6 +187,26 @@ class Receiver:
             + (f", {refused} of people who withdrew or were erased not stored" if refused else ""),
         )
         return _answer(200, {"stored": parsed.stored, "rejected": parsed.rejected})
+
+    def _keep_allowed(self, parsed: Parsed, body: bytes, now: datetime, begun: float) -> tuple[Parsed, int, int, int]:
+        """Store what is not of refused users. Return that, and how many records were, and how many objects are new
+        and spilled.
+        """
+        refused = 0
+        try:
+            with self._receiving() as hashes:
+                if self.refusals and hashes:
+                    parsed, body, refused = without_refused(parsed, body, self.refusals, hashes)
+                return parsed, refused, *self._keep(objects(parsed, body, now), begun)
+        except LedgerError as error:
+            if self.spill is None:
+                raise
+            log.warning("the ledger of erasures cannot be read, spilling: %s", error)
+        spilled = 0
+        for key, content in objects(parsed, body, now):
+            self._spill(key, content, begun)
+            spilled += 1
+        return replace(parsed, users=frozenset()), 0, 0, spilled
 
     def _receiving(self) -> AbstractContextManager[frozenset[str]]:
         return self.refusals.receiving() if self.refusals else nullcontext(frozenset())
@@ -260,7 +277,8 @@ def drain_handler(_event: object, _context: object) -> dict[str, int]:
     """
     logging.getLogger("qol_ingest").setLevel(logging.INFO)
     queue = SqsQueue(os.environ["QOL_SPILL_QUEUE_URL"])
-    found = drain(queue, _store_of_environment(), until=time.monotonic() + DRAIN_S)
+    store, refusals = _store_of_environment(), _refusals_of_environment()
+    found = drain(queue, RefusingStore(store, refusals) if refusals else store, until=time.monotonic() + DRAIN_S)
     return {"stored": found.stored, "waiting": found.waiting}
 
 
@@ -275,6 +293,7 @@ def _receiver_of_environment() -> Receiver:
         os.environ.get("QOL_GARMIN_CLIENT_ID", ""),
         SqsQueue(spill_url) if spill_url else None,
         _id_map_of_environment(),
+        refusals=_refusals_of_environment(),
     )
 
 
@@ -283,6 +302,16 @@ def _store_of_environment() -> Store:
     if bool(bucket) == bool(folder):
         raise ReceiverError("set either QOL_BUCKET or QOL_RAW_DIR")
     return S3Store(bucket) if bucket else DirectoryStore(Path(folder))
+
+
+def _refusals_of_environment() -> Refusals | None:
+    """Return the ledger in QOL_BUCKET. With QOL_RAW_DIR, whoever runs the receiver knows where it is."""
+    bucket = os.environ.get("QOL_BUCKET", "")
+    if not bucket:
+        return None
+    from qol_ingest.shared.erasures_s3 import S3Ledger
+
+    return S3Ledger(bucket)
 
 
 def _id_map_of_environment() -> IdMap | None:
@@ -337,10 +366,8 @@ def without_refused(
 ) -> tuple[Parsed, bytes, int]:
     """Return a body without what is of refused users, and how many records that was; an unread body counts as one."""
     if parsed.whole_body_reason:
-        named = users_named(_unpacked(body))
-        if not named or any(refusals.hash_of(user) not in hashes for user in named):
-            return parsed, body, 0
-        return Parsed(parsed.ingest_id), b"", 1
+        is_theirs = _names_only_refused(body, refusals, hashes)
+        return (Parsed(parsed.ingest_id), b"", 1) if is_theirs else (parsed, body, 0)
 
     def is_kept(line: str) -> bool:
         return not any(refusals.hash_of(user) in hashes for user in users_of(line))
@@ -357,6 +384,12 @@ def without_refused(
     return kept, body, parsed.stored + len(parsed.rejects) - kept.stored - len(kept.rejects)
 
 
+def _names_only_refused(body: bytes, refusals: Refusals, hashes: frozenset[str]) -> bool:
+    """Return whether a body that cannot be read names somebody, and none but refused users."""
+    named = users_named(_unpacked(body))
+    return bool(named) and all(refusals.hash_of(user) in hashes for user in named)
+
+
 @dataclass(frozen=True)
 class RefusingStore:
     """A store of raw lines that leaves out those of refused users; for what is read again later than it was sent."""
@@ -365,9 +398,17 @@ class RefusingStore:
     refusals: Refusals
 
     def put_new(self, key: str, content: bytes) -> bool:
-        """See `Store`. False if nothing is left."""
+        """See `Store`. False if nothing is left. Raises StoreError also if nobody can say who is refused."""
+        try:
+            return self._put_allowed(key, content)
+        except LedgerError as error:
+            raise StoreError(str(error)) from None
+
+    def _put_allowed(self, key: str, content: bytes) -> bool:
         with self.refusals.receiving() as hashes:
-            if hashes:
+            if hashes and key.endswith(".body"):
+                content = b"" if _names_only_refused(content, self.refusals, hashes) else content
+            elif hashes:
                 lines = content.decode("utf-8", "surrogateescape").split("\n")
                 kept = [
                     one for one in lines if not any(self.refusals.hash_of(user) in hashes for user in users_of(one))

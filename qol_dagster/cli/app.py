@@ -515,9 +515,9 @@ participants.command()(erase)
 
 def _readmit(users: Sequence[str], participant_ids: Sequence[str]) -> None:
     """Note that staff take somebody back in who was erased."""
-    from qol_ingest.shared.erasures import Ledger
+    from qol_dagster.resources.platform import open_platform
 
-    Ledger(_local_settings().home).append("readmitted", users, participant_ids)
+    open_platform(read_settings()).ledger().append("readmitted", users, participant_ids)
 
 
 @garmin.command()

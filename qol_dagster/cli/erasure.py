@@ -41,17 +41,16 @@ def withdraw(
 
     `revoke` takes the rows out of the tables at the next run, `erase` takes everything out of everywhere.
     """
-    from qol_dagster.lake.lake import Lake
     from qol_dagster.resources.garmin_cloud import Garmin
-    from qol_dagster.resources.id_map import IdMap
+    from qol_dagster.resources.platform import open_platform
     from qol_dagster.resources.survey_pages import withdraw_links
-    from qol_ingest.shared.erasures import Ledger
 
-    settings = _local_settings("withdraws a participant")
-    cloud, people, ledger = Garmin(settings), IdMap(settings.id_map_path), Ledger(settings.home)
+    settings = read_settings(existing=True)
+    platform, cloud = open_platform(settings), Garmin(settings)
+    people = platform.id_map()
     users = [one.garmin_user_id for one in people.list() if one.participant_id == participant_id]
-    people.withdraw(participant_id, first_date_not_computed(Lake.local(settings.lake_dir).table_dates("weekly")))
-    ledger.append("withdrawn", users, [participant_id])
+    people.withdraw(participant_id, first_date_not_computed(platform.lake().table_dates("weekly")))
+    platform.ledger().append("withdrawn", users, [participant_id])
     cloud.invitations.withdraw(participant_id)
     withdraw_links(settings, participant_id)
     typer.echo(f"{participant_id} has withdrawn; what is there stays, and nothing is added")

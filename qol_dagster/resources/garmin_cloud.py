@@ -172,8 +172,7 @@ class Garmin:
         P0001 and the like are given to whoever is enrolled without an id: such an id may be invited only when it is
         somebody's already, or two people could end up under it.
         """
-        if self.settings.target == "local":
-            self._check_not_erased(participant_id)
+        self._check_not_erased(participant_id)
         link = self._invitation_link()
         known = any(one.participant_id == participant_id for one in self.id_map.list())
         if re.fullmatch("P[0-9]+", participant_id) and not known:
@@ -182,7 +181,7 @@ class Garmin:
         return code, link(code)
 
     def _check_not_erased(self, participant_id: str) -> None:
-        if Ledger(self.settings.home).state_of_participant(participant_id) in ("begun", "finished"):
+        if self._platform.ledger().state_of_participant(participant_id) in ("begun", "finished"):
             raise InviteError(
                 f"{participant_id} was erased",
                 advice="With a new consent, give `qol participants invite ... --after-erasure`, or choose another id",

@@ -91,6 +91,10 @@ class Settings:
     athena_workgroup: WorkgroupName = ""
     glue_job: JobName = "qol-weekly-etl"
     tables_key: KeyArn = ""
+    ledger_key: KeyArn = ""
+    spill_queue_url: QueueUrl = ""
+    dead_letter_url: QueueUrl = ""
+    backup_bucket: BucketName = ""
 
     @property
     def lake_dir(self) -> Path:
@@ -194,7 +198,8 @@ _ONLY_FOR: dict[Target, tuple[str, ...]] = {
     ),
     "aws": (
         *("bucket", "id_map_table", "enrolment_table", "arrivals_queue_url"),
-        *("alert_topic_arn", "report_topic_arn", "athena_workgroup", "glue_job", "tables_key"),
+        *("alert_topic_arn", "report_topic_arn", "athena_workgroup", "glue_job", "tables_key", "ledger_key"),
+        *("spill_queue_url", "dead_letter_url", "backup_bucket"),
     ),
 }
 _NEEDED_ON_AWS = ("QOL_BUCKET", "QOL_ARRIVALS_QUEUE_URL", "QOL_ALERT_TOPIC_ARN", "QOL_ATHENA_WORKGROUP")

@@ -41,6 +41,7 @@ HISTORY, LOG = (
     key("history/weekly/date=2026-11-16/0a.parquet"),
     key("history_strict/daily/revisions/date=2026-11-16/0001.json"),
 )
+LEDGER = key("erasures/erasures.jsonl")
 WORDING = key("survey/whoqol.ja.toml")
 ANSWERS, SCORES, OLD_SCORES = (
     key("raw/surveys/date=2026-11-16/a.jsonl"),
@@ -123,6 +124,8 @@ MAY = [
     *((STAFF, f"dynamodb:{call}", ENROLMENT) for call in ("GetItem", "PutItem", "Query")),
     (STAFF, "secretsmanager:DeleteSecret", TOKENS),
     (STAFF, "s3:ListBucket", BUCKET),
+    *((who, "s3:GetObject", LEDGER) for who in (RECEIVER, DRAIN, PULLER, OAUTH, STAFF)),
+    *((who, "s3:PutObject", LEDGER) for who in (OAUTH, STAFF)),
     (STAFF, "sqs:GetQueueAttributes", arn("sqs", "qol-arrivals")),
     (STAFF, "sns:GetTopicAttributes", TOPIC),
     (STAFF, "glue:GetJob", GLUE_JOB),
@@ -135,6 +138,9 @@ MAY = [
     ("qol-dagster-start", "ecr:BatchGetImage", arn("ecr", "repository/qol-dagster")),
 ]
 MAY_NOT = [
+    *((who, "s3:PutObject", LEDGER) for who in (RECEIVER, DRAIN, PULLER, JOB, DAGSTER, PERSON)),
+    *((who, "s3:GetObject", LEDGER) for who in (JOB, DAGSTER, WEB, PERSON, SURVEY)),
+    *((who, "s3:DeleteObject", LEDGER) for who in (RECEIVER, OAUTH, STAFF, DAGSTER, JOB)),
     *((who, "s3:GetObject", REPORT) for who in (RECEIVER, OAUTH, PULLER, DRAIN, WEB, PERSON)),
     *((RECEIVER, f"s3:{call}", RAW) for call in ("GetObject", "DeleteObject")),
     *((RECEIVER, "s3:PutObject", one) for one in (WEEKLY, MARKER, key("anything"))),
@@ -327,6 +333,7 @@ def test_each_key_opens_to_those_alone_who_need_what_it_protects(system: System,
     assert opens("raw", "s3") == of_raw, "Dagster's logs name no key of their own"
     assert opens("map", "dynamodb") == {RECEIVER, OAUTH, SURVEY, PULLER, JOB, DAGSTER, STAFF}
     assert opens("map", "secretsmanager") == {OAUTH, PULLER}
+    assert opens("map", "s3") == {RECEIVER, DRAIN, PULLER, OAUTH, STAFF, BACKUP}, "the ledger of who left has this one"
     assert opens("rest", "s3") == {JOB, DAGSTER, PERSON, STAFF, BACKUP, SURVEY}, "the wording has that of tables"
     assert opens("backup", "s3") == {BACKUP}
     for name in ("raw", "map", "rest", "backup"):

@@ -107,7 +107,7 @@ def test_all_is_copied_that_cannot_be_made_again_and_what_is_deleted_is_marked_t
     assert copied["Role"].endswith(":111122223333:role/qol-backup")
     prefixes = [rule["Filter"]["Prefix"] for rule in copied["Rules"]]
     tables = ["processed/", "processed_strict/", "history/", "history_strict/"]
-    assert prefixes == ["raw/", *tables, "freezes/", "reports/"]
+    assert prefixes == ["raw/", *tables, "freezes/", "reports/", "erasures/"]
     for rule in copied["Rules"]:
         assert (rule["Status"], rule["DeleteMarkerReplication"]) == ("Enabled", {"Status": "Enabled"})
         assert rule["SourceSelectionCriteria"] == {"SseKmsEncryptedObjects": {"Status": "Enabled"}}

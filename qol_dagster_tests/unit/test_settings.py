@@ -54,6 +54,10 @@ AWS = {
     "QOL_ATHENA_WORKGROUP": "qol",
     "QOL_GLUE_JOB": "weekly",
     "QOL_TABLES_KEY": "arn:aws:kms:ap-northeast-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab",
+    "QOL_LEDGER_KEY": "arn:aws:kms:ap-northeast-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ac",
+    "QOL_SPILL_QUEUE_URL": "https://sqs.ap-northeast-1.amazonaws.com/123456789012/qol-spill",
+    "QOL_DEAD_LETTER_URL": "https://sqs.ap-northeast-1.amazonaws.com/123456789012/qol-pings-dead",
+    "QOL_BACKUP_BUCKET": "qol-backup",
 }
 REGION = {"AWS_REGION": "ap-northeast-1"}
 
@@ -100,6 +104,10 @@ def test_every_variable_of_aws_is_read() -> None:
         athena_workgroup="qol",
         glue_job="weekly",
         tables_key=AWS["QOL_TABLES_KEY"],
+        ledger_key=AWS["QOL_LEDGER_KEY"],
+        spill_queue_url=AWS["QOL_SPILL_QUEUE_URL"],
+        dead_letter_url=AWS["QOL_DEAD_LETTER_URL"],
+        backup_bucket=AWS["QOL_BACKUP_BUCKET"],
     )
 
 

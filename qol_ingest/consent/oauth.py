@@ -417,10 +417,12 @@ def _kept_where() -> tuple[EnrolmentState, IdMap, TokenStore]:
     if bool(given("QOL_HOME")) == any(tables) or any(tables) != all(tables):
         raise EnrolmentSetupError("set either QOL_ENROLMENT_TABLE and QOL_ID_MAP_TABLE, or QOL_HOME")
     if all(tables):
+        from qol_ingest.shared.erasures_s3 import S3Ledger
         from qol_ingest.shared.id_map_dynamo import DynamoIdMap
 
         tokens = SecretsManagerTokenStore(given("QOL_TOKEN_PREFIX") or "qol/garmin/", given("QOL_TOKEN_KMS_KEY", ""))
-        return DynamoState(tables[0]), DynamoIdMap(tables[1]), tokens
+        ledger = S3Ledger(given("QOL_BUCKET", ""), given("QOL_LEDGER_KEY", "")) if given("QOL_BUCKET") else None
+        return DynamoState(tables[0]), DynamoIdMap(tables[1], ledger=ledger), tokens
     return (
         SqliteState(home / "enrolment.sqlite"),
         SqliteIdMap(home / "user_id_map.sqlite", Ledger(home)),

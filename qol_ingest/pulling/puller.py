@@ -54,7 +54,7 @@ from qol_ingest.pulling.backfill import PATHS
 from qol_ingest.records import CALLBACK_KEYS, WITHOUT_HASTE, Parsed, parse_body
 from qol_ingest.shared import lifecycle
 from qol_ingest.shared.calendar import receipt_date
-from qol_ingest.shared.erasures import Ledger, Refusals
+from qol_ingest.shared.erasures import Ledger, LedgerError, Refusals
 from qol_ingest.shared.errors import QolInputError
 from qol_ingest.shared.id_map import IdMap, IdMapError, SqliteIdMap
 from qol_ingest.shared.lifecycle import LifecycleEvent
@@ -212,7 +212,7 @@ def _putting_off(attempt: _Attempt) -> Iterator[None]:
         log.warning("deferred: %s", error)
         attempt.put_off()
         attempt.stopped = True
-    except (TokenStoreError, IdMapError) as error:
+    except (TokenStoreError, IdMapError, LedgerError) as error:
         log.warning("deferred: %s", error)
         attempt.put_off()
     except Exception as error:
@@ -563,8 +563,15 @@ def _puller_of_environment() -> tuple[Puller, Queue | None]:
     client_id, secret = given("QOL_GARMIN_CLIENT_ID", ""), _client_secret()
     api = GarminApi(endpoints, client_id, secret, tokens, participant_names(id_map))
     queue, letters = (SqsQueue(url) if url else None for url in map(_url, ("PULL_QUEUE", "DEAD_LETTER")))
-    ledger = Ledger(Path(given("QOL_HOME", ""))) if given("QOL_HOME") else None
-    return Puller(store, api, id_map, letters, ledger), queue
+    return Puller(store, api, id_map, letters, _refusals_of_environment()), queue
+
+
+def _refusals_of_environment() -> Refusals:
+    if os.environ.get("QOL_HOME"):
+        return Ledger(Path(os.environ["QOL_HOME"]))
+    from qol_ingest.shared.erasures_s3 import S3Ledger
+
+    return S3Ledger(os.environ["QOL_BUCKET"])
 
 
 def _url(name: str) -> str:

@@ -1,7 +1,8 @@
 """The ledger of who withdrew or was erased: whose records are not stored any more. It names nobody.
 
-Belongs here: `erasures.jsonl` and its key, for the receiver and the command line of one machine. A line is appended and
-never changed; it holds keyed hashes of ids, a state and a time. What an erasure removes belongs elsewhere.
+Belongs here: what an entry is, and `erasures.jsonl` and its key on one machine. A line is appended and never changed;
+it holds keyed hashes of ids, a state and a time. The form on AWS is in `erasures_s3`. What an erasure removes belongs
+elsewhere.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import json
 import os
 import re
 import secrets
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -58,28 +60,12 @@ class Entry:
     erasure: str = ""
 
 
-@dataclass(frozen=True)
-class Ledger:
-    """The ledger in a folder, for threads and processes at a time. No file is an empty ledger."""
+class AnyLedger(ABC):
+    """The ledger, wherever it is. No entries are an empty ledger. Raises LedgerError."""
 
-    home: Path
-    _cache: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
-
-    @property
-    def path(self) -> Path:
-        """Return the file of the entries."""
-        return self.home / LEDGER
-
-    @property
-    def key_path(self) -> Path:
-        """Return the file of the key: a backup without it makes the ledger worthless."""
-        return self.home / KEY
-
-    @contextmanager
-    def receiving(self) -> Iterator[frozenset[str]]:
-        """See `Refusals`: whoever begins an erasure waits until this block ends."""
-        with self._locked(fcntl.LOCK_SH):
-            yield self._refused("users")
+    @abstractmethod
+    def receiving(self) -> contextlib.AbstractContextManager[frozenset[str]]:
+        """See `Refusals`."""
 
     def hash_of(self, user: str) -> str:
         """See `Refusals`. Ids of Garmin's shape are the same in capitals and with hyphens."""
@@ -109,9 +95,8 @@ class Ledger:
         return len({one.erasure for one in entries if one.state == "begun"} - ended)
 
     def append(self, state: State, users: Iterable[str] = (), participants: Iterable[str] = ()) -> Entry:
-        """Append an entry of these ids, safe on disk, once all pushes that are under way are stored."""
-        with self._locked(fcntl.LOCK_EX):
-            self._make_key()
+        """Append an entry of these ids, safe in its place."""
+        with self._appending():
             entry = Entry(
                 datetime.now(UTC).isoformat(timespec="milliseconds"),
                 state,
@@ -125,12 +110,63 @@ class Ledger:
     def finish(self, begun: Entry) -> None:
         """Append that an erasure has come to its end, of all ids it began with: some may be known no more."""
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
-        with self._locked(fcntl.LOCK_EX):
+        with self._appending():
             self._write(json.dumps(vars(replace(begun, at=at, state="finished"))))
 
     def sign(self, text: str) -> str:
         """Return the HMAC-SHA-256 of a text under the ledger's key."""
         return self._hash("report", text)
+
+    def _hash(self, kind: str, text: str) -> str:
+        content = f"{kind}\0{text}".encode("utf-8", "surrogatepass")
+        return hmac.new(self._key(), content, hashlib.sha256).hexdigest()
+
+    def _state(self, kind: str, wanted: str) -> State | None:
+        return next((one.state for one in reversed(self._entries()) if wanted in getattr(one, kind)), None)
+
+    @abstractmethod
+    def _entries(self) -> tuple[Entry, ...]: ...
+
+    @abstractmethod
+    def _key(self) -> bytes: ...
+
+    @abstractmethod
+    def _appending(self) -> contextlib.AbstractContextManager[None]:
+        """Make the key if there is none, and let others append before or after this block."""
+
+    @abstractmethod
+    def _write(self, line: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class Ledger(AnyLedger):
+    """The ledger in a folder, for threads and processes at a time. No file is an empty ledger."""
+
+    home: Path
+    _cache: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def path(self) -> Path:
+        """Return the file of the entries."""
+        return self.home / LEDGER
+
+    @property
+    def key_path(self) -> Path:
+        """Return the file of the key: a backup without it makes the ledger worthless."""
+        return self.home / KEY
+
+    @contextmanager
+    def receiving(self) -> Iterator[frozenset[str]]:
+        """See `Refusals`: whoever begins an erasure waits until this block ends."""
+        with self._locked(fcntl.LOCK_SH):
+            yield self._refused("users")
+
+    @contextmanager
+    def _appending(self) -> Iterator[None]:
+        """Wait until all pushes that are under way are stored."""
+        with self._locked(fcntl.LOCK_EX):
+            self._make_key()
+            yield
 
     def _write(self, line: str) -> None:
         try:
@@ -151,10 +187,6 @@ class Ledger:
             files.write_new(self.key_path, secrets.token_hex(32).encode())
         except OSError as error:
             raise self._failure(self.key_path, error) from error
-
-    def _hash(self, kind: str, text: str) -> str:
-        content = f"{kind}\0{text}".encode("utf-8", "surrogatepass")
-        return hmac.new(self._key(), content, hashlib.sha256).hexdigest()
 
     def _key(self) -> bytes:
         if "key" not in self._cache:
@@ -181,9 +213,9 @@ class Ledger:
                 content = self.path.read_bytes()
             except OSError as error:
                 raise self._failure(self.path, error) from error
-            self._cache["entries"] = tuple(filter(None, map(_entry, content.split(b"\n"))))
+            self._cache["entries"] = entries_of(content)
             self._cache["refused"] = {
-                kind: _refused(self._cache["entries"], kind) for kind in ("users", "participants")
+                kind: refused_of(self._cache["entries"], kind) for kind in ("users", "participants")
             }
             self._cache["version"] = version
         entries: tuple[Entry, ...] = self._cache["entries"]
@@ -195,9 +227,6 @@ class Ledger:
         self._key()
         refused: Mapping[str, frozenset[str]] = self._cache["refused"]
         return refused[kind]
-
-    def _state(self, kind: str, wanted: str) -> State | None:
-        return next((one.state for one in reversed(self._entries()) if wanted in getattr(one, kind)), None)
 
     @contextmanager
     def _locked(self, how: int) -> Iterator[None]:
@@ -223,6 +252,17 @@ def users_named(content: bytes) -> set[str]:
     return {user.decode("utf-8", "replace") for user in _USER.findall(content)}
 
 
+def entries_of(content: bytes) -> tuple[Entry, ...]:
+    """Return the entries of a ledger's lines; one that was cut off counts for nothing."""
+    return tuple(filter(None, map(_entry, content.split(b"\n"))))
+
+
+def refused_of(entries: Iterable[Entry], kind: str) -> frozenset[str]:
+    """Return the hashes of `users` or `participants` who are refused after these entries."""
+    last = {one: entry.state for entry in entries for one in getattr(entry, kind)}
+    return frozenset(one for one, state in last.items() if state in _REFUSED)
+
+
 def _entry(line: bytes) -> Entry | None:
     try:
         found = json.loads(line)
@@ -231,8 +271,3 @@ def _entry(line: bytes) -> Entry | None:
         return Entry(str(found["at"]), found["state"], users, participants, str(found["erasure"])) if known else None
     except (ValueError, KeyError, TypeError):
         return None
-
-
-def _refused(entries: Iterable[Entry], kind: str) -> frozenset[str]:
-    last = {one: entry.state for entry in entries for one in getattr(entry, kind)}
-    return frozenset(one for one, state in last.items() if state in _REFUSED)

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from qol_ingest.shared import sqlite
-from qol_ingest.shared.erasures import Ledger
+from qol_ingest.shared.erasures import AnyLedger
 from qol_ingest.shared.errors import QolInputError
 from qol_ingest.shared.permissions import kind_is_permitted, withheld_of
 
@@ -71,6 +71,7 @@ TOO_MANY_PENDING = (
     f"{MOST_PENDING} Garmin users are pending and no more are noted; look at `qol participants pending`, forget those "
     "who are nobody, and change the webhook's secret if somebody makes them up"
 )
+NOTHING_TO_WITHDRAW = "{} is revoked or being erased: nothing is computed already"
 SEEN_STEP = timedelta(hours=1)
 """How much later a push has to be than the last one that was noted of its user: devices push many times an hour."""
 MOST_LINES = 1000
@@ -150,6 +151,15 @@ class IdMap(Protocol):
     def revoke(self, participant_id: str) -> int:
         """Stop using the data of a participant from the next run on; return the number of accounts concerned."""
 
+    def withdraw(self, participant_id: str, since: date) -> int:
+        """Add nothing of a participant any more, and compute nothing of `since` and later; return the accounts."""
+
+    def begin_erasure(self, users: Iterable[str]) -> None:
+        """Have the map answer as if there were no such users, until they are erased."""
+
+    def end_erasure(self, users: Iterable[str], participants: Iterable[str]) -> None:
+        """Remove users with all that is noted of them, and these participant ids."""
+
     def list(self) -> list_[Enrolment]:
         """Return all users by participant id, pending ones first."""
 
@@ -191,7 +201,7 @@ class SqliteIdMap:
     """The map in a SQLite file; a missing file is an empty map."""
 
     path: Path
-    ledger: Ledger | None = None
+    ledger: AnyLedger | None = None
     """Who withdrew or was erased, and is enrolled again only by a new decision."""
 
     def add(self, garmin_user_id: str, participant_id: str | None = None, *, at: datetime | None = None) -> str:
@@ -251,7 +261,7 @@ class SqliteIdMap:
         return len(users)
 
     def withdraw(self, participant_id: str, since: date) -> int:
-        """Add nothing of a participant any more, and compute nothing of `since` and later; return the accounts."""
+        """See `IdMap`."""
         with self._write() as database:
             users = _users_of(database, participant_id)
             if not users:
@@ -261,7 +271,7 @@ class SqliteIdMap:
             for user in users:
                 row = _row(database, user)
                 if row is None or row["status"] in ("revoked", "erasing"):
-                    raise IdMapError(f"{participant_id} is revoked or being erased: nothing is computed already")
+                    raise IdMapError(NOTHING_TO_WITHDRAW.format(participant_id))
                 if row["status"] == "withdrawn":
                     continue
                 _set_status(database, user, "withdrawn", _now())
@@ -271,13 +281,13 @@ class SqliteIdMap:
         return len(users)
 
     def begin_erasure(self, users: Iterable[str]) -> None:
-        """Have the map answer as if there were no such users, until they are erased."""
+        """See `IdMap`."""
         with self._write() as database:
             for user in users:
                 _set_status(database, user, "erasing", _now())
 
     def end_erasure(self, users: Iterable[str], participants: Iterable[str]) -> None:
-        """Remove users with all that is noted of them, and these participant ids; no byte of them stays in the file."""
+        """See `IdMap`. No byte of them stays in the file."""
         if not self.path.exists():
             return
         with self._write() as database:
@@ -516,7 +526,7 @@ def _add(
     enrolled_at: str = "",
     *,
     at: str = "",
-    ledger: Ledger | None = None,
+    ledger: AnyLedger | None = None,
 ) -> str:
     """Enrol a user as of `at` ("": now) and return the participant id; `enrolled_at` replaces the date alone."""
     user = check_user(user)
@@ -532,7 +542,7 @@ def _add(
     if known and known != wanted:
         raise IdMapError(f"this Garmin user is enrolled as {known} already; revoke {known} or leave it as it is")
     if ledger is not None:
-        _readmit(ledger, user, wanted)
+        readmit(ledger, user, wanted)
     now = at or _now()
     if row is None:
         _insert(database, user, now)
@@ -554,7 +564,7 @@ def _add(
     return wanted
 
 
-def _readmit(ledger: Ledger, user: str, participant: str) -> None:
+def readmit(ledger: AnyLedger, user: str, participant: str) -> None:
     """Note in the ledger that who withdrew is back. Raises IdMapError for who was erased, unless staff decided so.
 
     The ledger comes first: enrolled and still refused, a person's records would be lost.

@@ -10,11 +10,12 @@ import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import cached_property
 from typing import Any
 
 from qol_ingest.shared import aws, id_map
+from qol_ingest.shared.erasures import AnyLedger
 from qol_ingest.shared.id_map import (
     SEEN_STEP,
     Change,
@@ -30,6 +31,7 @@ from qol_ingest.shared.id_map import (
     list_,
     past_text,
     permissions_line,
+    readmit,
     text_of,
     without_withdrawn,
 )
@@ -57,6 +59,8 @@ class DynamoIdMap:
 
     table: str
     client: Any = field(default=None, repr=False)
+    ledger: AnyLedger | None = field(default=None, repr=False)
+    """Who withdrew or was erased, and is enrolled again only by a new decision."""
 
     def add(self, garmin_user_id: str, participant_id: str | None = None, *, at: datetime | None = None) -> str:
         """See `IdMap`."""
@@ -103,6 +107,35 @@ class DynamoIdMap:
         for user in users:
             self._change(user, lambda item: _with_status(item, "revoked", _now()))
         return len(users)
+
+    def withdraw(self, participant_id: str, since: date) -> int:
+        """See `IdMap`."""
+
+        def leave(item: Item) -> Item | None:
+            if item["status"] in ("revoked", "erasing"):
+                raise IdMapError(id_map.NOTHING_TO_WITHDRAW.format(participant_id))
+            if item["status"] == "withdrawn":
+                return None
+            return {**_with_status(item, "withdrawn", _now()), "withdrawn_from": since.isoformat()}
+
+        users = [item[KEY] for item in self._everyone() if item["participant_id"] == participant_id != ""]
+        if not users:
+            raise IdMapError(f"there is no participant {participant_id}; `qol participants list` shows who there is")
+        for user in users:
+            self._change(user, leave)
+        return len(users)
+
+    def begin_erasure(self, users: Iterable[str]) -> None:
+        """See `IdMap`."""
+        for user in users:
+            self._change(user, lambda item: _with_status(item, "erasing", _now()))
+
+    def end_erasure(self, users: Iterable[str], participants: Iterable[str]) -> None:
+        """See `IdMap`. Earlier states of the table can be brought back for as long as AWS keeps them."""
+        for user in users:
+            self.forget(user)
+        for participant in participants:
+            self._ask("delete_item", Key={KEY: {"S": CLAIM + participant}})
 
     def seen(self, users: Iterable[str], at: datetime) -> int:
         """See `IdMap`."""
@@ -247,10 +280,9 @@ class DynamoIdMap:
 
     def _free_ids(self) -> Iterator[str]:
         """Yield a generator, so that the table is read only if an id is needed."""
-        items = self._scan()
-        yield from free_ids(
-            item[KEY].removeprefix(CLAIM) if _is_claim(item) else item["participant_id"] for item in items
-        )
+        items, ledger = self._scan(), self.ledger
+        found = free_ids(item[KEY].removeprefix(CLAIM) if _is_claim(item) else item["participant_id"] for item in items)
+        yield from (one for one in found if ledger is None or ledger.state_of_participant(one) is None)
 
     # -- DynamoDB
 
@@ -349,6 +381,8 @@ class _Step:
         )
         if known and known != wanted:
             raise IdMapError(f"this Garmin user is enrolled as {known} already; revoke {known} or leave it as it is")
+        if self._id_map.ledger is not None:
+            readmit(self._id_map.ledger, user, wanted)
         at = self._at or _now()
         new = old or _new(user, at)
         new = new if new["status"] == "active" else _enrolled(new, wanted, at)
@@ -403,7 +437,8 @@ def _unchanged(old: Item) -> Item:
 
 
 def _new(user: str, at: str) -> Item:
-    texts = dict.fromkeys(("participant_id", "enrolled_at", "status_before", "status_at", "permissions_at"), "")
+    names = ("participant_id", "enrolled_at", "status_before", "status_at", "permissions_at", "withdrawn_from")
+    texts = dict.fromkeys(names, "")
     return {
         KEY: user,
         "status": "pending",
@@ -455,6 +490,8 @@ def _enrolment(item: Item) -> Enrolment:
         item["permissions_at"],
         item["created_at"],
         item.get("seen_at", ""),
+        item.get("status_before", ""),
+        item.get("withdrawn_from", ""),
     )
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from qol_dagster.settings import Settings
     from qol_ingest.consent.enrolment import EnrolmentState
     from qol_ingest.garmin.tokens import TokenStore
+    from qol_ingest.shared.erasures import AnyLedger
     from qol_ingest.shared.stores import Store
 
 Kind = Literal["engine", "catalogue", "id_map"]
@@ -50,6 +51,9 @@ class Platform(Protocol):
 
     def id_map(self) -> People:
         """Return who is enrolled."""
+
+    def ledger(self) -> AnyLedger:
+        """Return who withdrew or was erased."""
 
     def engine(self, name: EngineName | None = None) -> AbstractContextManager[Engine]:
         """Return an engine in this process, by default the one of the settings."""

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from qol_dagster.resources.catalogue import Catalogue
     from qol_dagster.resources.platform import Kind
     from qol_dagster.settings import Settings
-    from qol_ingest.consent.enrolment import EnrolmentState
+    from qol_ingest.consent.enrolment import DynamoState
     from qol_ingest.garmin.tokens import TokenStore
+    from qol_ingest.shared.erasures import AnyLedger
     from qol_ingest.shared.stores import Store
 
 
@@ -56,7 +57,13 @@ class AwsPlatform:
 
     def id_map(self) -> People:
         """Return a table of DynamoDB."""
-        return AwsIdMap(self.settings.id_map_table)
+        return AwsIdMap(self.settings.id_map_table, ledger=self.ledger())
+
+    def ledger(self) -> AnyLedger:
+        """Return an object in the lake's bucket."""
+        from qol_ingest.shared.erasures_s3 import S3Ledger
+
+        return S3Ledger(self.settings.bucket, self.settings.ledger_key)
 
     def engine(self, name: EngineName | None = None) -> AbstractContextManager[Engine]:
         """Return the Spark of the cluster that this process is on."""
@@ -85,7 +92,7 @@ class AwsPlatform:
         """Return an object in the lake's bucket."""
         return SharedObject(self._lake.store, name)
 
-    def enrolment_state(self) -> EnrolmentState:
+    def enrolment_state(self) -> DynamoState:
         """Return a table of DynamoDB."""
         from qol_ingest.consent.enrolment import DynamoState
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from qol_dagster.settings import Settings
     from qol_ingest.consent.enrolment import EnrolmentState
     from qol_ingest.garmin.tokens import TokenStore
+    from qol_ingest.shared.erasures import AnyLedger
     from qol_ingest.shared.stores import Store
 
 
@@ -51,7 +52,11 @@ class LocalPlatform:
 
     def id_map(self) -> People:
         """Return a SQLite file."""
-        return IdMap(self.settings.id_map_path, Ledger(self.settings.home))
+        return IdMap(self.settings.id_map_path, self.ledger())
+
+    def ledger(self) -> AnyLedger:
+        """Return a file."""
+        return Ledger(self.settings.home)
 
     def engine(self, name: EngineName | None = None) -> AbstractContextManager[Engine]:
         """Return an engine that has QOL_MEMORY_MB of this machine."""
