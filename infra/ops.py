@@ -31,7 +31,7 @@ from infra.access import Statement, allow, decrypt, deny, encrypt, people, role,
 from infra.data import DataStack
 from infra.etl import queries
 from infra.functions import QolFunction, log_group_of, schedule
-from infra.ingest import FORM, PAGES, PUSHES, IngestStack, asks_who_left, notes_who_is_back
+from infra.ingest import FORM, PAGES, PUSHES, IngestStack, asks_who_left, notes_who_is_back, takes_from
 from infra.names import arn, objects
 from infra.settings import DeploySettings
 from qol_dagster.settings.retention import KINDS
@@ -62,6 +62,7 @@ class OpsStack(Stack):
         self.report_topic = self._topic("Reports", names.REPORT_TOPIC, settings.report_mail, data)
         self.staff_settings = self._staff_settings(settings, data, ingest)
         self._staff(data)
+        self._eraser(data)
         self._kick(settings, data)
         self._watch(data)
         for function in (names.WEBHOOK, names.OAUTH, names.PULLER, names.DRAIN, names.KICK):
@@ -163,6 +164,49 @@ class OpsStack(Stack):
             "People who enrol participants, with a second factor; never raw data, never a token",
         )
         CfnOutput(self, "StaffRoleArn", value=staff.role_arn)
+
+    def _eraser(self, data: DataStack) -> None:
+        """Make the role that alone removes versions. In the copy it marks what is deleted; no version goes there."""
+        bucket = f"arn:aws:s3:::{names.lake()}"
+        tables = [arn("dynamodb", f"table/{one}") for one in (names.ID_MAP_TABLE, names.ENROLMENT_TABLE)]
+        calls = ("DeleteItem", "GetItem", "PutItem", "Query", "Scan")
+        anywhere = "what is a person's may be in any object and in any of its versions"
+        eraser = role(
+            Construct(self, "Eraser"),
+            names.ERASER_ROLE,
+            people(self.account),
+            [
+                allow("s3:GetBucketLocation", "s3:ListBucket", "s3:ListBucketVersions", on=[bucket]),
+                allow(
+                    *("s3:DeleteObject", "s3:DeleteObjectVersion", "s3:GetObject", "s3:GetObjectVersion"),
+                    "s3:PutObject",
+                    on=[f"{bucket}/*"],
+                    because=anywhere,
+                ),
+                deny("s3:DeleteObject", "s3:DeleteObjectVersion", on=objects(names.ERASURES)),
+                allow(
+                    "s3:DeleteObject",
+                    on=[f"arn:aws:s3:::{names.backups()}/*"],
+                    because="a copy has the key that it has in the lake",
+                ),
+                *(encrypt(key.key_arn, "s3", "sqs") for key in (data.raw_key, data.rest_key)),
+                encrypt(data.map_key.key_arn, "dynamodb", "s3", "secretsmanager"),
+                allow(*(f"dynamodb:{call}" for call in calls), on=tables),
+                *(takes_from(queue) for queue in (names.SPILL, names.SPILL + names.DEAD, names.PINGS + names.DEAD)),
+                allow("sqs:GetQueueUrl", on=[arn("sqs", names.SPILL + names.DEAD)]),
+                allow("glue:GetJobRuns", on=[arn("glue", f"job/{names.ETL_JOB}")]),
+                allow(
+                    *(f"secretsmanager:{call}" for call in ("DeleteSecret", "GetSecretValue", "PutSecretValue")),
+                    on=[arn("secretsmanager", f"secret:{names.TOKEN_PREFIX}*")],
+                    because="each participant's tokens are a secret of their own, named by a hash",
+                ),
+                allow("secretsmanager:GetSecretValue", on=[data.garmin_client_secret.secret_arn]),
+                decrypt(data.rest_key.key_arn, "secretsmanager"),
+                allow("ssm:GetParameter", on=[arn("ssm", f"parameter{names.SETTINGS}")]),
+            ],
+            "Who erases a person, with a second factor: removes versions, which no other role does",
+        )
+        CfnOutput(self, "EraserRoleArn", value=eraser.role_arn)
 
     def _kick(self, settings: DeploySettings, data: DataStack) -> None:
         kick = QolFunction(

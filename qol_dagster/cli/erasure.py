@@ -13,17 +13,12 @@ import typer
 
 from qol_dagster.cli.common import note, read_settings
 from qol_dagster.cli.output import Format, rendered
-from qol_dagster.errors import QolError, QolInputError
+from qol_dagster.errors import QolError
 
 if TYPE_CHECKING:
     from qol_dagster.erasure.erase import ErasureReport
-    from qol_dagster.settings import Settings
 
 PLACES = ("place", "number")
-
-
-class NotOnAwsError(QolInputError):
-    """Withdrawing and erasing is done on one machine only."""
 
 
 class NotErasedError(QolError):
@@ -73,14 +68,14 @@ def erase(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     form: Annotated[Format, typer.Option("--format", help="How the counts are printed.")] = "table",
 ) -> None:
-    """Remove everything of a person from QOL_HOME and its backups, and search all bytes for what is left.
+    """Remove everything of a person from QOL_HOME and its backups, or on AWS, and search all bytes for what is left.
 
     Everybody else's data stays as it is. Given again, it goes on where it stopped. There is no way back.
     """
-    from qol_dagster.erasure.erase import count_person, write_report
+    from qol_dagster.erasure.erase import count_person, save_report
     from qol_dagster.erasure.erase import erase as erase_person
 
-    settings = _local_settings("erases a person")
+    settings = read_settings(existing=True)
     if dry_run:
         typer.echo(rendered(PLACES, list(count_person(settings, person).items()), form), nl=False)
         return
@@ -89,26 +84,18 @@ def erase(
     report = erase_person(settings, person, log=note if sys.stderr.isatty() else lambda _text: None)
     typer.echo(rendered(PLACES, list(report.counts.items()), form), nl=False)
     if prove:
-        typer.echo(write_report(settings, report))
+        typer.echo(save_report(settings, report))
     _tell(report)
 
 
 def _tell(report: ErasureReport) -> None:
     for place, why in report.left.items():
         note(f"left: {place}: {why}")
+    for place, until in report.stays.items():
+        note(f"stays: {place}: {until}")
     if not report.is_complete:
         raise NotErasedError(
             "the person is not erased from everywhere", advice="Do what is said above, and give the same command again"
         )
     searched = f"{report.files_searched} files, {report.bytes_searched / 1e6:.1f} MB"
     note(f"erased; a search over all bytes ({searched}) finds nothing. Your own copies elsewhere are yours to delete")
-
-
-def _local_settings(what: str) -> Settings:
-    settings = read_settings(existing=True)
-    if settings.target != "local":
-        raise NotOnAwsError(
-            f"this command {what} on one machine only; on AWS it is done by hand, step by step: "
-            "see Privacy, What is deleted where, and when"
-        )
-    return settings

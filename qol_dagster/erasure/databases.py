@@ -55,17 +55,18 @@ def remove_invitations(path: Path, person: Person, *, dry_run: bool = False) -> 
     with _opened(path) as database:
         database.execute("PRAGMA secure_delete = ON")
         rows = database.execute("SELECT rowid, kind, name, content FROM state").fetchall()
-        gone = [
-            rowid
-            for rowid, kind, name, content in rows
-            if _owner(kind, name) in person.participants or _names(content, person)
-        ]
+        gone = [rowid for rowid, kind, name, content in rows if is_invitation_of(kind, name, content, person)]
         if dry_run:
             return len(gone)
         database.executemany("DELETE FROM state WHERE rowid = ?", [(one,) for one in gone])
     if gone or is_in_bytes(path, person):
         sqlite.vacuum(path, lambda error: _failure(path, error))
     return len(gone)
+
+
+def is_invitation_of(kind: str, name: str, content: str, person: Person) -> bool:
+    """Return whether an invitation, a sign-in, a link or a form under way is the person's."""
+    return _owner(kind, name) in person.participants or _names(content, person)
 
 
 def is_in_bytes(path: Path, person: Person) -> bool:

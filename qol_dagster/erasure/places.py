@@ -1,7 +1,9 @@
-"""The places below QOL_HOME where a person's data is stored, each cleared by a function that can be called again.
+"""The places in a lake and below QOL_HOME where a person's data is stored, each cleared by a function that can be
+called again.
 
 Belongs here: which files hold what, and what goes of them. Each function returns how much was the person's, and changes
-nothing in a dry run. Files are replaced whole, with the time and the permissions they had.
+nothing in a dry run. Files are replaced whole, with the time and the permissions they had. What a deployment on AWS has
+beside its lake is `account.py`'s.
 """
 
 from __future__ import annotations
@@ -11,7 +13,8 @@ import json
 import re
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -43,6 +46,8 @@ _UNFINISHED = re.compile(r"^\.[0-9a-f]{16}\.tmp$|#[0-9]+$")
 """Names of files that a killed process did not come to put into their place."""
 TMP = "left in tmp/"
 """The place of what runs left behind, whosever it is."""
+ASKED_AT_ONCE = 8
+"""Objects of a bucket."""
 LINES = ("raw/lifecycle", "raw/quarantine")
 PINGS, PULLED, QUARANTINE, BACKFILLS = "raw/pings", "raw/pulled", "raw/quarantine", "raw/backfills"
 
@@ -94,7 +99,7 @@ class Clearing:
         for participant in self.person.participants:
             folder = f"{BACKFILLS}/participant={participant}"
             self._remove(self.lake.keys(folder), "backfill notes")
-            if not self.dry_run:  # the name of an empty folder names them too
+            if self.lake.folder and not self.dry_run:  # the name of an empty folder names them too
                 shutil.rmtree(self.lake.local_path(folder), ignore_errors=True)
 
     def clear_tables(self) -> None:
@@ -143,7 +148,7 @@ class Clearing:
         home = self.settings.home
         for folder, place in ((home / "dead_letters", "dead letters"), (self.settings.arrivals_dir, "arrivals")):
             for path in sorted(folder.rglob("*")) if folder.is_dir() else ():
-                if path.is_file() and self._is_about(path.read_bytes()):
+                if path.is_file() and self.is_about(path.read_bytes()):
                     self.counts[place] += 1
                     if not self.dry_run:
                         path.unlink(missing_ok=True)
@@ -201,8 +206,7 @@ class Clearing:
             self._clear_files([key], partial(cut_lines, person=user), f"{PINGS} lines")
 
     def _clear_files(self, keys: list[str], cut: Callable[[bytes], Cut], place: str) -> None:
-        for key in keys:
-            content = self.lake.read_object(key)
+        for key, content in self._contents(keys):
             found = cut(content)
             self.counts[place] += found.records
             if found.named and found.content:
@@ -218,11 +222,17 @@ class Clearing:
             else:
                 self.lake.remove_objects([key])
 
+    def _contents(self, keys: list[str]) -> Iterator[tuple[str, bytes]]:
+        """Yield keys with their contents, on S3 some asked for at a time."""
+        with ThreadPoolExecutor(1 if self.lake.folder else ASKED_AT_ONCE) as pool:
+            for some in (keys[at : at + 4 * ASKED_AT_ONCE] for at in range(0, len(keys), 4 * ASKED_AT_ONCE)):
+                yield from zip(some, pool.map(self.lake.read_object, some), strict=True)
+
     def _with_participant(self, zone: str) -> list[str]:
         return [
             key
-            for key in self.lake.keys(zone)
-            if any(one.encode() in self.lake.read_object(key) for one in self.person.participants)
+            for key, content in self._contents(self.lake.keys(zone))
+            if any(one.encode() in content for one in self.person.participants)
         ]
 
     def _remove(self, keys: Iterable[str], place: str) -> None:
@@ -231,7 +241,7 @@ class Clearing:
         if not self.dry_run:
             self.lake.remove_objects(keys)
 
-    def _is_about(self, content: bytes) -> bool:
+    def is_about(self, content: bytes) -> bool:
         """Return whether a message names the person, in any of its values."""
         if self.person.is_named_in_text(content):
             return True

@@ -54,11 +54,14 @@ def names_person(path: Path, person: Person, shown: Path | None = None) -> bool:
     if path.is_dir():
         return False
     content = path.read_bytes()
-    if person.is_named_in(content):
+    if content_names(content, person):
         return True
-    if content.startswith(MAGIC):
-        return any(True for _ in naming_values(path, person))
-    return _unpacked_names(content, person, DEEPEST)
+    return content.startswith(MAGIC) and any(True for _ in naming_values(path, person))
+
+
+def content_names(content: bytes, person: Person) -> bool:
+    """Return whether bytes, or what is packed in them, name the person; in SQLite only as they are."""
+    return person.is_named_in(content) or _unpacked_names(content, person, DEEPEST)
 
 
 def _unpacked_names(content: bytes, person: Person, depth: int) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ from qol_dagster.lake.revisions import (
     made_by,
     object_key,
 )
+from qol_dagster.lake.shared_object import SharedObject
 from qol_ingest.shared import files
 
 if TYPE_CHECKING:
@@ -54,7 +56,8 @@ class PartitionErasure:
     """What is to change in one partition of a table, once its new objects are in the history.
 
     `renamed`: by the SHA-256 of an old object, what it became. `current`: key and content of the partition's object,
-    if that changes; `leftovers` are its other objects. `log`: the records that change, by number.
+    if that changes, and `replaced` the SHA-256 of what is there; `leftovers` are its other objects. `log`: the records
+    that change, by number.
     """
 
     table: TableName
@@ -62,6 +65,7 @@ class PartitionErasure:
     renamed: Mapping[str, NewObject]
     obsolete: tuple[str, ...]
     current: tuple[str, bytes] | None
+    replaced: str
     leftovers: tuple[str, ...]
     log: Mapping[int, Revision]
     rows: int
@@ -155,7 +159,7 @@ def plan_erasure(
                     chain.renamed[one.sha256] = new
     content = _new_current(lake, chain, current, number, renote) if current else None
     for sha256, found in ({} if dry_run else chain.contents).items():
-        lake.replace_object(object_key(folder, day, sha256), found)
+        lake.replace_object(object_key(folder, day, sha256), found, as_tables=True)
     changed = {at: one for at, one in chain.log.items() if one != logged.get(at)}
     if not chain.renamed and content is None and not changed:
         return None
@@ -166,6 +170,7 @@ def plan_erasure(
         chain.renamed,
         tuple(object_key(folder, day, sha256) for sha256 in chain.renamed if sha256 not in kept),
         (keys[0], content) if content is not None else None,
+        current.sha256 if current else "",
         tuple(keys[1:]) if content is not None else (),
         changed,
         current.lost if current else 0,
@@ -174,18 +179,22 @@ def plan_erasure(
 
 
 def apply_erasure(lake: Lake, planned: PartitionErasure) -> int:
-    """Carry out what was planned, and return the bytes written. Freezes have to name the new objects by now."""
-    if lake.folder is None:
-        raise NotImplementedError("a lake in a folder")
+    """Carry out what was planned, and return the bytes written. Freezes have to name the new objects by now.
+
+    On S3 nothing is done to a partition that another process has replaced meanwhile: plan it anew.
+    """
     folder, written = history_folder(lake.processed, planned.table), 0
-    with locked(lake.folder / ".tables.lock"):
+    with locked(lake.folder / ".tables.lock") if lake.folder else nullcontext():
         if planned.current:
             key, content = planned.current
-            rewrite(lake, key, content)
+            if lake.folder:
+                rewrite(lake, key, content)
+            elif not _replace_on_s3(lake, key, content, planned.replaced):
+                return 0
             written += len(content)
             lake.remove_objects(planned.leftovers)
         for number, record in sorted(planned.log.items(), reverse=True):
-            rewrite(lake, log_key(folder, planned.day, number), record.as_json())
+            rewrite(lake, log_key(folder, planned.day, number), record.as_json(), as_tables=True)
     lake.remove_objects(planned.obsolete)
     return written + sum(one.size for one in planned.renamed.values())
 
@@ -198,12 +207,16 @@ def erased_dates(lake: Lake, table: TableName) -> list[date]:
     return sorted(past.union(lake.table_dates(table)))
 
 
-def rewrite(lake: Lake, key: str, content: bytes) -> None:
-    """Replace an object of a folder, whole or not at all, with who may read it and its time left as they were."""
+def rewrite(lake: Lake, key: str, content: bytes, *, as_tables: bool = False) -> None:
+    """Replace an object, whole or not at all; in a folder, with who may read it and its time left as they were.
+
+    `as_tables`: on S3 under the key of tables.
+    """
     import os
 
     if lake.folder is None:
-        raise NotImplementedError("a lake in a folder")
+        lake.replace_object(key, content, as_tables=as_tables)
+        return
     path = lake.folder / key
     try:
         old = path.stat()
@@ -213,6 +226,16 @@ def rewrite(lake: Lake, key: str, content: bytes) -> None:
     files.replace(path, content)
     path.chmod(old.st_mode & 0o777)
     os.utime(path, ns=(old.st_atime_ns, old.st_mtime_ns))
+
+
+def _replace_on_s3(lake: Lake, key: str, content: bytes, replaced: str) -> bool:
+    """Replace what has this SHA-256; False if it is there no longer."""
+    place = SharedObject(lake.table_store or lake.store, key)
+    found = place.read()
+    if found.content == content:
+        return True
+    is_same = hashlib.sha256(found.content).hexdigest() == replaced
+    return is_same and place.write(content, found) is not None
 
 
 def _new_current(lake: Lake, chain: _Chain, current: _Object, number: int, renote: Renote) -> bytes | None:

@@ -161,7 +161,8 @@ def rewrite_freezes(lake: Lake, renamed: Mapping[tuple[str, str, str], NewObject
         ]
         stones = [{"table": table, "date": day, "was": sha256} for table, day, sha256 in gone]
         facts = {**freeze.facts, "objects": objects, "erasures": _with_tombstones(freeze, stones, at, erasure)}
-        lake.replace_object(_key(freeze.name), json.dumps(facts, indent=1, ensure_ascii=False).encode())
+        content = json.dumps(facts, indent=1, ensure_ascii=False).encode()
+        lake.replace_object(_key(freeze.name), content, as_tables=True)
         changed += 1
     return changed
 

@@ -504,16 +504,6 @@ def test_a_full_disk_is_said_in_a_sentence_and_it_goes_on_later(home: Path, monk
     assert left_of_ada(home) == {}
 
 
-def test_on_aws_it_says_that_it_is_done_by_hand(capfd: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
-    for name, value in {"TARGET": "aws", "BUCKET": "b-1-2", "ATHENA_WORKGROUP": "w"}.items():
-        monkeypatch.setenv(f"QOL_{name}", value)
-    monkeypatch.setenv("AWS_REGION", "ap-northeast-1")
-    monkeypatch.setenv("QOL_ARRIVALS_QUEUE_URL", "https://sqs/1/2")
-    monkeypatch.setenv("QOL_ALERT_TOPIC_ARN", "arn:aws:sns:ap-northeast-1:123456789012:t")
-    assert run(["participants", "erase", "QOL-1"]) == 2
-    assert "on AWS it is done by hand" in capfd.readouterr().err
-
-
 @pytest.mark.parametrize(
     ("content", "is_named"),
     [

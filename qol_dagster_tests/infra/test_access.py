@@ -18,7 +18,7 @@ RECEIVER, DRAIN, OAUTH, PULLER, KICK = (
 )
 JOB, DAGSTER, WEB, WATCH = "qol-weekly-etl-role", "qol-dagster", "qol-dagster-web", "qol-weekly-watch-role"
 SURVEY = "qol-survey-role"
-PERSON, STAFF, BACKUP = "qol-researcher", "qol-staff", "qol-backup"
+PERSON, STAFF, ERASER, BACKUP = "qol-researcher", "qol-staff", "qol-eraser", "qol-backup"
 
 
 def key(name: str) -> str:
@@ -137,7 +137,26 @@ MAY = [
     ("qol-dagster-start", "secretsmanager:GetSecretValue", PASSWORD),
     ("qol-dagster-start", "ecr:BatchGetImage", arn("ecr", "repository/qol-dagster")),
 ]
+EVERYTHING = (RAW, QUARANTINE, MARKER, RECORDS, WEEKLY, HISTORY, REPORT, ANSWERS, key("athena/result.csv"))
+MAY += [
+    *(
+        (ERASER, f"s3:{call}", one)
+        for call in ("DeleteObjectVersion", "GetObjectVersion", "PutObject")
+        for one in EVERYTHING
+    ),
+    *((ERASER, f"s3:{call}", BUCKET) for call in ("ListBucket", "ListBucketVersions")),
+    *((ERASER, f"s3:{call}Object", LEDGER) for call in ("Get", "Put")),
+    *((ERASER, f"dynamodb:{call}", one) for call in ("DeleteItem", "PutItem", "Scan") for one in (ID_MAP, ENROLMENT)),
+    *((ERASER, "sqs:DeleteMessage", arn("sqs", f"qol-{one}")) for one in ("spill", "spill-dead", "pings-dead")),
+    *((ERASER, f"secretsmanager:{call}", TOKENS) for call in ("DeleteSecret", "GetSecretValue", "PutSecretValue")),
+    (ERASER, "secretsmanager:GetSecretValue", CLIENT_SECRET),
+    (ERASER, "glue:GetJobRuns", GLUE_JOB),
+]
 MAY_NOT = [
+    *((ERASER, f"s3:{call}", LEDGER) for call in ("DeleteObject", "DeleteObjectVersion")),
+    *((ERASER, f"sqs:{call}Message", arn("sqs", "qol-pings")) for call in ("Receive", "Delete", "Send")),
+    (ERASER, "secretsmanager:GetSecretValue", WEBHOOK_SECRET),
+    (ERASER, "glue:StartJobRun", GLUE_JOB),
     *((who, "s3:PutObject", LEDGER) for who in (RECEIVER, DRAIN, PULLER, JOB, DAGSTER, PERSON)),
     *((who, "s3:GetObject", LEDGER) for who in (JOB, DAGSTER, WEB, PERSON, SURVEY)),
     *((who, "s3:DeleteObject", LEDGER) for who in (RECEIVER, OAUTH, STAFF, DAGSTER, JOB)),
@@ -281,45 +300,50 @@ def test_the_questionnaire_makes_no_link_and_sees_nothing_of_who_connects(roles:
 
 
 def test_of_all_roles_these_alone_read_raw_data(roles: dict[str, Role]) -> None:
-    assert who_may(roles, "s3:GetObject", RAW) == {DRAIN, PULLER, JOB, DAGSTER}
+    assert who_may(roles, "s3:GetObject", RAW) == {DRAIN, PULLER, JOB, DAGSTER, ERASER}
 
 
-def test_of_all_roles_these_alone_write_raw_data_and_nobody_deletes_it(roles: dict[str, Role]) -> None:
-    assert who_may(roles, "s3:PutObject", RAW) == {RECEIVER, DRAIN, PULLER}
-    assert who_may(roles, "s3:DeleteObject", RAW) == who_may(roles, "s3:DeleteObjectVersion", RAW) == set()
+def test_of_all_roles_these_alone_write_raw_data_and_whoever_erases_alone_deletes_it(roles: dict[str, Role]) -> None:
+    assert who_may(roles, "s3:PutObject", RAW) == {RECEIVER, DRAIN, PULLER, ERASER}
+    assert who_may(roles, "s3:DeleteObject", RAW) == {ERASER}
+    for what in (*EVERYTHING, LOG, LEDGER):
+        assert who_may(roles, "s3:DeleteObjectVersion", what) == ({ERASER} if what != LEDGER else set())
 
 
 def test_of_all_roles_these_alone_read_or_write_what_participants_answered(
     system: System, roles: dict[str, Role]
 ) -> None:
-    assert who_may(roles, "s3:GetObject", ANSWERS) == {DAGSTER}
-    assert who_may(roles, "s3:PutObject", ANSWERS) == {STAFF, SURVEY}
-    assert who_may(roles, "s3:DeleteObject", ANSWERS) == who_may(roles, "s3:DeleteObjectVersion", ANSWERS) == set()
+    assert who_may(roles, "s3:GetObject", ANSWERS) == {DAGSTER, ERASER}
+    assert who_may(roles, "s3:PutObject", ANSWERS) == {STAFF, SURVEY, ERASER}
+    assert who_may(roles, "s3:DeleteObject", ANSWERS) == who_may(roles, "s3:DeleteObjectVersion", ANSWERS) == {ERASER}
     through = {"kms:ViaService": "s3.ap-northeast-1.amazonaws.com"}
     for who in (STAFF, SURVEY):
         assert roles[who].may("kms:GenerateDataKey", system.key("raw"), through)
         assert not roles[who].may("kms:Decrypt", system.key("raw"), through)
 
 
-def test_a_copy_is_written_by_s3_s_own_role_and_read_or_deleted_by_none(roles: dict[str, Role]) -> None:
+def test_a_copy_is_written_by_s3_s_own_role_and_read_by_none_and_stays(
+    roles: dict[str, Role],
+) -> None:
     copy = RAW.replace("qol-lake", "qol-backup")
     assert who_may(roles, "s3:ReplicateObject", copy) == {BACKUP}
-    for action in ("GetObject", "PutObject", "DeleteObject", "DeleteObjectVersion", "BypassGovernanceRetention"):
+    for action in ("GetObject", "PutObject", "DeleteObjectVersion", "BypassGovernanceRetention"):
         assert who_may(roles, f"s3:{action}", copy) == set()
+    assert who_may(roles, "s3:DeleteObject", copy) == {ERASER}, "a mark, which removes nothing"
     for what in (RAW, WEEKLY, HISTORY, REPORT):
         assert roles[BACKUP].may("s3:GetObjectVersionForReplication", what)
 
 
-def test_of_all_roles_the_job_s_alone_writes_tables(roles: dict[str, Role]) -> None:
-    assert who_may(roles, "s3:PutObject", WEEKLY) == who_may(roles, "s3:DeleteObject", WEEKLY) == {JOB}
+def test_of_all_roles_the_job_s_alone_writes_tables_but_for_who_erases(roles: dict[str, Role]) -> None:
+    assert who_may(roles, "s3:PutObject", WEEKLY) == who_may(roles, "s3:DeleteObject", WEEKLY) == {JOB, ERASER}
 
 
 def test_of_all_roles_these_alone_read_who_is_who_and_staff_forgets_single_users(roles: dict[str, Role]) -> None:
-    assert who_may(roles, "dynamodb:GetItem", ID_MAP) == {OAUTH, PULLER, JOB, DAGSTER, STAFF}
+    assert who_may(roles, "dynamodb:GetItem", ID_MAP) == {OAUTH, PULLER, JOB, DAGSTER, STAFF, ERASER}
     known = {"dynamodb:Attributes": ("garmin_user_id",), "dynamodb:Select": "SPECIFIC_ATTRIBUTES"}
     assert who_may(roles, "dynamodb:BatchGetItem", ID_MAP, known) == {RECEIVER}
-    assert who_may(roles, "dynamodb:Scan", ID_MAP) == {JOB, DAGSTER, STAFF}
-    assert who_may(roles, "dynamodb:DeleteItem", ID_MAP) == {STAFF}
+    assert who_may(roles, "dynamodb:Scan", ID_MAP) == {JOB, DAGSTER, STAFF, ERASER}
+    assert who_may(roles, "dynamodb:DeleteItem", ID_MAP) == {STAFF, ERASER}
     for action in ("DeleteTable", "ExportTableToPointInTime"):
         assert who_may(roles, f"dynamodb:{action}", ID_MAP) == set()
 
@@ -329,12 +353,16 @@ def test_each_key_opens_to_those_alone_who_need_what_it_protects(system: System,
         through = {"kms:ViaService": f"{service}.ap-northeast-1.amazonaws.com"}
         return {one.name for one in roles.values() if one.may("kms:Decrypt", system.key(name), through)}
 
-    of_raw = {RECEIVER, DRAIN, PULLER, JOB, DAGSTER, WEB, BACKUP}
+    of_raw = {RECEIVER, DRAIN, PULLER, JOB, DAGSTER, WEB, BACKUP, ERASER}
     assert opens("raw", "s3") == of_raw, "Dagster's logs name no key of their own"
-    assert opens("map", "dynamodb") == {RECEIVER, OAUTH, SURVEY, PULLER, JOB, DAGSTER, STAFF}
-    assert opens("map", "secretsmanager") == {OAUTH, PULLER}
-    assert opens("map", "s3") == {RECEIVER, DRAIN, PULLER, OAUTH, STAFF, BACKUP}, "the ledger of who left has this one"
-    assert opens("rest", "s3") == {JOB, DAGSTER, PERSON, STAFF, BACKUP, SURVEY}, "the wording has that of tables"
+    assert opens("map", "dynamodb") == {RECEIVER, OAUTH, SURVEY, PULLER, JOB, DAGSTER, STAFF, ERASER}
+    assert opens("map", "secretsmanager") == {OAUTH, PULLER, ERASER}
+    assert opens("map", "s3") == {RECEIVER, DRAIN, PULLER, OAUTH, STAFF, BACKUP, ERASER}, (
+        "the ledger of who left has this one"
+    )
+    assert opens("rest", "s3") == {JOB, DAGSTER, PERSON, STAFF, BACKUP, SURVEY, ERASER}, (
+        "the wording has that of tables"
+    )
     assert opens("backup", "s3") == {BACKUP}
     for name in ("raw", "map", "rest", "backup"):
         assert not any(one.may("kms:Decrypt", system.key(name)) for one in roles.values()), "never without a service"
@@ -372,7 +400,7 @@ def test_what_people_are_denied_stays_denied_whatever_they_are_allowed_later(
 
 def test_people_need_a_second_factor_and_services_are_the_only_other_principals(system: System) -> None:
     trusted = {one["RoleName"]: one["AssumeRolePolicyDocument"]["Statement"] for one in system.all("AWS::IAM::Role")}
-    for name in (PERSON, STAFF):
+    for name in (PERSON, STAFF, ERASER):
         (person,) = trusted.pop(name)
         assert person["Principal"] == {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}
         assert person["Condition"] == {"Bool": {"aws:MultiFactorAuthPresent": "true"}}

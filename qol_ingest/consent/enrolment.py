@@ -184,6 +184,24 @@ class DynamoState:
                 return found
             query["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
+    def named(self, is_named: Callable[[str, str, str], bool]) -> list[tuple[str, str]]:
+        """Return kind and name of all items whose kind, name and content (JSON) make `is_named` say so."""
+        found: list[tuple[str, str]] = []
+        more: dict[str, Any] = {}
+        while True:
+            answer = self._ask("scan", ConsistentRead=True, **more)
+            for item in answer["Items"]:
+                kind, name = item["kind"]["S"], item["name"]["S"]
+                if is_named(kind, name, item["content"]["S"]):
+                    found.append((kind, name))
+            if not answer.get("LastEvaluatedKey"):
+                return found
+            more = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
+
+    def remove(self, kind: str, name: str) -> None:
+        """Remove an item, if it is there."""
+        self._ask("delete_item", Key={"kind": {"S": kind}, "name": {"S": name}})
+
     def _ask(self, call: str, *expected: str, **arguments: Any) -> Any:
         """Return the answer, or None for an error that is expected."""
         from botocore.exceptions import BotoCoreError, ClientError

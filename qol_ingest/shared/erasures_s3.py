@@ -21,9 +21,11 @@ from qol_ingest.shared.erasures import KEY, LEDGER, AnyLedger, Entry, LedgerErro
 
 PREFIX = "erasures/"
 """Of the ledger, its key, and signed reports."""
-LOOK_S = 4.0
-"""How long a look at the ledger may take: Garmin waits."""
+LOOK_S = 6.0
+"""How long a look before a push may take: Garmin waits."""
 TRIES = 20
+TAKEN = ("PreconditionFailed", "ConditionalRequestConflict", "412", "409")
+"""What S3 says of a conditional write when somebody else was faster."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +41,18 @@ class S3Ledger(AnyLedger):
     @contextmanager
     def receiving(self) -> Iterator[frozenset[str]]:
         """See `Refusals`. What is added meanwhile is not waited for."""
-        entries = self._entries()
-        if entries:
-            self._key()
+        client = self._client  # making it takes a while, once
+
+        def look() -> tuple[Entry, ...]:
+            entries = self._entries()
+            if entries:
+                self._key()
+            return entries
+
+        try:
+            entries = within(time.monotonic() + LOOK_S, f"the ledger of erasures in {client.meta.endpoint_url}", look)
+        except TooSlowError as error:
+            raise LedgerError(str(error), advice="Do the same again") from None
         yield refused_of(entries, "users")
 
     def _entries(self) -> tuple[Entry, ...]:
@@ -82,43 +93,41 @@ class S3Ledger(AnyLedger):
 
     def _tag(self, name: str) -> str:
         """Return what changes when an object does, "" if there is none."""
-        found = self._ask("list_objects_v2", Prefix=PREFIX + name)
+        with self._clear_errors(name):
+            found = self._client.list_objects_v2(Bucket=self.bucket, Prefix=PREFIX + name)
         tags = [str(one["ETag"]) for one in found.get("Contents", ()) if one["Key"] == PREFIX + name]
         return tags[0] if tags else ""
 
     def _get(self, name: str) -> tuple[bytes, str]:
-        def get() -> tuple[bytes, str]:
+        with self._clear_errors(name):
             answer = self._client.get_object(Bucket=self.bucket, Key=PREFIX + name)
             return bytes(answer["Body"].read()), str(answer["ETag"])
-
-        content, tag = self._within(name, get)
-        return content, tag
 
     def _put(self, name: str, content: bytes, **condition: str) -> bool:
         """Return False if somebody else was faster."""
         key = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": self.kms_key} if self.kms_key else {}
-        return self._ask("put_object", name, Key=PREFIX + name, Body=content, **key, **condition) is not None
+        with self._clear_errors(name):
+            try:
+                self._client.put_object(Bucket=self.bucket, Key=PREFIX + name, Body=content, **key, **condition)
+            except aws.faults() as error:
+                if aws.why(error) not in TAKEN:
+                    raise
+                return False
+        return True
 
     def put_report(self, name: str, content: bytes) -> str:
         """Store a signed report beside the ledger, and return its URI."""
         self._put(name, content)
         return f"s3://{self.bucket}/{PREFIX}{name}"
 
-    def _ask(self, call: str, name: str = LEDGER, **arguments: Any) -> Any:
-        return self._within(name, lambda: getattr(self._client, call)(Bucket=self.bucket, **arguments))
-
-    def _within(self, name: str, ask: Any) -> Any:
-        where = f"s3://{self.bucket}/{PREFIX}{name}"
+    @contextmanager
+    def _clear_errors(self, name: str) -> Iterator[None]:
         try:
-            return within(time.monotonic() + LOOK_S, where, ask)
-        except TooSlowError as error:
-            raise LedgerError(str(error), advice="Do the same again") from None
+            yield
         except aws.faults() as error:
-            if (why := aws.why(error)) in ("PreconditionFailed", "ConditionalRequestConflict", "412", "409"):
-                return None
             raise LedgerError(
-                f"{where}, of the ledger of erasures, cannot be read or written: {why}",
-                advice="See who may do so in docs/privacy.md, and do the same again",
+                f"s3://{self.bucket}/{PREFIX}{name} cannot be read or written: {aws.why(error)}",
+                advice="See who may do so on the page Privacy, and do the same again",
             ) from None
 
     @cached_property

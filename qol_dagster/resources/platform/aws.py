@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from qol_dagster.settings import Settings
     from qol_ingest.consent.enrolment import DynamoState
     from qol_ingest.garmin.tokens import TokenStore
-    from qol_ingest.shared.erasures import AnyLedger
+    from qol_ingest.shared.erasures_s3 import S3Ledger
     from qol_ingest.shared.stores import Store
 
 
@@ -59,11 +59,9 @@ class AwsPlatform:
         """Return a table of DynamoDB."""
         return AwsIdMap(self.settings.id_map_table, ledger=self.ledger())
 
-    def ledger(self) -> AnyLedger:
+    def ledger(self) -> S3Ledger:
         """Return an object in the lake's bucket."""
-        from qol_ingest.shared.erasures_s3 import S3Ledger
-
-        return S3Ledger(self.settings.bucket, self.settings.ledger_key)
+        return self._ledger
 
     def engine(self, name: EngineName | None = None) -> AbstractContextManager[Engine]:
         """Return the Spark of the cluster that this process is on."""
@@ -109,6 +107,12 @@ class AwsPlatform:
         from qol_ingest.shared.stores import S3Store
 
         return S3Store(self.settings.bucket)
+
+    @cached_property
+    def _ledger(self) -> S3Ledger:
+        from qol_ingest.shared.erasures_s3 import S3Ledger
+
+        return S3Ledger(self.settings.bucket, self.settings.ledger_key)
 
     @cached_property
     def _lake(self) -> Lake:
