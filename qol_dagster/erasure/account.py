@@ -135,6 +135,7 @@ class Account:
             f"earlier states of {self.settings.id_map_table}, {self.settings.enrolment_table}": (
                 f"can be brought back by an administrator until {until(35)}"
             ),
+            "names of backfill notes in the logs of requests to S3": f"until {until(KINDS['logs'].days or 180)}",
             "texts of queries in Athena's history": f"until {until(45)}",
             "previews of runs in Dagster's database": (
                 f"five rows of a table, until {until(KINDS['dagster_runs'].days or 180)}, or until the runs are "

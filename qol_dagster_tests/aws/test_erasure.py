@@ -7,13 +7,14 @@ import gzip
 import io
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from botocore.exceptions import ClientError
 
 from qol_dagster.cli.app import run
 from qol_dagster.erasure import ErasureError, account
@@ -98,7 +99,8 @@ def unpacked(content: bytes) -> bytes:
 
 
 @pytest.fixture
-def study(deployed: Deployment, cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Study:
+def study(deployed: Deployment, cloud: Cloud, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Study:
+    """With the parameter "unversioned", the bucket of the lake keeps the newest versions alone."""
     dead = cloud.queue()
     redrive = {"deadLetterTargetArn": cloud.arn_of_queue(dead), "maxReceiveCount": 3}
     spilled = SqsQueue(cloud.queue(VisibilityTimeout="1", RedrivePolicy=json.dumps(redrive)))
@@ -113,7 +115,8 @@ def study(deployed: Deployment, cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setenv(f"QOL_{name.upper()}", value)
     monkeypatch.setattr(account, "SETTLE_S", 0.0)
     versioned = {"Status": "Enabled"}
-    for bucket in (settings.bucket, settings.backup_bucket):
+    is_versioned = getattr(request, "param", "") != "unversioned"
+    for bucket in (settings.bucket,) * is_versioned + (settings.backup_bucket,):
         aws.client("s3").put_bucket_versioning(Bucket=bucket, VersioningConfiguration=versioned)
     study = Study(settings, Lake.s3(settings.bucket), S3Ledger(settings.bucket), spilled)
     fill(study)
@@ -211,14 +214,9 @@ class KilledError(BaseException):
     """The process ended here."""
 
 
-def test_killed_or_refused_it_goes_on_and_what_came_meanwhile_goes_too(
-    study: Study, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with pytest.raises(ErasureError, match=r"QOL_BACKUP_BUCKET, QOL_GARMIN_CLIENT_SECRET.* is not set"):
-        erase(replace(study.settings, backup_bucket="", garmin_client_secret=""), "QOL-1")
-    assert study.ledger.entries() == []
-    monkeypatch.setattr(Garmin, "end_registration", lambda *_: "")
-    others, left = study.of_others(), [10**9]
+def killing(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Have the process end at the n-th write or removal from now on."""
+    left = [10**9]
 
     def counted(place: Any, name: str) -> None:
         inner = getattr(place, name)
@@ -231,25 +229,53 @@ def test_killed_or_refused_it_goes_on_and_what_came_meanwhile_goes_too(
 
         monkeypatch.setattr(place, name, call)
 
-    for place, name in ((Lake, "replace_object"), (Lake, "remove_objects"), (Versions, "remove"), (S3Ledger, "_put")):
+    for place, name in (
+        *((Lake, "replace_object"), (Lake, "remove_objects")),
+        *((Versions, "remove"), (S3Ledger, "_put")),
+    ):
         counted(place, name)
+    return lambda number: left.__setitem__(0, number)
+
+
+class Refusing:
+    """S3 that lets nobody remove a version."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(aws.client("s3"), name)
+
+    def delete_objects(self, **asked: Any) -> dict[str, Any]:
+        return {"Errors": [{"Code": "AccessDenied", "Key": asked["Delete"]["Objects"][0]["Key"]}]}
+
+
+class Throttling:
+    """DynamoDB that takes no item at the moment."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(aws.client("dynamodb"), name)
+
+    def transact_write_items(self, **_asked: Any) -> None:
+        raise ClientError({"Error": {"Code": "ProvisionedThroughputExceededException"}}, "TransactWriteItems")
+
+
+@pytest.mark.parametrize("study", ["unversioned"], indirect=True)
+def test_killed_refused_or_throttled_it_goes_on_and_what_came_meanwhile_goes_too(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ErasureError, match=r"QOL_BACKUP_BUCKET, QOL_GARMIN_CLIENT_SECRET.* is not set"):
+        erase(replace(study.settings, backup_bucket="", garmin_client_secret=""), "QOL-1")
+    assert study.ledger.entries() == []
+    monkeypatch.setattr(Garmin, "end_registration", lambda *_: "")
+    others = study.of_others()
+
+    kill_at = killing(monkeypatch)
     for number in (1, 3, 9):
-        left[0] = number
+        kill_at(number)
         with pytest.raises(KilledError):
             erase(study.settings, "QOL-1")
         now = study.of_others()
         assert {key: now.get(key) for key in others} == others, number
         assert verify_freeze(study.lake, read_freeze(study.lake, "paper-1")) == [], number
-    left[0] = 10**9
-
-    class Refusing:
-        """S3 that lets nobody remove a version."""
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(aws.client("s3"), name)
-
-        def delete_objects(self, **asked: Any) -> dict[str, Any]:
-            return {"Errors": [{"Code": "AccessDenied", "Key": asked["Delete"]["Objects"][0]["Key"]}]}
+    kill_at(10**9)
 
     with monkeypatch.context() as patched:
         patched.setattr(Versions, "_client", Refusing())
@@ -257,6 +283,11 @@ def test_killed_or_refused_it_goes_on_and_what_came_meanwhile_goes_too(
             erase(study.settings, "QOL-1")
     assert study.ledger.unfinished() == 1
     assert AwsIdMap(study.settings.id_map_table).identities().active == {BEN_USER: "QOL-11"}
+
+    with monkeypatch.context() as patched:
+        patched.setattr(AwsIdMap, "_client", Throttling())
+        with pytest.raises(ErasureError, match=r"stopped: DynamoDB did not do .*Throughput.*Wait a little.*goes on"):
+            erase(study.settings, "QOL-1")
 
     inner = account.Account.search
 
