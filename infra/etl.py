@@ -184,7 +184,7 @@ class EtlStack(Stack):
 def queries(data: DataStack) -> list[Statement]:
     """Return what it takes to ask the tables of `db_qol` in the workgroup `qol`."""
     lake_arn = f"arn:aws:s3:::{names.lake()}"
-    listed = [f"{prefix}*" for prefix in (*names.PROCESSED, *names.HISTORY, names.QUERY_RESULTS)]
+    listed = [f"{prefix}*" for prefix in (*names.PROCESSED, *names.HISTORY, names.FREEZES, names.QUERY_RESULTS)]
     of_weeks = [name for table in all_tables() for name in (table.name, table.revisions)]
     tables = [arn("glue", f"table/{DATABASE}/{name}") for name in (*of_weeks, *SURVEY_LAYOUTS)]
     return [
@@ -197,7 +197,7 @@ def queries(data: DataStack) -> list[Statement]:
             *("glue:GetDatabase", "glue:GetPartition", "glue:GetPartitions", "glue:GetTable", "glue:GetTables"),
             on=[arn("glue", "catalog"), arn("glue", f"database/{DATABASE}"), *tables],
         ),
-        allow("s3:GetObject", on=objects(*names.PROCESSED, *names.HISTORY), because=PARTITIONS),
+        allow("s3:GetObject", on=objects(*names.PROCESSED, *names.HISTORY, names.FREEZES), because=PARTITIONS),
         allow("s3:GetObject", "s3:PutObject", on=objects(names.QUERY_RESULTS), because="Athena names its results"),
         allow("s3:GetBucketLocation", on=[lake_arn]),
         allow("s3:ListBucket", on=[lake_arn], when={"StringLike": {"s3:prefix": listed}}),

@@ -63,6 +63,7 @@ class OpsStack(Stack):
         self.staff_settings = self._staff_settings(settings, data, ingest)
         self._staff(data)
         self._eraser(data)
+        self._freezer(data)
         self._kick(settings, data)
         self._watch(data)
         for function in (names.WEBHOOK, names.OAUTH, names.PULLER, names.DRAIN, names.KICK):
@@ -207,6 +208,26 @@ class OpsStack(Stack):
             "Who erases a person, with a second factor: removes versions, which no other role does",
         )
         CfnOutput(self, "EraserRoleArn", value=eraser.role_arn)
+
+    def _freezer(self, data: DataStack) -> None:
+        freezer = role(
+            Construct(self, "Freezer"),
+            names.FREEZER_ROLE,
+            people(self.account),
+            [
+                *queries(data),
+                allow(
+                    "s3:PutObject", on=objects(*names.HISTORY, names.FREEZES), because="a freeze keeps what it names"
+                ),
+                # It waits for a run that is under way: the lease is under the key of raw data, of which it reads none.
+                allow("s3:GetObject", "s3:PutObject", on=objects(names.LEASE), because="there may be more than one"),
+                encrypt(data.raw_key.key_arn, "s3"),
+                deny("s3:GetObject", "s3:GetObjectVersion", on=objects("raw/", names.RECORDS)),
+                allow("ssm:GetParameter", on=[arn("ssm", f"parameter{names.SETTINGS}")]),
+            ],
+            "Researchers who freeze tables, with a second factor; never raw data, never who is who",
+        )
+        CfnOutput(self, "FreezerRoleArn", value=freezer.role_arn)
 
     def _kick(self, settings: DeploySettings, data: DataStack) -> None:
         kick = QolFunction(

@@ -51,12 +51,14 @@ class DamagedFreezeError(QolError):
 
 
 def catalogue_as_of(moment: str) -> Catalogue:
-    """Return the tables as they were at a moment. Raises PastError on AWS."""
+    """Return the tables as they were at a moment; of a bucket, the objects are fetched for each question."""
     from qol_dagster.lake.past import parse_moment
     from qol_dagster.resources.catalogue.duckdb import LocalCatalogue
+    from qol_dagster.resources.catalogue.fetched import FetchedCatalogue
 
-    lake = _local_lake("--as-of")
-    return LocalCatalogue(Path(lake.root), parse_moment(lake, moment))
+    lake = _lake()
+    found = parse_moment(lake, moment)
+    return LocalCatalogue(lake.folder, found) if lake.folder else FetchedCatalogue(found, read_settings().temp_dir)
 
 
 def diff(
@@ -179,16 +181,6 @@ def _lake() -> Lake:
     from qol_dagster.resources.platform import open_platform
 
     return open_platform(read_settings(existing=True)).lake()
-
-
-def _local_lake(what: str) -> Lake:
-    lake = _lake()
-    if lake.folder is None:
-        raise PastError(
-            f"{what} asks a lake in a folder. Athena shows the tables as they are now; `qol diff`, `qol freeze export` "
-            "and db_qol.weekly_metrics_revisions say on AWS what was"
-        )
-    return lake
 
 
 def _tables(name: str) -> list[TableId]:

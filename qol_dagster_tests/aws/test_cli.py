@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,35 @@ def test_the_standard_query_is_answered_by_athena_on_a_machine_that_has_nothing_
         True,
     )
     assert re.search(r"^steps_mean +4321$", qol("query", STANDARD).out, re.M)
+
+
+def test_the_past_is_asked_by_time_and_by_freeze_and_nothing_of_it_stays_on_this_machine(
+    qol: Qol, deployed: Deployment
+) -> None:
+    lake, steps = (
+        Lake.s3(deployed.settings.bucket),
+        "SELECT participant_id, steps_mean, date FROM db_qol.weekly_metrics",
+    )
+    lake.write_table("weekly", MONDAY, rows("weekly", {"participant_id": "P7", "steps_mean": 1.0}), {})
+    assert qol("freeze", "create", "paper-1").code == 0
+    between = datetime.now(UTC)
+    lake.write_table("weekly", MONDAY, rows("weekly", {"participant_id": "P7", "steps_mean": 2.0}), {})
+
+    def asked(moment: str, sql: str = steps) -> list[dict[str, object]]:
+        said = qol("query", sql, "--as-of", moment, "--format", "json")
+        assert (said.code, said.err) == (0, "")
+        return list(json.loads(said.out))
+
+    of_then = [{"participant_id": "P7", "steps_mean": 1.0, "date": str(MONDAY)}]
+    assert asked("paper-1") == asked(between.isoformat()) == of_then
+    assert asked("now") == [{**of_then[0], "steps_mean": 2.0}]
+    log = asked("paper-1", "SELECT revision FROM db_qol.weekly_metrics_revisions")
+    assert [one["revision"] for one in log] == [1, 2]
+    assert [*deployed.settings.temp_dir.iterdir()] == []
+    (kept,) = [one for one in lake.keys("history/weekly/") if one.endswith(".parquet")]
+    lake.replace_object(kept, b"PAR1")
+    said = qol("query", steps, "--as-of", "paper-1")
+    assert (said.code, "is damaged: rows of the past are lost" in said.err) == (1, True)
 
 
 @pytest.mark.parametrize("sql", ["SELEC 1", "DROP TABLE db_qol.weekly_metrics", "SELECT * FROM db_qol.nothing"])

@@ -19,6 +19,7 @@ RECEIVER, DRAIN, OAUTH, PULLER, KICK = (
 JOB, DAGSTER, WEB, WATCH = "qol-weekly-etl-role", "qol-dagster", "qol-dagster-web", "qol-weekly-watch-role"
 SURVEY = "qol-survey-role"
 PERSON, STAFF, ERASER, BACKUP = "qol-researcher", "qol-staff", "qol-eraser", "qol-backup"
+FREEZER = "qol-freezer"
 
 
 def key(name: str) -> str:
@@ -41,7 +42,7 @@ HISTORY, LOG = (
     key("history/weekly/date=2026-11-16/0a.parquet"),
     key("history_strict/daily/revisions/date=2026-11-16/0001.json"),
 )
-LEDGER = key("erasures/erasures.jsonl")
+LEDGER, FREEZE = key("erasures/erasures.jsonl"), key("freezes/paper-1.json")
 WORDING = key("survey/whoqol.ja.toml")
 ANSWERS, SCORES, OLD_SCORES = (
     key("raw/surveys/date=2026-11-16/a.jsonl"),
@@ -137,6 +138,11 @@ MAY = [
     ("qol-dagster-start", "secretsmanager:GetSecretValue", PASSWORD),
     ("qol-dagster-start", "ecr:BatchGetImage", arn("ecr", "repository/qol-dagster")),
 ]
+MAY += [
+    *((who, "s3:GetObject", FREEZE) for who in (DAGSTER, PERSON, STAFF)),
+    *((FREEZER, "s3:PutObject", one) for one in (FREEZE, HISTORY, key("locks/writer"))),
+    *((FREEZER, "s3:GetObject", one) for one in (FREEZE, HISTORY, WEEKLY)),
+]
 EVERYTHING = (RAW, QUARANTINE, MARKER, RECORDS, WEEKLY, HISTORY, REPORT, ANSWERS, key("athena/result.csv"))
 MAY += [
     *(
@@ -153,6 +159,11 @@ MAY += [
     (ERASER, "glue:GetJobRuns", GLUE_JOB),
 ]
 MAY_NOT = [
+    *((who, "s3:PutObject", FREEZE) for who in (JOB, DAGSTER, PERSON, STAFF, WEB)),
+    *((who, "s3:DeleteObject", FREEZE) for who in (JOB, DAGSTER, PERSON, STAFF, FREEZER)),
+    *((FREEZER, "s3:GetObject", one) for one in (RAW, RECORDS, ANSWERS, QUARANTINE)),
+    *((FREEZER, f"dynamodb:{call}", ID_MAP) for call in ("GetItem", "Scan")),
+    (FREEZER, "s3:PutObject", WEEKLY),
     *((ERASER, f"s3:{call}", LEDGER) for call in ("DeleteObject", "DeleteObjectVersion")),
     *((ERASER, f"sqs:{call}Message", arn("sqs", "qol-pings")) for call in ("Receive", "Delete", "Send")),
     (ERASER, "secretsmanager:GetSecretValue", WEBHOOK_SECRET),
@@ -353,14 +364,14 @@ def test_each_key_opens_to_those_alone_who_need_what_it_protects(system: System,
         through = {"kms:ViaService": f"{service}.ap-northeast-1.amazonaws.com"}
         return {one.name for one in roles.values() if one.may("kms:Decrypt", system.key(name), through)}
 
-    of_raw = {RECEIVER, DRAIN, PULLER, JOB, DAGSTER, WEB, BACKUP, ERASER}
+    of_raw = {RECEIVER, DRAIN, PULLER, JOB, DAGSTER, WEB, BACKUP, ERASER, FREEZER}
     assert opens("raw", "s3") == of_raw, "Dagster's logs name no key of their own"
     assert opens("map", "dynamodb") == {RECEIVER, OAUTH, SURVEY, PULLER, JOB, DAGSTER, STAFF, ERASER}
     assert opens("map", "secretsmanager") == {OAUTH, PULLER, ERASER}
     assert opens("map", "s3") == {RECEIVER, DRAIN, PULLER, OAUTH, STAFF, BACKUP, ERASER}, (
         "the ledger of who left has this one"
     )
-    assert opens("rest", "s3") == {JOB, DAGSTER, PERSON, STAFF, BACKUP, SURVEY, ERASER}, (
+    assert opens("rest", "s3") == {JOB, DAGSTER, PERSON, STAFF, BACKUP, SURVEY, ERASER, FREEZER}, (
         "the wording has that of tables"
     )
     assert opens("backup", "s3") == {BACKUP}
@@ -400,7 +411,7 @@ def test_what_people_are_denied_stays_denied_whatever_they_are_allowed_later(
 
 def test_people_need_a_second_factor_and_services_are_the_only_other_principals(system: System) -> None:
     trusted = {one["RoleName"]: one["AssumeRolePolicyDocument"]["Statement"] for one in system.all("AWS::IAM::Role")}
-    for name in (PERSON, STAFF, ERASER):
+    for name in (PERSON, STAFF, ERASER, FREEZER):
         (person,) = trusted.pop(name)
         assert person["Principal"] == {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}
         assert person["Condition"] == {"Bool": {"aws:MultiFactorAuthPresent": "true"}}

@@ -73,7 +73,7 @@ def query(lake_dir: Path, sql: str, moment: Moment | None = None, span: Span | N
                 raise
             return _answer(lake_dir, sql, moment, span, alike=False)
     except duckdb.Error as error:
-        if damaged := _damaged_file(lake_dir, _may_read(sql), str(error)):
+        if damaged := _damaged_file(lake_dir, tables_read_by(sql), str(error)):
             raise CatalogueError(
                 f"{damaged} is cut or damaged, and no query that looks into it can be answered", advice=_repair(damaged)
             ) from error
@@ -86,7 +86,7 @@ def _answer(lake_dir: Path, sql: str, moment: Moment | None, span: Span | None, 
 
     with duckdb.connect(":memory:", config=DUCKDB_SETTINGS) as database:
         database.execute(f"CREATE SCHEMA {SCHEMA}")
-        named = _may_read(sql)
+        named = tables_read_by(sql)
         for table in (name for name in (_with_a_past(named) if moment else named) if name in TABLES):
             folder = lake_dir.absolute() / TABLES[table][0]
             files = _past_files(moment, table) if moment else _current_files(folder, span)
@@ -130,7 +130,7 @@ def _repair(file: Path) -> str:
     return f"Write it anew from the raw files: qol materialize --week {week}{option}"
 
 
-def _may_read(sql: str) -> list[str]:
+def tables_read_by(sql: str) -> list[str]:
     """Return the tables that a statement names, or all, if it names none or asks which there are."""
     text = sql.lower()
     everything = [*TABLES, *REVISIONS_OF]
