@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import logging
 import threading
@@ -20,7 +21,7 @@ from qol_dagster.settings import Settings
 from qol_ingest.shared.erasures import Ledger, LedgerError
 from qol_ingest.shared.id_map import IdMapError, SqliteIdMap
 from qol_ingest.shared.stores import DirectoryStore
-from qol_ingest.webhook import Receiver
+from qol_ingest.webhook import Receiver, RefusingStore
 
 SECRET = "an unguessable secret"
 USER, OTHER = "4aacafe82427c251df9c9592d0c06768", "ffeeddccbbaa99887766554433221100"
@@ -190,3 +191,15 @@ def test_who_withdrew_is_taken_back_in_by_a_new_enrolment(home: Home) -> None:
     home.ledger.append("withdrawn", [USER], ["P1"])
     assert home.people.add(USER, "P1") == "P1"
     assert home.push(json.dumps({"dailies": [record(USER)]}).encode())[1]["stored"] == 1
+
+
+def test_a_spilled_body_that_cannot_be_read_goes_if_it_names_nobody_else(home: Home) -> None:
+    home.ledger.append("withdrawn", [USER])
+    store, folder = RefusingStore(DirectoryStore(home.home / "lake"), home.ledger), f"raw/quarantine/date={DAY}"
+    theirs = b'{"dailies":[{"userId":"%s"' % USER.encode()
+    both = theirs + b'},{"userId":"%s"' % OTHER.encode()
+    kept = [
+        store.put_new(f"{folder}/{number}.body", body)
+        for number, body in enumerate((theirs, gzip.compress(theirs), both, b"nobody"))
+    ]
+    assert kept == [False, False, True, True]
