@@ -240,8 +240,11 @@ def killing(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 class Refusing:
     """S3 that lets nobody remove a version."""
 
+    def __init__(self) -> None:
+        self.client = aws.client("s3")
+
     def __getattr__(self, name: str) -> Any:
-        return getattr(aws.client("s3"), name)
+        return getattr(self.client, name)
 
     def delete_objects(self, **asked: Any) -> dict[str, Any]:
         return {"Errors": [{"Code": "AccessDenied", "Key": asked["Delete"]["Objects"][0]["Key"]}]}
@@ -250,8 +253,11 @@ class Refusing:
 class Throttling:
     """DynamoDB that takes no item at the moment."""
 
+    def __init__(self) -> None:
+        self.client = aws.client("dynamodb")
+
     def __getattr__(self, name: str) -> Any:
-        return getattr(aws.client("dynamodb"), name)
+        return getattr(self.client, name)
 
     def transact_write_items(self, **_asked: Any) -> None:
         raise ClientError({"Error": {"Code": "ProvisionedThroughputExceededException"}}, "TransactWriteItems")
