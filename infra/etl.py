@@ -47,7 +47,7 @@ SCRIPT, ARCHIVE = f"{names.ETL_JOB}.py", f"{names.ETL_JOB}.zip"
 NOT_BUNDLED, EMULATED = (Path(__file__).with_name(f"{name}.py") for name in ("not_bundled", "emulated_glue"))
 LIMIT_MIN = 60
 RUNS_AT_ONCE = 2
-"""As many as Dagster starts at a time."""
+"""As many as Dagster starts at a time: one in each lane of its queue."""
 LARGEST_SCAN_BYTES = 10 * 1024**3
 """Of one query; ten years of 10,000 participants are less."""
 LOG_PREFIX = "/aws-glue/qol"

@@ -28,9 +28,18 @@ run_retries:
   enabled: true
   max_retries: 1
   retry_on_asset_or_op_failure: false
+# The weekly run has a lane of its own: it starts at once, whatever is in the other. Further runs would only wait there
+# for the lake. Runs of `qol materialize` are not queued, but count towards the ten.
+run_coordinator:
+  module: qol_dagster.defs.queue
+  class: WeeklyRunFirst
 concurrency:
   runs:
-    max_concurrent_runs: 2
+    max_concurrent_runs: 10
+    tag_concurrency_limits:
+      - key: qol/lane
+        value: {applyLimitPerUniqueValue: true}
+        limit: 1
 """
 
 

@@ -10,13 +10,15 @@ import dagster as dg
 
 from qol_dagster.weeks import TIMEZONE, WEEKLY_RUN_CRON, monday_of
 
+WEEKLY_SCHEDULE = "weekly_metrics_schedule"
+
 
 def weekly_schedule(job: Any, start: date) -> dg.ScheduleDefinition:
     """Wednesday 09:05 Asia/Tokyo, from the week `start`, the first partition, on."""
 
     @dg.schedule(
         job=job,
-        name="weekly_metrics_schedule",
+        name=WEEKLY_SCHEDULE,
         cron_schedule=WEEKLY_RUN_CRON,
         execution_timezone=TIMEZONE,
         default_status=dg.DefaultScheduleStatus.RUNNING,

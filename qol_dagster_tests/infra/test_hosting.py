@@ -45,7 +45,7 @@ def resolved(schema: Any, given: Any) -> dict[str, Any]:
 
 def test_the_dagster_yaml_of_the_image_is_one_that_dagster_takes(config: dict[str, Any]) -> None:
     assert config["run_monitoring"]["enabled"] is True
-    assert config["concurrency"]["runs"]["max_concurrent_runs"] == 2
+    assert config["run_coordinator"]["class"] == "WeeklyRunFirst"
     assert config["telemetry"]["enabled"] is False
 
 
