@@ -40,6 +40,10 @@ concurrency:
       - key: qol/lane
         value: {applyLimitPerUniqueValue: true}
         limit: 1
+# Who waits for another writer of the lake says so in its run's log: for whom, and since when that one has it.
+python_logs:
+  managed_python_loggers: [qol_dagster.lake.lease]
+  python_log_level: WARNING
 """
 
 

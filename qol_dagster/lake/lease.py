@@ -5,15 +5,20 @@ Belongs here: waiting, renewing and losing. What is written meanwhile is not kno
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import logging
+import os
 import secrets
+import socket
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import IO
 
 from qol_dagster.lake.shared_object import SharedObject, SharedObjectError, Version, signed
 from qol_ingest.shared.files import in_the_way
@@ -26,24 +31,53 @@ RENEWALS = 9
 """So often is it renewed in that time: one request may hang for a minute or two."""
 POLL_S = 2.0
 """Between two looks of who waits."""
+LOOK_S = 0.02
+"""Between two looks at a file that is locked for a moment."""
 FREE = b"free"
 """What a lease that nobody has begins with."""
+SAY_AFTER_S = 2.0
+"""Who waits longer says for whom: two runs wait for each other's tables all the time."""
 
 
 @contextmanager
 def locked(file: Path, *, shared: bool = False) -> Iterator[None]:
     """Hold a file's lock: whoever comes second waits. It is released with the process that holds it.
 
-    With `shared`, only those wait who want it for themselves alone. Raises SharedObjectError.
+    With `shared`, only those wait who want it for themselves alone. Who waits says in the log for whom, since when: a
+    holder's process and the time stand in the file. Raises SharedObjectError.
     """
     try:
-        handle = file.open("a")
+        handle = file.open("a+")
     except OSError as error:
         why = in_the_way(file) or f"{file} cannot be opened: {error.strerror}"
         raise SharedObjectError(f"the lock cannot be taken: {why}") from error
     with handle:
-        fcntl.flock(handle, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+        _flock(handle, file, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+        if not shared:
+            _sign(handle)
         yield
+
+
+def _flock(handle: IO[str], file: Path, how: int) -> None:
+    until = time.monotonic() + SAY_AFTER_S
+    while time.monotonic() < until:
+        with contextlib.suppress(BlockingIOError):
+            return fcntl.flock(handle, how | fcntl.LOCK_NB)
+        time.sleep(LOOK_S)
+    logger.warning("waiting for %s: %s", file, file.read_text("utf-8", "replace") or "held by another process")
+    return fcntl.flock(handle, how)
+
+
+def _sign(handle: IO[str]) -> None:
+    """Write who holds a file. A full disk is no reason not to hold it."""
+    with contextlib.suppress(OSError):
+        handle.truncate(0)
+        handle.write(f"{_held_since()} by process {os.getpid()} on {socket.gethostname()}")
+        handle.flush()
+
+
+def _held_since() -> str:
+    return f"held since {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 @dataclass(frozen=True)
@@ -61,7 +95,8 @@ class Lease:
     def held(self) -> Iterator[None]:
         """Wait for the lease, renew it meanwhile, and give it back. Raises SharedObjectError if it was lost."""
         me = secrets.token_urlsafe(12).encode()
-        keeper = _Keeper(self, self._acquire(me), me)
+        mine, word = self._acquire(me)
+        keeper = _Keeper(self, mine, me, word)
         keeper.start()
         try:
             yield
@@ -91,15 +126,17 @@ class Lease:
             logger.warning("%s", error)
             return True
 
-    def _acquire(self, me: bytes) -> Version:
-        seen, since = self.place.read(), time.monotonic()
+    def _acquire(self, me: bytes) -> tuple[Version, bytes]:
+        """Return the lease, and what it is renewed with: since when it is held."""
+        began = time.monotonic()
+        seen, since = self.place.read(), began
         waits = False
         while True:
-            is_free = seen.tag is None or seen.content.startswith(FREE)
-            if (is_free or time.monotonic() - since >= self.stale_s) and (mine := self.renew(seen, me)):
-                return mine
-            if not waits:
-                logger.info("waiting for %s: %s", self.place.key, seen.content.decode("utf-8", "replace"))
+            is_free, word = seen.tag is None or seen.content.startswith(FREE), _held_since().encode()
+            if (is_free or time.monotonic() - since >= self.stale_s) and (mine := self.renew(seen, me, word)):
+                return mine, word
+            if not waits and time.monotonic() - began >= SAY_AFTER_S:
+                logger.warning("waiting for %s: %s", self.place.key, _holder(seen))
                 waits = True
             time.sleep(self.poll_s)
             now = self.place.read()
@@ -107,12 +144,17 @@ class Lease:
                 seen, since = now, time.monotonic()
 
 
+def _holder(seen: Version) -> str:
+    """Return what a lease says of its holder: since when, and which process of which host."""
+    return seen.content.decode("utf-8", "replace").partition(",")[0]
+
+
 class _Keeper(threading.Thread):
     """Renews a lease as long as it runs. What fails is tried again until the lease is stale."""
 
-    def __init__(self, lease: Lease, mine: Version, me: bytes) -> None:
+    def __init__(self, lease: Lease, mine: Version, me: bytes, word: bytes) -> None:
         super().__init__(daemon=True, name=f"lease of {lease.place.key}")
-        self._lease, self._mine, self._me = lease, mine, me
+        self._lease, self._mine, self._me, self._word = lease, mine, me, word
         self._over = threading.Event()
         self._lost = False
 
@@ -121,7 +163,7 @@ class _Keeper(threading.Thread):
         until = time.monotonic() + self._lease.stale_s
         while not self._over.wait(every) and not self._lost:
             try:
-                mine = self._lease.renew(self._mine, self._me)
+                mine = self._lease.renew(self._mine, self._me, self._word)
             except SharedObjectError as error:
                 logger.warning("%s", error)
                 self._lost = time.monotonic() > until
