@@ -21,6 +21,7 @@ from qol_dagster.lake.records import NOTHING, clear_staging, forget_records, sto
 from qol_dagster.lake.tables import by_date, concat_rows, read_partitions, set_aside, times_as_int, with_time
 from qol_dagster.metrics.dictionary import DAILY, WEEKLY
 from qol_dagster.metrics.thresholds import DEFAULT_THRESHOLDS, Thresholds
+from qol_dagster.pipeline.checks import Verify, accept, refuse_failing
 from qol_dagster.pipeline.clock import Clock
 from qol_dagster.pipeline.days import COUNTS, ComputedDay, compute_days, update_records
 from qol_dagster.pipeline.inputs import count_accounts, inherited, noted_inputs, week_code, weekly_sql
@@ -46,11 +47,16 @@ def run_etl(
     force: bool = False,
     log: Callable[[str], object] = lambda _message: None,
 ) -> EtlReport:
-    """Bring the daily, weekly and status partitions of these weeks (any date names its week) up to date."""
-    daily = materialize_daily(engine, lake, weeks, identities, since=since, thresholds=thresholds, force=force, log=log)
+    """Bring the daily, weekly and status partitions of these weeks (any date names its week) up to date.
+
+    Rows that fail a check are not written, nor what is made from them: raises ChecksError.
+    """
+    inputs = (engine, lake, weeks)
+    options: Any = {"thresholds": thresholds, "verify": refuse_failing({*identities.active, *identities.revoked})}
+    daily = materialize_daily(*inputs, identities, since=since, force=force, log=log, **options)
     now = datetime.now(UTC)
-    weekly = materialize_weekly(engine, lake, weeks, computed_at=now, thresholds=thresholds)
-    status = materialize_status(engine, lake, weeks, identities, computed_at=now, thresholds=thresholds)
+    weekly = materialize_weekly(*inputs, computed_at=now, **options)
+    status = materialize_status(*inputs, identities, computed_at=now, **options)
     return EtlReport(daily, weekly, status)
 
 
@@ -64,6 +70,7 @@ def materialize_daily(
     thresholds: Thresholds = DEFAULT_THRESHOLDS,
     force: bool = False,
     log: Callable[[str], object] = lambda _message: None,
+    verify: Verify = accept,
 ) -> DailyReport:
     """Write the daily partitions that the rows of these weeks are made from, where their inputs changed.
 
@@ -71,7 +78,7 @@ def materialize_daily(
     whichever week is run first. A day is left as it is when the fingerprint kept with it says that its raw files, the
     code, the enrolments and the thresholds are the same; with `force`, never in the weeks that were named. Raw files
     are parsed once: what changed otherwise is computed from the stored records, which `force` makes again too.
-    Raises LakeError or EngineError; partitions not yet reached then keep their old rows.
+    Raises LakeError, EngineError or what `verify` raises; partitions not yet reached then keep their old rows.
     """
     named = {day for week in mondays(weeks) for day in dates_of(week)}
     clock = Clock()
@@ -108,6 +115,7 @@ def materialize_daily(
             computed, parsed = computer.compute(batch)
             with clock("write daily"):
                 for day, everyone in computed.items():
+                    verify("daily", day, everyone.rows, int(everyone.counts.get("records") or 0))
                     found = replace(everyone, rows=identities.without_withdrawn(everyone.rows, day))
                     metadata = {**wanted[day], "rows": found.rows.num_rows, "counts": dict(found.counts)}
                     metadata["set_aside"] = dict(found.set_aside)
@@ -159,6 +167,7 @@ def materialize_weekly(
     *,
     computed_at: datetime,
     thresholds: Thresholds = DEFAULT_THRESHOLDS,
+    verify: Verify = accept,
 ) -> tuple[WeekReport, ...]:
     """Write the weekly partitions of these weeks from the daily ones, each replaced whole."""
     clock = Clock()
@@ -179,6 +188,8 @@ def materialize_weekly(
         with clock("write weekly"):
             for week in chosen:
                 rows[week], aside[week] = set_aside(rows[week], WEEKLY)
+                own_days = [day for day in dates_of(week) if day in daily]
+                verify("weekly", week, rows[week], sum(daily[day].rows.num_rows for day in own_days))
                 seen = [day for one in contributing_weeks([week]) for day in dates_of(one)]
                 people, code, counts = inherited([daily[day].notes for day in seen if day in daily])
                 made_from = noted_inputs(
@@ -189,7 +200,7 @@ def materialize_weekly(
                     counts=counts,
                     engine=engine.name,
                 )
-                own = [str(daily[day].notes.get("code")) for day in dates_of(week) if day in daily]
+                own = [str(daily[day].notes.get("code")) for day in own_days]
                 notes = {
                     "raw": fingerprint,
                     "set_aside": aside[week],

@@ -13,6 +13,7 @@ from qol_dagster.lake.fingerprints import NO_RAW, week_fingerprint
 from qol_dagster.lake.tables import by_date, concat_rows, read_partitions, read_rows, times_as_int, with_time
 from qol_dagster.metrics.dictionary import READ_BY_STATUS, STATUS, WEEKLY, by_name
 from qol_dagster.metrics.thresholds import DEFAULT_THRESHOLDS, Thresholds
+from qol_dagster.pipeline.checks import Verify, accept
 from qol_dagster.pipeline.clock import Clock
 from qol_dagster.pipeline.inputs import count_accounts, inherited, noted_inputs, people_fingerprint, week_code
 from qol_dagster.pipeline.reports import WeekReport
@@ -34,6 +35,7 @@ def materialize_status(
     *,
     computed_at: datetime,
     thresholds: Thresholds = DEFAULT_THRESHOLDS,
+    verify: Verify = accept,
 ) -> tuple[WeekReport, ...]:
     """Write the status partitions of these weeks, a row for everyone enrolled, each partition replaced whole.
 
@@ -59,6 +61,8 @@ def materialize_status(
             sql = engine.queries(thresholds)["status_rows"]
             found = engine.run(sql)
             by_week = by_date(with_time(found, computed_at), STATUS, chosen)
+            for week, rows in by_week.items():
+                verify("status", week, rows, len(identities.enrolled))
             by_week = {week: identities.without_withdrawn(rows, week) for week, rows in by_week.items()}
         with clock("write status"):
             causes = {}

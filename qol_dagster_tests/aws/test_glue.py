@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,10 @@ from qol_dagster.engines import open_engine
 from qol_dagster.identities import Identities
 from qol_dagster.lake.lake import Lake
 from qol_dagster.metrics.types import TableName
-from qol_dagster.pipeline.etl import run_etl
+from qol_dagster.pipeline import checks
+from qol_dagster.pipeline.checks import ChecksError, refuse_failing
+from qol_dagster.pipeline.etl import materialize_weekly, run_etl
+from qol_dagster.pipeline.glue_job import reason_of
 from qol_dagster.pipeline.reports import EtlReport
 from qol_dagster.resources.glue_run import GlueJob
 from qol_dagster.resources.id_map import AwsIdMap
@@ -67,13 +70,17 @@ class Sample:
         """What a script does that computes the week and reports it."""
 
         def act(arguments: Mapping[str, str]) -> None:
-            for table, days in PARTITIONS.items():
-                for day in days:
-                    notes = self.lake.partition_metadata(table, day) or {}
-                    lake.write_table(table, day, self.lake.read_table(table, day), notes)  # type: ignore[arg-type]
+            self.store(lake)
             says(lake, {"report": self.report.as_dict()})(arguments)
 
         return act
+
+    def store(self, lake: Lake) -> None:
+        """Write the week's rows to a deployment's lake."""
+        for table, days in PARTITIONS.items():
+            for day in days:
+                notes = self.lake.partition_metadata(table, day) or {}
+                lake.write_table(table, day, self.lake.read_table(table, day), notes)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -323,6 +330,29 @@ def test_a_report_of_rows_that_do_not_lie_in_the_lake_fails_the_step(deployed: D
     run = done(scripted(deployed, *[lies(sample.put(deployed), sample)] * 2)[0])
     assert "says it wrote 3 rows to s3://" in run.error
     assert "where there are 0" in run.error
+
+
+def test_a_week_whose_checks_block_is_never_visible_and_its_old_rows_stay(
+    deployed: Deployment, sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake = sample.put(deployed)
+    sample.store(lake)
+    tables: tuple[TableName, ...] = ("weekly", "status")
+    before = {table: lake.read_table(table, MONDAY) for table in tables}
+    lake.write_table("daily", MONDAY, sample.lake.read_table("daily", MONDAY).slice(1), {})  # type: ignore[union-attr]
+
+    def computes(arguments: Mapping[str, str]) -> None:
+        engines, now = open_engine("duckdb", memory_mb=1024, temp_dir=tmp_path / "tmp"), datetime.now(UTC)
+        with engines as engine, pytest.raises(ChecksError) as failed:
+            materialize_weekly(engine, lake, [MONDAY], computed_at=now, verify=refuse_failing(sample.people))
+        says(lake, {"failed": reason_of(failed.value)})(arguments)
+
+    monkeypatch.setattr(checks, "_double_keys", lambda _rows: "two rows")
+    run = done(scripted(deployed, Run(("FAILED",), computes), Run(("FAILED",), computes))[0])
+    assert "the weekly rows of 2026-11-16 fail unique_keys, and were not written; the old rows stay" in run.error
+    for table, rows in before.items():
+        assert rows is not None
+        assert rows.equals(lake.read_table(table, MONDAY))
 
 
 def test_a_report_of_other_weeks_fails_the_step(deployed: Deployment, sample: Sample) -> None:

@@ -156,7 +156,7 @@ def test_a_database_that_is_restarted_in_the_middle_of_a_run_is_waited_for(
             comes_back.start()
         return ""
 
-    monkeypatch.setattr("qol_dagster.defs.checks._double_keys", restart)
+    monkeypatch.setattr("qol_dagster.pipeline.checks._double_keys", restart)
     assert materialize_weeks(hosted, [MONDAY]).success
     comes_back.join()
     with dagster_instance(hosted) as instance:
@@ -171,7 +171,7 @@ def test_a_database_that_stays_away_ends_the_run_with_the_reason_and_leaves_the_
     before = table(hosted)
     fill(hosted, MONDAY, steps=50)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("qol_dagster.defs.checks._double_keys", lambda _: postgres.stop(signal.SIGQUIT))
+        patch.setattr("qol_dagster.pipeline.checks._double_keys", lambda _: postgres.stop(signal.SIGQUIT))
         with pytest.raises(DagsterPostgresException, match="too many retries for DB connection"):
             materialize_weeks(hosted, [MONDAY])
     assert f'connection to server at "127.0.0.1", port {postgres.port} failed' in caplog.text
