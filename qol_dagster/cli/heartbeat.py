@@ -12,6 +12,7 @@ from qol_dagster.cli.doctor import is_beating, last_heartbeat
 from qol_dagster.cli.output import in_japan
 from qol_dagster.defs.messages import subject
 from qol_dagster.errors import QolInputError
+from qol_dagster.resources.outbox import Outgoing
 from qol_dagster.resources.platform import open_platform
 
 if TYPE_CHECKING:
@@ -38,11 +39,12 @@ def heartbeat(settings: Settings) -> str:
     if settings.target != "local":
         raise QolInputError("on AWS the alarms of CloudWatch watch what the daemon does; see docs/aws.md")
     platform, beat = open_platform(settings), last_heartbeat(settings)
-    alerted = platform.marker(MARKER)
+    alert = Outgoing(platform.marker, MARKER)
     if is_beating(beat):
-        alerted.remove()
+        alert.give_back()
         return ""
     since = in_japan(beat) if beat else "never / なし"
-    if alerted.claim() and not platform.notifier().send(subject("daemon_gone"), BODY.format(since=since)):
-        alerted.remove()  # so that the next call tries again
+    if alert.claim():
+        is_sent = platform.notifier().send(subject("daemon_gone"), BODY.format(since=since))
+        alert.confirm() if is_sent else alert.give_back()  # so that the next call tries again
     return f"Dagster's daemon is not running; last seen: {in_japan(beat) if beat else 'never'}"

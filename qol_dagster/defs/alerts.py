@@ -2,7 +2,7 @@
 
 Belongs here: what is said, and that it is said once. The hook knows the step; it misses crashes, timeouts and runs
 that never started, which the sensor sees. Whoever comes first claims the run with a marker, which all hosts see. What
-could not be sent is sent by `watch_sensor`, each hour.
+could not be sent, or whose sender was killed, is sent by `watch_sensor`, each hour.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from qol_dagster.metrics.profiles import DEFAULT, PROFILES
 from qol_dagster.metrics.tables import TableId
 from qol_dagster.resources.id_map import People
 from qol_dagster.resources.notifier import Notifier
+from qol_dagster.resources.outbox import Outgoing
 from qol_dagster.settings import Settings
 
 MAX_MESSAGE = 800
@@ -58,7 +59,7 @@ Open the run in Dagster to see its log; when the reason is mended, run the same 
 確認し、原因を取り除いてから、同じ週をもう一度実行してください
 （Dagster > {weekly} > Materialize、または `qol materialize --week DATE{option}`）。
 """
-"""True of every failure, also of Glue, which writes all tables before the first is checked."""
+"""True of every failure; on Glue, rows that fail a check are not even written."""
 
 
 @dataclass(frozen=True)
@@ -117,15 +118,19 @@ def _sent(parts: AlertParts, alert: Alert) -> bool:
     """Send the alert about a run that was claimed; if that fails, somebody else may claim it."""
     clean = redacted(alert.error, confidential_values(parts))
     sent = parts.notifier().send(alert.subject(), Alert(**{**alert.__dict__, "error": clean}).body())
-    if not sent:
-        with contextlib.suppress(Exception):
-            parts.marker(_MARKER.format(alert.run_id)).remove()
+    with contextlib.suppress(Exception):
+        outgoing = _outgoing(parts, alert.run_id)
+        outgoing.confirm() if sent else outgoing.give_back()
     return sent
+
+
+def _outgoing(parts: AlertParts, run_id: str) -> Outgoing:
+    return Outgoing(parts.marker, _MARKER.format(run_id))
 
 
 def _claimed(parts: AlertParts, run_id: str) -> bool:
     try:
-        return parts.marker(_MARKER.format(run_id)).claim()
+        return _outgoing(parts, run_id).claim()
     except Exception:
         return True  # a disk that is full, or a bucket out of reach, must not silence the alert about it
 
@@ -215,11 +220,13 @@ def failure_sensor(parts: AlertParts) -> dg.SensorDefinition:
 def resend_failures(parts: AlertParts, instance: dg.DagsterInstance) -> bool:
     """Alert about the failed runs of the last days that nobody was alerted about; return whether all is sent.
 
+    Among them are those whose alert was being sent when its sender was killed.
+
     It stops at the first alert that cannot be sent: an unresponsive server costs one time-out, whatever failed.
     """
     since = datetime.now(UTC) - RESEND
     failed = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], updated_after=since))
-    return all(notify_of_run(parts, instance, run) for run in reversed(failed) if _is_unclaimed(parts, run.run_id))
+    return all(notify_of_run(parts, instance, run) for run in reversed(failed) if _is_due(parts, run.run_id))
 
 
 def notify_of_run(parts: AlertParts, instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
@@ -238,9 +245,9 @@ def notify_of_run(parts: AlertParts, instance: dg.DagsterInstance, run: dg.Dagst
     return not _claimed(parts, run.run_id) or _sent(parts, alert)
 
 
-def _is_unclaimed(parts: AlertParts, run_id: str) -> bool:
+def _is_due(parts: AlertParts, run_id: str) -> bool:
     try:
-        return parts.marker(_MARKER.format(run_id)).read().tag is None
+        return _outgoing(parts, run_id).is_due()
     except Exception:
         return False  # what is sent while no marker can be made is sent by the hook and the sensor, not each hour
 

@@ -71,9 +71,9 @@ class SharedObject:
         except Exception as error:
             raise SharedObjectError(f"{self.key} cannot be written: {reason(error)}") from error
 
-    def claim(self) -> bool:
-        """Make the object; False if somebody has. Raises SharedObjectError."""
-        return self.write(signed(b"claimed", secrets.token_urlsafe(12).encode()), Version()) is not None
+    def claim(self, word: bytes = b"claimed") -> bool:
+        """Make the object, which begins with `word`; False if somebody has. Raises SharedObjectError."""
+        return self.write(signed(word, secrets.token_urlsafe(12).encode()), Version()) is not None
 
     def remove(self) -> None:
         """Take the object away, if it is there. Raises SharedObjectError."""

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import time
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import dagster as dg
@@ -10,15 +15,23 @@ import pytest
 
 from qol_dagster.cli.runs import materialize_weeks
 from qol_dagster.definitions import build_defs
-from qol_dagster.defs.alerts import confidential_values, failure_sensor, notify_once, redacted, wait_until_sent
+from qol_dagster.defs.alerts import (
+    confidential_values,
+    failure_sensor,
+    notify_once,
+    redacted,
+    resend_failures,
+    wait_until_sent,
+)
 from qol_dagster.defs.instance import dagster_instance
 from qol_dagster.lake.lake import Lake
+from qol_dagster.resources import outbox
 from qol_dagster.resources.id_map import IdMap
 from qol_dagster.resources.platform import open_platform
 from qol_dagster.settings import Settings
 from qol_dagster_tests.support.contracts.notifier import ALERT
 from qol_dagster_tests.support.lakes import MONDAY, record, write_raw
-from qol_dagster_tests.support.mail import Inbox
+from qol_dagster_tests.support.mail import Inbox, hanging_server
 
 USER = "a1b2c3d4e5f60718293a4b5c6d7e8f90"
 
@@ -122,6 +135,40 @@ def test_the_sensor_tells_of_a_run_that_the_hook_did_not_see_and_of_no_run_twice
     subjects = [mail["Subject"] for mail in inbox[0].mails]
     assert subjects == [f"[qol] weekly_metrics_job failed for {week}" for week in ("2026-11-16", "2026-11-09")]
     assert "the machine went away" in inbox[0].mails[1].get_content()
+
+
+SENDS = """
+from qol_dagster.defs.alerts import Alert, notify_once
+from qol_dagster.resources.platform import open_platform
+from qol_dagster.settings import load_settings
+notify_once(open_platform(load_settings()), Alert({run_id!r}, "weekly_metrics_job", "2026-11-09", "none", "lost"))
+"""
+
+
+def test_an_alert_whose_sender_is_killed_while_it_sends_is_sent_after_all_and_once(
+    mailing: Settings, inbox: tuple[Inbox, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with dagster_instance(mailing) as instance, hanging_server() as server:
+        job = build_defs(mailing).resolve_job_def("weekly_metrics_job")
+        lost = instance.create_run_for_job(job, tags={"dagster/max_retries": "0"})
+        instance.report_run_failed(lost, message="the machine went away")
+        to = {"HOST": "127.0.0.1", "PORT": str(server.port), "STARTTLS": "false"}
+        addresses = {"QOL_MAIL_FROM": "qol@example.org", "QOL_MAIL_TO": "ops@example.org"}
+        variables = {"QOL_HOME": str(mailing.home), **{f"QOL_SMTP_{name}": value for name, value in to.items()}}
+        command = [sys.executable, "-c", SENDS.format(run_id=lost.run_id)]
+        with subprocess.Popen(command, env={**os.environ, **variables, **addresses}) as sender:
+            while not server.connections:
+                assert sender.poll() is None
+                time.sleep(0.05)
+            sender.kill()
+        parts = open_platform(mailing)
+        assert resend_failures(parts, instance)
+        assert inbox[0].mails == [], "it may still be under way"
+        monkeypatch.setattr(outbox, "LOST", timedelta(0))
+        for _ in range(2):
+            assert resend_failures(parts, instance)
+    (mail,) = inbox[0].mails
+    assert "the machine went away" in mail.get_content()
 
 
 def look_at(sensor: Any, instance: dg.DagsterInstance, run: Any) -> None:

@@ -1,0 +1,62 @@
+"""Alerts under way: what is about to be sent is stored before it is sent, and what was sent after it.
+
+Belongs here: who may send an alert now, so that it is sent once, and again if its sender was killed before it was out.
+What an alert says and how it is sent belong elsewhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from qol_dagster.lake.shared_object import SharedObject
+
+LOST = timedelta(minutes=10)
+"""Who has not sent an alert by then was killed: a mail server has 20 s, and SNS is tried for a minute."""
+_SENDING = b"sending since "
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """One alert. `marker` returns a stored object by name, which one process can make."""
+
+    marker: Callable[[str], SharedObject]
+    name: str
+
+    def claim(self) -> bool:
+        """Store that it is about to be sent; False if it was sent, or somebody sends it. Raises SharedObjectError."""
+        if not self.is_due():
+            return False
+        note = self.marker(self.name)
+        if note.read().tag is not None:
+            note.remove()  # of a sender that was killed
+        return note.claim(_SENDING + datetime.now(UTC).isoformat(timespec="seconds").encode())
+
+    def is_due(self) -> bool:
+        """Return whether nobody sent it and nobody is about to. Raises SharedObjectError."""
+        note = self.marker(self.name).read()
+        return note.tag is None or (_is_lost(note.content) and self._sent().read().tag is None)
+
+    def confirm(self) -> None:
+        """Store that it was sent. Raises SharedObjectError."""
+        self._sent().claim()
+
+    def give_back(self) -> None:
+        """Let anybody send it, again or for the first time. Raises SharedObjectError."""
+        self._sent().remove()
+        self.marker(self.name).remove()
+
+    def _sent(self) -> SharedObject:
+        return self.marker(f"{self.name}.sent")
+
+
+def _is_lost(content: bytes) -> bool:
+    """Return whether a sender has had the time to send; a marker of before had no time, and was sent."""
+    if not content.startswith(_SENDING):
+        return False
+    since = content.removeprefix(_SENDING).split(b" ", 1)[0].decode()
+    return datetime.now(UTC) - datetime.fromisoformat(since) > LOST
