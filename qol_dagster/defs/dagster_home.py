@@ -43,7 +43,6 @@ concurrency:
 # Who waits for another writer of the lake says so in its run's log: for whom, and since when that one has it.
 python_logs:
   managed_python_loggers: [qol_dagster.lake.lease]
-  python_log_level: WARNING
 """
 
 
