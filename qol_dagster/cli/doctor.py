@@ -44,7 +44,7 @@ ARRIVAL_DAYS = 14
 QUIET = timedelta(days=3)
 """After so long without a raw file, somebody should look."""
 OLD_BACKUP = timedelta(days=7)
-RUN_STATES = {"SUCCESS": "succeeded", "FAILURE": "failed", "CANCELED": "was cancelled"}
+RUN_STATES = {"SUCCESS": "succeeded", "FAILURE": "failed", "CANCELED": "was cancelled", "QUEUED": "waits in the queue"}
 
 
 @dataclass(frozen=True)
@@ -230,11 +230,32 @@ def _last_run(settings: Settings) -> Iterator[Finding]:
     ((run_id, status, seconds),) = found
     at = datetime.fromtimestamp(seconds, UTC) if seconds else None
     text = f"{run_id[:8]} {RUN_STATES.get(status, 'is under way')}" + (f" at {in_japan(at)}, {_ago(at)}" if at else "")
-    if status == "FAILURE":
+    if status == "STARTED" and (process := _process_that_is_gone(settings, run_id)):
+        text = f"{run_id[:8]} was killed: its process {process} is gone" + (
+            f"; it began at {in_japan(at)}" if at else ""
+        )
+        yield Finding(
+            "FAIL", "last run", text, "Run its weeks again; a daemon that runs notices it, and does so by itself"
+        )
+    elif status == "FAILURE":
         advice = "Its page in Dagster (`qol dev`) says why; mend that and run its weeks again"
         yield Finding("FAIL", "last run", text, advice)
     else:
         yield Finding("ok", "last run", text)
+
+
+def _process_that_is_gone(settings: Settings, run_id: str) -> int:
+    """Return the number of the process of a run if there is none of that number on this machine, else 0."""
+    begun = "SELECT event FROM event_logs WHERE dagster_event_type = 'PIPELINE_START' ORDER BY id DESC LIMIT 1"
+    for (event,) in _ask_dagster(settings, begun, f"runs/{run_id}.db"):
+        process = int((json.loads(event).get("dagster_event") or {}).get("pid") or 0)
+        try:
+            os.kill(process, 0)
+        except ProcessLookupError:
+            return process
+        except PermissionError:  # there is one, of somebody else's
+            return 0
+    return 0
 
 
 def _daemon(settings: Settings) -> Iterator[Finding]:
@@ -275,12 +296,12 @@ def _backup(settings: Settings) -> Iterator[Finding]:
         yield Finding("ok", "backup", found)
 
 
-def _ask_dagster(settings: Settings, sql: str) -> list[Any]:
-    """Return rows of Dagster's database of runs, or none if there is none here.
+def _ask_dagster(settings: Settings, sql: str, name: str = "runs.db") -> list[Any]:
+    """Return rows of one of Dagster's databases, that of runs by default, or none if there is none here.
 
     It is read as what it is, a SQLite file: importing Dagster takes longer than everything else that is looked at.
     """
-    file = settings.dagster_home.absolute() / "history" / "runs.db"
+    file = settings.dagster_home.absolute() / "history" / name
     if not file.exists():
         return []
     with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as database:

@@ -19,6 +19,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
 from dagster._daemon.types import DaemonHeartbeat  # what Dagster writes of a daemon
 from rich.cells import cell_len
@@ -551,6 +552,24 @@ def test_the_doctor_says_how_the_last_run_ended_what_came_last_and_whether_the_d
     long_ago = time.time() - 5 * 86_400
     os.utime(file, (long_ago, long_ago))
     assert "note  arrivals: the last came at" in qol("doctor").out
+
+
+def test_the_doctor_says_of_a_run_that_was_killed_that_it_was_and_not_that_it_is_under_way(
+    qol: Qol, settings: Settings
+) -> None:
+    settings.lake_dir.mkdir(parents=True, exist_ok=True)
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        with dagster_instance(settings) as instance:
+            job = build_defs(settings).resolve_job_def("weekly_metrics_job")
+            run = instance.create_run_for_job(job, tags={"dagster/partition": str(MONDAY)})
+            begun = dg.DagsterEvent("PIPELINE_START", job_name=job.name, message="it begins", pid=process.pid)
+            instance.report_dagster_event(begun, run_id=run.run_id)
+        assert f"ok    last run: {run.run_id[:8]} is under way" in qol("doctor").out
+        process.kill()
+        process.wait()
+        said = qol("doctor")
+    assert said.code == 1
+    assert f"FAIL  last run: {run.run_id[:8]} was killed: its process {process.pid} is gone" in said.out
 
 
 def test_a_week_is_due_from_its_wednesday_at_0905_in_japan_on() -> None:

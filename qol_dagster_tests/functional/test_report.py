@@ -101,6 +101,19 @@ def test_the_weekly_job_writes_a_report_of_each_week_in_both_languages(filled: S
     assert "of valid weeks](data:image/png;base64," in metadata[str(MONDAY)]["headlines"].value
 
 
+def test_a_run_of_many_weeks_writes_the_reports_of_the_newest_and_says_how_many_it_left_out(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("qol_dagster.defs.assets.report.NEWEST", 1)
+    IdMap(settings.id_map_path).import_rows([(user, one, ENROLLED) for user, one in USERS.items()])
+    write_raw(settings.lake_dir, MONDAY, [record("dailies", user, MONDAY, steps=1) for user in USERS])
+    done = materialize_weeks(settings, [LAST_WEEK, MONDAY])
+    assert [path.name for path in settings.lake_dir.glob("reports/*")] == [f"week={MONDAY}"]
+    with dagster_instance(settings) as instance:
+        said = [entry.user_message for entry in instance.all_logs(done.run_id)]
+    assert [one for one in said if "1 written, 0 unchanged; older weeks without one: 1 " in one]
+
+
 def test_while_nobody_is_enrolled_the_job_succeeds_and_its_report_counts_who_pushes(settings: Settings) -> None:
     write_raw(settings.lake_dir, MONDAY, [record("dailies", user, MONDAY, steps=1) for user in USERS])
     IdMap(settings.id_map_path).seen(list(USERS), datetime(2026, 11, 20, tzinfo=UTC))
