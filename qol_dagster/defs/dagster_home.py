@@ -43,6 +43,11 @@ concurrency:
 # Who waits for another writer of the lake says so in its run's log: for whom, and since when that one has it.
 python_logs:
   managed_python_loggers: [qol_dagster.lake.lease]
+# Ticks of sensors and schedules; how long runs are kept, QOL_RETENTION says.
+retention:
+  schedule: {purge_after_days: 180}
+  sensor:
+    purge_after_days: {skipped: 7, success: 180, failure: 180, started: 180}
 """
 
 

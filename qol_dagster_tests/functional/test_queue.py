@@ -68,7 +68,7 @@ def noop() -> None:
 def opened(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Queue]:
     home = tmp_path_factory.mktemp("queue")
     config = yaml.safe_load(DAGSTER_YAML if request.param == "laptop" else HOSTED.read_text())
-    kept = {name: config[name] for name in ("run_coordinator", "concurrency", "telemetry")}
+    kept = {name: config[name] for name in ("run_coordinator", "concurrency", "telemetry", "retention", "python_logs")}
     together = {"module": "dagster._core.storage.event_log", "class": "ConsolidatedSqliteEventLogStorage"}
     kept["event_log_storage"] = {**together, "config": {"base_dir": str(home)}}  # quicker than a file for each run
     (home / "dagster.yaml").write_text(yaml.safe_dump(kept))
