@@ -36,7 +36,7 @@ LOCATION_TAG = {".dagster/repository": f"__repository__@{LOCATION}"}
 
 
 class HistoryError(QolError):
-    """A database in which Dagster keeps runs cannot be read; the message says which and what to do."""
+    """A database in which Dagster keeps runs cannot be read or written; the message says which and what to do."""
 
 
 @contextmanager
@@ -47,11 +47,31 @@ def dagster_instance(settings: Settings) -> Iterator[Any]:
     from dagster._core.instance.ref import InstanceRef  # what `from_ref` takes
 
     captures = "compute_logs" in Path(home, "dagster.yaml").read_text()
-    with locked(settings.dagster_home / ".lock"):  # two that make its databases at once spoil each other's
+    with _readable_failures(settings), locked(settings.dagster_home / ".lock"):  # two that make them spoil each other's
         opened = dg.DagsterInstance.from_ref(InstanceRef.from_dir(home, overrides=None if captures else NO_CAPTURE))
     history = settings.dagster_home / "history"
-    with opened as instance, _without_waiting(), _kept_open(history / "runs.db"), _kept_open(history / "runs/index.db"):
+    with (
+        _readable_failures(settings),
+        opened as instance,
+        _without_waiting(),
+        _kept_open(history / "runs.db"),
+        _kept_open(history / "runs/index.db"),
+    ):
         yield instance
+
+
+@contextmanager
+def _readable_failures(settings: Settings) -> Iterator[None]:
+    """Raise HistoryError where Dagster's databases cannot be written, as on a full disk."""
+    from sqlalchemy.exc import OperationalError
+
+    try:
+        yield
+    except OperationalError as error:
+        raise HistoryError(
+            f"Dagster's history of runs below {settings.dagster_home} cannot be written ({error.orig})",
+            advice="See whether the disk is full or read-only, and give the same command again",
+        ) from error
 
 
 @contextmanager

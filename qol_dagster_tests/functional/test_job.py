@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import os
+import resource
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -394,6 +396,17 @@ def test_a_spoiled_database_of_dagster_s_is_named_and_moving_it_away_is_enough(s
     with pytest.raises(HistoryError, match=r"index\.db cannot be read \(file is not a database\); move it away"):
         materialize_weeks(settings, [MONDAY])
     index.unlink()
+    assert run(settings).weekly_rows == {MONDAY: 2}
+
+
+def test_on_a_full_disk_the_command_says_in_one_line_that_its_run_cannot_be_stored(settings: Settings) -> None:
+    fill(settings)
+    command = [sys.executable, "-m", "qol_dagster.cli.app", "materialize", "--week", str(MONDAY)]
+    full = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (4096, 4096))
+    done = subprocess.run(command, preexec_fn=full, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"qol: Dagster's history of runs below {settings.dagster_home} cannot be written (disk I/O")
     assert run(settings).weekly_rows == {MONDAY: 2}
 
 
