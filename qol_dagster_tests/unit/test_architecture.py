@@ -17,7 +17,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("dagster", "pyspark", "boto3", "ibis", "duckdb", "pyarrow", "numpy", "pandas", "obstore")
-PACKAGES = ("qol_dagster", "qol_ingest", "garmin_sim", "infra", "emulated_aws")
+PACKAGES = ("qol_dagster", "qol_ingest", "garmin_sim", "infra", "emulated_aws", "soak")
 
 FLOORS = (
     ("errors",),
@@ -37,15 +37,17 @@ FLOORS = (
 """The rooms of `qol_dagster`: each imports those before it, and none beside it."""
 
 FORBIDDEN = {
-    "qol_dagster": ("emulated_aws", "infra", "benchmarks", "qol_dagster_tests"),
+    "qol_dagster": ("emulated_aws", "infra", "benchmarks", "soak", "qol_dagster_tests"),
     "qol_dagster/metrics": ("obstore", "duckdb", "pyathena"),
     "qol_dagster/surveys": ("obstore", "duckdb", "ibis", "pyarrow", "scipy", "statsmodels", "pandas"),
     "qol_dagster/lake": ("duckdb", "ibis"),
     "qol_dagster/pipeline": ("duckdb", "ibis"),
     "qol_dagster/explorer": ("duckdb", "ibis", "obstore", "pyathena"),
-    "qol_ingest": ("qol_dagster", "garmin_sim", "infra", "duckdb", "ibis", "pyarrow", "typer", "emulated_aws"),
-    "garmin_sim": ("qol_dagster", "qol_ingest", "infra", "boto3", "emulated_aws"),
-    "infra": ("qol_ingest", "garmin_sim", "boto3", "duckdb", "ibis", "emulated_aws"),
+    "qol_ingest": ("qol_dagster", "garmin_sim", "infra", "duckdb", "ibis", "pyarrow", "typer", "emulated_aws", "soak"),
+    "garmin_sim": ("qol_dagster", "qol_ingest", "infra", "boto3", "emulated_aws", "soak"),
+    "infra": ("qol_ingest", "garmin_sim", "boto3", "duckdb", "ibis", "emulated_aws", "soak"),
+    "emulated_aws": ("soak", "benchmarks", "qol_dagster_tests"),
+    "soak": ("infra", "emulated_aws", "benchmarks", "qol_dagster_tests"),
 }
 """What a package may not import, at any depth."""
 
@@ -135,7 +137,7 @@ def test_what_is_for_a_few_is_imported_by_nobody_else(target: str) -> None:
 
 
 def test_every_module_says_what_it_is_for_and_every_package_what_belongs_in_it() -> None:
-    for package in ("qol_dagster", "qol_ingest", "garmin_sim"):
+    for package in ("qol_dagster", "qol_ingest", "garmin_sim", "soak"):
         for name, file in modules(package).items():
             said = ast.get_docstring(ast.parse(file.read_text())) or ""
             assert said, f"{name} does not say what it is for"
