@@ -6,6 +6,7 @@ import json
 import tracemalloc
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -18,6 +19,7 @@ from garmin_sim import TRAPS, Delivery, Simulation, write_lake
 from garmin_sim.delivery import lives
 from garmin_sim.parameters import last_synced_sunday
 from garmin_sim.people import PERSONAS, RARE, Persona, live, make_participant, persona_of
+from garmin_sim.physiology import make_day
 from qol_ingest.records import parse_body
 from qol_ingest.webhook import objects
 
@@ -531,6 +533,14 @@ def test_some_days_are_absent_some_idle_and_some_hours_off_the_wrist(sim: Simula
     assert sum(list(values).count(-1) > 60 for values in stress) > 10
     silent = by_user(dailies)[user_of(sim, "silent")]
     assert max(daily["calendarDate"] for daily in silent) < str(sim.dates()[-2])
+
+
+def test_a_night_may_be_over_at_midnight() -> None:
+    sim = Simulation(1, 1, seed=1, personas=("steady",))
+    (life,) = lives(sim)
+    early = replace(life, onset_min=[-200] * 8, wake_min=[0] * 8, gap_min=[0] * 8)
+    days = [make_day(early, seed, 3) for seed in range(20)]  # some walk at night, others do not
+    assert {(night.onset, night.wake) for day in days for night in day.nights} == {(-200, 0)}
 
 
 def test_who_never_wears_it_at_night_has_no_sleep(sim: Simulation, final: dict[Key, Fields]) -> None:
