@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import signal
+import subprocess
 import sys
 import tempfile
 import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+from garmin_sim.pusher import PushError
 from soak.mail import MailServer
 from soak.processes import Box, SoakError, free_port
 from soak.table import Outcome, rendered
@@ -39,9 +42,10 @@ def main() -> int:
     print(f"seed {seed}; again: {replay}", flush=True)
     folder = (given.folder or Path(tempfile.mkdtemp(prefix="qol-soak-"))).absolute()
     begun = time.monotonic()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # what was started is ended then, too
     try:
         outcome = _outcome(folder, seed, given)
-    except SoakError as error:
+    except (SoakError, PushError, subprocess.TimeoutExpired) as error:
         print(f"FAILED after {_now()}: {error}. Logs: {folder}. Again: {replay}")
         return 1
     print(rendered(outcome), end="")

@@ -108,7 +108,11 @@ class Box:
 
     def run(self, *arguments: str, home: Path | None = None) -> int:
         """Run a command to its end; return its exit code."""
-        return self.qol(*arguments, home=home).wait(COMMAND_S)
+        command = self.qol(*arguments, home=home)
+        try:
+            return command.wait(COMMAND_S)
+        finally:
+            kill_group(command)  # one that hangs, or that nobody waits for any more
 
 
 def _respect_modes() -> None:

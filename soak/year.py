@@ -32,7 +32,19 @@ from soak.clock import SimulatedClock
 from soak.history import History
 from soak.mail import MailServer
 from soak.plan import Fault, deal
-from soak.processes import PATIENCE_S, Box, Daemon, Receiver, SoakError, full_disk, kill_group, read_only, usage
+from soak.processes import (
+    COMMAND_S,
+    PATIENCE_S,
+    Box,
+    Daemon,
+    Receiver,
+    SoakError,
+    Usage,
+    full_disk,
+    kill_group,
+    read_only,
+    usage,
+)
 from soak.start import CLOCK, FAILING_STORE, NEXT_RELEASE
 
 if TYPE_CHECKING:
@@ -112,6 +124,9 @@ class Year:
         self._half_bodies = 0
         self._foreign_files: list[str] = []
         self._skew_s = 0.0
+        self._acting = threading.Lock()
+        self._threads: list[threading.Thread] = []
+        self._daemon_usage: Usage | None = None
         self._sent: set[int] = set()
 
     @cached_property
@@ -122,8 +137,8 @@ class Year:
 
     @cached_property
     def daemon_weeks(self) -> list[int]:
-        """The weeks that the daemon computes: the first of it early, the last one at the end."""
-        return sorted({*range(1, self.weeks, DAEMON_EVERY), self.weeks - 1})
+        """The weeks that the daemon computes, the last one among them."""
+        return sorted({*range(DAEMON_EVERY - 1, self.weeks, DAEMON_EVERY), self.weeks - 1})
 
     @cached_property
     def enrolments(self) -> list[Enrolment]:
@@ -226,11 +241,11 @@ class Year:
             "body_half_sent": lambda: None,
         }
         timed = sorted((begin + self.chance.uniform(0.5, 6.0) * DAY_S, kind) for kind in faults if kind in acts)
-        self._threads: list[threading.Thread] = []
-        with Sender(self.box.url, PATIENCE_S) as sender:
+        with _TimedSender(self.box.url, PATIENCE_S, before=self._advance_clock) as sender:
             report = sender.send_all(self._with_faults(deliveries, timed, acts))
         for thread in self._threads:
             thread.join()
+        self._threads.clear()
         self._skew_s = 0.0
         self.tally.pushes += report.bodies
         self.tally.retries += report.retries
@@ -247,7 +262,6 @@ class Year:
                 if kind == "body_half_sent":
                     self._half_bodies += 1
                     yield Delivery(delivery.at, HALF_A_BODY + b"%d" % self._half_bodies)
-            self.clock.advance_to(at + self._skew_s)
             fingerprint = hash(delivery.body)
             self.tally.repeated += fingerprint in self._sent
             self._sent.add(fingerprint)
@@ -257,8 +271,15 @@ class Year:
             self.tally.faults[kind] += kind != "body_half_sent"
             acts[kind]()
 
+    def _advance_clock(self, delivery: Delivery) -> None:
+        self.clock.advance_to(delivery.at.timestamp() + self._skew_s)
+
     def _background(self, act: Callable[[], None]) -> None:
-        thread = threading.Thread(target=act)
+        def one_at_a_time() -> None:
+            with self._acting:
+                act()
+
+        thread = threading.Thread(target=one_at_a_time)
         thread.start()
         self._threads.append(thread)
 
@@ -321,7 +342,7 @@ class Year:
         run = self.box.qol(*_materialize(monday))
         time.sleep(self.chance.uniform(0.8, 2.5))
         with suppress(ProcessLookupError), full_disk(run.pid):
-            run.wait(PATIENCE_S)
+            run.wait(COMMAND_S)
 
     def _run_on_read_only_lake(self, monday: date) -> None:
         with read_only(self.box.lake):
@@ -352,7 +373,7 @@ class Year:
     def _run_twice_at_once(self, monday: date) -> None:
         runs = [self.box.qol(*_materialize(monday)) for _ in range(2)]
         for run in runs:
-            if code := run.wait(PATIENCE_S):
+            if code := run.wait(COMMAND_S):
                 self.tally.commands_that_failed.append(f"one of two runs of {monday} at once: exit code {code}")
 
     def _leave_half_files(self, monday: date) -> None:
@@ -445,7 +466,7 @@ class Year:
 
     def _measure(self) -> None:
         receiver = usage(self.receiver.pid)
-        daemon = self.__dict__.pop("_daemon_usage", None)
+        daemon, self._daemon_usage = self._daemon_usage, None
         raw = _megabytes(self.box.lake / "raw")
         self.tally.growth.append(
             Growth(
@@ -461,6 +482,18 @@ class Year:
 
 
 _DAEMONS: tuple[Fault, ...] = ("mail_server_down", "foreign_file", "daemon_killed", "daemon_run_killed", "two_daemons")
+
+
+@dataclass(eq=False)
+class _TimedSender(Sender):
+    """Sends each delivery when its time has come: `before` is called with it, and not when it is made ready."""
+
+    before: Callable[[Delivery], None] = field(kw_only=True)
+
+    def send(self, delivery: Delivery) -> int:
+        """See `Sender`."""
+        self.before(delivery)
+        return super().send(delivery)
 
 
 class _Until:
