@@ -33,6 +33,8 @@ RESEND = timedelta(days=7)
 """For so long after a run failed its alert is tried again."""
 PAUSE_S = 60.0
 """After an alert that could not be sent: a tick sees up to five runs, and may take no longer than this."""
+DECIDED_S = 5.0
+"""So long after a run failed Dagster has decided whether to start it again."""
 _MARKER = "alerts/{}"
 _SENDING = "alert about a failed step"
 """The name of the threads that send one."""
@@ -234,7 +236,7 @@ def notify_of_run(parts: AlertParts, instance: dg.DagsterInstance, run: dg.Dagst
 
     A lost run that is started again is passed over: an alert follows if that fails too.
     """
-    if run.tags.get("dagster/will_retry") == "true":
+    if _starts_again(instance, run):
         return True
     steps = _events(instance, run, dg.DagsterEventType.STEP_FAILURE)
     ends = _events(instance, run, dg.DagsterEventType.RUN_FAILURE)
@@ -243,6 +245,16 @@ def notify_of_run(parts: AlertParts, instance: dg.DagsterInstance, run: dg.Dagst
     step = steps[0].step_key or "none" if steps else "none"
     alert = Alert(run.run_id, run.job_name, partition_of(dict(run.tags)), step, reason)
     return not _claimed(parts, run.run_id) or _sent(parts, alert)
+
+
+def _starts_again(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    """Return whether Dagster starts a failed run again. It says so a moment after it has said that the run failed."""
+    until = time.monotonic() + DECIDED_S
+    while True:
+        tags = (instance.get_run_by_id(run.run_id) or run).tags
+        if "dagster/will_retry" in tags or not instance.run_retries_enabled or time.monotonic() > until:
+            return tags.get("dagster/will_retry") == "true"
+        time.sleep(0.1)
 
 
 def _is_due(parts: AlertParts, run_id: str) -> bool:

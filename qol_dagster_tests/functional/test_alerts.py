@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from datetime import timedelta
@@ -244,4 +245,23 @@ def test_a_lost_run_that_is_started_again_is_not_told_of(mailing: Settings, inbo
         lost = instance.create_run_for_job(job, tags={"dagster/partition": "2026-11-09"})
         instance.report_run_failed(lost, message="the machine went away")
         look_at(sensor, instance, lost)
+    assert inbox[0].mails == []
+
+
+def test_a_lost_run_is_not_told_of_before_dagster_has_decided_to_start_it_again(
+    mailing: Settings, inbox: tuple[Inbox, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sensor, decided = failure_sensor(open_platform(mailing)), threading.Event()
+    with dagster_instance(mailing) as instance:
+        job = build_defs(mailing).resolve_job_def("weekly_metrics_job")
+        lost = instance.create_run_for_job(job, tags={"dagster/partition": "2026-11-09"})
+        tag = instance.add_run_tags
+        monkeypatch.setattr(instance, "add_run_tags", lambda *given: decided.wait(10) and tag(*given))
+        marking = threading.Thread(target=instance.report_run_failed, args=(lost, "the machine went away"))
+        marking.start()
+        while instance.get_run_by_id(lost.run_id).status != dg.DagsterRunStatus.FAILURE:
+            time.sleep(0.01)
+        threading.Timer(0.3, decided.set).start()
+        look_at(sensor, instance, lost)
+        marking.join()
     assert inbox[0].mails == []
