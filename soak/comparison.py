@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 RELATIVE = 1e-9
 NOT_COMPARED = ("computed_at",)
 OF_RECEIPT = ("last_received_at", "sync_lag_h", "sync_lag_h_median", "sync_lag_h_mean")
-"""Columns that say when something was received: a push that is sent again, or a clock set back, moves that a little."""
-MOVED = timedelta(minutes=15)
+"""Columns of when something was received: a clock set back moves that, and hours that pass while runs are lost."""
+MOVED = timedelta(hours=4)
 _RECEIVED = re.compile(rb'"_received_at":"[^"]*",')
 
 
