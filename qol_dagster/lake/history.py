@@ -7,21 +7,18 @@ revision is `revisions.py`'s.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-from qol_dagster.lake.lake import ASKED_AT_ONCE, LakeError, map_concurrently
+from qol_dagster.lake.lake import LakeError, map_concurrently
 from qol_dagster.lake.revisions import Revision, history_folder, log_prefix, logged_number, object_key
 
 if TYPE_CHECKING:
     from qol_dagster.lake.lake import Lake
     from qol_dagster.metrics.types import TableName
-
-T = TypeVar("T")
 
 
 class HistoryError(LakeError):
@@ -79,7 +76,7 @@ def states_now(lake: Lake, table: TableName) -> dict[date, State]:
 
 def verify_objects(lake: Lake, keys: Iterable[str]) -> None:
     """Compare objects of the history with the hash that each is named after. Raises HistoryError for the first."""
-    for key, problem in zip(keys := list(keys), _each(partial(damage, lake), keys), strict=True):
+    for key, problem in map_concurrently(partial(damage, lake), dict.fromkeys(keys)).items():
         if problem:
             raise HistoryError(
                 f"{lake.root}/{key} {problem}: rows of the past are lost with it. Put it back from a backup"
@@ -133,12 +130,7 @@ def _read_all(lake: Lake, keys: Sequence[str]) -> list[Revision]:
         except ValueError as error:
             raise HistoryError(f"{lake.root}/{key} is damaged: it is no record of a revision") from error
 
-    return _each(read, keys)
-
-
-def _each(ask: Callable[[str], T], keys: Sequence[str]) -> list[T]:
-    with ThreadPoolExecutor(ASKED_AT_ONCE) as pool:
-        return list(pool.map(ask, keys))
+    return list(map_concurrently(read, keys).values())
 
 
 def _folder(lake: Lake, table: TableName) -> str:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from qol_dagster.metrics.types import TableName
 
 T = TypeVar("T")
+K = TypeVar("K")
 
 RAW = "raw/daily"
 METADATA_KEY = b"qol"
@@ -46,7 +47,9 @@ WORK = "tmp"
 WRITER = "locks/writer"
 """The lease of who writes to a lake on S3."""
 ASKED_AT_ONCE = 8
-"""Dates."""
+"""Dates, or objects."""
+READ_AHEAD = 1_000
+"""Objects whose lines are held in memory at once."""
 WRITES = 3
 """How often S3 is sent the same object when no answer comes."""
 RIVALS = 50
@@ -179,10 +182,11 @@ class Lake:
 
     def lifecycle_lines(self) -> Iterator[str]:
         """Yield all lines of `raw/lifecycle/`, in the order of the dates of receipt."""
-        for key in self.keys("raw/lifecycle"):
-            if _is_raw(key):
+        keys = [key for key in self.keys("raw/lifecycle") if _is_raw(key)]
+        for first in range(0, len(keys), READ_AHEAD):
+            for content in map_concurrently(self.read_object, keys[first : first + READ_AHEAD]).values():
                 # Not splitlines: text in JSON may hold other separators.
-                yield from filter(None, self.read_object(key).decode("utf-8", "replace").split("\n"))
+                yield from filter(None, content.decode("utf-8", "replace").split("\n"))
 
     def keys(self, prefix: str) -> list[str]:
         """Return all keys below a prefix, in order."""
@@ -656,11 +660,11 @@ class Lake:
         return found or reason(error)
 
 
-def map_concurrently(ask: Callable[[date], T], days: Iterable[date]) -> dict[date, T]:
-    """Return the answers by date, in the order of `days`, some asked for at a time: on S3, asking is mostly waiting."""
-    days = list(days)
+def map_concurrently(ask: Callable[[K], T], keys: Iterable[K]) -> dict[K, T]:
+    """Return the answers by date or key, in their order, some asked for at a time: on S3, asking is mostly waiting."""
+    keys = list(keys)
     with ThreadPoolExecutor(ASKED_AT_ONCE) as pool:
-        return dict(zip(days, pool.map(ask, days), strict=True))
+        return dict(zip(keys, pool.map(ask, keys), strict=True))
 
 
 def partition_metadata_of(schema: pa.Schema) -> dict[str, Any] | None:

@@ -18,7 +18,7 @@ from qol_ingest.shared import id_map as port
 from qol_ingest.shared.calendar import JST
 from qol_ingest.shared.id_map import CHANCE_LENGTH, Enrolment, IdMapError, SqliteIdMap, tells_user
 from qol_ingest.shared.id_map_dynamo import DynamoIdMap
-from qol_ingest.shared.lifecycle import apply, events
+from qol_ingest.shared.lifecycle import replay
 
 __all__ = ["CHANCE_LENGTH", "AwsIdMap", "Enrolment", "IdMap", "IdMapError", "People", "read_csv", "tells_user"]
 
@@ -41,7 +41,7 @@ class People(port.IdMap, Protocol):
 
     def replay(self, lines: Iterable[str]) -> int:
         """Apply raw lifecycle lines that were not applied on arrival; return how many changed something."""
-        return sum(apply(self, event) == "applied" for event in events(lines))
+        return replay(self, lines)
 
 
 def identities_of(everyone: Iterable[Enrolment]) -> Identities:

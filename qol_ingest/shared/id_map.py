@@ -91,7 +91,8 @@ class Enrolment:
 
     `permissions` is None as long as Garmin has said nothing of them; `permissions_at` is when Garmin was last asked,
     or "". `seen_at` is when the user last pushed, as far as `IdMap.seen` was told, or "". Of who withdrew,
-    `withdrawn_from` is the first date of which nothing is computed (ISO 8601).
+    `withdrawn_from` is the first date of which nothing is computed (ISO 8601). `status_at` is since when the status is
+    known to hold.
     """
 
     garmin_user_id: str = field(repr=False)
@@ -105,6 +106,7 @@ class Enrolment:
     seen_at: str = ""
     status_before: str = ""
     withdrawn_from: str = ""
+    status_at: str = ""
 
     @property
     def may_be_used(self) -> bool:
@@ -483,6 +485,7 @@ def _enrolment(row: sqlite3.Row) -> Enrolment:
         kept.get("seen_at", ""),
         kept.get("status_before", ""),
         kept.get("withdrawn_from", ""),
+        kept.get("status_at", kept["updated_at"]),
     )
 
 

@@ -492,6 +492,7 @@ def _enrolment(item: Item) -> Enrolment:
         item.get("seen_at", ""),
         item.get("status_before", ""),
         item.get("withdrawn_from", ""),
+        item.get("status_at", ""),
     )
 
 

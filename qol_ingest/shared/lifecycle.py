@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, Protocol
 
-from qol_ingest.shared.id_map import IdMap, allowed_of, is_user, text_of
+from qol_ingest.shared.id_map import Enrolment, IdMap, allowed_of, is_user, text_of, without_withdrawn
 from qol_ingest.shared.permissions import PERMISSION_TYPES
 
 log = logging.getLogger(__name__)
@@ -77,6 +77,30 @@ def apply(id_map: IdMap, event: LifecycleEvent, garmin: Garmin | None = None) ->
         if garmin is not None:
             return _verify(id_map, event, garmin, "applied" if changed else "nothing new")
     return "applied" if changed else "nothing new"
+
+
+def replay(id_map: IdMap, lines: Iterable[str]) -> int:
+    """Apply raw lifecycle lines once more, and return how many changed something. Raises IdMapError.
+
+    After years most have been applied long ago, and the map is asked once for all of those instead of once for each.
+    """
+    known = {one.garmin_user_id: one for one in id_map.list()}
+    changed = 0
+    for event in events(lines):
+        if event.user in known and _is_news(known[event.user], event):
+            changed += apply(id_map, event) == "applied"
+            known[event.user] = id_map.get(event.user) or known[event.user]
+    return changed
+
+
+def _is_news(known: Enrolment, event: LifecycleEvent) -> bool:
+    """Return whether applying an event could change anything of a user."""
+    at = text_of(event.at)
+    if event.permissions is None:
+        return at > known.status_at if known.status == "deregistered" else at >= known.status_at
+    if at <= known.permissions_at:
+        return False
+    return known.permissions is None or without_withdrawn(known.permissions, event.permissions) != [*known.permissions]
 
 
 def _new_permissions(id_map: IdMap, event: LifecycleEvent) -> set[str]:
