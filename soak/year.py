@@ -191,7 +191,7 @@ class Year:
         self._enrol(self.clock.now())
         if number == round(RELEASE_AT * self.weeks):
             self._release()
-        if number == round(ERASED_AT * self.weeks):
+        if number == min(round(ERASED_AT * self.weeks), self.weeks - 1):
             self._erase(self.sim.user_ids()[0])
 
     def _enrol(self, now: datetime) -> None:
