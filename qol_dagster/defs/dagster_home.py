@@ -1,10 +1,12 @@
 """Dagster's home in QOL_HOME: the two files that configure it, made on first use, and who is at work there.
 
-Belongs here: what those files hold. Once made they are the deployment's own.
+Belongs here: what those files hold. Once made they are the deployment's own; one that nobody changed is brought up to
+date with a new release.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from typing import Any
@@ -16,7 +18,7 @@ from qol_dagster.settings import Settings
 BEATS_S = 45.0
 """A daemon says that it is alive every 30 s."""
 DAGSTER_YAML = """\
-# Written once; yours to change. Runs, schedules and events are kept beside this file.
+# Yours to change: then no release changes it any more. Runs, schedules and events are kept beside this file.
 telemetry:
   enabled: false
 nux:
@@ -50,6 +52,8 @@ retention:
     purge_after_days: {skipped: 7, success: 180, failure: 180, started: 180}
 """
 
+EARLIER = frozenset({"d98ebd28c76b4af69338f343605fc97945364bda28ac49a21c5a02ce847e0be5"})
+"""SHA-256 of what earlier releases wrote as dagster.yaml. The one in use joins them when it changes."""
 
 WORKSPACE_YAML = """\
 # The same location as in the project's workspace.yaml, under the same name.
@@ -66,8 +70,9 @@ def prepare_dagster_home(settings: Settings) -> str:
     home.mkdir(parents=True, exist_ok=True)
     with locked(home / ".lock"):
         for name, text in {"dagster.yaml": DAGSTER_YAML, "workspace.yaml": WORKSPACE_YAML}.items():
-            if not (home / name).exists():
-                (home / name).write_text(text)
+            file = home / name
+            if not file.exists() or hashlib.sha256(file.read_bytes()).hexdigest() in EARLIER:
+                file.write_text(text)
     os.environ.setdefault("DAGSTER_HOME", str(home))
     return str(home)
 

@@ -12,8 +12,9 @@ from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobO
 from dagster._core.run_coordinator.base import SubmitRunContext
 from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import QueuedRunCoordinatorDaemon
 
-from qol_dagster.defs.dagster_home import DAGSTER_YAML
+from qol_dagster.defs.dagster_home import DAGSTER_YAML, prepare_dagster_home
 from qol_dagster.defs.instance import LOCATION
+from qol_dagster.settings import Settings
 
 HOSTED = Path(__file__).parents[2] / "infra" / "dagster.yaml"
 WEEKLY = {"dagster/schedule_name": "weekly_metrics_schedule"}
@@ -109,3 +110,32 @@ def test_a_person_may_give_a_run_another_priority(queue: Queue) -> None:
     queue.ask({})
     urgent = queue.ask({**STORM["backfill"], "dagster/priority": "3"})
     assert queue.start() == [urgent]
+
+
+OF_LAST_RELEASE = """\
+# Written once; yours to change. Runs, schedules and events are kept beside this file.
+telemetry:
+  enabled: false
+nux:
+  enabled: false
+run_monitoring:
+  enabled: true
+  max_runtime_seconds: 3600
+run_retries:
+  enabled: true
+  max_retries: 1
+  retry_on_asset_or_op_failure: false
+concurrency:
+  runs:
+    max_concurrent_runs: 2
+"""
+
+
+def test_a_dagster_yaml_that_nobody_changed_gets_the_lanes_and_a_changed_one_stays(settings: Settings) -> None:
+    file = Path(prepare_dagster_home(settings)) / "dagster.yaml"
+    assert "WeeklyRunFirst" in file.read_text()
+    for before, stays in ((OF_LAST_RELEASE, False), (f"{OF_LAST_RELEASE}# ours\n", True), ("{}\n", True)):
+        file.write_text(before)
+        prepare_dagster_home(settings)
+        assert (file.read_text() == before) == stays
+        assert stays or "WeeklyRunFirst" in file.read_text()
