@@ -31,7 +31,7 @@ from qol_ingest.shared.record_dates import own_date
 LIFECYCLE_TYPES = ("deregistrations", *PERMISSION_TYPES)
 OUR_KEYS = ("_summary_type", "_received_at", "_ingest_id")
 CALLBACK_KEYS = ("callbackURL", "callbackUrl")
-"""Of which a ping has one. A push may have one too, with null in it."""
+"""Of which a ping has one. A push may have one too, with null or nothing in it."""
 TOKEN_KEY = "userAccessToken"  # noqa: S105 - the name of the secret, not the secret
 
 LONGEST_TYPE_NAME = 100
@@ -373,7 +373,7 @@ def _sorted(scanner: _Scanner, ingest_id: str, received_at: datetime, bounds: Bo
             users.add(user)
         if entry.summary_type in LIFECYCLE_TYPES:
             lifecycle.append(line)
-        elif any(entry.value.get(key) is not None for key in CALLBACK_KEYS):
+        elif any(entry.value.get(key) not in (None, "") for key in CALLBACK_KEYS):
             pings.append(line)
         else:
             own = own_date(entry.value, entry.summary_type) or today

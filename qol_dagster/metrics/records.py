@@ -124,11 +124,12 @@ def classified(records: ir.Table) -> ir.Table:
 def _key(lines: ir.Table) -> dict[str, ir.Value]:
     """Return what lines have in common that are versions of each other, beside date, user and type."""
     dated, identified = lines.type.isin(DATE_KEYED_TYPES), lines.type.isin(ID_KEYED_TYPES)
-    timed = ~dated & ~(identified & lines.summary_id.notnull())
+    summary_id = lines.summary_id.nullif("")  # an empty one identifies nothing
+    timed = ~dated & ~(identified & summary_id.notnull())
     start = ibis.coalesce(_start(lines), lines.change_s)
     return {
         "key_s": timed.ifelse(start, ibis.null("float64")),
-        "key_id": (~dated & (identified | start.isnull())).ifelse(lines.summary_id, ibis.null("string")),
+        "key_id": (~dated & (identified | start.isnull())).ifelse(summary_id, ibis.null("string")),
         **{f"key_{i}": _key_part(lines, i) for i in range(_KEY_PARTS)},
     }
 

@@ -117,6 +117,15 @@ def test_lifecycle_events_and_pings_lie_apart_under_the_date_of_receipt(hook: Lo
     assert re.fullmatch(f"raw/lifecycle/date={today()}/{name}-[0-9]{{6}}.jsonl", lifecycle)
 
 
+@pytest.mark.parametrize("nothing", [None, ""])
+def test_a_record_with_no_address_to_call_back_is_a_record(
+    hook: LocalWebhook, tmp_path: Path, nothing: str | None
+) -> None:
+    body = json.dumps({"dailies": [{"userId": USER, "calendarDate": "2026-11-14", "callbackURL": nothing}]}).encode()
+    assert send(hook, body) == (200, {"stored": 1, "rejected": 0})
+    assert list(stored(tmp_path / "lake")) == [f"raw/daily/date=2026-11-14/{hashlib.sha256(body).hexdigest()}.jsonl"]
+
+
 def test_who_leaves_twice_in_the_same_words_has_left_twice(tmp_path: Path) -> None:
     receiver = Receiver(DirectoryStore(tmp_path), SECRET)
     body = json.dumps({"deregistrations": [{"userId": USER}]})

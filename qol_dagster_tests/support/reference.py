@@ -186,8 +186,8 @@ class Record:
     @property
     def key(self) -> tuple[object, ...]:
         """What makes two records versions of one another, within a user and a date."""
-        summary_id = text(self.body.get("summaryId"))
-        if self.type in ACTIVITY_TYPES:
+        summary_id = text(self.body.get("summaryId")) or None
+        if self.type in ACTIVITY_TYPES and summary_id is not None:
             return ("activity", summary_id)
         if self.type == "userMetrics":
             return (self.type,)
