@@ -68,7 +68,7 @@ def prepare_dagster_home(settings: Settings) -> str:
     """Make QOL_HOME/dagster with a calm configuration, and give its path."""
     home = settings.dagster_home.absolute()
     home.mkdir(parents=True, exist_ok=True)
-    with locked(home / ".lock"):
+    with locked(home / ".lock", quietly=True):
         for name, text in {"dagster.yaml": DAGSTER_YAML, "workspace.yaml": WORKSPACE_YAML}.items():
             file = home / name
             if not file.exists() or hashlib.sha256(file.read_bytes()).hexdigest() in EARLIER:

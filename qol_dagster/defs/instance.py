@@ -47,7 +47,8 @@ def dagster_instance(settings: Settings) -> Iterator[Any]:
     from dagster._core.instance.ref import InstanceRef  # what `from_ref` takes
 
     captures = "compute_logs" in Path(home, "dagster.yaml").read_text()
-    with _readable_failures(settings), locked(settings.dagster_home / ".lock"):  # two that make them spoil each other's
+    # Two that make a home spoil each other's.
+    with _readable_failures(settings), locked(settings.dagster_home / ".lock", quietly=True):
         opened = dg.DagsterInstance.from_ref(InstanceRef.from_dir(home, overrides=None if captures else NO_CAPTURE))
     history = settings.dagster_home / "history"
     with (

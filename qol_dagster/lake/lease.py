@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import logging
+import math
 import os
 import secrets
 import socket
@@ -40,11 +41,12 @@ SAY_AFTER_S = 2.0
 
 
 @contextmanager
-def locked(file: Path, *, shared: bool = False) -> Iterator[None]:
+def locked(file: Path, *, shared: bool = False, quietly: bool = False) -> Iterator[None]:
     """Hold a file's lock: whoever comes second waits. It is released with the process that holds it.
 
     With `shared`, only those wait who want it for themselves alone. Who waits says in the log for whom, since when: a
-    holder's process and the time stand in the file. Raises SharedObjectError.
+    holder's process and the time stand in the file; with `quietly`, where all have it for seconds only, nothing is
+    said. Raises SharedObjectError.
     """
     try:
         handle = file.open("a+")
@@ -52,14 +54,14 @@ def locked(file: Path, *, shared: bool = False) -> Iterator[None]:
         why = in_the_way(file) or f"{file} cannot be opened: {error.strerror}"
         raise SharedObjectError(f"the lock cannot be taken: {why}") from error
     with handle:
-        _flock(handle, file, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+        _flock(handle, file, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, math.inf if quietly else SAY_AFTER_S)
         if not shared:
             _sign(handle)
         yield
 
 
-def _flock(handle: IO[str], file: Path, how: int) -> None:
-    until = time.monotonic() + SAY_AFTER_S
+def _flock(handle: IO[str], file: Path, how: int, say_after_s: float) -> None:
+    until = time.monotonic() + say_after_s
     while time.monotonic() < until:
         with contextlib.suppress(BlockingIOError):
             return fcntl.flock(handle, how | fcntl.LOCK_NB)
