@@ -266,9 +266,8 @@ def _steps(draft: _Draft, asleep: Bools, session: Session | None) -> tuple[Ints,
     steps = np.where(walking, pace + (draws * 12).astype(np.int16), steps)
     steps[asleep] = 0
     walks = draft.rng.poisson(traits.night_walks)
-    if wake <= 0:  # a night that is over at midnight
-        walks = 0
-    for minute in draft.rng.integers(max(0, onset), max(1, wake), walks).tolist():
+    # A night that is over at midnight has none of this date.
+    for minute in draft.rng.integers(max(0, onset), wake, walks).tolist() if wake > 0 else ():
         steps[minute : minute + 2] = 8 + int(24 * draws[minute % MINUTES])
     if session:
         steps[session.start : session.start + session.minutes] = CADENCE[session.sport]

@@ -45,6 +45,5 @@ def heartbeat(settings: Settings) -> str:
         return ""
     since = in_japan(beat) if beat else "never / なし"
     if alert.claim():
-        is_sent = platform.notifier().send(subject("daemon_gone"), BODY.format(since=since))
-        alert.confirm() if is_sent else alert.give_back()  # so that the next call tries again
+        alert.settle(is_sent=platform.notifier().send(subject("daemon_gone"), BODY.format(since=since)))
     return f"Dagster's daemon is not running; last seen: {in_japan(beat) if beat else 'never'}"

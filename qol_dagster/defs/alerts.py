@@ -121,8 +121,7 @@ def _sent(parts: AlertParts, alert: Alert) -> bool:
     clean = redacted(alert.error, confidential_values(parts))
     sent = parts.notifier().send(alert.subject(), Alert(**{**alert.__dict__, "error": clean}).body())
     with contextlib.suppress(Exception):
-        outgoing = _outgoing(parts, alert.run_id)
-        outgoing.confirm() if sent else outgoing.give_back()
+        _outgoing(parts, alert.run_id).settle(is_sent=sent)
     return sent
 
 

@@ -46,6 +46,6 @@ class WeeklyRunFirst(QueuedRunCoordinator):
     def submit_run(self, context: SubmitRunContext) -> DagsterRun:
         """Queue a run."""
         run = context.dagster_run
-        order = {PRIORITY: str(priority_of(run.tags)), **run.tags, LANE: lane_of(run.tags)}
-        self._instance.add_run_tags(run.run_id, {name: order[name] for name in (PRIORITY, LANE)})
+        priority = run.tags.get(PRIORITY, str(priority_of(run.tags)))
+        self._instance.add_run_tags(run.run_id, {PRIORITY: priority, LANE: lane_of(run.tags)})
         return super().submit_run(context)

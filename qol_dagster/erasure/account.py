@@ -6,6 +6,7 @@ folder are; here its older ones go, and what queries, Glue and Dagster left in t
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -179,8 +180,8 @@ class Account:
     def _dead_of(self, url: str) -> str:
         """Return the queue of a queue's dead letters, "" without one."""
         found = self._ask("sqs", "get_queue_attributes", QueueUrl=url, AttributeNames=["RedrivePolicy"])
-        name = found.get("Attributes", {}).get("RedrivePolicy", "").rpartition("deadLetterTargetArn")[2]
-        name = name.strip('": ').partition('"')[0].rpartition(":")[2]
+        policy = json.loads(found.get("Attributes", {}).get("RedrivePolicy", "{}"))
+        name = policy.get("deadLetterTargetArn", "").rpartition(":")[2]
         return str(self._ask("sqs", "get_queue_url", QueueName=name)["QueueUrl"]) if name else ""
 
     # -- tables and runs

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from qol_dagster.engines import open_engine
 from qol_dagster.erasure import ErasureError, UnknownPersonError
 from qol_dagster.erasure.fingerprints import Fingerprints
-from qol_dagster.erasure.home import Home, is_genuine
+from qol_dagster.erasure.home import Home
 from qol_dagster.erasure.names import Person
 from qol_dagster.erasure.places import TMP, Clearing
 from qol_dagster.erasure.search import Searched
@@ -37,8 +37,6 @@ from qol_ingest.shared.id_map import Enrolment, is_user
 if TYPE_CHECKING:
     from qol_dagster.lake.lake import Lake
     from qol_dagster.settings import Settings
-
-__all__ = ["ErasureReport", "count_person", "erase", "is_genuine", "replay_ledger", "save_report", "write_report"]
 
 RAW_ZONES = ("raw/daily", "raw/lifecycle", "raw/pings", "raw/quarantine")
 ROUNDS = 5
@@ -157,11 +155,6 @@ def replay_ledger(settings: Settings, *, log: Log = lambda _text: None) -> list[
         names |= dict.fromkeys(users_named(lake.read_object(key)) - names.keys(), "")
     gone = [user for user in sorted(names) if ledger.state_of_user(user) in ("begun", "finished")]
     return [erase(settings, name, log=log) for name in sorted({names[user] or user for user in gone})]
-
-
-def write_report(settings: Settings, report: ErasureReport) -> Path:
-    """Write a report to QOL_HOME as `save_report` does, and return its path."""
-    return Path(save_report(settings, report))
 
 
 def save_report(settings: Settings, report: ErasureReport) -> str:

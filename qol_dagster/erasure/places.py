@@ -13,8 +13,7 @@ import json
 import re
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -46,8 +45,6 @@ _UNFINISHED = re.compile(r"^\.[0-9a-f]{16}\.tmp$|#[0-9]+$")
 """Names of files that a killed process did not come to put into their place."""
 TMP = "left in tmp/"
 """The place of what runs left behind, whosever it is."""
-ASKED_AT_ONCE = 8
-"""Objects of a bucket."""
 LINES = ("raw/lifecycle", "raw/quarantine")
 PINGS, PULLED, QUARANTINE, BACKFILLS = "raw/pings", "raw/pulled", "raw/quarantine", "raw/backfills"
 
@@ -206,7 +203,7 @@ class Clearing:
             self._clear_files([key], partial(cut_lines, person=user), f"{PINGS} lines")
 
     def _clear_files(self, keys: list[str], cut: Callable[[bytes], Cut], place: str) -> None:
-        for key, content in self._contents(keys):
+        for key, content in self.lake.read_objects(keys):
             found = cut(content)
             self.counts[place] += found.records
             if found.named and found.content:
@@ -222,16 +219,10 @@ class Clearing:
             else:
                 self.lake.remove_objects([key])
 
-    def _contents(self, keys: list[str]) -> Iterator[tuple[str, bytes]]:
-        """Yield keys with their contents, on S3 some asked for at a time."""
-        with ThreadPoolExecutor(1 if self.lake.folder else ASKED_AT_ONCE) as pool:
-            for some in (keys[at : at + 4 * ASKED_AT_ONCE] for at in range(0, len(keys), 4 * ASKED_AT_ONCE)):
-                yield from zip(some, pool.map(self.lake.read_object, some), strict=True)
-
     def _with_participant(self, zone: str) -> list[str]:
         return [
             key
-            for key, content in self._contents(self.lake.keys(zone))
+            for key, content in self.lake.read_objects(self.lake.keys(zone))
             if any(one.encode() in content for one in self.person.participants)
         ]
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import itertools
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -48,8 +49,8 @@ WRITER = "locks/writer"
 """The lease of who writes to a lake on S3."""
 ASKED_AT_ONCE = 8
 """Dates, or objects."""
-READ_AHEAD = 1_000
-"""Objects whose lines are held in memory at once."""
+READ_AHEAD = 32
+"""Objects that are held in memory at once."""
 WRITES = 3
 """How often S3 is sent the same object when no answer comes."""
 RIVALS = 50
@@ -182,11 +183,9 @@ class Lake:
 
     def lifecycle_lines(self) -> Iterator[str]:
         """Yield all lines of `raw/lifecycle/`, in the order of the dates of receipt."""
-        keys = [key for key in self.keys("raw/lifecycle") if _is_raw(key)]
-        for first in range(0, len(keys), READ_AHEAD):
-            for content in map_concurrently(self.read_object, keys[first : first + READ_AHEAD]).values():
-                # Not splitlines: text in JSON may hold other separators.
-                yield from filter(None, content.decode("utf-8", "replace").split("\n"))
+        for _, content in self.read_objects(filter(_is_raw, self.keys("raw/lifecycle"))):
+            # Not splitlines: text in JSON may hold other separators.
+            yield from filter(None, content.decode("utf-8", "replace").split("\n"))
 
     def keys(self, prefix: str) -> list[str]:
         """Return all keys below a prefix, in order."""
@@ -247,6 +246,13 @@ class Lake:
             return bytes(self.store.get(key).bytes())
         except Exception as error:
             raise LakeError(f"{self.root}/{key} cannot be read: {reason(error)}") from error
+
+    def read_objects(self, keys: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+        """Yield keys with their objects' bytes, in order; on S3 some are asked for at a time."""
+        rest = iter(keys)
+        with ThreadPoolExecutor(1 if self.folder else ASKED_AT_ONCE) as pool:
+            while some := list(itertools.islice(rest, READ_AHEAD)):
+                yield from zip(some, pool.map(self.read_object, some), strict=True)
 
     def replace_object(self, key: str, content: bytes, *, as_tables: bool = False) -> None:
         """Write an object, whole or not at all. In a folder, only its owner may read it.

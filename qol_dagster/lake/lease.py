@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import logging
-import math
 import os
 import secrets
 import socket
@@ -54,20 +53,23 @@ def locked(file: Path, *, shared: bool = False, quietly: bool = False) -> Iterat
         why = in_the_way(file) or f"{file} cannot be opened: {error.strerror}"
         raise SharedObjectError(f"the lock cannot be taken: {why}") from error
     with handle:
-        _flock(handle, file, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, math.inf if quietly else SAY_AFTER_S)
+        how = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+        if not quietly:
+            _say_who_has(handle, file, how)
+        fcntl.flock(handle, how)
         if not shared:
             _sign(handle)
         yield
 
 
-def _flock(handle: IO[str], file: Path, how: int, say_after_s: float) -> None:
-    until = time.monotonic() + say_after_s
+def _say_who_has(handle: IO[str], file: Path, how: int) -> None:
+    """Take the lock if it is free within a moment; say who has it otherwise."""
+    until = time.monotonic() + SAY_AFTER_S
     while time.monotonic() < until:
         with contextlib.suppress(BlockingIOError):
             return fcntl.flock(handle, how | fcntl.LOCK_NB)
         time.sleep(LOOK_S)
-    logger.warning("waiting for %s: %s", file, file.read_text("utf-8", "replace") or "held by another process")
-    return fcntl.flock(handle, how)
+    return logger.warning("waiting for %s: %s", file, file.read_text("utf-8", "replace") or "held by another process")
 
 
 def _sign(handle: IO[str]) -> None:

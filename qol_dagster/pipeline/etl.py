@@ -51,12 +51,13 @@ def run_etl(
 
     Rows that fail a check are not written, nor what is made from them: raises ChecksError.
     """
-    inputs = (engine, lake, weeks)
-    options: Any = {"thresholds": thresholds, "verify": refuse_failing({*identities.active, *identities.revoked})}
-    daily = materialize_daily(*inputs, identities, since=since, force=force, log=log, **options)
+    verify = refuse_failing({*identities.active, *identities.revoked})
+    daily = materialize_daily(
+        engine, lake, weeks, identities, since=since, thresholds=thresholds, force=force, log=log, verify=verify
+    )
     now = datetime.now(UTC)
-    weekly = materialize_weekly(*inputs, computed_at=now, **options)
-    status = materialize_status(*inputs, identities, computed_at=now, **options)
+    weekly = materialize_weekly(engine, lake, weeks, computed_at=now, thresholds=thresholds, verify=verify)
+    status = materialize_status(engine, lake, weeks, identities, computed_at=now, thresholds=thresholds, verify=verify)
     return EtlReport(daily, weekly, status)
 
 

@@ -41,9 +41,12 @@ class Outgoing:
         note = self.marker(self.name).read()
         return note.tag is None or (_is_lost(note.content) and self._sent().read().tag is None)
 
-    def confirm(self) -> None:
-        """Store that it was sent. Raises SharedObjectError."""
-        self._sent().claim()
+    def settle(self, *, is_sent: bool) -> None:
+        """Store that it was sent, or let the next one try again. Raises SharedObjectError."""
+        if is_sent:
+            self._sent().claim()
+        else:
+            self.give_back()
 
     def give_back(self) -> None:
         """Let anybody send it, again or for the first time. Raises SharedObjectError."""

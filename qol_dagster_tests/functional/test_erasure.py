@@ -26,7 +26,8 @@ from qol_dagster.cli.runs import materialize_weeks
 from qol_dagster.defs.instance import dagster_instance
 from qol_dagster.engines import Engine, open_engine
 from qol_dagster.erasure import ErasureError, UnknownPersonError
-from qol_dagster.erasure.erase import count_person, erase, is_genuine, replay_ledger, write_report
+from qol_dagster.erasure.erase import count_person, erase, replay_ledger, save_report
+from qol_dagster.erasure.home import is_genuine
 from qol_dagster.erasure.names import Person
 from qol_dagster.erasure.places import Clearing
 from qol_dagster.exports.folder import new_folder
@@ -482,7 +483,7 @@ def test_somebody_elses_record_that_names_the_person_is_left_and_reported_until_
     assert not report.is_complete
     assert list(report.left) == [f"lake/raw/daily/date={MONDAY}/named.jsonl"]
     assert path.read_bytes() == content
-    assert ADA_USER not in write_report(settings, report).read_text()
+    assert ADA_USER not in Path(save_report(settings, report)).read_text()
     assert (Ledger(home).state_of_participant("QOL-1"), Ledger(home).unfinished()) == ("begun", 1)
     path.write_bytes(content.replace(ADA_USER.encode(), b"-"))
     assert erase(settings, "QOL-1").is_complete

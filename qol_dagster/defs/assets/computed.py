@@ -1,8 +1,8 @@
 """The step that computes: daily, weekly and status tables of some weeks in one go, with one engine or on Glue.
 
 Belongs here: the order of the tables, and that nothing is made from rows that failed a check. One step, because an
-engine costs more to start than a small week to compute, and because on AWS it is one Glue run: it holds
-the checks before it writes, and here they are held once more of what is stored.
+engine costs more to start than a small week to compute, and because on AWS it is one Glue run: it holds the checks
+before it writes, and here they are held once more of what is stored.
 """
 
 from collections.abc import Callable, Iterator

@@ -7,14 +7,13 @@ answered by `duckdb.py`, which compares each object with its hash.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from qol_dagster.lake.history import State, keys_of, revisions_of
-from qol_dagster.lake.lake import ASKED_AT_ONCE, Lake
+from qol_dagster.lake.lake import Lake
 from qol_dagster.lake.past import Moment
 from qol_dagster.lake.revisions import history_folder, log_key
 from qol_dagster.metrics.tables import TableId
@@ -51,9 +50,8 @@ class FetchedCatalogue:
         lake = self.moment.lake
         found = {TABLE_IDS[name]: self.moment.states(TABLE_IDS[name]) for name in names if name in TABLE_IDS}
         keys = [key for states in found.values() for key in keys_of(states)]
-        with ThreadPoolExecutor(ASKED_AT_ONCE) as pool:
-            for key, content in zip(keys, pool.map(lake.read_object, keys), strict=True):
-                _write(folder / key, content)
+        for key, content in lake.read_objects(keys):
+            _write(folder / key, content)
         for table in (REVISIONS_OF[name] for name in names if name in REVISIONS_OF):
             prefix = history_folder(table.profile.folder, table.table)
             for one in revisions_of(lake.with_tables(table.profile.folder), table.table):
