@@ -686,7 +686,6 @@ def test_hostile_urls_are_never_connected_to(world: World) -> None:
             f"{world.garmin.url}/wellness-api/rest/backfill/dailies?token=t1",
             f"{world.garmin.url}/wellness-api/rest/user/registration",
             "file:///etc/passwd",
-            "",
             7,
             [f"http://{evil}{rest}"],
         ]
