@@ -9,6 +9,7 @@ from __future__ import annotations
 from qol_dagster.metrics.profiles import PROFILES
 from qol_dagster.surveys.tables import SURVEY_LAYOUTS, survey_folder
 from qol_dagster.weeks import WEEKLY_RUN_TIME, aws_cron
+from qol_ingest.shared import keys
 
 REGION = "ap-northeast-1"
 """Japan: the data of participants does not leave the country."""
@@ -50,36 +51,32 @@ DAGSTER_TOKEN = "qol/dagster-token"  # noqa: S105
 SURVEY_KEY = "qol/survey-key"
 
 # -- the lake's prefixes
-RAW_DAILY, QUARANTINE = "raw/daily/", "raw/quarantine/"
-RAW_PINGS, RAW_LIFECYCLE = "raw/pings/", "raw/lifecycle/"
-RAW_SURVEYS = "raw/surveys/"
-"""What participants answered."""
-PULLED, FILES = "raw/pulled/", "raw/files/"
-RECORDS = "records/"
-"""Raw lines, parsed once; under the key of raw data, and made again from it when they are missing."""
+RAW_DAILY, QUARANTINE = f"{keys.RAW}/", f"{keys.QUARANTINE}/"
+RAW_PINGS, RAW_LIFECYCLE = f"{keys.PINGS}/", f"{keys.LIFECYCLE}/"
+RAW_SURVEYS = f"{keys.SURVEYS}/"
+PULLED, FILES = f"{keys.PULLED}/", f"{keys.FILES}/"
+RECORDS = f"{keys.RECORDS}/"
+"""Under the key of raw data, and made again from it when they are missing."""
 PROCESSED = tuple(f"{profile.folder}/" for profile in PROFILES.values())
 """The tables of each profile."""
-SURVEY_TEXTS = "survey/"
-"""The licensed wording of the questionnaire, under the key of the tables."""
+SURVEY_TEXTS = f"{keys.SURVEY_TEXTS}/"
+"""Under the key of the tables."""
 SURVEY_TABLES = tuple(f"{survey_folder(table)}/" for table in SURVEY_LAYOUTS)
-SURVEY_HISTORY = tuple(f"history/{table}/" for table in SURVEY_LAYOUTS)
+SURVEY_HISTORY = tuple(f"{keys.HISTORY}/{table}/" for table in SURVEY_LAYOUTS)
 """The tables of questionnaires, which Dagster writes itself, and what was replaced in them."""
-ERASURES = "erasures/"
-"""The ledger of who withdrew or was erased, with its key, and signed reports of erasures."""
+ERASURES = f"{keys.ERASURES}/"
 LEDGER, LEDGER_KEY = f"{ERASURES}erasures.jsonl", f"{ERASURES}erasures.key"
-REPORTS = "reports/"
-"""What staff read each week, under the key of the tables."""
-HISTORY = tuple(f"history{profile.suffix}/" for profile in PROFILES.values())
+REPORTS = f"{keys.REPORTS}/"
+"""Under the key of the tables."""
+HISTORY = tuple(f"{keys.HISTORY}{profile.suffix}/" for profile in PROFILES.values())
 """What was replaced in them, and the log of it."""
-FREEZES = "freezes/"
-"""Manifests of states that stay."""
-QUERY_RESULTS, PIPES = "athena/", "pipes/"
+FREEZES = f"{keys.FREEZES}/"
+QUERY_RESULTS, PIPES = f"{keys.QUERY_RESULTS}/", f"{keys.PIPES}/"
 """Both are gone after a few days."""
-WORK = "tmp/"
-"""What the machines of the weekly job hand to each other; gone with the run, and after a day at the latest."""
-COMPUTE_LOGS = "dagster/"
-"""What the steps of runs print."""
-LEASE, PENDING_DAYS, ALERTS = "locks/", "arrivals/", "alerts/"
+WORK = f"{keys.WORK}/"
+"""Gone after a day at the latest."""
+COMPUTE_LOGS = f"{keys.COMPUTE_LOGS}/"
+LEASE, PENDING_DAYS, ALERTS = f"{keys.LOCKS}/", f"{keys.ARRIVALS}/", f"{keys.ALERTS}/"
 """Small objects by which runs and sensors know of each other; nothing of anybody."""
 
 

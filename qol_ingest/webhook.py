@@ -52,7 +52,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qol_ingest.records import GZIP, BodyError, Parsed, parse_body, unpack
-from qol_ingest.shared import aws
+from qol_ingest.shared import aws, keys
 from qol_ingest.shared.calendar import receipt_date
 from qol_ingest.shared.deadline import TooSlowError, within
 from qol_ingest.shared.erasures import LedgerError, users_named
@@ -349,16 +349,16 @@ def objects(parsed: Parsed, body: bytes, now: datetime) -> Iterator[tuple[str, b
     """
     today, name = receipt_date(now).isoformat(), parsed.ingest_id
     if parsed.whole_body_reason:
-        yield f"raw/quarantine/date={today}/{name}.body", body
+        yield f"{keys.QUARANTINE}/date={today}/{name}.body", body
     if parsed.rejects:
-        yield f"raw/quarantine/date={today}/{name}.rejects.jsonl", _jsonl(parsed.rejects)
+        yield f"{keys.QUARANTINE}/date={today}/{name}.rejects.jsonl", _jsonl(parsed.rejects)
     if parsed.lifecycle:
         # Who leaves, comes back and leaves again is announced in the same bytes: here each receipt counts.
-        yield f"raw/lifecycle/date={today}/{name}-{now.astimezone(UTC):%H%M%S}.jsonl", _jsonl(parsed.lifecycle)
+        yield f"{keys.LIFECYCLE}/date={today}/{name}-{now.astimezone(UTC):%H%M%S}.jsonl", _jsonl(parsed.lifecycle)
     if parsed.pings:
-        yield f"raw/pings/date={today}/{name}.jsonl", _jsonl(parsed.pings)
+        yield f"{keys.PINGS}/date={today}/{name}.jsonl", _jsonl(parsed.pings)
     for day in sorted(parsed.daily, key=lambda day: (day == today, day)):
-        yield f"raw/daily/date={day}/{name}.jsonl", _jsonl(parsed.daily[day])
+        yield f"{keys.RAW}/date={day}/{name}.jsonl", _jsonl(parsed.daily[day])
 
 
 def without_refused(

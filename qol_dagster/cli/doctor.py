@@ -24,7 +24,7 @@ from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from qol_dagster.cli.output import in_japan
 from qol_dagster.defs.dagster_home import BEATS_S
-from qol_dagster.lake.lake import RAW, LakeError
+from qol_dagster.lake.lake import LakeError
 from qol_dagster.maintenance.backup import newest_verified
 from qol_dagster.metrics.fields import TEST_TYPE
 from qol_dagster.resources.notifier import require_encryption
@@ -35,6 +35,7 @@ from qol_dagster.weeks import last_due_week, monday_of
 from qol_ingest.shared import aws, http
 from qol_ingest.shared.calendar import receipt_date
 from qol_ingest.shared.erasures import Ledger
+from qol_ingest.shared.keys import RAW
 
 State = Literal["ok", "note", "FAIL"]
 

@@ -14,11 +14,12 @@ from qol_dagster.defs.messages import subject
 from qol_dagster.errors import QolInputError
 from qol_dagster.resources.outbox import Outgoing
 from qol_dagster.resources.platform import open_platform
+from qol_ingest.shared.keys import ALERTS
 
 if TYPE_CHECKING:
     from qol_dagster.settings import Settings
 
-MARKER = "alerts/daemon-gone"
+MARKER = f"{ALERTS}/daemon-gone"
 BODY = """\
 Dagster's daemon was last seen {since}. Without it no week runs by itself, and no sensor alerts anybody; the
 receiver goes on storing what Garmin sends. Start it (`qol dev`, or the service that runs it) and look at its log.

@@ -206,7 +206,7 @@ def import_(
     """Store the forms of a file, all or none of them; the same file twice changes nothing."""
     from qol_dagster.lake.surveys import write_sendings
     from qol_dagster.surveys.importing import read_file
-    from qol_dagster.surveys.responses import ZONE
+    from qol_ingest.shared.keys import SURVEYS
 
     platform = _platform()
     try:
@@ -218,7 +218,7 @@ def import_(
         content, source, received_at=datetime.now(UTC), enrolled=enrolled, wave=wave, columns=_columns(columns)
     )
     lake = platform.lake()
-    known = set(lake.keys(ZONE))
+    known = set(lake.keys(SURVEYS))
     new = [one for one in found.sendings if one.key not in known]
     typer.echo(_waves(new), nl=False)
     unchanged = f"forms that were stored before: {len(found.sendings) - len(new)}"

@@ -27,6 +27,7 @@ from qol_dagster.resources.id_map import People
 from qol_dagster.resources.notifier import Notifier
 from qol_dagster.resources.outbox import Outgoing
 from qol_dagster.settings import Settings
+from qol_ingest.shared.keys import ALERTS
 
 MAX_MESSAGE = 800
 RESEND = timedelta(days=7)
@@ -35,7 +36,7 @@ PAUSE_S = 60.0
 """After an alert that could not be sent: a tick sees up to five runs, and may take no longer than this."""
 DECIDED_S = 5.0
 """So long after a run failed Dagster has decided whether to start it again."""
-_MARKER = "alerts/{}"
+_MARKER = f"{ALERTS}/{{}}"
 _SENDING = "alert about a failed step"
 """The name of the threads that send one."""
 _LONG = 8

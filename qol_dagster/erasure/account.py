@@ -25,7 +25,7 @@ from qol_dagster.lake.shared_object import SharedObject
 from qol_dagster.resources.platform.aws import AwsPlatform
 from qol_dagster.resources.spilled import drain_spilled
 from qol_dagster.settings.retention import KINDS
-from qol_ingest.shared import aws
+from qol_ingest.shared import aws, keys
 from qol_ingest.shared.queues import Message, SqsQueue
 
 if TYPE_CHECKING:
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 SETTLE_S = 310.0
 """So long after the ledger's entry may a Lambda run that read the ledger before: the puller's 300 s, and a little."""
 GLUE_POLL_S = 15.0
-LOCK = "locks/erasing"
-PASSING = ("athena/", "pipes/", "tmp/", "dagster/")
+LOCK = f"{keys.LOCKS}/erasing"
+PASSING = tuple(f"{one}/" for one in (keys.QUERY_RESULTS, keys.PIPES, keys.WORK, keys.COMPUTE_LOGS))
 """Prefixes of what queries, runs and steps leave for a time: an object that names the person goes whole."""
 WAITING = (
     "ApproximateNumberOfMessages",

@@ -30,6 +30,7 @@ from qol_dagster.errors import QolError
 from qol_dagster.metrics.profiles import PROFILES
 from qol_dagster.resources.garmin_cloud import Garmin
 from qol_dagster.resources.id_map import People, identities_of
+from qol_ingest.shared import keys
 from qol_ingest.shared.erasures import AnyLedger, Entry, users_named
 from qol_ingest.shared.errors import reason
 from qol_ingest.shared.id_map import Enrolment, is_user
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from qol_dagster.lake.lake import Lake
     from qol_dagster.settings import Settings
 
-RAW_ZONES = ("raw/daily", "raw/lifecycle", "raw/pings", "raw/quarantine")
+RAW_ZONES = (keys.RAW, keys.LIFECYCLE, keys.PINGS, keys.QUARANTINE)
 ROUNDS = 5
 """How often the home is cleared: what came while it was is found by the search, and goes in the next round."""
 Log = Callable[[str], object]

@@ -21,13 +21,14 @@ from qol_dagster.lake.lease import locked
 from qol_dagster.resources.id_map import IdMap, People
 from qol_ingest.shared import files
 from qol_ingest.shared.erasures import AnyLedger, Entry, Ledger
+from qol_ingest.shared.keys import ERASURES
 
 if TYPE_CHECKING:
     from qol_dagster.erasure.names import Person
     from qol_dagster.erasure.places import Clearing
     from qol_dagster.settings import Settings
 
-REPORTS = "erasures"
+REPORTS = ERASURES
 """Folder of the signed reports below QOL_HOME."""
 Log = Callable[[str], object]
 

@@ -31,11 +31,10 @@ from qol_dagster.lake.fingerprints import raw_fingerprint
 from qol_dagster.lake.freeze import FREEZES, rewrite_freezes
 from qol_dagster.lake.records import clear_staging, erase_records, mark
 from qol_dagster.metrics.tables import LAYOUTS, TableId, all_tables
-from qol_dagster.report.files import REPORTS
 from qol_dagster.resources.garmin_cloud import downloads_of
 from qol_dagster.surveys.dictionary import SURVEY_TABLES
-from qol_dagster.surveys.responses import ZONE as SURVEYS
 from qol_ingest.shared import files
+from qol_ingest.shared.keys import BACKFILLS, LIFECYCLE, PINGS, PULLED, QUARANTINE, REPORTS, SURVEYS
 
 if TYPE_CHECKING:
     from qol_dagster.lake.lake import Lake
@@ -45,8 +44,7 @@ _UNFINISHED = re.compile(r"^\.[0-9a-f]{16}\.tmp$|#[0-9]+$")
 """Names of files that a killed process did not come to put into their place."""
 TMP = "left in tmp/"
 """The place of what runs left behind, whosever it is."""
-LINES = ("raw/lifecycle", "raw/quarantine")
-PINGS, PULLED, QUARANTINE, BACKFILLS = "raw/pings", "raw/pulled", "raw/quarantine", "raw/backfills"
+LINES = (LIFECYCLE, QUARANTINE)
 
 
 @dataclass

@@ -23,12 +23,13 @@ from qol_dagster.metrics.dictionary import METRICS_VERSION, TABLES
 from qol_dagster.metrics.profiles import PROFILES
 from qol_dagster.metrics.tables import TableId, all_tables
 from qol_dagster.weeks import monday_of
+from qol_ingest.shared import keys
 
 if TYPE_CHECKING:
     from qol_dagster.lake.erasure import NewObject
     from qol_dagster.lake.lake import Lake
 
-FREEZES = "freezes/"
+FREEZES = f"{keys.FREEZES}/"
 NAME = re.compile(r"[a-z][a-z0-9._-]{0,63}")
 NOT_NAMES = ("now",)
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from qol_dagster.lake.lake import LakeError, map_concurrently
 from qol_dagster.lake.revisions import Revision, history_folder, log_prefix, logged_number, object_key
+from qol_ingest.shared.keys import HISTORY
 
 if TYPE_CHECKING:
     from qol_dagster.lake.lake import Lake
@@ -85,7 +86,7 @@ def verify_objects(lake: Lake, keys: Iterable[str]) -> None:
 
 def damage(lake: Lake, key: str) -> str:
     """Return what is wrong with an object of the history: nothing, "is missing" or "is damaged"."""
-    if not key.startswith("history"):
+    if not key.startswith(HISTORY):
         return ""
     try:
         content = lake.read_object(key)

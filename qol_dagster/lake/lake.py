@@ -27,6 +27,7 @@ from qol_dagster.lake.lease import Lease, locked
 from qol_dagster.lake.revisions import REVISION_KEY, Cause, Revision, RowsDifference
 from qol_dagster.lake.shared_object import SharedObject, reason
 from qol_ingest.shared import files
+from qol_ingest.shared.keys import LIFECYCLE, LOCKS, PROCESSED, RAW
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -36,16 +37,13 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 K = TypeVar("K")
 
-RAW = "raw/daily"
 METADATA_KEY = b"qol"
 """Key of our JSON in a Parquet file's metadata."""
 FOOTER_BYTES = 64 * 1024
 """What is read of a Parquet file to know its metadata; a longer footer takes another look."""
 PART = "part-0.parquet"
 """The one file of a partition, unless others were there before."""
-WORK = "tmp"
-"""Where the machines of a cluster keep what they are working on; each run has a folder, and takes it away again."""
-WRITER = "locks/writer"
+WRITER = f"{LOCKS}/writer"
 """The lease of who writes to a lake on S3."""
 ASKED_AT_ONCE = 8
 """Dates, or objects."""
@@ -100,14 +98,14 @@ class Lake:
 
     root: str
     store: Any
-    processed: str = "processed"
+    processed: str = PROCESSED
     table_store: Any = None
     """Puts tables under a key of their own; without it, `store` puts them as everything else."""
     run_id: str = ""
     """Which run writes, for the log of revisions."""
 
     @classmethod
-    def local(cls, root: Path, processed: str = "processed") -> Lake:
+    def local(cls, root: Path, processed: str = PROCESSED) -> Lake:
         """Return the lake in the folder `root`, which is made if it is missing."""
         from obstore.store import LocalStore
 
@@ -183,7 +181,7 @@ class Lake:
 
     def lifecycle_lines(self) -> Iterator[str]:
         """Yield all lines of `raw/lifecycle/`, in the order of the dates of receipt."""
-        for _, content in self.read_objects(filter(_is_raw, self.keys("raw/lifecycle"))):
+        for _, content in self.read_objects(filter(_is_raw, self.keys(LIFECYCLE))):
             # Not splitlines: text in JSON may hold other separators.
             yield from filter(None, content.decode("utf-8", "replace").split("\n"))
 

@@ -21,13 +21,13 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from qol_dagster.errors import QolError
+from qol_ingest.shared.keys import RECORDS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from qol_dagster.lake.lake import Lake, RawObject
 
-RECORDS = "records"
 MANIFEST = "manifest.json"
 STAGING = f"{RECORDS}/_staging"
 """Where engines write to; what killed runs left there is removed by the next."""

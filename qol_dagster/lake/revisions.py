@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
+from qol_ingest.shared.keys import HISTORY, PROCESSED
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -194,7 +196,7 @@ def _changes_of_people(old: Mapping[str, int], new: Mapping[str, int]) -> list[C
 
 def history_folder(processed: str, table: str) -> str:
     """Return the folder of a table's history: `history/<table>`, for profile strict `history_strict/<table>`."""
-    return f"history{processed.removeprefix('processed')}/{table}"
+    return f"{HISTORY}{processed.removeprefix(PROCESSED)}/{table}"
 
 
 def object_key(folder: str, day: date, sha256: str) -> str:

@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from qol_dagster.lake.lake import Lake
-from qol_dagster.surveys.responses import ZONE, Sending, read_line
+from qol_dagster.surveys.responses import Sending, read_line
+from qol_ingest.shared.keys import SURVEYS
 
 
 @dataclass(frozen=True)
@@ -22,17 +23,17 @@ class StoredSendings:
 
 def write_sendings(lake: Lake, sendings: Iterable[Sending]) -> int:
     """Store each sending that is not there yet, and return how many were not; one that is there stays as it is."""
-    known = set(lake.keys(ZONE))
+    known = set(lake.keys(SURVEYS))
     new = {key: one for one in sendings if (key := one.key) not in known}
     for one in new.values():
-        lake.write_raw(one.date, one.id, one.line, zone=ZONE)
+        lake.write_raw(one.date, one.id, one.line, zone=SURVEYS)
     return len(new)
 
 
 def read_sendings(lake: Lake) -> StoredSendings:
     """Return every sending under `raw/surveys/`, in key order."""
     found, unreadable = [], 0
-    for key in lake.keys(ZONE):
+    for key in lake.keys(SURVEYS):
         name = key.rpartition("/")[2]
         if not name.endswith(".jsonl") or name[0] in "._":
             continue

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from qol_dagster.metrics.thresholds import DEFAULT_THRESHOLDS, Thresholds
+from qol_ingest.shared.keys import PROCESSED
 
 ProfileName = Literal["default", "strict"]
 
@@ -29,7 +30,7 @@ class Profile:
     @property
     def folder(self) -> str:
         """The lake's folder of its tables."""
-        return f"processed{self.suffix}"
+        return f"{PROCESSED}{self.suffix}"
 
     @property
     def step(self) -> str:

@@ -16,6 +16,7 @@ from qol_dagster.metrics.dictionary.revisions import UNTIL
 from qol_dagster.metrics.profiles import DEFAULT, PROFILES, Profile
 from qol_dagster.metrics.types import COLUMN_TYPES, TableName
 from qol_ingest.shared.calendar import JST_S
+from qol_ingest.shared.keys import PROCESSED
 
 DATABASE = "db_qol"
 PARTITION = "date"
@@ -146,7 +147,7 @@ def external_table(table: TableName, lake: str, since: date, suffix: str = "") -
     is that of a profile, such as `_strict`. Raises TableError.
     """
     layout = replace(LAYOUTS[table], name=f"{LAYOUTS[table].name}{suffix}")
-    return parquet_table(layout, TABLES[table], lake, f"processed{suffix}/{table}", since)
+    return parquet_table(layout, TABLES[table], lake, f"{PROCESSED}{suffix}/{table}", since)
 
 
 def parquet_table(

@@ -19,13 +19,13 @@ from qol_dagster.report.facts import Facts, ReportError, read_facts
 from qol_dagster.report.page import render_own_page, render_report
 from qol_dagster.resources.connections import PeopleParts, read_people
 from qol_dagster.weeks import is_closed, today
+from qol_ingest.shared.keys import REPORTS
 from qol_ingest.shared.languages import LANGUAGES, Language
 
 if TYPE_CHECKING:
     from qol_dagster.lake.lake import Lake
     from qol_dagster.resources.catalogue import Catalogue
 
-REPORTS = "reports"
 _MARK = "<!-- made from {} -->\n"
 
 

@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Protocol
 
-from qol_dagster.report.files import REPORTS, Report
+from qol_dagster.report.files import Report
 from qol_dagster.report.texts import text
 from qol_dagster.weeks import monday_of, today
+from qol_ingest.shared.keys import REPORTS
 from qol_ingest.shared.languages import LANGUAGES
 
 if TYPE_CHECKING:

@@ -17,16 +17,17 @@ from typing import TYPE_CHECKING, Protocol
 
 from qol_dagster.errors import QolError
 from qol_dagster.lake.fingerprints import raw_fingerprint
-from qol_dagster.lake.lake import RAW, Lake
+from qol_dagster.lake.lake import Lake
 from qol_dagster.lake.shared_object import SharedObject, Version
+from qol_ingest.shared.keys import ARRIVALS, RAW
 from qol_ingest.shared.queues import announced
 
 if TYPE_CHECKING:
     from qol_ingest.shared.queues import Message, Queue
 
-PENDING_DAYS = "arrivals/days"
+PENDING_DAYS = f"{ARRIVALS}/days"
 """Where it stands which days are to be looked at."""
-REPORTED_DAYS = "arrivals/reported"
+REPORTED_DAYS = f"{ARRIVALS}/reported"
 """Where the days are stored that were reported, with their fingerprints."""
 MESSAGES_A_TICK, RECEIVE_S = 1000, 10.0
 """As much is taken from the queue at a time, and for so long."""

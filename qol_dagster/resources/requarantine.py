@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, time
 from typing import TYPE_CHECKING
 
-from qol_dagster.resources.unread import QUARANTINE
 from qol_ingest.records import GZIP, WITHOUT_HASTE, BodyError, Parsed, parse_body, unpack
 from qol_ingest.shared.calendar import JST, receipt_date
 from qol_ingest.shared.erasures import Ledger
+from qol_ingest.shared.keys import QUARANTINE
 from qol_ingest.shared.queues import DirectoryQueue
 from qol_ingest.shared.stores import NotifyingStore
 from qol_ingest.webhook import RefusingStore, objects

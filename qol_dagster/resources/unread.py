@@ -16,14 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qol_dagster.lake import odd_names
-from qol_dagster.lake.lake import RAW, LakeError, map_concurrently
+from qol_dagster.lake.lake import LakeError, map_concurrently
+from qol_ingest.shared.keys import LIFECYCLE, QUARANTINE, RAW
 
 if TYPE_CHECKING:
     from qol_dagster.lake.lake import Lake
     from qol_dagster.settings import Settings
 
-QUARANTINE = "raw/quarantine"
-LIFECYCLE = "raw/lifecycle"
 DAYS = 56
 """How many of the last dates are looked at: what it costs must not grow with the years behind it."""
 ADVICE: Mapping[str, str] = {

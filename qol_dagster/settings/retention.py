@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
+from qol_ingest.shared import keys
+
 KindName = Literal[
     "raw",
     "quarantine",
@@ -40,21 +42,21 @@ class Kind:
     prefixes: tuple[str, ...] = ()
 
 
+def _zones(*zones: str) -> dict[str, tuple[str, ...]]:
+    """Folders and prefixes of what lies in the lake on one machine and on AWS alike."""
+    return {"folders": tuple(f"lake/{zone}" for zone in zones), "prefixes": tuple(f"{zone}/" for zone in zones)}
+
+
 KINDS: Mapping[KindName, Kind] = {
-    "raw": Kind("raw lines and their records", None, ("lake/raw/daily", "lake/records"), ("raw/daily/", "records/")),
-    "quarantine": Kind("bodies that could not be read", 180, ("lake/raw/quarantine",), ("raw/quarantine/",)),
-    "pings": Kind("pings", 30, ("lake/raw/pings",), ("raw/pings/",)),
+    "raw": Kind("raw lines and their records", None, **_zones(keys.RAW, keys.RECORDS)),
+    "quarantine": Kind("bodies that could not be read", 180, **_zones(keys.QUARANTINE)),
+    "pings": Kind("pings", 30, **_zones(keys.PINGS)),
     "dead_letters": Kind("pings and events tried in vain", 14, ("dead_letters", "arrivals/dead")),
-    "history": Kind(
-        "replaced rows, but for frozen ones",
-        None,
-        ("lake/history", "lake/history_strict"),
-        ("history/", "history_strict/"),
-    ),
-    "reports": Kind("weekly reports", None, ("lake/reports",), ("reports/",)),
-    "logs": Kind("what steps print, and logs", 180, ("dagster/storage",), ("dagster/",)),
+    "history": Kind("replaced rows, but for frozen ones", None, **_zones(keys.HISTORY, f"{keys.HISTORY}_strict")),
+    "reports": Kind("weekly reports", None, **_zones(keys.REPORTS)),
+    "logs": Kind("what steps print, and logs", 180, ("dagster/storage",), (f"{keys.COMPUTE_LOGS}/",)),
     "dagster_runs": Kind("Dagster's runs and their events", 180),
-    "alert_markers": Kind("which runs were alerted about", 180, ("alerts",), ("alerts/",)),
+    "alert_markers": Kind("which runs were alerted about", 180, ("alerts",), (f"{keys.ALERTS}/",)),
     "old_versions": Kind("what was overwritten or deleted in the bucket", 90),
     "backups": Kind("backups", 14),
 }

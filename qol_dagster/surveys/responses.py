@@ -13,9 +13,9 @@ from datetime import UTC, date, datetime
 
 from qol_dagster.surveys.whoqol import ITEMS
 from qol_dagster.weeks import receipt_date
-from qol_ingest.shared.sendings import MODES, ZONE, Mode, Sending
+from qol_ingest.shared.sendings import MODES, Mode, Sending
 
-__all__ = ["MODES", "ZONE", "Mode", "Response", "Sending", "latest_responses", "read_line"]
+__all__ = ["MODES", "Mode", "Response", "Sending", "latest_responses", "read_line"]
 
 
 @dataclass(frozen=True)

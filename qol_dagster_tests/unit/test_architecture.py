@@ -6,6 +6,7 @@ Nothing here names a file: a module belongs to the package it is in, and is held
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
+
+from qol_ingest.shared import keys
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("dagster", "pyspark", "boto3", "ibis", "duckdb", "pyarrow", "numpy", "pandas", "obstore")
@@ -45,7 +48,7 @@ FORBIDDEN = {
     "qol_dagster/explorer": ("duckdb", "ibis", "obstore", "pyathena"),
     "qol_ingest": ("qol_dagster", "garmin_sim", "infra", "duckdb", "ibis", "pyarrow", "typer", "emulated_aws", "soak"),
     "garmin_sim": ("qol_dagster", "qol_ingest", "infra", "boto3", "emulated_aws", "soak"),
-    "infra": ("qol_ingest", "garmin_sim", "boto3", "duckdb", "ibis", "emulated_aws", "soak"),
+    "infra": ("garmin_sim", "boto3", "duckdb", "ibis", "emulated_aws", "soak"),
     "emulated_aws": ("soak", "benchmarks", "qol_dagster_tests"),
     "soak": ("infra", "emulated_aws", "benchmarks", "qol_dagster_tests"),
 }
@@ -143,6 +146,20 @@ def test_every_module_says_what_it_is_for_and_every_package_what_belongs_in_it()
             assert said, f"{name} does not say what it is for"
             is_package = file.name == "__init__.py" and name.count(".") == 1
             assert "Belongs here" in said or not is_package, f"{name} does not say what belongs there"
+
+
+def test_a_zone_of_the_raw_data_is_spelled_in_one_module_alone() -> None:
+    zones = {value for value in vars(keys).values() if isinstance(value, str) and re.fullmatch(r"raw/[a-z]+", value)}
+    assert len(zones) > 6
+    spelled = {
+        name
+        for package in ("qol_dagster", "qol_ingest")
+        for name, file in modules(package).items()
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Constant) and (found := re.match(r"(raw/[a-z]+)(/\S*)?$", str(node.value)))
+        if found[1] in zones
+    }
+    assert spelled == {keys.__name__}
 
 
 def test_few_modules_stand_at_the_root() -> None:

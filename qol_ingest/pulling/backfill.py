@@ -27,6 +27,7 @@ from qol_ingest.garmin.tokens import ConsentNeededError
 from qol_ingest.shared.calendar import EPOCH, JST
 from qol_ingest.shared.errors import QolInputError
 from qol_ingest.shared.id_map import IdMap
+from qol_ingest.shared.keys import BACKFILLS
 from qol_ingest.shared.permissions import kind_is_permitted
 from qol_ingest.shared.stores import Store
 
@@ -363,7 +364,7 @@ def _midnight_s(day: date) -> int:
 
 
 def _key(account: Account, kind: str, number: int) -> str:
-    return f"raw/backfills/participant={account.participant}/account={account.number}/{kind}/{number:04d}.json"
+    return f"{BACKFILLS}/participant={account.participant}/account={account.number}/{kind}/{number:04d}.json"
 
 
 def _memory(store: Store, account: Account, kind: str) -> list[tuple[date, date] | None]:

@@ -52,7 +52,7 @@ from qol_ingest.garmin.tokens import (
 )
 from qol_ingest.pulling.backfill import PATHS
 from qol_ingest.records import CALLBACK_KEYS, WITHOUT_HASTE, Parsed, parse_body
-from qol_ingest.shared import lifecycle
+from qol_ingest.shared import keys, lifecycle
 from qol_ingest.shared.calendar import receipt_date
 from qol_ingest.shared.erasures import Ledger, LedgerError, Refusals
 from qol_ingest.shared.errors import QolInputError
@@ -64,7 +64,6 @@ from qol_ingest.webhook import objects
 
 log = logging.getLogger(__name__)
 
-PINGS, LIFECYCLE = "raw/pings/", "raw/lifecycle/"
 FILES = "activityFiles"
 FILE_TYPES = ("fit", "tcx", "gpx")
 LARGEST_DOWNLOAD_BYTES = 100 * 1024 * 1024
@@ -154,7 +153,7 @@ class Ping:
         """The key under which it is noted what became of this ping."""
         # The URL holds a secret of Garmin's making, so nobody finds the user id by trying.
         name = hashlib.sha256(json.dumps([self.kind, self.user, self.url]).encode()).hexdigest()
-        return f"raw/pulled/date={self.date}/{name}.json"
+        return f"{keys.PULLED}/date={self.date}/{name}.json"
 
     @property
     def label(self) -> str:
@@ -276,9 +275,9 @@ class Puller:
 
     def _object(self, key: str, attempt: _Attempt) -> None:
         with _putting_off(attempt):
-            if key.startswith(PINGS):
+            if key.startswith(f"{keys.PINGS}/"):
                 self._pings(key, attempt)
-            elif key.startswith(LIFECYCLE):
+            elif key.startswith(f"{keys.LIFECYCLE}/"):
                 self._lifecycle(key, attempt)
             else:
                 log.warning("an object was announced that is nothing to us; it is passed over")
@@ -449,7 +448,7 @@ class Puller:
 
     def _keep_file(self, ping: Ping, content: bytes) -> _Pulled:
         ending = ping.file_type if ping.file_type in FILE_TYPES else "bin"
-        key = f"raw/files/date={ping.date}/{_name(content, ping.user)}.{ending}"
+        key = f"{keys.FILES}/date={ping.date}/{_name(content, ping.user)}.{ending}"
         self.store.put_new(key, content)
         return _Pulled("stored", 1, key)
 

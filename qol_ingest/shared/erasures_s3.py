@@ -18,8 +18,9 @@ from typing import Any
 from qol_ingest.shared import aws
 from qol_ingest.shared.deadline import TooSlowError, within
 from qol_ingest.shared.erasures import KEY, LEDGER, AnyLedger, Entry, LedgerError, entries_of, refused_of
+from qol_ingest.shared.keys import ERASURES
 
-PREFIX = "erasures/"
+PREFIX = f"{ERASURES}/"
 """Of the ledger, its key, and signed reports."""
 LOOK_S = 6.0
 """How long a look before a push may take: Garmin waits."""

@@ -14,8 +14,8 @@ from datetime import UTC, date, datetime
 from typing import Any, Literal, get_args
 
 from qol_ingest.shared.calendar import receipt_date
+from qol_ingest.shared.keys import SURVEYS
 
-ZONE = "raw/surveys"
 Mode = Literal["web", "paper", "import"]
 MODES: tuple[Mode, ...] = get_args(Mode)
 
@@ -57,7 +57,7 @@ class Sending:
     @property
     def key(self) -> str:
         """Where it is stored."""
-        return f"{ZONE}/date={self.date.isoformat()}/{self.id}.jsonl"
+        return f"{SURVEYS}/date={self.date.isoformat()}/{self.id}.jsonl"
 
     @property
     def line(self) -> bytes:

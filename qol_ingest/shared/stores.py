@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from qol_ingest.shared import aws, files
 from qol_ingest.shared.deadline import TooSlowError, within
 from qol_ingest.shared.errors import QolError, reason
+from qol_ingest.shared.keys import LIFECYCLE, PINGS
 from qol_ingest.shared.queues import Queue, QueueError, announcement
 
 WRITE_S, SLOWEST_BYTES_PER_S = 4.0, 2_000_000
@@ -117,7 +118,7 @@ class NotifyingStore:
 
     store: Store
     queue: Queue
-    prefixes: tuple[str, ...] = ("raw/pings/", "raw/lifecycle/")
+    prefixes: tuple[str, ...] = (f"{PINGS}/", f"{LIFECYCLE}/")
 
     def put_new(self, key: str, content: bytes) -> bool:
         """See `Store`."""

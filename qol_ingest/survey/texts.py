@@ -12,11 +12,12 @@ from typing import Protocol
 
 from qol_ingest.shared import aws
 from qol_ingest.shared.errors import reason
+from qol_ingest.shared.keys import SURVEY_TEXTS
 from qol_ingest.shared.languages import LANGUAGES, Language
 from qol_ingest.shared.stores import S3Store, StoreError
 from qol_ingest.survey.questionnaire import Questionnaire, QuestionnaireError, file_name, read_questionnaire
 
-PREFIX = "survey/"
+PREFIX = f"{SURVEY_TEXTS}/"
 """Of the texts in the bucket of a deployment."""
 
 

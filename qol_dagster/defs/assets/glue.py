@@ -21,6 +21,7 @@ from qol_dagster.lake.tables import read_rows
 from qol_dagster.metrics.dictionary import STATUS, WEEKLY
 from qol_dagster.pipeline.reports import EtlReport
 from qol_dagster.resources.glue_run import GlueError, GlueJob, GlueRun
+from qol_ingest.shared.keys import PIPES
 
 if TYPE_CHECKING:
     from qol_dagster.lake.lake import Lake
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from qol_dagster.metrics.types import TableName
     from qol_dagster.pipeline.reports import WeekReport
 
-PIPES = "pipes"
 """Where messages are stored, for a few days: the bucket's rule takes them away."""
 READ_S = 5.0
 """Between two looks for messages."""

@@ -13,11 +13,12 @@ from qol_dagster.lake.lake import Lake
 from qol_dagster.metrics.tables import TableId
 from qol_dagster.report.charts import spreads_png, valid_weeks_png
 from qol_dagster.report.facts import HEADLINES
-from qol_dagster.report.files import REPORTS, Report, write_report
+from qol_dagster.report.files import Report, write_report
 from qol_dagster.report.mail import announce
 from qol_dagster.report.views import overview, spread
 from qol_dagster.resources.catalogue import Catalogue
 from qol_dagster.resources.platform import Resources
+from qol_ingest.shared.keys import REPORTS
 
 REPORT_ASSET = "weekly_report"
 NEWEST = 4

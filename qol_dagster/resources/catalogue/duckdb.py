@@ -26,6 +26,7 @@ from qol_dagster.metrics.types import COLUMN_TYPES
 from qol_dagster.resources.catalogue import SCHEMA, CatalogueError, QueryResult, Span, one_line
 from qol_dagster.surveys.dictionary import SURVEY_TABLES
 from qol_dagster.surveys.tables import survey_folder
+from qol_ingest.shared.keys import HISTORY, PROCESSED
 
 if TYPE_CHECKING:
     import duckdb
@@ -94,7 +95,7 @@ def _answer(lake_dir: Path, sql: str, moment: Moment | None, span: Span | None, 
         for name in named:
             if name in REVISIONS_OF:
                 _make_log(database, lake_dir, name, REVISIONS_OF[name])
-        folders = [f"{kind}{profile.suffix}" for kind in ("processed", "history") for profile in PROFILES.values()]
+        folders = [f"{kind}{profile.suffix}" for kind in (PROCESSED, HISTORY) for profile in PROFILES.values()]
         _sandbox(database, [lake_dir.absolute() / folder for folder in folders])
         return QueryResult(database.sql(_reading_statement(database, sql)).to_arrow_table())
 

@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from qol_dagster.engines import Engine, EngineName, open_engine
-from qol_dagster.lake.lake import WORK, Lake
+from qol_dagster.lake.lake import Lake
 from qol_dagster.lake.shared_object import SharedObject
 from qol_dagster.metrics.profiles import DEFAULT, Profile
 from qol_dagster.resources.arrivals import Arrivals, QueuedArrivals
@@ -20,6 +20,7 @@ from qol_dagster.resources.glue_run import GlueJob
 from qol_dagster.resources.id_map import AwsIdMap, People
 from qol_dagster.resources.notifier import Notifier, SnsNotifier
 from qol_dagster.resources.platform import Computer
+from qol_ingest.shared.keys import WORK
 from qol_ingest.shared.queues import SqsQueue
 
 if TYPE_CHECKING:
