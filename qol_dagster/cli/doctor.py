@@ -24,7 +24,7 @@ from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from qol_dagster.cli.output import in_japan
 from qol_dagster.defs.dagster_home import BEATS_S
-from qol_dagster.lake.lake import LakeError
+from qol_dagster.lake.objects import LakeError
 from qol_dagster.maintenance.backup import newest_verified
 from qol_dagster.metrics.fields import TEST_TYPE
 from qol_dagster.resources.notifier import require_encryption

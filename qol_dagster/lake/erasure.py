@@ -15,8 +15,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from qol_dagster.lake.lake import as_parquet, partition_metadata_of, revision_of
 from qol_dagster.lake.lease import locked
+from qol_dagster.lake.partition import as_parquet, partition_metadata_of, revision_of
 from qol_dagster.lake.revisions import (
     ROW_KEY,
     Revision,

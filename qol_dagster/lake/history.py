@@ -13,7 +13,7 @@ from datetime import date, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
-from qol_dagster.lake.lake import LakeError, map_concurrently
+from qol_dagster.lake.objects import LakeError, map_concurrently
 from qol_dagster.lake.revisions import Revision, history_folder, log_prefix, logged_number, object_key
 from qol_ingest.shared.keys import HISTORY
 

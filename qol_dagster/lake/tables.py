@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
-from qol_dagster.lake.lake import map_concurrently, partition_metadata_of
+from qol_dagster.lake.objects import map_concurrently
+from qol_dagster.lake.partition import partition_metadata_of
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -16,7 +16,7 @@ from qol_dagster.engines import EngineError
 from qol_dagster.engines.fingerprint import daily_fingerprint, records_fingerprint
 from qol_dagster.engines.queries import WEEKLY_STAGES
 from qol_dagster.lake.fingerprints import NO_RAW, raw_fingerprint, week_fingerprint
-from qol_dagster.lake.lake import map_concurrently
+from qol_dagster.lake.objects import map_concurrently
 from qol_dagster.lake.records import NOTHING, clear_staging, forget_records, stored_records
 from qol_dagster.lake.tables import by_date, concat_rows, read_partitions, set_aside, times_as_int, with_time
 from qol_dagster.metrics.dictionary import DAILY, WEEKLY

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from qol_dagster.engines.fingerprint import records_fingerprint
 from qol_dagster.lake.fingerprints import raw_fingerprint
-from qol_dagster.lake.lake import map_concurrently
+from qol_dagster.lake.objects import map_concurrently
 from qol_dagster.lake.records import stored_records
 from qol_dagster.metrics.dictionary import METRICS_VERSION
 from qol_dagster.pipeline.etl import code_fingerprint

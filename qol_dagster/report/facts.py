@@ -13,7 +13,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from qol_dagster.errors import QolError
-from qol_dagster.lake.lake import LakeError, map_concurrently
+from qol_dagster.lake.objects import LakeError, map_concurrently
 from qol_dagster.metrics.tables import TableId
 from qol_dagster.report.surveys import Surveys, read_surveys
 from qol_dagster.resources.connections import People

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qol_dagster.engines.fingerprint import package_fingerprint
-from qol_dagster.lake.lake import LakeError
+from qol_dagster.lake.objects import LakeError
 from qol_dagster.report.calls import calls_of
 from qol_dagster.report.facts import Facts, ReportError, read_facts
 from qol_dagster.report.page import render_own_page, render_report

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
-from qol_dagster.lake.lake import LakeError
+from qol_dagster.lake.objects import LakeError
 from qol_dagster.lake.tables import read_rows
 from qol_dagster.metrics.dictionary import by_name
 from qol_dagster.report.quantiles import quantile

@@ -18,7 +18,8 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from qol_dagster.errors import QolInputError
-from qol_dagster.lake.lake import Lake, LakeError
+from qol_dagster.lake.lake import Lake
+from qol_dagster.lake.objects import LakeError
 from qol_dagster.resources.platform import Platform, open_platform
 from qol_ingest.consent.enrolment import Invitations
 from qol_ingest.consent.oauth import Enrolments, start_url

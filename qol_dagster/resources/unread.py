@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qol_dagster.lake import odd_names
-from qol_dagster.lake.lake import LakeError, map_concurrently
+from qol_dagster.lake.objects import LakeError, map_concurrently
 from qol_ingest.shared.keys import LIFECYCLE, QUARANTINE, RAW
 
 if TYPE_CHECKING:

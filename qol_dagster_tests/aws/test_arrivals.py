@@ -15,7 +15,8 @@ import dagster as dg
 import pytest
 
 from qol_dagster.definitions import build_defs
-from qol_dagster.lake.lake import Lake, LakeError
+from qol_dagster.lake.lake import Lake
+from qol_dagster.lake.objects import LakeError
 from qol_dagster.lake.shared_object import SharedObject
 from qol_dagster.resources.arrivals import (
     PENDING_DAYS,

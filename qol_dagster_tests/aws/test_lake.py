@@ -15,7 +15,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from qol_dagster.lake.lake import Lake, LakeError
+from qol_dagster.lake.lake import Lake
+from qol_dagster.lake.objects import LakeError
 from qol_dagster.lake.records import (
     MANIFEST,
     NOTHING,
@@ -281,7 +282,8 @@ import resource, sys
 from pathlib import Path
 import pyarrow as pa
 from datetime import date
-from qol_dagster.lake.lake import Lake, LakeError
+from qol_dagster.lake.lake import Lake
+from qol_dagster.lake.objects import LakeError
 resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
 rows = pa.table({"participant_id": [str(hash(str(n))) for n in range(10000)]})
 try:

@@ -16,7 +16,8 @@ import pyarrow as pa
 import pytest
 
 from qol_dagster.lake.history import HistoryError, keys_of, revisions_of, states_at, states_now, verify_objects
-from qol_dagster.lake.lake import Lake, LakeError
+from qol_dagster.lake.lake import Lake
+from qol_dagster.lake.objects import LakeError
 from qol_dagster.lake.revisions import Revision
 from qol_dagster_tests.support.lakes import MONDAY
 

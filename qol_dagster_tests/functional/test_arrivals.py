@@ -23,7 +23,8 @@ from qol_dagster.defs.sensors import WEEKS_A_TICK, decide
 from qol_dagster.engines import open_engine
 from qol_dagster.identities import Identities
 from qol_dagster.lake.fingerprints import raw_fingerprint
-from qol_dagster.lake.lake import Lake, LakeError
+from qol_dagster.lake.lake import Lake
+from qol_dagster.lake.objects import LakeError
 from qol_dagster.pipeline.etl import materialize_daily
 from qol_dagster.pipeline.staleness import stale_weeks
 from qol_dagster.resources.id_map import IdMap

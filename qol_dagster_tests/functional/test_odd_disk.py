@@ -13,7 +13,8 @@ import pytest
 
 from qol_dagster.engines import Engine, EngineError, open_engine
 from qol_dagster.identities import Identities
-from qol_dagster.lake.lake import Lake, LakeError
+from qol_dagster.lake.lake import Lake
+from qol_dagster.lake.objects import LakeError
 from qol_dagster.lake.shared_object import SharedObjectError
 from qol_dagster.pipeline.etl import run_etl
 from qol_dagster.pipeline.reports import EtlReport

@@ -17,7 +17,8 @@ import pytest
 
 from qol_dagster.engines import Engine, EngineError, RecordsUpdate, open_engine
 from qol_dagster.identities import Identities
-from qol_dagster.lake.lake import Lake, LakeError
+from qol_dagster.lake.lake import Lake
+from qol_dagster.lake.objects import LakeError
 from qol_dagster.lake.records import MANIFEST, STAGING
 from qol_dagster.metrics.fields import FIELDS
 from qol_dagster.metrics.thresholds import Thresholds

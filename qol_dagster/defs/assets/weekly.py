@@ -19,7 +19,8 @@ from qol_dagster.defs.assets.common import (
 )
 from qol_dagster.defs.checks import check_rows
 from qol_dagster.defs.table_metadata import table_metadata, written_metadata
-from qol_dagster.lake.lake import Lake, map_concurrently
+from qol_dagster.lake.lake import Lake
+from qol_dagster.lake.objects import map_concurrently
 from qol_dagster.lake.tables import read_rows
 from qol_dagster.metrics.dictionary import WEEKLY
 from qol_dagster.metrics.profiles import DEFAULT, Profile
