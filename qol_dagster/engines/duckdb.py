@@ -21,6 +21,7 @@ import pyarrow as pa
 
 from qol_dagster.engines import DUCKDB_SETTINGS, REC_BITS, EngineError, EngineName, RawFile, RecordsUpdate
 from qol_dagster.engines.duckdb_lines import typed_lines
+from qol_dagster.engines.duckdb_offsets import files_with_an_offset_twice
 from qol_dagster.engines.odd_lines import write_plain
 from qol_dagster.engines.queries import queries
 from qol_dagster.metrics.fields import FIELDS
@@ -125,8 +126,10 @@ class DuckDBEngine:
 
     def _parse_odd_again(self, files: Sequence[_File], read: str) -> None:
         """Replace the rows of files in which a line is odd by those of the same lines in their plain spelling."""
-        rows = self.connection.execute("SELECT DISTINCT date, file FROM parsed WHERE odd").fetchall()
-        odd = [file for file in files if (file.date, file.name) in {*rows}]
+        rows = {*self.connection.execute("SELECT DISTINCT date, file FROM parsed WHERE odd").fetchall()}
+        for name in _SAMPLES:
+            rows.update(files_with_an_offset_twice(self.connection, name))
+        odd = [file for file in files if (file.date, file.name) in rows]
         if not odd:
             return
         with _plain_copies(odd, self.work) as plain:
@@ -260,5 +263,6 @@ def _literal(path: str) -> str:
 
 
 _FIELDS = ", ".join(field.name for field in FIELDS)
+_SAMPLES = [field.name for field in FIELDS if field.kind == "samples"]
 _FORMAT = "FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 20480"
 """Row groups are what threads take one at a time."""

@@ -59,6 +59,35 @@ def test_both_engines_read_twenty_thousand_odd_lines_as_plain_python_does(engine
     assert differences[:3] == []
 
 
+def test_of_an_offset_that_comes_twice_the_last_value_counts_and_the_neighbours_are_as_they_were(
+    engine: Engine, tmp_path: Path
+) -> None:
+    maps = {
+        "far": ('{"0": 60, "15": 61, "30": 62, "0": 70}', [(0, 70), (15, 61), (30, 62)]),
+        "near": ('{"0": 60, "15": 61, "15": 71}', [(0, 60), (15, 71)]),
+        "back": ('{"30": 62, "15": 61, "0": 60}', [(0, 60), (15, 61), (30, 62)]),
+        "once": ('{"0": 60, "15": 61}', [(0, 60), (15, 61)]),
+    }
+    files, folder = [], tmp_path / f"date={DAY}"
+    folder.mkdir()
+    for name, (text, _) in maps.items():
+        line = f'{{"userId": "u", "summaryId": "{name}", "timeOffsetHeartRateSamples": {text}}}\n'
+        calm = f'{{"userId": "u", "summaryId": "{name}-calm", "timeOffsetHeartRateSamples": {{"0": 50}}}}\n'
+        file = folder / f"{name}.jsonl"
+        file.write_text(calm + line + calm)
+        files.append(RawFile(str(file), file.stat().st_size))
+    engine.write_records({DAY: RecordsUpdate(files)}, str(tmp_path / "records"))
+    engine.load_records({DAY: [str(part) for part in sorted(tmp_path.glob("records/date=*/*.parquet"))]})
+    rows = engine.run("SELECT user_id, summary_id, received_ms, heart_rate, file FROM records ORDER BY file, line")
+    found = [(row["file"], row["summary_id"], seen(row | dict.fromkeys(FIELDS))) for row in rows.to_pylist()]
+    expected = [
+        (name, spelled, (spelled, None, pairs, *[None] * len(FIELDS)))
+        for name, (_, counted) in sorted(maps.items())
+        for spelled, pairs in ((f"{name}-calm", [(0, 50)]), (name, counted), (f"{name}-calm", [(0, 50)]))
+    ]
+    assert found == expected
+
+
 def odd_line(chance: random.Random, name: int) -> bytes:
     """A line of a record, in which something or other is as it should not be."""
     members = [
