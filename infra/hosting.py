@@ -195,6 +195,12 @@ class HostingStack(Stack):
                 because="each step prints, and each failure is announced, on its own",
             ),
             allow("s3:GetObject", "s3:PutObject", on=objects(names.REPORTS), because="each week has a report"),
+            # Which forms have a link, so that staff hear of those that have none.
+            allow(
+                "dynamodb:Query",
+                on=[arn("dynamodb", f"table/{names.ENROLMENT_TABLE}")],
+                when={"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": ["survey"]}},
+            ),
             allow(
                 "s3:DeleteObject",
                 on=[*objects(names.ALERTS), *objects(f"{names.REPORTS}mailed-")],

@@ -118,6 +118,8 @@ class OpsStack(Stack):
             "QOL_BACKUP_BUCKET": names.backups(),
             "QOL_START_DATE": settings.start_date.isoformat(),
             "QOL_PUBLIC_URL": ingest.public_url,
+            "QOL_SURVEY_PLAN": str(settings.survey_plan),
+            "QOL_SURVEY_RULE": settings.survey_rule,
             "QOL_GARMIN_CLIENT_ID": settings.garmin_client_id,
         }
         ssm.StringParameter(

@@ -17,8 +17,9 @@ from pydantic import AfterValidator
 
 from qol_dagster.errors import QolInputError
 from qol_dagster.settings import Settings
-from qol_dagster.settings.kinds import ClientId, Day, Folder, MailAddresses, Switch, Url, like, whole
+from qol_dagster.settings.kinds import ClientId, Day, Folder, MailAddresses, SurveyPlan, Switch, Url, like, whole
 from qol_dagster.settings.reading import read_fields
+from qol_dagster.surveys.whoqol import RuleName
 
 
 class DeploySettingsError(QolInputError):
@@ -49,7 +50,8 @@ class DeploySettings:
     `reports/` under `report_url`, if there is such an address. `dagster_url` is where the weekly start finds Dagster.
     With `dagster_certificate_arn`, Dagster is hosted here under that address, from the image of `dagster_image_tag`.
     `public_domain` is what Garmin and participants call the API, with `public_certificate_arn`; without it, they use
-    the address that AWS gives. `start_date` is the Monday of the first week. `glue_workers` is how many machines
+    the address that AWS gives. `survey_plan` and `survey_rule` say when questionnaires are due and how missing items
+    count. `start_date` is the Monday of the first week. `glue_workers` is how many machines
     compute a week, one of which leads. `garmin_url` is another cloud than Garmin's. `emulated` leaves out what an
     emulated AWS lacks.
     """
@@ -66,6 +68,8 @@ class DeploySettings:
     programme_ja: str = ""
     programme_en: str = ""
     contact: str = ""
+    survey_plan: SurveyPlan = Settings().survey_plan
+    survey_rule: RuleName = Settings().survey_rule
     start_date: Monday = Settings().start_date
     glue_workers: Workers = 2
     garmin_url: Url = ""

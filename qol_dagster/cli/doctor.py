@@ -224,7 +224,8 @@ def _last_run(settings: Settings) -> Iterator[Finding]:
     found = _ask_dagster(
         settings,
         "SELECT run_id, status, coalesce(end_time, start_time) FROM runs "
-        "WHERE pipeline_name NOT IN ('garmin_backfill_job', 'backup_job', 'retention_job') ORDER BY id DESC LIMIT 1",
+        "WHERE pipeline_name NOT IN ('garmin_backfill_job', 'surveys_job', 'backup_job', 'retention_job') "
+        "ORDER BY id DESC LIMIT 1",
     )
     if not found:
         return

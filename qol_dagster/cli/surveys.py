@@ -18,8 +18,8 @@ from qol_dagster.cli.common import note, read_settings
 from qol_dagster.cli.output import Format, rendered
 from qol_dagster.errors import QolInputError
 from qol_dagster.surveys.importing import Source
-from qol_dagster.surveys.waves import DEFAULT_PLAN, WavePlan
-from qol_dagster.surveys.whoqol import DEFAULT_RULE, RuleName
+from qol_dagster.surveys.waves import WavePlan, change_plan
+from qol_dagster.surveys.whoqol import RuleName
 from qol_ingest.shared.calendar import JST
 from qol_ingest.shared.languages import Language
 
@@ -38,9 +38,11 @@ surveys = typer.Typer(
 )
 
 
-EveryWeeks = Annotated[int, typer.Option(min=1, help="Weeks from wave to wave.")]
-Waves = Annotated[int, typer.Option(min=1, help="How many waves.")]
-WindowDays = Annotated[int, typer.Option(min=0, help="Days that a form may be early or late.")]
+EveryWeeks = Annotated[int | None, typer.Option(min=1, help="Weeks from wave to wave.")]
+Waves = Annotated[int | None, typer.Option(min=1, help="How many waves.")]
+WindowDays = Annotated[int | None, typer.Option(min=0, help="Days that a form may be early or late.")]
+"""Other than QOL_SURVEY_PLAN says."""
+Rule = Annotated[RuleName | None, typer.Option(help="Rule for missing items, other than QOL_SURVEY_RULE.")]
 DESCRIBED = ("wave", "domain", "n_forms", "n_scored", "alpha", "n_alpha", "floor", "ceiling", "nonresponse")
 
 
@@ -96,9 +98,9 @@ def invite(
     ] = False,
     wave: Annotated[int | None, typer.Option(min=0, help="The wave; by default the one that is due today.")] = None,
     days: Annotated[int, typer.Option(min=1, help="Days for which the link is good.")] = 30,
-    every_weeks: EveryWeeks = DEFAULT_PLAN.every_weeks,
-    waves: Waves = DEFAULT_PLAN.waves,
-    window_days: WindowDays = DEFAULT_PLAN.window_days,
+    every_weeks: EveryWeeks = None,
+    waves: Waves = None,
+    window_days: WindowDays = None,
     form: Annotated[Format, typer.Option("--format", help="How the links are printed.")] = "csv",
 ) -> None:
     """Make personal links to the questionnaire. Each is good for one form, and names nobody."""
@@ -112,7 +114,7 @@ def invite(
     require_address(settings)
     require_texts(settings)
     links = survey_links(settings)
-    plan = WavePlan(every_weeks=every_weeks, waves=waves, window_days=window_days)
+    plan = change_plan(settings.survey_plan, every_weeks=every_weeks, waves=waves, window_days=window_days)
     if participant_id:
         forms = _forms_of(participant_id, wave, plan, links)
     else:
@@ -232,20 +234,20 @@ def import_(
 @surveys.command()
 def score(
     *,
-    rule: Annotated[RuleName, typer.Option(help="Rule for missing items; it is stored with each score.")] = (
-        DEFAULT_RULE
-    ),
-    every_weeks: EveryWeeks = DEFAULT_PLAN.every_weeks,
-    waves: Waves = DEFAULT_PLAN.waves,
-    window_days: WindowDays = DEFAULT_PLAN.window_days,
+    rule: Rule = None,
+    every_weeks: EveryWeeks = None,
+    waves: Waves = None,
+    window_days: WindowDays = None,
 ) -> None:
     """Compute all tables of questionnaires anew from the stored forms and `daily_metrics`."""
     from qol_dagster.pipeline.surveys import score_surveys
 
-    plan = WavePlan(every_weeks=every_weeks, waves=waves, window_days=window_days)
     platform = _platform()
+    plan = change_plan(platform.settings.survey_plan, every_weeks=every_weeks, waves=waves, window_days=window_days)
     people = platform.id_map().identities()
-    report = score_surveys(platform.lake(), people, computed_at=datetime.now(UTC), rule=rule, plan=plan)
+    report = score_surveys(
+        platform.lake(), people, computed_at=datetime.now(UTC), rule=rule or platform.settings.survey_rule, plan=plan
+    )
     for table, rows in report.rows.items():
         typer.echo(f"{table}  rows: {rows}")
     if report.not_enrolled:
@@ -257,14 +259,15 @@ def score(
 @surveys.command()
 def describe(
     *,
-    rule: Annotated[RuleName, typer.Option(help="Rule for missing items.")] = DEFAULT_RULE,
+    rule: Rule = None,
     form: Annotated[Format, typer.Option("--format", help="How the rows are printed.")] = "table",
 ) -> None:
     """Show of each wave and domain Cronbach's alpha, the shares at both ends of the scale, and items left blank."""
     from qol_dagster.pipeline.surveys import describe_waves
 
     platform = _platform()
-    found = describe_waves(platform.lake(), platform.id_map().identities(), rule=rule)
+    people = platform.id_map().identities()
+    found = describe_waves(platform.lake(), people, rule=rule or platform.settings.survey_rule)
     rows = [[None if row[name] is None else _rounded(row[name]) for name in DESCRIBED] for row in found]
     typer.echo(rendered(DESCRIBED, rows, form), nl=False)
 
@@ -273,16 +276,16 @@ def describe(
 def simulate(
     *,
     seed: Annotated[int, typer.Option(min=0, help="The seed of `qol simulate`; it decides the answers too.")] = 0,
-    every_weeks: EveryWeeks = DEFAULT_PLAN.every_weeks,
-    waves: Waves = DEFAULT_PLAN.waves,
-    window_days: WindowDays = DEFAULT_PLAN.window_days,
+    every_weeks: EveryWeeks = None,
+    waves: Waves = None,
+    window_days: WindowDays = None,
 ) -> None:
     """Have simulated participants answer the waves that are due: made-up marks, for demos and tests only."""
     from qol_dagster.pipeline.surveys import simulate_surveys
     from qol_dagster.weeks import today
 
-    plan = WavePlan(every_weeks=every_weeks, waves=waves, window_days=window_days)
     platform = _platform()
+    plan = change_plan(platform.settings.survey_plan, every_weeks=every_weeks, waves=waves, window_days=window_days)
     people = platform.id_map().identities()
     if real := _not_simulated(people.active, seed):
         raise SurveyFileError(

@@ -20,7 +20,7 @@ from qol_dagster.defs.jobs import garmin_backfill_job, weekly_job
 from qol_dagster.defs.partitions import first_week, partitions_from
 from qol_dagster.defs.resources import as_dagster
 from qol_dagster.defs.retention import retention_job, retention_schedule
-from qol_dagster.defs.schedules import weekly_schedule
+from qol_dagster.defs.schedules import surveys_schedule, weekly_schedule
 from qol_dagster.defs.sensors import arrivals_sensor
 from qol_dagster.defs.unread import unread_sensor
 from qol_dagster.defs.watch import watch_sensor
@@ -42,17 +42,17 @@ def build_defs(
     platform = open_platform(settings)
     resources = Resources.of(platform, resource_overrides)
     first = first or settings.start_date
-    job = weekly_job()
+    job, surveys = weekly_job(), surveys_job()
     other_jobs = [weekly_job(profile) for profile in PROFILES.values() if profile is not DEFAULT]
     is_local = settings.target == "local"  # on AWS, S3 makes the copies
     return dg.Definitions(
         assets=all_assets(partitions_from(first), settings.owners, platform.kinds),
         jobs=[
-            *(job, *other_jobs, garmin_backfill_job(), surveys_job(), retention_job()),
+            *(job, *other_jobs, garmin_backfill_job(), surveys, retention_job()),
             *([backup_job()] if is_local else []),
         ],
         schedules=[
-            *(weekly_schedule(job, first), retention_schedule()),
+            *(weekly_schedule(job, first), surveys_schedule(resources, surveys), retention_schedule()),
             *([backup_schedule(settings)] if is_local else []),
         ],
         sensors=[

@@ -22,6 +22,7 @@ SUBJECTS: Mapping[AlertName, str] = {
     "week_missing": "[qol] the week {week} is missing",
     "fewer_valid_days": "[qol] fewer valid days in the week {week}",
     "silent": "[qol] participants silent for {days} days: {n}",
+    "to_invite": "[qol] to be invited to the questionnaire: {n}",
     "ticks_fail": "[qol] failing in Dagster: {names}",
     "disk_full": "[qol] the disk is nearly full",
     "no_backup": "[qol] no backup for {days} days",

@@ -1,4 +1,7 @@
-"""The weekly schedule: Wednesday 09:05 in Japan, for the last complete week, so that devices have two days to sync."""
+"""When jobs start by themselves: the weekly one on Wednesday 09:05 in Japan, that of questionnaires each day after it.
+
+The weekly run is of the last complete week, so that devices have two days to sync.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,13 @@ from zoneinfo import ZoneInfo
 
 import dagster as dg
 
+from qol_dagster.resources.platform import Resources
+from qol_dagster.resources.survey_pages import has_surveys
 from qol_dagster.weeks import TIMEZONE, WEEKLY_RUN_CRON, monday_of
 
 WEEKLY_SCHEDULE = "weekly_metrics_schedule"
+SURVEYS_CRON = "30 10 * * *"
+"""On Wednesday the weekly run is over by then as a rule: who has now worn the device long enough is due."""
 
 
 def weekly_schedule(job: Any, start: date) -> dg.ScheduleDefinition:
@@ -32,3 +39,22 @@ def weekly_schedule(job: Any, start: date) -> dg.ScheduleDefinition:
         return dg.RunRequest(partition_key=week.isoformat())
 
     return weekly_metrics_schedule
+
+
+def surveys_schedule(parts: Resources, job: Any) -> dg.ScheduleDefinition:
+    """Each day at 10:30 Asia/Tokyo, in programmes that have questionnaires."""
+
+    @dg.schedule(
+        job=job,
+        name="surveys_schedule",
+        cron_schedule=SURVEYS_CRON,
+        execution_timezone=TIMEZONE,
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="Each day at 10:30 Japan time: whose questionnaire is due, and what was answered since.",
+    )
+    def surveys_schedule() -> dg.RunRequest | dg.SkipReason:
+        if not has_surveys(parts):
+            return dg.SkipReason("there is no licensed text (`qol survey template`), and no form was ever answered")
+        return dg.RunRequest()
+
+    return surveys_schedule

@@ -65,6 +65,14 @@ TEXTS: Mapping[ConditionName, Text] = {
         japanese="{days} 日以上データが届いていない参加者が {n} 人います。`qol silent --days {days}` で参加者を確認"
         "できます。わかっている理由は週間レポートにあります。機器が同期されれば解消です。",
     ),
+    "to_invite": Text(
+        english="Participants whose questionnaire may be answered and who have no link yet: {n}. `qol survey invite "
+        "--due` makes the links, and letters with QR codes; the weekly report names the participants. Whoever answers "
+        "on paper gets a sheet. It is over when they have a link or have answered.",
+        japanese="質問紙に回答できる時期になり、まだリンクのない参加者が {n} 人います。`qol survey invite --due` でリン"
+        "ク（QR コードつきの案内状も）を作れます。参加者は週間レポートに示されます。紙で回答する方には用紙を渡してくだ"
+        "さい。リンクを作るか回答が届けば解消です。",
+    ),
     "ticks_fail": Text(
         english="The last ticks failed of {names}: what they watch or start is not done. Their page in Dagster ("
         "`qol dev`, under Automation) says why. It is over when a tick succeeds.",
@@ -110,8 +118,8 @@ def watch_sensor(parts: Resources) -> dg.SensorDefinition:
         minimum_interval_seconds=EVERY_S,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Alerts people when no data comes, a week is missing, far fewer days are valid, participants fall "
-        "silent, sensors or schedules fail, or the disk is nearly full; once, and again when it gets worse. "
-        "Alerts about failed runs that could not be sent are sent here.",
+        "silent or are to be invited to the questionnaire, sensors or schedules fail, or the disk is nearly full; "
+        "once, and again when it gets worse. Alerts about failed runs that could not be sent are sent here.",
     )
     def watch_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         if not resend_failures(parts, context.instance):

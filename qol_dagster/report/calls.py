@@ -14,6 +14,7 @@ from qol_dagster.metrics.thresholds import TRAILING_WEEKS
 from qol_dagster.report.facts import Facts, Row
 from qol_dagster.report.surveys import Reminder, reminders
 from qol_dagster.resources.connections import Person
+from qol_dagster.weeks import receipt_date
 
 Reason = Literal[
     "permission_lost",
@@ -24,6 +25,7 @@ Reason = Literal[
     "low_coverage",
     "no_night",
     "survey_overdue",
+    "survey_to_invite",
     "not_joined",
     "unmapped",
 ]
@@ -59,7 +61,7 @@ def calls_of(facts: Facts) -> list[Call]:
     for row in facts.status_of(facts.week):
         participant = row["participant_id"]
         of_data = _reasons(row, persons.get(participant), participant in long_enrolled)
-        found += [*of_data, *_reminder(row, forms.get(participant))][:1]
+        found += [*of_data, *_reminder(row, forms.get(participant), facts)][:1]
     found += [Call("not_joined", participant) for participant in facts.people.invited]
     if facts.people.n_pending:
         found.append(Call("unmapped", number=facts.people.n_pending))
@@ -98,8 +100,15 @@ def _reasons(row: Row, person: Person | None, long_enrolled: bool) -> Iterator[C
         yield Call("no_night", participant)
 
 
-def _reminder(row: Row, form: Reminder | None) -> Iterator[Call]:
-    if form and row["status"] not in ("revoked", "not_enrolled"):
+def _reminder(row: Row, form: Reminder | None, facts: Facts) -> Iterator[Call]:
+    """Yield that a form without a link needs one, and that one with a link, or where that is unknown, is overdue."""
+    if not form or row["status"] in ("revoked", "not_enrolled"):
+        return
+    invited = facts.people.invited_forms
+    is_open = form.closes_on >= receipt_date(facts.made_at)
+    if invited is not None and is_open and (form.participant_id, form.wave) not in invited:
+        yield Call("survey_to_invite", form.participant_id, until=form.closes_on)
+    elif form.days > 0:
         yield Call("survey_overdue", form.participant_id, form.days, until=form.closes_on)
 
 

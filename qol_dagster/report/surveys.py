@@ -39,7 +39,7 @@ ASSOCIATED = (
 METHOD = "within_correlation"
 _SCORES = tuple(f"{domain}_0_100" for domain in DOMAINS)
 _COLUMNS: Mapping[TableName, tuple[str, ...]] = {
-    "survey_due": ("participant_id", "date", "wave", "closes_on", "answered_on", "computed_at"),
+    "survey_due": ("participant_id", "date", "wave", "opens_on", "closes_on", "answered_on", "computed_at"),
     "whoqol_scores": ("date", "wave", *_SCORES),
     "whoqol_associations": (
         *("date", "domain", "measure", "method", "n_persons", "n_forms"),
@@ -84,9 +84,10 @@ class Response:
 
 @dataclass(frozen=True)
 class Reminder:
-    """A form that is due, may still be answered and was not: for how many days, and until when."""
+    """A form that may be answered and was not: for how many days it has been due, 0 or less before that, until when."""
 
     participant_id: str
+    wave: int
     days: int
     closes_on: date
 
@@ -146,18 +147,18 @@ def responses(surveys: Surveys) -> list[Response]:
 
 
 def reminders(surveys: Surveys) -> dict[str, Reminder]:
-    """Return by participant the form that is overdue and may still be answered: the latest due of several."""
+    """Return by participant the form that may be answered and was not: the latest due of several."""
     today = str(surveys.as_of)
     return {
         row["participant_id"]: _reminder(row, today)
         for row in sorted(surveys.due, key=lambda row: row["date"])
-        if row["date"] < today <= row["closes_on"] and not _is_answered(row, today)
+        if row["opens_on"] <= today <= row["closes_on"] and not _is_answered(row, today)
     }
 
 
 def _reminder(row: Row, today: str) -> Reminder:
     days = (date.fromisoformat(today) - date.fromisoformat(row["date"])).days
-    return Reminder(row["participant_id"], days, date.fromisoformat(row["closes_on"]))
+    return Reminder(row["participant_id"], row["wave"], days, date.fromisoformat(row["closes_on"]))
 
 
 def _is_answered(row: Row, today: str) -> bool:

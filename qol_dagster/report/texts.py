@@ -66,6 +66,11 @@ TEXTS: Mapping[str, Mapping[Language, str]] = {
         "ja": "回答のリンクが届いたかを確かめ、回答をお願いする。新しいリンクは qol survey invite で作る。",
         "en": "Check that the link arrived, and ask to answer. qol survey invite makes a new link.",
     },
+    "survey_to_invite": {"ja": "質問紙に回答できるが、リンクがまだない", "en": "Questionnaire open, no link yet"},
+    "survey_to_invite.do": {
+        "ja": "qol survey invite --due でリンクか案内状を作り、届ける。紙で回答する方には用紙を渡す。",
+        "en": "qol survey invite --due makes links and letters; hand a sheet to whoever answers on paper.",
+    },
     "until": {"ja": "{date}まで回答できる", "en": "may be answered until {date}"},
     "not_joined": {"ja": "招待したがまだ接続していない", "en": "Invited, not connected yet"},
     "not_joined.do": {

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from qol_dagster.resources.invitations import Form, invited_forms
 from qol_ingest.consent.enrolment import Invitations
 from qol_ingest.garmin.tokens import TokenStoreError
 from qol_ingest.shared.permissions import HEALTH
@@ -36,11 +37,15 @@ class Person:
 
 @dataclass(frozen=True)
 class People:
-    """Everyone enrolled, how many users push data and are nobody, and who was invited and has not joined."""
+    """Everyone enrolled, how many users push data and are nobody, and who was invited and has not joined.
+
+    `invited_forms` of the questionnaire have or had a link; None where that is unknown.
+    """
 
     persons: tuple[Person, ...] = ()
     n_pending: int = 0
     invited: tuple[str, ...] = ()
+    invited_forms: frozenset[Form] | None = None
 
 
 class PeopleParts(Protocol):
@@ -64,6 +69,7 @@ def read_people(parts: PeopleParts) -> People:
         persons_of(enrolled, _connections(parts, enrolled)),
         len(everyone) - len(enrolled),
         _invited(parts, {one.participant_id for one in enrolled}),
+        invited_forms(parts),
     )
 
 

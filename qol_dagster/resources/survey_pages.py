@@ -5,8 +5,10 @@ Belongs here: where the licensed texts are stored, and the page, links and addre
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
 from qol_dagster.errors import QolInputError
@@ -14,13 +16,17 @@ from qol_dagster.resources.garmin_cloud import programme_of
 from qol_dagster.resources.platform import open_platform
 from qol_dagster.settings import Settings
 from qol_ingest.shared.files import write_new
-from qol_ingest.shared.languages import Language
+from qol_ingest.shared.keys import SURVEYS
+from qol_ingest.shared.languages import LANGUAGES, Language
 from qol_ingest.shared.stores import DirectoryStore, StoreError
 from qol_ingest.survey.links import SurveyLinks
 from qol_ingest.survey.questionnaire import Questionnaire, QuestionnaireError, file_name, template
 from qol_ingest.survey.texts import PREFIX, DirectoryTexts, S3Texts, Texts
 from qol_ingest.survey.texts import read_texts as questionnaires_of
 from qol_ingest.survey.web import Surveys, survey_url
+
+if TYPE_CHECKING:
+    from qol_dagster.lake.lake import Lake
 
 LOCAL_URL = "http://127.0.0.1:8321"
 """Where `qol webhook serve` listens by default."""
@@ -50,6 +56,27 @@ def read_texts(settings: Settings) -> dict[Language, Questionnaire]:
     Raises SurveySetupError with every fault of all files.
     """
     return _read(_texts_of(settings))
+
+
+class SurveyParts(Protocol):
+    """Of a deployment, what questionnaires are stored in."""
+
+    @property
+    def settings(self) -> Settings:
+        """Where texts are on this machine."""
+
+    def lake(self) -> Lake:
+        """Forms, and the texts on AWS."""
+
+
+def has_surveys(parts: SurveyParts) -> bool:
+    """Return whether there is a text for participants, or any form was answered. No text is read."""
+    settings, lake = parts.settings, parts.lake()
+    if settings.target == "aws":
+        texts: Iterable[object] = lake.keys(PREFIX)
+    else:
+        texts = [one for one in LANGUAGES if (text_folder(settings) / file_name(one)).exists()]
+    return bool(texts or lake.keys(SURVEYS))
 
 
 def require_texts(settings: Settings) -> None:

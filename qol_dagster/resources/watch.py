@@ -13,6 +13,7 @@ from datetime import date, datetime, timedelta
 from statistics import fmean
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from qol_dagster.resources.invitations import InvitationParts, forms_to_invite
 from qol_dagster.resources.silence import SilenceParts, silences
 from qol_dagster.weeks import WEEKLY_DEADLINE, WEEKLY_RUN_TIME, last_due_week, weekly_run_of
 from qol_ingest.shared.calendar import EPOCH
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from qol_dagster.lake.lake import Lake
     from qol_dagster.settings import Settings
 
-ConditionName = Literal["no_data", "week_missing", "fewer_valid_days", "silent", "ticks_fail", "disk_full"]
+ConditionName = Literal["no_data", "week_missing", "fewer_valid_days", "silent", "to_invite", "ticks_fail", "disk_full"]
 
 QUIET_H = 24
 """After so many hours without anything from anybody, something is wrong."""
@@ -42,7 +43,7 @@ _VALID_SHARE = f"""
 """
 
 
-class WatchParts(SilenceParts, Protocol):
+class WatchParts(SilenceParts, InvitationParts, Protocol):
     """Of a deployment, what is watched."""
 
     @property
@@ -58,12 +59,14 @@ class Facts:
     """What is known at a time.
 
     `last_data_at`: when anybody's last record was received. `valid_share`: the mean share of valid days, and of how
-    many participants, by week. `failing`: sensors and schedules that fail again and again.
+    many participants, by week. `to_invite`: forms that may be answered and never had a link. `failing`: sensors and
+    schedules that fail again and again.
     """
 
     now: datetime
     participants: int = 0
     silent: int = 0
+    to_invite: int = 0
     last_data_at: datetime | None = None
     first_raw_date: date | None = None
     newest_week: date | None = None
@@ -82,7 +85,7 @@ class Condition:
 
 
 def gather_facts(parts: WatchParts, now: datetime, failing: tuple[str, ...] = ()) -> Facts:
-    """Read what is known of a deployment; a few listings and two small queries."""
+    """Read what is known of a deployment; a few listings and three small queries."""
     lake, everyone = parts.lake(), silences(parts, now)
     days, weeks = lake.raw_days(), lake.table_dates("weekly")
     shares = parts.catalogue().query(_VALID_SHARE).rows
@@ -91,6 +94,7 @@ def gather_facts(parts: WatchParts, now: datetime, failing: tuple[str, ...] = ()
         now=now,
         participants=len(everyone),
         silent=sum(one.days_silent >= SILENT_DAYS for one in everyone),
+        to_invite=forms_to_invite(parts, now),
         last_data_at=max((one.last_data_at for one in everyone if one.last_data_at), default=None),
         first_raw_date=days[0] if days else None,
         newest_week=weeks[-1] if weeks else None,
@@ -107,6 +111,8 @@ def conditions(facts: Facts) -> Iterator[Condition]:
     yield from _fewer_valid_days(facts)
     if facts.silent:
         yield Condition("silent", facts.silent, {"n": str(facts.silent), "days": str(SILENT_DAYS)})
+    if facts.to_invite:
+        yield Condition("to_invite", facts.to_invite, {"n": str(facts.to_invite)})
     if facts.failing:
         yield Condition("ticks_fail", len(facts.failing), {"names": ", ".join(facts.failing)})
     if facts.free_gb < LEAST_FREE_GB:

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Literal
 
 from qol_dagster.engines import EngineName
 from qol_dagster.errors import QolInputError
+from qol_dagster.surveys.waves import DEFAULT_PLAN
+from qol_dagster.surveys.whoqol import DEFAULT_RULE, RuleName
 
 if TYPE_CHECKING:
     from qol_dagster.settings.kinds import (
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
         Port,
         QueueUrl,
         Retention,
+        SurveyPlan,
         Switch,
         TableName,
         TopicArn,
@@ -71,6 +74,8 @@ class Settings:
     programme_ja: str = ""
     programme_en: str = ""
     contact: str = ""
+    survey_plan: SurveyPlan = DEFAULT_PLAN
+    survey_rule: RuleName = DEFAULT_RULE
     smtp_host: str = ""
     smtp_port: Port = 587
     smtp_user: str = field(default="", repr=False)

@@ -11,9 +11,10 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator
 
 from qol_dagster.settings.retention import KindName, parse_retention
+from qol_dagster.surveys.waves import PlanError, WavePlan, parse_plan
 
 
 def like(pattern: str, what: str, *, shown: bool = True) -> Any:
@@ -45,6 +46,13 @@ def _expanded(folder: Path) -> Path:
         raise ValueError(f"must be a folder, and the home of {folder.parts[0]} is unknown") from None
 
 
+def _plan(text: str) -> WavePlan:
+    try:
+        return parse_plan(text)
+    except PlanError as error:
+        raise ValueError(f"is no plan of waves: {error}") from None
+
+
 def _next_monday(day: date) -> date:
     return day + timedelta(days=-day.weekday() % 7)
 
@@ -56,6 +64,8 @@ Folder = Annotated[Path, AfterValidator(_expanded)]
 BackupFolder = Annotated[Path | None, AfterValidator(lambda folder: folder and _expanded(folder))]
 Retention = Annotated[tuple[tuple[KindName, int | None], ...], BeforeValidator(parse_retention)]
 """How long kinds of data are kept, as `retention.py` reads it."""
+SurveyPlan = Annotated[WavePlan, PlainValidator(_plan)]
+"""When questionnaires are due."""
 # The range keeps out small numbers, which pydantic reads as seconds since 1970.
 Day = Annotated[date, Field(ge=date(1990, 1, 1), lt=date(2200, 1, 1), description="a date like 2026-04-06")]
 FirstMonday = Annotated[Day, AfterValidator(_next_monday)]

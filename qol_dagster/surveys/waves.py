@@ -6,7 +6,7 @@ Belongs here: pure functions of dates in Japan. A wave is a number, and 0 is the
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from datetime import date, timedelta
 from typing import Literal
 
@@ -44,8 +44,34 @@ class WavePlan:
                 "make the windows shorter or the waves rarer"
             )
 
+    def __str__(self) -> str:
+        """Return it as `parse_plan` reads it, without spaces."""
+        return ",".join(f"{one.name}={getattr(self, one.name)}" for one in fields(self))
+
 
 DEFAULT_PLAN = WavePlan()
+
+
+def parse_plan(text: str) -> WavePlan:
+    """Return the plan of a text like `every_weeks=8, window_days=5`; what it does not name is as by default.
+
+    Raises PlanError.
+    """
+    names = [one.name for one in fields(WavePlan)]
+    found: dict[str, int] = {}
+    for part in filter(None, (one.strip() for one in text.split(","))):
+        name, _, value = (one.strip() for one in part.partition("="))
+        if name not in names:
+            raise PlanError(f"there is no {name!r}, but {', '.join(names)}")
+        if not (value.isascii() and value.isdigit() and len(value) <= 4):
+            raise PlanError(f"{name} must have a number")
+        found[name] = int(value)
+    return replace(DEFAULT_PLAN, **found)
+
+
+def change_plan(plan: WavePlan, **values: int | None) -> WavePlan:
+    """Return a plan with other values by name; None changes nothing. Raises PlanError."""
+    return replace(plan, **{name: value for name, value in values.items() if value is not None})
 
 
 @dataclass(frozen=True)

@@ -22,10 +22,12 @@ from qol_dagster.definitions import build_defs
 from qol_dagster.defs.alerts import wait_until_sent
 from qol_dagster.defs.instance import LOCATION, dagster_instance
 from qol_dagster.defs.messages import SUBJECTS
+from qol_dagster.lake.lake import Lake
 from qol_dagster.resources import notifier, watch
 from qol_dagster.resources.id_map import IdMap
 from qol_dagster.settings import load_settings
 from qol_dagster.weeks import dates_of, last_due_week
+from qol_dagster_tests.support.forms import write_due
 from qol_dagster_tests.support.lakes import record, worn, write_raw
 from qol_dagster_tests.support.log_privacy import GARMIN_ID
 from qol_dagster_tests.support.mail import HangingServer, hanging_server, mail_server
@@ -118,6 +120,8 @@ def bring_about_all_but_a_failed_run(machine: Deployment, due: date) -> None:
             lines = [record("dailies", user, day, timeOffsetHeartRateSamples=worn(hours)) for user in USERS]
             write_raw(settings.lake_dir, day, lines)
     assert run(["materialize", "--week", str(usual), "--until", str(poor)]) == 0
+    asked_on = datetime.now(UTC).date() - timedelta(weeks=2)
+    write_due(Lake.local(settings.lake_dir), next(iter(USERS.values())), asked_on, asked_on + timedelta(weeks=4))
     machine.patched.setattr(watch, "LEAST_FREE_GB", 1e9)  # more than any disk has
     push = {"rawPath": f"/garmin/{SECRET}", "requestContext": {"http": {"method": "POST"}}, "body": b"no json"}
     Receiver(DirectoryStore(settings.lake_dir), SECRET).handle(push, datetime.now(UTC))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,26 @@ def test_who_may_still_answer_is_called_unless_a_more_urgent_reason_holds(lake: 
     assert calls_of(facts(surveys, status="revoked", day_states="RRRRRRR")) == []
     page = render_report(facts(surveys))["en"]
     assert "Questionnaire due for 2 days (may be answered until Nov 5, 2026)" in page
+
+
+def test_whose_form_has_no_link_is_to_be_invited_and_is_not_overdue(lake: Lake) -> None:
+    surveys = read_surveys(lake, WEEK)
+
+    def reasons(at: datetime, *invited: tuple[str, int]) -> dict[str, str]:
+        found = replace(facts(surveys), people=People(invited_forms=frozenset(invited)), made_at=at)
+        return {one.participant_id: one.reason for one in calls_of(found)}
+
+    wednesday, later = datetime(2026, 11, 4, 0, 6, tzinfo=UTC), datetime(2026, 11, 6, tzinfo=UTC)
+    everybody = dict.fromkeys(("P2", "P3", "P4", "P5", "P6", "P7"), "survey_to_invite")
+    assert reasons(wednesday, ("P3", 0), ("P4", 1)) == {**everybody, "P4": "survey_overdue"}
+    # Nobody can be invited any more when the form is closed.
+    assert set(reasons(later).values()) == {"survey_overdue"}
+    # On 31 October, wave 1 was open and not due yet: who has a link is left in peace.
+    early = replace(surveys, as_of=date(2026, 10, 31))
+    before = replace(facts(early), people=People(invited_forms=frozenset({("P2", 1)})))
+    assert {one.participant_id: one.reason for one in calls_of(before)} == {
+        one: "survey_to_invite" for one in PEOPLE if one != "P2"
+    }
 
 
 def test_domains_are_spread_over_waves_and_few_scores_are_not_shown(lake: Lake) -> None:

@@ -6,10 +6,12 @@ import http.client
 import json
 from collections.abc import Callable, Iterable
 from contextlib import closing
-from datetime import UTC, date, datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pyarrow as pa
 import pytest
 
@@ -25,11 +27,14 @@ from qol_dagster.metrics.dictionary import DAILY
 from qol_dagster.pipeline.surveys import SurveyReport, open_forms, score_surveys
 from qol_dagster.resources.catalogue.duckdb import query
 from qol_dagster.resources.id_map import IdMap
+from qol_dagster.resources.platform import open_platform
+from qol_dagster.resources.survey_pages import has_surveys, write_template
 from qol_dagster.settings import Settings
 from qol_dagster.surveys.dictionary import SURVEY_TABLES
 from qol_dagster.surveys.responses import Sending, latest_responses
 from qol_dagster.surveys.waves import WavePlan
-from qol_dagster.weeks import today
+from qol_dagster.weeks import dates_of, last_due_week, today
+from qol_dagster_tests.support.lakes import record, worn, write_raw
 from qol_ingest.consent.enrolment import SqliteState
 from qol_ingest.server import LocalWebhook
 from qol_ingest.shared.stores import DirectoryStore
@@ -425,3 +430,50 @@ def test_the_job_writes_the_tables_and_reports_their_rows(settings: Settings) ->
     }
     found = rows(settings.lake_dir, "SELECT missing_rule FROM db_qol.whoqol_scores")
     assert found == [{"missing_rule": "who_text"}]
+
+
+@pytest.mark.slow
+def test_the_job_writes_the_newest_report_again_when_an_answer_came_late(settings: Settings) -> None:
+    week = last_due_week(datetime.now(UTC))
+    run_on = week + timedelta(days=9)
+    IdMap(settings.id_map_path).add(user_id(0, 3), "P1")
+    for day in dates_of(week):
+        lines = [record("dailies", user_id(0, 3), day, timeOffsetHeartRateSamples=worn(12))]
+        write_raw(settings.lake_dir, day, lines)
+    assert run(["materialize", "--week", str(week)]) == 0
+    lake = Lake.local(settings.lake_dir)
+    write_daily(lake, dict.fromkeys(dates(14, run_on - timedelta(days=15)), 5000))  # due on the day before the run
+    job = build_defs(replace(settings, survey_rule="who_text")).resolve_job_def("surveys_job")
+
+    def reports() -> list[tuple[str | None, bool]]:
+        """Which reports the job wrote: the partition, and whether the report names P1's form as due."""
+        events = job.execute_in_process().get_asset_materialization_events()
+        written = [event for event in events if event.asset_key.to_user_string() == "weekly_report"]
+        page = lake.read_object(f"reports/week={week}/report.en.html").decode()
+        return [(one.partition, "Questionnaire open, no link yet" in page) for one in written]
+
+    assert reports() == [(str(week), True)]
+    assert reports() == []
+    at = datetime.combine(run_on, time(), UTC)
+    write_sendings(lake, [form(answered_at=at, received_at=at, mode="paper")])
+    assert reports() == [(str(week), False)]
+    assert rows(settings.lake_dir, "SELECT missing_rule FROM db_qol.whoqol_scores") == [{"missing_rule": "who_text"}]
+
+
+def test_the_schedule_starts_the_job_in_programmes_that_have_questionnaires(settings: Settings) -> None:
+    schedule = build_defs(settings).resolve_schedule_def("surveys_schedule")
+
+    def requests() -> int:
+        ticked = schedule.evaluate_tick(dg.build_schedule_context(scheduled_execution_time=NOW))
+        return len(ticked.run_requests or [])
+
+    assert schedule.job_name == "surveys_job"
+    assert requests() == 0
+    write_sendings(Lake.local(settings.lake_dir), [form()])
+    assert requests() == 1
+
+
+def test_a_text_alone_makes_a_programme_one_with_questionnaires(settings: Settings) -> None:
+    assert not has_surveys(open_platform(settings))
+    write_template(settings, "en")
+    assert has_surveys(open_platform(settings))

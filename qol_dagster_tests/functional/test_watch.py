@@ -21,9 +21,11 @@ from qol_dagster.resources.id_map import IdMap
 from qol_dagster.resources.platform import Resources, open_platform
 from qol_dagster.resources.watch import Condition, Facts, conditions, gather_facts
 from qol_dagster.weeks import dates_of
+from qol_dagster_tests.support.forms import answers_of, form, survey_lake
 from qol_dagster_tests.support.lakes import MONDAY, record, worn, write_raw
 from qol_dagster_tests.support.outbox import Outbox
 from qol_dagster_tests.support.ticks import store_ticks
+from qol_ingest.survey.links import SurveyLinks
 
 if TYPE_CHECKING:
     from qol_dagster.settings import Settings
@@ -98,15 +100,21 @@ def test_a_drop_is_not_said_of_few_participants_of_a_first_week_or_of_an_old_one
 
 
 def test_silence_failing_ticks_and_a_full_disk_are_said() -> None:
-    found = list(conditions(replace(WELL, silent=3, failing=("unread_sensor",), free_gb=1.96)))
-    assert [(one.name, one.level) for one in found] == [("silent", 3), ("ticks_fail", 1), ("disk_full", 1)]
+    found = list(conditions(replace(WELL, silent=3, to_invite=2, failing=("unread_sensor",), free_gb=1.96)))
+    assert [(one.name, one.level) for one in found] == [
+        ("silent", 3),
+        ("to_invite", 2),
+        ("ticks_fail", 1),
+        ("disk_full", 1),
+    ]
     subjects = [message(one)[0] for one in found]
     assert subjects == [
         "[qol] participants silent for 7 days: 3",
+        "[qol] to be invited to the questionnaire: 2",
         "[qol] failing in Dagster: unread_sensor",
         "[qol] the disk is nearly full",
     ]
-    assert "2.0 GB are free" in message(found[2])[1]
+    assert "2.0 GB are free" in message(found[3])[1]
 
 
 @pytest.mark.parametrize("name", TEXTS)
@@ -156,6 +164,49 @@ def test_what_is_known_of_a_computed_home_names_nobody(settings: Settings) -> No
     assert (facts.participants, facts.first_raw_date, facts.newest_week) == (1, MONDAY, MONDAY)
     assert facts.valid_share == {MONDAY: (1.0, 1)}
     assert "P1" not in repr(facts)
+
+
+def test_staff_hear_on_wednesdays_of_forms_that_may_be_answered_and_never_had_a_link(settings: Settings) -> None:
+    # All wore the device for 14 days; the baseline is open from 19 October, wave 1 from 30 October, a Friday, on.
+    survey_lake(settings.lake_dir, ["P1", "P2", "P3", "P4"], [form("P1", 1, answers_of(3))])
+    platform = open_platform(settings)
+    links = SurveyLinks(platform.enrolment_state())
+    friday, wednesday = datetime(2026, 10, 30, 3, tzinfo=UTC), datetime(2026, 11, 4, 3, tzinfo=UTC)
+
+    def to_invite(now: datetime) -> int:
+        return gather_facts(platform, now).to_invite
+
+    assert [to_invite(friday), to_invite(wednesday)] == [0, 3]
+    links.invite("P2", 1)
+    assert to_invite(wednesday) == 2
+    links.invite("P3", 0)  # another form than the one that is open
+    links.invite("P3", 1, timedelta(seconds=-1))  # whoever let a link expire is reminded, not invited again
+    assert to_invite(wednesday) == 1
+    assert to_invite(wednesday + timedelta(days=2)) == 0  # closed since the 5th
+
+
+def test_a_failing_mail_server_loses_no_invitation(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    survey_lake(settings.lake_dir, ["P1"], [])
+    monkeypatch.setattr("qol_dagster.defs.watch.datetime", _Then)
+    outbox, cursor = Outbox(works=False), ""
+    sensor = watch_sensor(Resources.of(open_platform(settings), {"notifier": outbox}))
+    with dagster_instance(settings) as instance:
+        for works, outcome in ((False, "could not be sent"), (True, "alerted: to_invite"), (True, "no alert")):
+            outbox.works = works
+            context = dg.build_sensor_context(instance=instance, cursor=cursor)
+            assert outcome in str(sensor(context))
+            cursor = context.cursor or ""
+    ((subject, body),) = outbox.sent
+    assert subject == "[qol] to be invited to the questionnaire: 1"
+    assert "P1" not in body
+
+
+class _Then(datetime):
+    """The Wednesday on which wave 1 of `survey_lake` is open."""
+
+    @classmethod
+    def now(cls, tz: Any = None) -> datetime:
+        return datetime(2026, 11, 4, 3, tzinfo=tz)
 
 
 def test_a_sensor_whose_last_three_ticks_failed_is_named(settings: Settings) -> None:

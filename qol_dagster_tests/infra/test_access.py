@@ -307,6 +307,8 @@ def test_the_questionnaire_makes_no_link_and_sees_nothing_of_who_connects(roles:
     kinds = ("survey-code", "survey", "guesses", "code", "invitation", "sign-in")
     assert [may(kind) for kind in kinds] == [{"Get"}, {"Get", "Put"}, {"Get", "Put"}, set(), set(), set()]
     leading = {"dynamodb:LeadingKeys": ("survey",)}
+    assert roles[DAGSTER].may("dynamodb:Query", ENROLMENT, leading)
+    assert not roles[DAGSTER].may("dynamodb:Query", ENROLMENT, {"dynamodb:LeadingKeys": ("code",)})
     assert not roles[OAUTH].may("dynamodb:GetItem", ENROLMENT, leading)
 
 

@@ -15,6 +15,7 @@ from qol_dagster.lake.surveys import write_sendings
 from qol_dagster.lake.tables import arrow_schema
 from qol_dagster.metrics.dictionary import DAILY
 from qol_dagster.pipeline.surveys import score_surveys
+from qol_dagster.surveys.dictionary import SURVEY_TABLES
 from qol_dagster.surveys.responses import Sending
 from qol_dagster.surveys.waves import WavePlan
 
@@ -51,3 +52,11 @@ def survey_lake(folder: Path, people: Iterable[str], forms: Iterable[Sending]) -
     active = {f"garmin-{person}": person for person in people}
     score_surveys(lake, Identities(active), computed_at=COMPUTED_AT, plan=PLAN)
     return lake
+
+
+def write_due(lake: Lake, person: str, opens_on: date, closes_on: date) -> None:
+    """Have a participant's baseline open between two dates, as `survey_due` has it."""
+    row = {"participant_id": person, "date": str(opens_on), "wave": 0, "state": "open", "answered_on": None}
+    row |= {"opens_on": str(opens_on), "closes_on": str(closes_on), "computed_at": COMPUTED_AT}
+    table = pa.Table.from_pylist([row], schema=arrow_schema(SURVEY_TABLES["survey_due"]))
+    lake.write_table("survey_due", opens_on, table, {})

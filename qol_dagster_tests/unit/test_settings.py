@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from qol_dagster.settings import VARIABLES, Settings, SettingsError, confidential_values, load_settings
+from qol_dagster.surveys.waves import WavePlan
 
 
 def test_without_variables_everything_has_its_default() -> None:
@@ -31,6 +32,8 @@ LOCAL = {
     "QOL_PROGRAMME_JA": "健康プログラム",
     "QOL_PROGRAMME_EN": "Health programme",
     "QOL_CONTACT": "qol@example.org",
+    "QOL_SURVEY_PLAN": "every_weeks=8, window_days=5",
+    "QOL_SURVEY_RULE": "who_text",
     "QOL_SMTP_HOST": "mail.example.org",
     "QOL_SMTP_PORT": "2525",
     "QOL_SMTP_USER": "me",
@@ -78,6 +81,8 @@ def test_every_variable_is_read() -> None:
         programme_ja="健康プログラム",
         programme_en="Health programme",
         contact="qol@example.org",
+        survey_plan=WavePlan(every_weeks=8, window_days=5),
+        survey_rule="who_text",
         smtp_host="mail.example.org",
         smtp_port=2525,
         smtp_user="me",
@@ -90,6 +95,25 @@ def test_every_variable_is_read() -> None:
         backup_dir=Path("/backups/qol"),
         retention=(("quarantine", 90), ("history", None)),
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("weeks=8", "there is no 'weeks', but wear_days, every_weeks, waves, window_days"),
+        ("waves=some", "waves must have a number"),
+        ("every_weeks=2, window_days=7", "windows of 7 days around waves every 2 weeks overlap"),
+    ],
+)
+def test_a_plan_of_waves_that_cannot_be_is_named_with_its_fault(text: str, problem: str) -> None:
+    with pytest.raises(SettingsError, match=f"QOL_SURVEY_PLAN is no plan of waves: {problem}"):
+        load_settings({"QOL_SURVEY_PLAN": text})
+
+
+def test_a_plan_of_waves_is_read_as_it_is_written() -> None:
+    plan = WavePlan(wear_days=7, every_weeks=8, waves=3, window_days=2)
+    assert " " not in str(plan)
+    assert load_settings({"QOL_SURVEY_PLAN": str(plan)}).survey_plan == plan
 
 
 def test_every_variable_of_aws_is_read() -> None:

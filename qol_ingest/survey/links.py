@@ -79,6 +79,10 @@ class SurveyLinks:
         """Return the forms, as participant and wave, whose link can be used."""
         return {form for form, kept in self._forms() if kept["code"] and self.clock() < kept["expires_at"]}
 
+    def invited(self) -> set[tuple[str, int]]:
+        """Return the forms that have or had a link, as long as they are remembered; but for those of who withdrew."""
+        return {form for form, kept in self._everything() if kept["code"] or kept["finished_at"]}
+
     def finished(self) -> set[tuple[str, int]]:
         """Return the forms that were finished, as long as they are remembered."""
         return {form for form, kept in self._everything() if kept["finished_at"]}

@@ -12,8 +12,8 @@ from qol_dagster.defs.assets.common import readable_failures, weeks_of
 from qol_dagster.lake.lake import Lake
 from qol_dagster.metrics.tables import TableId
 from qol_dagster.report.charts import spreads_png, valid_weeks_png
-from qol_dagster.report.facts import HEADLINES
-from qol_dagster.report.files import Report, write_report
+from qol_dagster.report.facts import HEADLINES, ReportError
+from qol_dagster.report.files import Report, latest_week, write_report
 from qol_dagster.report.mail import announce
 from qol_dagster.report.views import overview, spread
 from qol_dagster.resources.catalogue import Catalogue
@@ -60,6 +60,21 @@ def report_asset(options: dict[str, Any]) -> dg.AssetsDefinition:
 def reported_weeks(weeks: Sequence[date]) -> list[date]:
     """Return of which weeks of a run reports are written: the newest, in order."""
     return sorted(weeks)[-NEWEST:]
+
+
+def rewrite_report(context: dg.AssetExecutionContext, lake: Lake, catalogue: Catalogue, parts: Resources) -> None:
+    """Write the report of the newest computed week again if something else has changed it; it is not mailed again."""
+    try:
+        week = latest_week(lake)
+    except ReportError as error:
+        context.log.info("no report: %s", error)
+        return
+    report = write_report(catalogue, lake, parts, week)
+    if report.written:
+        context.log_event(
+            dg.AssetMaterialization(REPORT_ASSET, partition=str(week), metadata=_week_metadata(lake, report))
+        )
+    context.log.info("%s of %s: %s", REPORT_ASSET, week, "written" if report.written else "unchanged")
 
 
 def _week_metadata(lake: Lake, report: Report) -> dict[str, Any]:

@@ -1,16 +1,19 @@
 """The tables of questionnaires: responses, due waves, scores, sensor windows, associations.
 
-Belongs here: what Dagster shows of them, and the one step that computes them all. They have no partitions: a form is of
-a wave, and all of them are few.
+Belongs here: what Dagster shows of them, and the one step that computes them all and brings the newest report up. They
+have no partitions: a form is of a wave, and all of them are few.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 import dagster as dg
 
 from qol_dagster.defs.alerts import notify_failed_step
+from qol_dagster.defs.assets.common import readable_failures
+from qol_dagster.defs.assets.report import rewrite_report
 from qol_dagster.defs.table_metadata import table_metadata
 from qol_dagster.lake.lake import Lake
 from qol_dagster.metrics.profiles import DEFAULT
@@ -18,9 +21,9 @@ from qol_dagster.metrics.tables import DATABASE, TableId
 from qol_dagster.metrics.types import TableName
 from qol_dagster.pipeline.surveys import score_surveys
 from qol_dagster.resources.id_map import People
+from qol_dagster.resources.platform import Resources
 from qol_dagster.surveys.dictionary import SURVEY_TABLES
-from qol_dagster.surveys.waves import DEFAULT_PLAN, WavePlan
-from qol_dagster.surveys.whoqol import DEFAULT_RULE
+from qol_dagster.surveys.waves import change_plan
 
 GROUP = "surveys"
 JOB = "surveys_job"
@@ -39,12 +42,12 @@ _SHOWN: Mapping[TableName, tuple[str, tuple[str, ...]]] = {
 
 
 class SurveyConfig(dg.Config):
-    """How forms are scored and when they are due; the defaults are those of `qol survey score`."""
+    """How forms are scored and when they are due, other than QOL_SURVEY_RULE and QOL_SURVEY_PLAN say."""
 
-    rule: Literal["who_syntax", "who_text"] = DEFAULT_RULE
-    every_weeks: int = DEFAULT_PLAN.every_weeks
-    waves: int = DEFAULT_PLAN.waves
-    window_days: int = DEFAULT_PLAN.window_days
+    rule: Literal["default", "who_syntax", "who_text"] = "default"
+    every_weeks: int | None = None
+    waves: int | None = None
+    window_days: int | None = None
 
 
 def survey_assets(owners: Sequence[str]) -> dg.AssetsDefinition:
@@ -68,12 +71,12 @@ def survey_assets(owners: Sequence[str]) -> dg.AssetsDefinition:
         config: SurveyConfig,
         lake: dg.ResourceParam[Lake],
         id_map: dg.ResourceParam[People],
+        parts: dg.ResourceParam[Resources],
     ) -> Iterator[dg.MaterializeResult]:
-        plan = WavePlan(every_weeks=config.every_weeks, waves=config.waves, window_days=config.window_days)
+        rule = parts.settings.survey_rule if config.rule == "default" else config.rule
+        plan = change_plan(parts.settings.survey_plan, **config.model_dump(exclude={"rule"}))
         with lake.with_people():
-            report = score_surveys(
-                lake, id_map.identities(), computed_at=datetime.now(UTC), rule=config.rule, plan=plan
-            )
+            report = score_surveys(lake, id_map.identities(), computed_at=datetime.now(UTC), rule=rule, plan=plan)
         if report.not_enrolled or report.unreadable:
             context.log.warning(
                 "forms of nobody who is enrolled: %d, lines that are no form: %d",
@@ -85,16 +88,19 @@ def survey_assets(owners: Sequence[str]) -> dg.AssetsDefinition:
                 "dagster/row_count": rows,
                 "dagster/uri": f"{lake.root}/{DEFAULT.folder}/{table}",
             }
-            yield dg.MaterializeResult(asset_key=table, metadata={**metadata, **config.model_dump()})
+            yield dg.MaterializeResult(asset_key=table, metadata={**metadata, "rule": rule, **asdict(plan)})
+        with readable_failures(context):
+            rewrite_report(context, lake, parts.catalogue(), parts)
 
     return surveys
 
 
 def surveys_job() -> Any:
-    """Return the job that computes the tables of questionnaires; to be run after the weekly one."""
+    """Return the job that computes the tables of questionnaires; `surveys_schedule` runs it."""
     return dg.define_asset_job(
         JOB,
         selection=dg.AssetSelection.groups(GROUP),
-        description="All stored forms and daily rows -> scores, sensor windows and associations.",
+        description="All stored forms and daily rows -> scores, sensor windows and associations, and the newest weekly "
+        "report if it has something new to say.",
         executor_def=dg.in_process_executor,
     )
