@@ -7,10 +7,10 @@ Belongs here: options and messages. What a file means is `surveys/importing.py`'
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
-from datetime import UTC, datetime
+from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -21,7 +21,7 @@ from qol_dagster.surveys.importing import Source
 from qol_dagster.surveys.waves import WavePlan, change_plan
 from qol_dagster.surveys.whoqol import RuleName
 from qol_ingest.shared.calendar import JST
-from qol_ingest.shared.languages import Language
+from qol_ingest.shared.languages import LANGUAGES, Language
 
 if TYPE_CHECKING:
     from qol_dagster.resources.platform import Platform
@@ -64,11 +64,10 @@ def template(
 @surveys.command()
 def check() -> None:
     """Read the licensed texts and name every fault; the page is shown in the languages that are listed."""
-    from qol_dagster.resources.survey_pages import read_texts, require_texts
+    from qol_dagster.resources.survey_pages import require_texts
 
     settings = read_settings(existing=True)
-    require_texts(settings)
-    texts = read_texts(settings)
+    texts = require_texts(settings)
     for language, text in texts.items():
         typer.echo(f"{language}  version {text.version}, {len(text.items)} items")
     _note_placeholders(texts)
@@ -101,18 +100,20 @@ def invite(
     every_weeks: EveryWeeks = None,
     waves: Waves = None,
     window_days: WindowDays = None,
+    letters: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.html", help="Write letters with QR codes there, and show no links."),
+    ] = None,
     form: Annotated[Format, typer.Option("--format", help="How the links are printed.")] = "csv",
 ) -> None:
     """Make personal links to the questionnaire. Each is good for one form, and names nobody."""
-    from datetime import timedelta
-
     from qol_dagster.resources.survey_pages import make_link, require_address, require_texts, survey_links
 
     if bool(participant_id) == due:
         raise SurveyFileError("say either a participant or --due")
     settings = read_settings(existing=True)
     require_address(settings)
-    require_texts(settings)
+    languages = require_texts(settings)
     links = survey_links(settings)
     plan = change_plan(settings.survey_plan, every_weeks=every_weeks, waves=waves, window_days=window_days)
     if participant_id:
@@ -120,12 +121,63 @@ def invite(
     else:
         passed_over = set() if again else links.linked()
         forms = [one for one in _due_forms(plan, links) if wave in (None, one[1]) and one not in passed_over]
-    rows = []
-    for person, number in forms:
-        link, expires_at = make_link(settings, links, person, number, timedelta(days=days))
-        rows.append((person, number, link, expires_at.astimezone(JST).date()))
+    if letters and forms:
+        _make_file(letters)
+    made: list[Link] = []
+    try:
+        for person, number in forms:
+            made.append(Link(person, number, *make_link(settings, links, person, number, timedelta(days=days))))
+    finally:  # what was made before a fault is shown too: nobody can see it a second time
+        try:
+            if letters is None:
+                _show(made, form)
+            elif made:
+                _write_letters(letters, made, settings, languages)
+        except OSError as error:
+            raise SurveyFileError(
+                f"{len(made)} links were made and could not be written: {error.strerror}",
+                advice="Make new ones; with --due, say --again too",
+            ) from error
+    note(f"links: {len(made)}; older ones of these forms are void. They are shown this once and kept nowhere")
+
+
+class Link(NamedTuple):
+    """A personal link to a form, which is shown once."""
+
+    participant_id: str
+    wave: int
+    link: str
+    expires_at: datetime
+
+    @property
+    def expires_on(self) -> date:
+        """The date in Japan."""
+        return self.expires_at.astimezone(JST).date()
+
+
+def _show(made: Sequence[Link], form: Format) -> None:
+    rows = [(one.participant_id, one.wave, one.link, one.expires_on) for one in made]
     typer.echo(rendered(("participant_id", "wave", "link", "expires_on"), rows, form), nl=False)
-    note(f"links: {len(rows)}; older ones of these forms are void. They are shown this once and kept nowhere")
+
+
+def _make_file(file: Path) -> None:
+    """Make a file that nobody else can read, before any link is made."""
+    try:
+        file.touch(mode=0o600, exist_ok=False)
+    except OSError as error:
+        raise SurveyFileError(
+            f"{file} cannot be written: {error.strerror}; no link was made", advice="Name another file"
+        ) from error
+
+
+def _write_letters(file: Path, made: Sequence[Link], settings: Settings, languages: Collection[Language]) -> None:
+    from qol_dagster.resources.garmin_cloud import programme_of
+    from qol_dagster.surveys.letters import Letter, render_letters
+
+    names = {language: programme_of(settings).names[language] for language in LANGUAGES if language in languages}
+    letters = [Letter(one.participant_id, one.link, one.expires_on) for one in made]
+    file.write_text(render_letters(letters, names, settings.contact), encoding="utf-8")
+    note(f"letters: {len(made)}, in {file}; print it, and delete it then: who has it can answer as these people")
 
 
 def _due_forms(plan: WavePlan, links: SurveyLinks) -> list[tuple[str, int]]:

@@ -79,10 +79,10 @@ def has_surveys(parts: SurveyParts) -> bool:
     return bool(texts or lake.keys(SURVEYS))
 
 
-def require_texts(settings: Settings) -> None:
-    """Raise SurveySetupError where no page can be shown."""
-    if read_texts(settings):
-        return
+def require_texts(settings: Settings) -> dict[Language, Questionnaire]:
+    """Return the texts that the page shows. Raises SurveySetupError where no page can be shown."""
+    if texts := read_texts(settings):
+        return texts
     if settings.target == "aws":
         where, what = f"s3://{settings.bucket}/{PREFIX}", "`qol survey upload` puts those of this machine there"
     else:

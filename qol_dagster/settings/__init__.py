@@ -197,7 +197,7 @@ def _missing(settings: Settings, given: Mapping[str, str], environ: Mapping[str,
 
 _ONLY_FOR: dict[Target, tuple[str, ...]] = {
     "local": (
-        *("engine", "memory_mb", "webhook_secret", "programme_ja", "programme_en", "contact"),
+        *("engine", "memory_mb", "webhook_secret"),
         *("smtp_host", "smtp_port", "smtp_user", "smtp_password", "smtp_starttls", "mail_from", "mail_to"),
         *("report_mail_to", "backup_dir", "retention"),
     ),

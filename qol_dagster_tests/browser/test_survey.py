@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import io
+import re
 from collections.abc import Callable, Iterator
+from datetime import date
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import zxingcpp
+from PIL import Image
 
 from qol_dagster.lake.lake import Lake
 from qol_dagster.lake.surveys import read_sendings
+from qol_dagster.surveys.letters import Letter, render_letters
 from qol_dagster.surveys.responses import latest_responses
 from qol_dagster_tests.support.browser import axe_findings, overflow_px
 from qol_dagster_tests.support.surveyed import SurveySite, survey_site
@@ -115,3 +122,19 @@ def test_blanks_are_asked_for_once_and_the_language_changes_on_the_way(site: Sur
     assert answers(site, "BLANK") == {1: 5, 2: None, 3: None, 4: None, 5: None}
     page.get_by_role("button", name="Save and go back").click()
     assert page.locator("#q1 input:checked").get_attribute("value") == "5"
+
+
+def test_letters_are_a_sheet_of_a4_each_whose_printed_code_a_scanner_reads(open_page: OpenPage, tmp_path: Path) -> None:
+    names: dict[Language, str] = {"ja": "健康プログラム", "en": "Health programme"}
+    links = [f"https://abcdefghij.execute-api.ap-northeast-1.amazonaws.com/survey?code={one * 4}" for one in "23"]
+    letters = [Letter(f"P{at}", link, date(2026, 12, 14)) for at, link in enumerate(links)]
+    file = tmp_path / "letters.html"
+    file.write_text(render_letters(letters, names, "Office of the study, 03-0000-0000, qol@example.org"))
+    page = open_page(width=794, height=1123)  # A4 at 96 dots an inch, which is coarser than any printer
+    page.goto(file.as_uri())
+    page.emulate_media(media="print")
+    assert overflow_px(page) == 0
+    picture = Image.open(io.BytesIO(page.screenshot(full_page=True))).convert("L")
+    assert [one.text for one in zxingcpp.read_barcodes(picture)] == links
+    assert len(re.findall(rb"/Type\s*/Page\b", page.pdf(format="A4", prefer_css_page_size=True))) == len(letters)
+    assert axe_findings(page) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import replace
@@ -35,7 +36,7 @@ from qol_dagster.surveys.responses import Sending, latest_responses
 from qol_dagster.surveys.waves import WavePlan
 from qol_dagster.weeks import dates_of, last_due_week, today
 from qol_dagster_tests.support.lakes import record, worn, write_raw
-from qol_ingest.consent.enrolment import SqliteState
+from qol_ingest.consent.enrolment import EnrolmentStateError, SqliteState
 from qol_ingest.server import LocalWebhook
 from qol_ingest.shared.stores import DirectoryStore
 from qol_ingest.survey.links import SurveyLinks
@@ -57,19 +58,13 @@ def form(**changed: Any) -> Sending:
     return Sending(**{**given, "answers": answers, **changed})
 
 
-def write_daily(lake: Lake, steps: dict[date, int], person: str = "P1") -> None:
+def write_daily(lake: Lake, steps: dict[date, int], *people: str) -> None:
     """Valid days with so many steps."""
     blank = dict.fromkeys(metric.name for metric in DAILY) | {one.name: 1 for one in DAILY if not one.nullable}
     for day, number in steps.items():
-        row = {
-            **blank,
-            "participant_id": person,
-            "date": str(day),
-            "wear_min": 700.0,
-            "is_valid_day": True,
-            "steps": number,
-        }
-        lake.write_table("daily", day, pa.Table.from_pylist([row], schema=arrow_schema(DAILY)), {})
+        known = {"date": str(day), "wear_min": 700.0, "is_valid_day": True, "steps": number}
+        found = [{**blank, **known, "participant_id": person} for person in people or ("P1",)]
+        lake.write_table("daily", day, pa.Table.from_pylist(found, schema=arrow_schema(DAILY)), {})
 
 
 def dates(number: int, first: date = FIRST) -> list[date]:
@@ -297,6 +292,49 @@ def test_everybody_whose_form_is_due_and_was_not_answered_gets_a_link(
     assert invited("--again") == [["P1", "0"]]  # begun, and not finished
     draft.save(draft.find(draft.invite("P1", 0)[0]), {}, 2, pages=2)
     assert invited("--again") == []
+
+
+def test_links_made_before_a_fault_are_shown_all_the_same(
+    qol: Callable[..., Said], settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    IdMap(settings.id_map_path).add("garmin-2", "P2")
+    worn = dates(14, today() - timedelta(days=16))
+    write_daily(Lake.local(settings.lake_dir), dict.fromkeys(worn, 4000), "P1", "P2")
+    qol("template")
+    make, made = SurveyLinks.invite, []
+
+    def fails_once(links: SurveyLinks, *about: Any) -> Any:
+        made.append(about[0])
+        if len(made) == 2:
+            raise EnrolmentStateError("the disk is full")
+        return make(links, *about)
+
+    monkeypatch.setattr(SurveyLinks, "invite", fails_once)
+    code, out, err = qol("invite", "--due")
+    assert (code, [line.split(",")[0] for line in out.splitlines()[1:]]) == (1, made[:1])
+    assert "the disk is full" in err
+    assert [line.split(",")[0] for line in qol("invite", "--due")[1].splitlines()[1:]] == made[1:2]
+
+
+def test_letters_are_written_for_staff_alone_and_never_over_another_file(
+    qol: Callable[..., Said], settings: Settings, tmp_path: Path
+) -> None:
+    file = tmp_path / "letters.html"
+    qol("template", "--lang", "en")
+    code, out, err = qol("invite", "P1", "--wave", "0", "--letters", str(file))
+    assert (code, out) == (0, "")
+    assert f"letters: 1, in {file}; print it, and delete it then" in err
+    assert file.stat().st_mode & 0o777 == 0o600
+    page = file.read_text()
+    assert "Participant number P1" in page
+    assert "参加者番号" not in page, "in the languages of the form"
+    (code_of_letter,) = re.findall(r'class="code">([^<]+)<', page)
+    links = SurveyLinks(SqliteState(settings.home / "enrolment.sqlite"))
+    assert links.find(code_of_letter).participant_id == "P1"
+    again = qol("invite", "P1", "--wave", "0", "--letters", str(file))
+    assert again[0] == 2
+    assert "File exists; no link was made. Name another file" in again[2]
+    assert links.find(code_of_letter).participant_id == "P1", "the link of before is still good"
 
 
 def test_a_sheet_of_paper_is_entered_and_corrected(qol: Callable[..., Said], settings: Settings) -> None:
