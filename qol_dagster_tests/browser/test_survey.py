@@ -91,6 +91,7 @@ def test_a_form_filled_in_by_touch_is_whole_and_its_pages_are_accessible(
     verify()
     page.locator("main .button").click()
     for items in PAGES:
+        page.locator(f"#q{items[0]}").wait_for()
         sizes = page.locator(".choice, .button").evaluate_all(
             "all => all.map(one => one.getBoundingClientRect().height)"
         )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable
 from contextlib import closing
 from http.client import HTTPConnection
 from pathlib import Path
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import parse_qs, urlencode, urljoin, urlsplit
 
 import pytest
 
@@ -86,7 +87,8 @@ def test_a_form_is_answered_page_by_page_through_the_deployed_api_interrupted_re
     given = {**deployment.environment, "QOL_HOME": str(tmp_path), "QOL_PUBLIC_URL": "https://qol.example.org"}
     for name, value in given.items():
         monkeypatch.setenv(name, value)
-    host, port = urlsplit(deployment.outputs["PublicUrl"]).netloc, urlsplit(deployment.emulator.url).port
+    base, port = urlsplit(deployment.public_url).path, urlsplit(deployment.emulator.url).port
+    assert base.startswith("/_aws/"), "what the pages of the deployment do not know of"
     platform = open_platform(load_settings())
     for number in (1, 2):
         platform.id_map().add(f"garmin-{number}", f"P{number}")
@@ -96,11 +98,16 @@ def test_a_form_is_answered_page_by_page_through_the_deployed_api_interrupted_re
         return capsys.readouterr().out
 
     def ask(method: str, path: str, **form: str) -> tuple[int, str, str]:
+        """What is answered to a browser: the status, where it leads (below the address of the API), and the page."""
         with closing(HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
-            headers = {"Host": host, "Content-Type": "application/x-www-form-urlencoded", "Accept-Language": "en"}
-            connection.request(method, path, urlencode(form) or None, headers)
+            headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept-Language": "en"}
+            connection.request(method, f"{base}{path}", urlencode(form) or None, headers)
             answer = connection.getresponse()
-            return answer.status, answer.headers.get("location", ""), answer.read().decode()
+            page = answer.read().decode()
+            leads = answer.headers.get("location") or "".join(re.findall(r'<form[^>]* action="([^"]*)"', page))
+            where = urljoin(f"{base}{path}", leads)
+            assert where.startswith(base), "it leads out of the API"
+            return answer.status, where.removeprefix(base), page
 
     def invited(person: str) -> str:
         link = qol("survey", "invite", person, "--wave", "0").splitlines()[1].split(",")[2]
@@ -113,6 +120,7 @@ def test_a_form_is_answered_page_by_page_through_the_deployed_api_interrupted_re
     assert qol("survey", "upload") == "en  version placeholder, 26 items\n" == qol("survey", "check")
     code = invited("P1")
     assert ask("GET", f"/survey?code={code}")[0] == 200
+    assert ask("GET", f"/survey?code={code}&page=1")[:2] == (200, "/survey")
     first = {f"q{item}": "4" for item in range(1, 6)}
     status, place, _ = ask("POST", "/survey", code=code, page="1", lang="en", **first)
     assert (status, place) == (303, f"/survey?code={code}&lang=en")

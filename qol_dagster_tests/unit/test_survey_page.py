@@ -7,9 +7,10 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from html import unescape
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import parse_qs, urlencode, urljoin, urlsplit
 
 import pytest
 
@@ -68,6 +69,11 @@ class Gone:
         raise EnrolmentStateError("the state is locked")
 
 
+def goes_to(answer: Answer, sent_from: str = "/survey") -> str:
+    """Where a browser goes that sent a page from an address."""
+    return urljoin(sent_from, answer["headers"]["location"])
+
+
 @dataclass
 class Place:
     """The page over a lake of its own."""
@@ -89,7 +95,7 @@ class Place:
 
     def follow(self, answer: Answer) -> Answer:
         assert answer["statusCode"] == 303
-        place = urlsplit(answer["headers"]["location"])
+        place = urlsplit(goes_to(answer))
         return self.get(place.path, **{name: values[0] for name, values in parse_qs(place.query).items()})
 
     def _event(self, method: str, path: str) -> dict[str, Any]:
@@ -181,7 +187,7 @@ def test_a_form_is_answered_page_by_page_and_each_page_is_a_raw_line_at_once(pla
         assert len(place.stored) == page
         assert page_of(place.follow(answer)) == page + 1
     last = place.post(code, 5, marks(5, "5"))
-    assert urlsplit(last["headers"]["location"]).path == "/survey/done"
+    assert urlsplit(goes_to(last)).path == "/survey/done"
     assert "ありがとうございました" in place.follow(last)["body"]
     wanted = {item: page for page, items in enumerate(PAGES, start=1) for item in items}
     assert place.answers == wanted
@@ -227,7 +233,7 @@ def test_leaving_at_the_question_about_blanks_loses_nothing_and_the_form_stays_o
     place.post(code, 5, {21: "1"})
     assert page_of(place.get(code=code)) == 5
     assert place.answers[21] == 1
-    assert urlsplit(place.post(code, 5, {21: "1"}, again="1")["headers"]["location"]).path == "/survey/done"
+    assert urlsplit(goes_to(place.post(code, 5, {21: "1"}, again="1"))).path == "/survey/done"
 
 
 @pytest.mark.parametrize("to", ["back", "en"])
@@ -366,6 +372,25 @@ def every_page(place: Place, code: str) -> Iterator[Answer]:
         yield place.get(code=code, lang=language)
         yield place.get(code=code, page="1", lang=language)
         yield place.get("/survey/done", lang=language)
+
+
+@pytest.mark.parametrize("passed_on", ["", "/study"])
+@pytest.mark.parametrize("slash", ["", "/"])
+def test_pages_lead_to_each_other_below_any_address(place: Place, code: str, passed_on: str, slash: str) -> None:
+    place.surveys = replace(place.surveys, prefix="/study")
+    below = "https://qol.example.org/study"
+
+    def targets(path: str, **query: str) -> set[str]:
+        page = unescape(place.get(f"{passed_on}{path}{slash}", **query)["body"])
+        found = re.findall(r'(?:href|action)="([^"#]+)"', page)
+        return {urljoin(f"{below}{path}{slash}", one).partition("?")[0] for one in found}
+
+    assert targets("/survey", code=code) == {f"{below}/survey"}
+    assert targets("/survey", code=code, page="2") == {f"{below}/survey"}
+    assert targets("/survey") == {f"{below}/survey"}
+    assert targets("/survey/done") == {f"{below}/survey/done"}
+    sent = place.post(code, 1, marks(1))
+    assert goes_to(sent, f"{below}/survey").startswith(f"{below}/survey?code=")
 
 
 def test_no_page_has_a_script_or_is_stored_and_the_policy_forbids_both(place: Place, code: str) -> None:

@@ -15,6 +15,9 @@ where to go on and what was marked. If the line cannot be stored, the page comes
 button saves, also those that lead back or to the other language. A page with items that were not touched is shown once
 more, so that a blank is left on purpose.
 
+Pages lead to each other by addresses relative to their own: whatever stands before /survey in the address under which a
+participant reaches them stays there, whether or not this side knows of it.
+
 There is no cookie: a page of another site cannot send anything, for it lacks the code, which is in the form itself.
 
 Nothing that identifies a person is logged: no path, query, code, id or answer.
@@ -67,7 +70,7 @@ class Surveys:
     """Answers requests to /survey. Raw lines go to `store`; `key` hides the addresses by which wrong codes are counted.
 
     Without a text in any language every page is 404: no form without its licensed wording. `prefix` is the path of the
-    public URL, "" as a rule.
+    public URL, "" as a rule, for a proxy that leaves it in what it passes on.
     """
 
     state: EnrolmentState
@@ -128,7 +131,7 @@ class Surveys:
             log.error("survey: a page could not be stored: %s", error)  # noqa: TRY400 - a trace may quote answers
             return self._items(visit, Shown(visit.page, {**before, **visit.touched}, "not-saved"), 503)
         log.info("survey: page %d of %d stored%s", visit.page, len(PAGES), ", form finished" if finished else "")
-        return self._redirect(DONE, lang=visit.language) if finished else self._redirect_on(visit)
+        return self._redirect(visit, DONE, lang=visit.language) if finished else self._redirect_on(visit)
 
     def _save(self, draft: Draft, visit: _Visit) -> bool:
         """Store what was marked, as a raw line and in the draft; True if the form is finished.
@@ -150,12 +153,12 @@ class Surveys:
     def _redirect_on(self, visit: _Visit) -> Answer:
         """Lead to the page that comes next: the same once more, the one before, or the first that was not sent."""
         if visit.asks:
-            return self._redirect(PATH, code=visit.code, lang=visit.language, page=str(visit.page), again="1")
+            return self._redirect(visit, PATH, code=visit.code, lang=visit.language, page=str(visit.page), again="1")
         if visit.to == "back":
-            return self._redirect(PATH, code=visit.code, lang=visit.language, page=str(max(1, visit.page - 1)))
+            return self._redirect(visit, PATH, code=visit.code, lang=visit.language, page=str(max(1, visit.page - 1)))
         if visit.to in LANGUAGES:
-            return self._redirect(PATH, code=visit.code, lang=visit.to, page=str(visit.page))
-        return self._redirect(PATH, code=visit.code, lang=visit.language)
+            return self._redirect(visit, PATH, code=visit.code, lang=visit.to, page=str(visit.page))
+        return self._redirect(visit, PATH, code=visit.code, lang=visit.language)
 
     # -- answers
 
@@ -164,14 +167,14 @@ class Surveys:
         if shown.notice == "blank" or visit.is_again:
             hidden["again"] = "1"
         others = [one for one in self.texts if one != visit.language]
-        url, text = f"{self.prefix}{PATH}", self.texts[visit.language]
+        text, url = self.texts[visit.language], visit.way_to(PATH)
         return _html(status, items_page(shown, text, self.programme, url=url, hidden=hidden, others=others))
 
     def _text(self, visit: _Visit, name: PageName, retry_after_s: float = 0.0) -> Answer:
         """Return a page of our own words, which leads on to the form or to a field for the code."""
         other: Language = "en" if visit.language == "ja" else "ja"
         code = {"code": visit.code} if visit.code else {}
-        target = f"{self.prefix}{PATH}"
+        target = visit.way_to(PATH)
         if name in ("start", "later"):
             page = {"page": "1"} if name == "start" else {}
             target += f"?{urlencode({**code, 'lang': visit.language, **page})}"
@@ -182,14 +185,14 @@ class Surveys:
             visit.language,
             self.programme,
             button_url=target,
-            other_url=f"{self.prefix}{place}?{urlencode({**code, 'lang': other})}" if has_other else "",
+            other_url=f"{visit.way_to(place)}?{urlencode({**code, 'lang': other})}" if has_other else "",
             text=self.texts.get(visit.language),
         )
         waits = {"retry-after": str(ceil(retry_after_s) or RETRY_AFTER_S)} if _STATUS[name] in (429, 503) else {}
         return _html(_STATUS[name], shown, waits)
 
-    def _redirect(self, path: str, **query: str) -> Answer:
-        location = f"{self.prefix}{path}?{urlencode(query)}"
+    def _redirect(self, visit: _Visit, path: str, **query: str) -> Answer:
+        location = f"{visit.way_to(path)}?{urlencode(query)}"
         return _plain(303, {"location": location, "cache-control": "no-store", "referrer-policy": "no-referrer"})
 
     # -- requests
@@ -209,7 +212,7 @@ class Surveys:
         if self.texts and language not in self.texts:
             language = next(iter(self.texts))
         visitor = visitor_of(http.get("sourceIp") or "", self.key)
-        return _Visit(method, path.removeprefix(self.prefix).rstrip("/"), query, language, visitor)
+        return _Visit(method, path.removeprefix(self.prefix), query, language, visitor)
 
 
 @dataclass(frozen=True)
@@ -217,10 +220,19 @@ class _Visit:
     """What one request brings."""
 
     method: str
-    path: str
+    asked: str
     query: Mapping[str, str] = field(repr=False)
     language: Language
     visitor: str = field(repr=False)
+
+    @property
+    def path(self) -> str:
+        """The path that was asked for, without a slash at its end."""
+        return self.asked.rstrip("/")
+
+    def way_to(self, path: str) -> str:
+        """Return the address of another page, relative to that of this one."""
+        return "../" * (self.asked.count("/") - 1) + path.removeprefix("/")
 
     @property
     def code(self) -> str:
