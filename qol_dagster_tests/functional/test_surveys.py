@@ -233,6 +233,25 @@ def csv_file(folder: Path, people: Iterable[str] = ("P1",), first: str = "4") ->
     return file
 
 
+def test_the_doctor_speaks_of_the_questionnaire_once_there_is_a_text(
+    qol: Callable[..., Said], settings: Settings, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def findings() -> list[str]:
+        run(["doctor"])
+        return [line for line in capfd.readouterr().out.splitlines() if "questionnaire" in line]
+
+    assert findings() == []
+    write_sendings(Lake.local(settings.lake_dir), [form()])
+    assert findings()[0].startswith("note  questionnaire: there is no text; its page answers 404")
+    qol("template")
+    assert findings()[0].startswith("note  questionnaire: ja (version placeholder): a template")
+    file = settings.home / "survey/whoqol.ja.toml"
+    file.write_text(file.read_text().replace('"placeholder"', '"2"'))
+    assert findings() == ["ok    questionnaire: ja (version 2)"]
+    file.write_text("title = 1")
+    assert findings()[0].startswith(f"FAIL  questionnaire: {file}: ")
+
+
 def test_links_need_a_text_and_one_with_faults_is_refused_with_all_of_them(
     qol: Callable[..., Said], settings: Settings
 ) -> None:

@@ -79,9 +79,14 @@ class S3Texts:
 
 def read_texts(texts: Texts) -> dict[Language, Questionnaire]:
     """Return the texts by language. Raises QuestionnaireError with every fault of all files, StoreError."""
+    return parse_texts(texts, texts.contents())
+
+
+def parse_texts(texts: Texts, contents: Mapping[Language, bytes]) -> dict[Language, Questionnaire]:
+    """Return the texts of files as they were read. Raises QuestionnaireError with every fault of all of them."""
     found: dict[Language, Questionnaire] = {}
     faults: list[str] = []
-    for language, content in texts.contents().items():
+    for language, content in contents.items():
         try:
             found[language] = read_questionnaire(content)
         except QuestionnaireError as error:
