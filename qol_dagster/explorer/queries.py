@@ -83,11 +83,6 @@ def survey_rows(table: TableName, participants: tuple[str, ...]) -> str:
     return f"SELECT {', '.join(names)} FROM {DATABASE}.{table}{mine} ORDER BY {order}"
 
 
-def any_survey() -> str:
-    """Ask whether a form is due to anybody, or was answered."""
-    return f"SELECT (SELECT count(*) FROM {DATABASE}.survey_due) + (SELECT count(*) FROM {DATABASE}.survey_responses)"
-
-
 def _name(table: TableName, profile: Profile) -> str:
     return TableId(table, profile).qualified_name
 

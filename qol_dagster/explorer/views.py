@@ -95,12 +95,10 @@ class Views:
         return self._ask(queries.survey_rows(table, selection.participants))
 
     def _survey_tables(self, selection: Selection) -> list[tuple[str, str]]:
-        """Return the tables of questionnaires and what each is; none without forms, of a past, or from Athena."""
-        if (
-            self.past
-            or self.platform.settings.target == "aws"
-            or not self._catalogue.query(queries.any_survey()).rows[0][0]
-        ):
+        """Return the tables of questionnaires and what each is; none without forms, or of a past."""
+        lake = self.platform.lake()
+        # Listed, and not asked of the catalogue: each page would wait for Athena.
+        if self.past or not (lake.table_dates("survey_due") or lake.table_dates("survey_responses")):
             return []
         return [(table, TEXTS[selection.language][table]) for table in SURVEY_TABLES]
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import csv
+import io
+import zipfile
 from datetime import UTC, date, datetime, timedelta
+from html import unescape
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pyarrow as pa
 import pytest
 
@@ -18,10 +22,13 @@ from qol_dagster.metrics.dictionary import DAILY
 from qol_dagster.pipeline.surveys import score_surveys
 from qol_dagster.resources.catalogue import Catalogue
 from qol_dagster.resources.catalogue.duckdb import LocalCatalogue
+from qol_dagster.resources.invitations import forms_to_invite
 from qol_dagster.resources.platform import open_platform
+from qol_dagster.resources.survey_pages import has_surveys
 from qol_dagster.surveys.tables import SURVEY_LAYOUTS
-from qol_dagster.weeks import today
+from qol_dagster.weeks import last_due_week, today, weekly_run_of
 from qol_dagster_tests.support.cloud import Deployment
+from qol_dagster_tests.support.explored import explorer
 
 pytestmark = pytest.mark.aws
 
@@ -90,13 +97,24 @@ def test_forms_imported_and_scored_on_aws_are_the_rows_that_one_machine_makes_of
     assert run(["export", "--table", "whoqol_scores", "--format", "csv", "--out", str(out)]) == 0
     with (out / "whoqol_scores.csv").open(newline="") as lines:
         assert [row["participant_id"] for row in csv.DictReader(lines)] == ["P1", "P3"]
+    with explorer(deployed.settings) as url, httpx.Client(base_url=url, timeout=60) as site:
+        page = unescape(site.get("/?lang=en").text)
+        assert [table for table in SURVEY_LAYOUTS if f"view=survey&table={table}" not in page] == []
+        content = site.get("/download?view=survey&table=whoqol_scores&p=P3").content
+    (row,) = csv.DictReader(io.StringIO(zipfile.ZipFile(io.BytesIO(content)).read("rows.csv").decode("utf-8-sig")))
+    (mine,) = (one for one in rows_of(platform.catalogue(), "whoqol_scores") if one["participant_id"] == "P3")
+    assert (row["date"], float(row["overall_qol"])) == (mine["date"], mine["overall_qol"])
     for words in (["template"], ["upload"]):
         assert run(["survey", *words]) == 0
     monkeypatch.setenv("QOL_PUBLIC_URL", "https://qol.example.org")
     capsys.readouterr()
+    assert has_surveys(platform)
+    next_run = weekly_run_of(last_due_week(datetime.now(UTC))) + timedelta(weeks=1)
+    assert forms_to_invite(platform, next_run) == 1  # P2's, from the table of due forms that Athena shows
     for expected in (["P2"], []):  # P1 has answered, and who has a good link is passed over
         assert run(["survey", "invite", "--due"]) == 0
         assert [line.split(",")[0] for line in capsys.readouterr().out.splitlines()[1:]] == expected
+    assert forms_to_invite(platform, next_run) == 0
     platform.id_map().revoke("P1")
     assert run(["survey", "score"]) == 0
     people = {row.get("participant_id") for table in SURVEY_LAYOUTS for row in rows_of(platform.catalogue(), table)}
