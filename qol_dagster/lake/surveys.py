@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from qol_dagster.lake.lake import Lake
+from qol_dagster.lake.objects import map_concurrently
 from qol_dagster.surveys.responses import Sending, read_line
 from qol_ingest.shared.keys import SURVEYS
 
@@ -33,12 +34,11 @@ def write_sendings(lake: Lake, sendings: Iterable[Sending]) -> int:
 def read_sendings(lake: Lake) -> StoredSendings:
     """Return every sending under `raw/surveys/`, in key order."""
     found, unreadable = [], 0
-    for key in lake.keys(SURVEYS):
-        name = key.rpartition("/")[2]
-        if not name.endswith(".jsonl") or name[0] in "._":
-            continue
+    names = {key: key.rpartition("/")[2] for key in lake.keys(SURVEYS)}
+    keys = [key for key, name in names.items() if name.endswith(".jsonl") and name[0] not in "._"]
+    for content in map_concurrently(lake.read_object, keys).values():
         # Not splitlines: text in JSON may hold other separators.
-        for line in lake.read_object(key).decode("utf-8", "replace").split("\n"):
+        for line in content.decode("utf-8", "replace").split("\n"):
             if line.strip():
                 read = read_line(line)
                 unreadable += read is None
