@@ -36,6 +36,10 @@ class Identities:
         """Participants of whom at least one account gives health data."""
         return {participant for user, participant in self.active.items() if self.withheld.get(user) != HEALTH}
 
+    def participants_to_ask(self) -> set[str]:
+        """Participants who may be asked for something: not those who withdrew, though their past is still computed."""
+        return set(self.active.values()) - self.withdrawn.keys()
+
     def of_participant(self, participant_id: str) -> Identities:
         """Return the accounts of one participant that may be used, and nobody else."""
         mine = {user: name for user, name in self.active.items() if name == participant_id}

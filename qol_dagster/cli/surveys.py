@@ -195,8 +195,10 @@ def _due_forms(plan: WavePlan, links: SurveyLinks) -> list[tuple[str, int]]:
 
 def _forms_of(participant_id: str, wave: int | None, plan: WavePlan, links: SurveyLinks) -> list[tuple[str, int]]:
     """Return the form of a participant that is asked for, or else is due today."""
-    if participant_id not in _platform().id_map().identities().active.values():
-        raise SurveyFileError(f"{participant_id} is not enrolled; `qol participants list` shows who is")
+    if participant_id not in _platform().id_map().identities().participants_to_ask():
+        raise SurveyFileError(
+            f"{participant_id} is not enrolled, or has withdrawn; `qol participants list` shows who takes part"
+        )
     if wave is not None:
         return [(participant_id, wave)]
     if chosen := [one for one in _due_forms(plan, links) if one[0] == participant_id]:

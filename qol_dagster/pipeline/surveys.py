@@ -126,7 +126,7 @@ def open_forms(
     answered = set(answered) - set(begun)
     return [
         (person, due)
-        for person, waves in _waves(lake, set(identities.active.values()), plan).items()
+        for person, waves in _waves(lake, identities.participants_to_ask(), plan).items()
         for due in waves
         if (person, due.wave) not in answered and due.state(None, today) == "open"
     ]
@@ -215,9 +215,10 @@ def _due_rows(lake: Lake, responses: Sequence[Response], people: set[str], plan:
 
 
 def _is_after_withdrawal(row: Row, identities: Identities) -> bool:
-    """Return whether a wave opens when its participant had withdrawn."""
+    """Return whether a wave opens when its participant had withdrawn, or could still be answered then and was not."""
     since = identities.withdrawn.get(row["participant_id"])
-    return since is not None and date.fromisoformat(row["opens_on"]) >= since
+    last = "opens_on" if row["answered_on"] else "closes_on"
+    return since is not None and date.fromisoformat(row[last]) >= since
 
 
 def _waves(lake: Lake, people: set[str], plan: WavePlan) -> dict[str, tuple[DueWave, ...]]:

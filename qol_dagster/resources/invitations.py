@@ -15,6 +15,7 @@ from qol_ingest.survey.links import SurveyLinks
 
 if TYPE_CHECKING:
     from qol_dagster.resources.catalogue import Catalogue
+    from qol_dagster.resources.id_map import People
     from qol_ingest.consent.enrolment import EnrolmentState
 
 Form = tuple[str, int]
@@ -34,6 +35,9 @@ class InvitationParts(LinkParts, Protocol):
     def catalogue(self) -> Catalogue:
         """The tables."""
 
+    def id_map(self) -> People:
+        """Who takes part."""
+
 
 def invited_forms(parts: LinkParts) -> frozenset[Form] | None:
     """Return the forms that have or had a link; None for who may not see links."""
@@ -46,13 +50,15 @@ def invited_forms(parts: LinkParts) -> frozenset[Form] | None:
 def forms_to_invite(parts: InvitationParts, now: datetime) -> int:
     """Return how many forms could be answered when the last weekly run was due, still can, and never had a link.
 
-    Nobody is asked on other days than that of the weekly run, so that staff hear of them once a week.
+    Whoever left since the table was made does not count. Nobody is asked on other days than that of the weekly run, so
+    that staff hear of them once a week.
     """
     run, today = receipt_date(weekly_run_of(last_due_week(now))), receipt_date(now)
     open_then = parts.catalogue().query(
         "SELECT participant_id, wave FROM db_qol.survey_due "
         f"WHERE opens_on <= '{run}' AND closes_on >= '{today}' AND answered_on IS NULL"
     )
-    forms = {(str(person), int(wave)) for person, wave in open_then.rows}
+    asked = parts.id_map().identities().participants_to_ask()
+    forms = {(str(person), int(wave)) for person, wave in open_then.rows if person in asked}
     invited = invited_forms(parts) if forms else None
     return len(forms - invited) if invited is not None else 0

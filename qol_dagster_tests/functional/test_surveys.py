@@ -165,6 +165,16 @@ def test_every_wave_has_a_row_that_says_how_it_stands(lake: Lake, folder: Path) 
     ]
 
 
+def test_of_whoever_withdrew_only_waves_that_were_over_or_answered_stay_due(lake: Lake, folder: Path) -> None:
+    write_daily(lake, dict.fromkeys(dates(14), 1), "P1", "P2")
+    write_sendings(lake, [form(participant_id="P2")])
+    for withdrew, waves in ((date(2026, 11, 19), [("P2", 0)]), (date(2026, 11, 20), [("P1", 0), ("P2", 0)])):
+        left = Identities(PEOPLE.active, withdrawn={"P1": withdrew, "P2": withdrew})
+        score_surveys(lake, left, computed_at=NOW, plan=PLAN)
+        found = rows(folder, "SELECT participant_id, wave FROM db_qol.survey_due ORDER BY participant_id")
+        assert [tuple(row.values()) for row in found] == waves  # the baseline closes on the 19th
+
+
 def test_a_correction_replaces_the_score_and_a_late_day_the_window(lake: Lake, folder: Path) -> None:
     write_daily(lake, dict.fromkeys(dates(13), 1000))
     write_sendings(lake, [form()])
@@ -311,6 +321,14 @@ def test_everybody_whose_form_is_due_and_was_not_answered_gets_a_link(
     assert invited("--again") == [["P1", "0"]]  # begun, and not finished
     draft.save(draft.find(draft.invite("P1", 0)[0]), {}, 2, pages=2)
     assert invited("--again") == []
+
+
+def test_whoever_withdrew_is_not_invited(qol: Callable[..., Said], settings: Settings) -> None:
+    write_daily(Lake.local(settings.lake_dir), dict.fromkeys(dates(14, today() - timedelta(days=16)), 4000))
+    qol("template")
+    assert run(["participants", "withdraw", "P1"]) == 0
+    assert "P1," not in qol("invite", "--due")[1]
+    assert "P1 is not enrolled, or has withdrawn" in qol("invite", "P1", "--wave", "0")[2]
 
 
 def test_links_made_before_a_fault_are_shown_all_the_same(

@@ -168,7 +168,9 @@ def test_what_is_known_of_a_computed_home_names_nobody(settings: Settings) -> No
 
 def test_staff_hear_on_wednesdays_of_forms_that_may_be_answered_and_never_had_a_link(settings: Settings) -> None:
     # All wore the device for 14 days; the baseline is open from 19 October, wave 1 from 30 October, a Friday, on.
-    survey_lake(settings.lake_dir, ["P1", "P2", "P3", "P4"], [form("P1", 1, answers_of(3))])
+    people = IdMap(settings.id_map_path)
+    people.import_rows([(f"garmin-{number}", f"P{number}", None) for number in range(1, 6)])
+    survey_lake(settings.lake_dir, ["P1", "P2", "P3", "P4", "P5"], [form("P1", 1, answers_of(3))])
     platform = open_platform(settings)
     links = SurveyLinks(platform.enrolment_state())
     friday, wednesday = datetime(2026, 10, 30, 3, tzinfo=UTC), datetime(2026, 11, 4, 3, tzinfo=UTC)
@@ -176,7 +178,9 @@ def test_staff_hear_on_wednesdays_of_forms_that_may_be_answered_and_never_had_a_
     def to_invite(now: datetime) -> int:
         return gather_facts(platform, now).to_invite
 
-    assert [to_invite(friday), to_invite(wednesday)] == [0, 3]
+    assert [to_invite(friday), to_invite(wednesday)] == [0, 4]
+    people.withdraw("P5", date(2026, 11, 4))
+    assert to_invite(wednesday) == 3
     links.invite("P2", 1)
     assert to_invite(wednesday) == 2
     links.invite("P3", 0)  # another form than the one that is open
@@ -186,6 +190,7 @@ def test_staff_hear_on_wednesdays_of_forms_that_may_be_answered_and_never_had_a_
 
 
 def test_a_failing_mail_server_loses_no_invitation(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    IdMap(settings.id_map_path).add(USER, "P1")
     survey_lake(settings.lake_dir, ["P1"], [])
     monkeypatch.setattr("qol_dagster.defs.watch.datetime", _Then)
     outbox, cursor = Outbox(works=False), ""
