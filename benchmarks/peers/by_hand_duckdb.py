@@ -11,11 +11,8 @@ import duckdb
 
 from benchmarks.peers.program import Work, run_peer
 
-NUMBERS = [
-    "startTimeInSeconds",
-    "startTimeOffsetInSeconds",
+AMOUNTS = [
     "durationInSeconds",
-    "measurementTimeInSeconds",
     "steps",
     "distanceInMeters",
     "floorsClimbed",
@@ -35,6 +32,7 @@ NUMBERS = [
     "bodyBatteryDrainedValue",
     "awakeDurationInSeconds",
     "unmeasurableSleepInSeconds",
+    "unmeasurableSleepDurationInSeconds",
     "deepSleepDurationInSeconds",
     "lightSleepDurationInSeconds",
     "remSleepInSeconds",
@@ -42,7 +40,8 @@ NUMBERS = [
     "vo2Max",
     "fitnessAge",
 ]
-TEXTS = ["userId", "_summary_type", "_ingest_id", "summaryId", "activityType", "validation"]
+TIMES = ["startTimeInSeconds", "startTimeOffsetInSeconds", "measurementTimeInSeconds"]
+TEXTS = ["userId", "_summary_type", "_received_at", "_ingest_id", "summaryId", "activityType", "validation"]
 FLAGS = ["onDemand", "isParent"]
 SAMPLES = {
     "timeOffsetHeartRateSamples": "INTEGER",
@@ -54,65 +53,208 @@ SAMPLES = {
     "timeOffsetEpochToBreaths": "DOUBLE",
 }
 STRUCTURE = {
-    **dict.fromkeys([*TEXTS, *NUMBERS, *FLAGS, "_received_at"], "VARCHAR"),
-    **dict.fromkeys([*SAMPLES, "sleepLevelsMap", "summary"], "JSON"),
+    **dict.fromkeys([*TEXTS, *TIMES, *AMOUNTS, *FLAGS], "VARCHAR"),
+    **dict.fromkeys([*SAMPLES, "sleepLevelsMap"], "JSON"),
+    "summary": {"startTimeInSeconds": "VARCHAR"},
 }
-# Any field may come as text, or as something else altogether: what cannot be read is null.
-READ_AS = {**dict.fromkeys(NUMBERS, "DOUBLE"), **dict.fromkeys(FLAGS, "BOOLEAN"), "_received_at": "TIMESTAMP"}
-TEXT = {"averageStressLevel": "coalesce(averageStressLevel, misspelt)"}
-TYPED = ", ".join(f"TRY_CAST({TEXT.get(name, name)} AS {type_}) AS {name}" for name, type_ in READ_AS.items())
+SPAN = {"startTimeInSeconds": "DOUBLE", "endTimeInSeconds": "DOUBLE"}
+STAGES = json.dumps({stage: [SPAN] for stage in ("deep", "light", "rem", "awake")})
+TYPES = {
+    "manuallyUpdatedActivities": "activities",
+    "pulseOx": "pulseox",
+    "respiration": "allDayRespiration",
+    "moveiq": "moveIQActivities",
+}
 
-LISTS = ", ".join(
-    f"TRY_CAST(json_keys({name}) AS INTEGER[]) AS {name}_t, "
-    f"TRY_CAST(json_extract_string({name}, '$.*') AS {type_}[]) AS {name}_v"
-    for name, type_ in SAMPLES.items()
-)
+PLAIN = r'\{("-?[0-9]+":(-?[0-9.]+|null),)*"-?[0-9]+":(-?[0-9.]+|null)\}'
+NO_NUMBER = r':("[^"]*[^0-9."-][^"]*"|""|true|false|\[[^]]*\]|\{[^}]*\})'
+
+
+def in_turn(field: str, type_: str) -> str:
+    """Return the offsets and values of a map as one list: as an array, the same text is parsed in half the time."""
+    numbers = f"CASE WHEN regexp_full_match({field}, '{PLAIN}') THEN {field} ELSE regexp_replace({field}, '{NO_NUMBER}', ':null', 'g') END"
+    array = f"""'[' || replace(replace(({numbers})[2:-2], '"', ''), ':', ',') || ']'"""
+    return f"""TRY(from_json(CASE WHEN {field} LIKE '{{"%' THEN {array} END, '["{type_}"]'))"""
+
+
+def amount(field: str) -> str:
+    """Return a number that is not negative."""
+    return f"CASE WHEN TRY_CAST({field} AS DOUBLE) BETWEEN 0 AND 1e15 THEN {field}::DOUBLE END"
+
+
+def typed() -> str:
+    """Return each field as what it is: any may come as text, or as what cannot be read and is null."""
+    fields = {
+        **{name: name for name in TEXTS},
+        **{name: f"TRY_CAST({name} AS DOUBLE)" for name in TIMES},
+        **{name: amount(name) for name in AMOUNTS},
+        "averageStressLevel": f"coalesce({amount('averageStressLevel')}, {amount('misspelt')})",
+        **{name: f"lower(coalesce({name}, '')) IN ('true', '1')" for name in FLAGS},
+        **{name: in_turn(f"{name}::VARCHAR", type_) for name, type_ in SAMPLES.items()},
+        "_received_at": "TRY_CAST(_received_at AS TIMESTAMP)",
+        "type": f"coalesce(MAP {TYPES}[_summary_type], _summary_type)",
+        "nested": "TRY_CAST(summary.startTimeInSeconds AS DOUBLE)",
+    }
+    return ", ".join(f"{value} AS {name}" for name, value in fields.items())
+
+
+# Lines of one key are versions of each other. That of an epoch has its delivery, for one replaces all of the other.
 KEY = """
-date, userId, type, CASE WHEN type NOT IN ('activities', 'userMetrics') THEN start END,
-CASE WHEN type = 'epochs' THEN activityType WHEN type = 'activities' THEN summaryId END, type = 'pulseox' AND onDemand
+date, userId, type, CASE WHEN type = 'pulseox' THEN onDemand END, CASE WHEN type = 'epochs' THEN activityType END,
+CASE WHEN type = 'epochs' THEN body END, CASE WHEN type <> 'userMetrics' AND identity IS NULL THEN moment END,
+CASE WHEN type <> 'userMetrics' THEN coalesce(identity, CASE WHEN moment IS NULL THEN summaryId END) END
 """
-# The lists are made here, and not once the current records are known, because this statement reads in parallel, and a
-# block of lines then holds few sample maps: one of sample maps only would not fit any cache.
+SLICE = "date, userId, moment, CASE WHEN moment IS NULL THEN summaryId END"
+PEOPLE = """
+CREATE OR REPLACE TEMP TABLE people AS
+SELECT user_id AS userId, participant_id, dense_rank() OVER (ORDER BY participant_id) * 1000000 AS person
+FROM read_csv($people, all_varchar = true)
+"""
 READ = f"""
 CREATE OR REPLACE TEMP TABLE lines AS
-SELECT * EXCLUDE (_summary_type, startTimeInSeconds, measurementTimeInSeconds, summary, {", ".join(SAMPLES)}), {LISTS},
-       coalesce(startTimeInSeconds, measurementTimeInSeconds, TRY_CAST(summary->>'startTimeInSeconds' AS DOUBLE)) AS start,
-       CASE _summary_type WHEN 'manuallyUpdatedActivities' THEN 'activities' ELSE _summary_type END AS type,
-       epoch(date::TIMESTAMP) AS midnight, hash({KEY}) AS key
-FROM (
-    SELECT date, * EXCLUDE (date, misspelt) REPLACE ({TYPED})
+SELECT *, hash({KEY}) AS key FROM (
+    SELECT lines.* EXCLUDE (nested, measurementTimeInSeconds, startTimeInSeconds, _summary_type, _ingest_id),
+           _ingest_id AS body, coalesce(startTimeInSeconds, measurementTimeInSeconds, nested) AS moment,
+           CASE WHEN startTimeInSeconds + coalesce(startTimeOffsetInSeconds, 0) BETWEEN -2208988800 AND 253402300799
+                THEN startTimeInSeconds END AS start,
+           CASE WHEN type = 'activities' THEN nullif(summaryId, '') END AS identity,
+           person + (date - DATE '1970-01-01') AS day, epoch(date::TIMESTAMP) AS midnight
     FROM (
-        SELECT date, unnest(json_transform(json, '{json.dumps(STRUCTURE)}')),
-               CASE WHEN contains(json, 'averageStresslevel') THEN json->>'averageStresslevel' END AS misspelt
-        FROM read_json_objects($raw, format = 'newline_delimited', ignore_errors = true, hive_partitioning = true)
-    )
+        SELECT date, {typed()}, sleepLevelsMap
+        FROM (
+            SELECT date, unnest(json_transform(json, '{json.dumps(STRUCTURE)}')),
+                   CASE WHEN contains(json, 'averageStresslevel') THEN json->>'averageStresslevel' END AS misspelt
+            FROM read_json_objects($raw, format = 'newline_delimited', ignore_errors = true, hive_partitioning = true)
+        )
+    ) AS lines
+    JOIN people USING (userId)
 )
-JOIN (SELECT user_id AS userId, participant_id FROM read_csv($people, all_varchar = true)) USING (userId)
 """
 
+GROWING = "type IN ('dailies', 'epochs', 'stressDetails', 'pulseox', 'allDayRespiration', 'hrv')"
+WORD = "upper(trim(coalesce(validation, '')))"
+FINALITY = f"""CASE {WORD} WHEN 'AUTO_MANUAL' THEN 4 WHEN 'ENHANCED_FINAL' THEN 3 WHEN 'ENHANCED_TENTATIVE' THEN 1
+               WHEN 'AUTO_TENTATIVE' THEN 0 ELSE 2 END"""
 # Hardly a line has another version: only those whose keys may be the same are ranked.
-CURRENT = f"""
+SUPERSEDED = f"""
 CREATE OR REPLACE TEMP TABLE superseded AS
-SELECT rowid AS row FROM lines WHERE key IN (SELECT key FROM lines GROUP BY key HAVING count(*) > 1)
+SELECT row FROM (
+    SELECT rowid AS row, *, max(durationInSeconds) OVER (PARTITION BY {KEY}) AS longest FROM lines
+    WHERE key IN (SELECT key FROM lines GROUP BY key HAVING count(*) > 1)
+)
 QUALIFY row_number() OVER (
-    PARTITION BY {KEY} ORDER BY _received_at DESC, durationInSeconds DESC NULLS LAST, _ingest_id DESC, summaryId DESC) > 1;
-CREATE OR REPLACE TEMP VIEW current AS SELECT rowid AS row, * FROM lines WHERE rowid NOT IN (FROM superseded);
-CREATE OR REPLACE TEMP TABLE main AS
-SELECT row FROM current
-WHERE type = 'dailies'
-   OR (type = 'sleeps' AND durationInSeconds > 0 AND upper(coalesce(validation, '')) NOT IN ('OFF_WRIST', 'MANUAL'))
-QUALIFY row_number() OVER (
-    PARTITION BY participant_id, date, type
-    ORDER BY durationInSeconds DESC NULLS LAST, _received_at DESC, _ingest_id DESC) = 1;
-CREATE OR REPLACE TEMP VIEW dailies AS SELECT * FROM lines WHERE type = 'dailies' AND rowid IN (FROM main);
-CREATE OR REPLACE TEMP VIEW sleeps AS SELECT * FROM lines WHERE type = 'sleeps' AND rowid IN (FROM main)
+    PARTITION BY {KEY}
+    ORDER BY CASE WHEN type = 'sleeps' THEN {FINALITY} END DESC,
+             CASE WHEN {GROWING} THEN coalesce(durationInSeconds, longest) END DESC, _received_at DESC,
+             CASE WHEN type = 'sleeps' THEN durationInSeconds END DESC, body DESC, row DESC) > 1;
+INSERT INTO superseded
+WITH epochs AS (SELECT rowid AS row, hash({SLICE}) AS slice, * FROM lines WHERE type = 'epochs'
+), contested AS (
+    SELECT *, coalesce(durationInSeconds, max(durationInSeconds) OVER (PARTITION BY {SLICE})) AS length
+    FROM epochs WHERE slice IN (SELECT slice FROM epochs GROUP BY slice HAVING min(body) <> max(body))
+)
+SELECT unnest(rows) FROM (SELECT {SLICE} AS summaryId, body, list(row) AS rows, max(length) AS length, max(_received_at) AS received
+                          FROM contested GROUP BY ALL)
+QUALIFY row_number() OVER (PARTITION BY {SLICE} ORDER BY length DESC, received DESC, body DESC) > 1
+"""
+NEWEST = "_received_at DESC, body DESC, rowid DESC"
+
+
+def samples(source: str, field: str, *, length: str = "durationInSeconds", extra: str = "day") -> str:
+    """Return the samples of a map that are within its record, one a row: t, v, and some columns of the record."""
+    return f"""
+        SELECT * FROM (SELECT {extra}, coalesce({length}, 1e15) AS length, unnest({field}[1:-1:2]) AS t,
+                              unnest({field}[2:-1:2]) AS v FROM {source}) WHERE v IS NOT NULL AND t >= 0 AND t <= length"""
+
+
+# Of several accounts of a participant the one that was worn longest counts, on each date.
+ACCOUNTS = f"""
+CREATE OR REPLACE TEMP TABLE contested AS
+WITH days AS (SELECT day FROM lines GROUP BY day HAVING min(userId) <> max(userId))
+SELECT rowid AS row, * FROM lines WHERE day IN (FROM days) AND rowid NOT IN (FROM superseded);
+CREATE OR REPLACE TEMP TABLE others AS
+WITH dailies AS (
+    SELECT * FROM contested WHERE type = 'dailies'
+    QUALIFY row_number() OVER (PARTITION BY day, userId ORDER BY durationInSeconds DESC, {NEWEST.replace("rowid", "row")}) = 1
+), beats AS (
+    SELECT day, userId, count(DISTINCT greatest(t - 1, 0) // 60) AS wear
+    FROM ({samples("dailies", "timeOffsetHeartRateSamples", extra="day, userId")}) WHERE v > 0 GROUP BY ALL
+), stress AS (
+    SELECT day, userId, 3 * count(*) FILTER (v <> -1) AS wear
+    FROM ({samples("(FROM contested WHERE type = 'stressDetails')", "timeOffsetStressLevelValues", extra="day, userId")})
+    GROUP BY ALL
+)
+SELECT day, userId FROM (SELECT day, userId, max(_received_at) AS received FROM contested GROUP BY ALL)
+LEFT JOIN beats USING (day, userId) LEFT JOIN stress USING (day, userId)
+QUALIFY row_number() OVER (PARTITION BY day ORDER BY coalesce(beats.wear, stress.wear, -1) DESC, received DESC, userId DESC) > 1;
+DELETE FROM lines WHERE (day, userId) IN (FROM others)
+"""
+# Each field of userMetrics is the latest that any version has: so they are asked before the older versions go.
+CURRENT = f"""
+CREATE OR REPLACE TEMP TABLE fitness AS
+SELECT day, first(nullif(vo2Max, 0) ORDER BY {NEWEST}) FILTER (vo2Max > 0) AS vo2max,
+       first(fitnessAge ORDER BY {NEWEST}) FILTER (fitnessAge > 0) AS fitness_age
+FROM lines WHERE type = 'userMetrics' GROUP BY day;
+DELETE FROM lines WHERE rowid IN (FROM superseded);
+CREATE OR REPLACE TEMP TABLE dailies AS
+SELECT * FROM lines WHERE type = 'dailies'
+QUALIFY row_number() OVER (PARTITION BY day ORDER BY durationInSeconds DESC, {NEWEST}) = 1
 """
 
 
-def samples(source: str, field: str, extra: str = "") -> str:
-    """Return the samples of a map, one a row: participant_id, date, t, v."""
-    return f"""
-        SELECT participant_id, date {extra}, unnest({field}_t) AS t, unnest({field}_v) AS v FROM {source}"""
+def length_of(span: str) -> str:
+    """Return the seconds of an interval."""
+    return f"greatest({span}.endTimeInSeconds - {span}.startTimeInSeconds, 0)"
+
+
+# A sleep is kept if it overlaps none of those before it: the most final, then the latest, then the longest.
+NIGHTS = f"""
+CREATE OR REPLACE TEMP TABLE nights AS
+WITH sleeps AS (
+    SELECT *, rowid AS row, {FINALITY} AS finality, deepSleepDurationInSeconds AS deep, lightSleepDurationInSeconds AS light,
+           remSleepInSeconds AS rem, startTimeOffsetInSeconds - midnight AS lead,
+           from_json(sleepLevelsMap, '{STAGES}') AS stages,
+           coalesce(unmeasurableSleepInSeconds, unmeasurableSleepDurationInSeconds, 0) AS unmeasurable,
+           TRY_CAST(sleepLevelsMap->>'$.*[*].endTimeInSeconds' AS DOUBLE[]) AS ends
+    FROM lines WHERE type = 'sleeps' AND {WORD} NOT IN ('OFF_WRIST', 'MANUAL')
+), waking AS (
+    SELECT *, coalesce(awakeDurationInSeconds, CASE WHEN stages.awake IS NOT NULL THEN coalesce(
+               list_sum(list_transform(stages.awake, lambda x: {length_of("x")})), 0) END) AS awake
+    FROM sleeps
+), measured AS (
+    SELECT *,
+           CASE WHEN coalesce(deep, light, rem) IS NOT NULL THEN coalesce(deep, 0) + coalesce(light, 0) + coalesce(rem, 0) END
+               AS staged,
+           len(list_filter([durationInSeconds, durationInSeconds - unmeasurable, durationInSeconds - awake,
+                            durationInSeconds - unmeasurable - awake], lambda x: abs(staged - x) <= 120)) > 0 AS agrees,
+           CASE WHEN agrees THEN staged ELSE coalesce(durationInSeconds, staged) END AS tst,
+           list_max(list_filter(ends, lambda x: x > start)) AS last_end,
+           start + coalesce(tst, 0) + coalesce(awake, 0) + unmeasurable AS expected,
+           CASE WHEN abs(last_end - expected) <= 43200 THEN last_end ELSE expected END AS finish
+    FROM waking
+), apart AS (
+    SELECT day, list_reduce(
+        list([{{'row': row, 'start': start, 'finish': finish}}]
+             ORDER BY finality DESC, _received_at DESC, tst DESC, body DESC, row DESC),
+        lambda kept, one: kept || list_filter(one, lambda x: len(list_filter(kept,
+            lambda y: x.start < y.finish AND y.start < x.finish)) = 0)) AS kept
+    FROM measured WHERE tst > 0 GROUP BY day
+)
+SELECT * EXCLUDE (row), tst + awake + unmeasurable AS known, ceil((start + lead) / 60)::BIGINT AS first_min,
+       least(ceil((finish + lead) / 60)::BIGINT, first_min + 1440) AS past_min, finish - start AS length
+FROM measured WHERE row IN (SELECT unnest(kept).row FROM apart)
+QUALIFY row_number() OVER (PARTITION BY day ORDER BY tst DESC, _received_at DESC, body DESC, row DESC) = 1
+"""
+
+
+def within(field: str) -> str:
+    """Return minutes of stress, no data where they are longer than the record."""
+    return f"CASE WHEN d.{field} <= coalesce(d.durationInSeconds, 1e15) THEN d.{field} / 60 END"
+
+
+def share(part: str, whole: str) -> str:
+    """Return percent, at most 100."""
+    return f"CASE WHEN {part} > {whole} THEN 100 ELSE 100 * {part} / {whole} END"
 
 
 def by_hour(value: str, otherwise: str = "NULL") -> str:
@@ -120,119 +262,120 @@ def by_hour(value: str, otherwise: str = "NULL") -> str:
     return f"[{', '.join(f'coalesce(max({value}) FILTER (hour = {hour}), {otherwise})' for hour in range(24))}]"
 
 
-# The 15-s slots of a quarter of an hour are the bits of an integer, four of them a minute.
+# The minutes of an hour are the bits of an integer.
 DAILY = f"""
 CREATE OR REPLACE TEMP TABLE daily AS
-WITH quarters AS (
-    SELECT participant_id, date, (t + lead) // 900 AS quarter, bit_or(1::BIGINT << ((t + lead) // 15 % 60)) AS slots,
-           sum(v) AS total, count(*) AS n
-    FROM ({samples("dailies", "timeOffsetHeartRateSamples", ", (start + startTimeOffsetInSeconds - midnight)::INT AS lead")})
-    WHERE v > 0 GROUP BY ALL
-), hours AS (
-    SELECT participant_id, date, quarter // 4 AS hour, sum(bit_count(slots)) AS slots, sum(total) AS total, sum(n) AS n,
-           sum(bit_count((slots | (slots >> 1) | (slots >> 2) | (slots >> 3)) & {0x111111111111111})) AS minutes
-    FROM quarters GROUP BY ALL
-), beats AS (
-    SELECT participant_id, date, sum(slots) AS slots, sum(total) / sum(n) AS hr_mean_bpm,
-           count(*) FILTER (minutes >= 40) AS valid_minutes_hours
-    FROM hours GROUP BY ALL
-), stress AS (
-    SELECT participant_id, date, count(*) AS samples, count(*) FILTER (v <> -1) AS worn, avg(v) FILTER (v >= 0) AS level
-    FROM ({samples("(FROM current WHERE type = 'stressDetails')", "timeOffsetStressLevelValues")}) GROUP BY ALL
-), battery AS (
-    SELECT participant_id, date, max(v) AS body_battery_max, min(v) AS body_battery_min
-    FROM ({samples("(FROM current WHERE type = 'stressDetails')", "timeOffsetBodyBatteryValues")}) WHERE v >= 0 GROUP BY ALL
-), night_spo2 AS (
-    SELECT participant_id, date, avg(v) AS mean, 100 * avg((v < 90)::INT) AS low
-    FROM ({samples("sleeps", "timeOffsetSleepSpo2")}) WHERE v > 0 GROUP BY ALL
-), day_spo2 AS (
-    SELECT participant_id, date, avg(v) AS mean, 100 * avg((v < 90)::INT) AS low
-    FROM ({samples("(FROM current WHERE type = 'pulseox' AND onDemand IS NOT TRUE)", "timeOffsetSpo2Values")})
-    WHERE v > 0 GROUP BY ALL
-), night_breaths AS (
-    SELECT participant_id, date, avg(v) AS resp_sleep_brpm
-    FROM ({samples("sleeps", "timeOffsetSleepRespiration")}) WHERE v > 0 GROUP BY ALL
-), day_breaths AS (
-    SELECT participant_id, date, avg(v) AS resp_day_brpm
-    FROM ({samples("(FROM current WHERE type = 'allDayRespiration')", "timeOffsetEpochToBreaths")}) WHERE v > 0 GROUP BY ALL
-), sleep AS (
-    SELECT *, coalesce(list_max(list_filter(
-               json_extract(sleepLevelsMap, '$.*[*].endTimeInSeconds')::DOUBLE[],
-               lambda x: x > start AND x <= start + 172800)), start + in_bed) AS finish
-    FROM (SELECT *, startTimeOffsetInSeconds - midnight + 86400 AS lead,
-                 durationInSeconds + coalesce(awakeDurationInSeconds, 0) + coalesce(unmeasurableSleepInSeconds, 0) AS in_bed
-          FROM sleeps)
-), spans AS (
-    SELECT participant_id, date, false AS awake, ceil((start + lead) / 60)::INT AS first, ceil((finish + lead) / 60)::INT AS past
-    FROM sleep
-    UNION ALL
-    SELECT participant_id, date, true, ceil((unnest(
-               json_extract(sleepLevelsMap, '$.awake[*].startTimeInSeconds')::DOUBLE[]) + lead) / 60)::INT,
-           ceil((unnest(json_extract(sleepLevelsMap, '$.awake[*].endTimeInSeconds')::DOUBLE[]) + lead) / 60)::INT
-    FROM sleep
-), night_hours AS (
-    SELECT participant_id, date, nth % 24 AS hour,
-           bit_or(bits) FILTER (NOT awake) & ~coalesce(bit_or(bits) FILTER (awake), 0) AS asleep
-    FROM (SELECT *, (1::BIGINT << least(past - 60 * nth, 60)) - (1::BIGINT << greatest(first - 60 * nth, 0)) AS bits
-          FROM (SELECT *, unnest(range(first // 60, (past + 59) // 60)) AS nth FROM spans))
+WITH hours AS (
+    SELECT day, minute // 60 AS nth, bit_or(1::BIGINT << (minute % 60)) AS minutes, sum(v) AS total, count(*) AS n
+    FROM (SELECT day, v, greatest(t - 1, 0) // 60 + lead AS minute
+          FROM ({
+    samples(
+        "dailies",
+        "timeOffsetHeartRateSamples",
+        extra="day, coalesce((floor((start + startTimeOffsetInSeconds - midnight) / 60)::BIGINT % 1440 + 1440) % 1440, 0)::INT AS lead",
+    )
+})
+          WHERE v > 0)
     GROUP BY ALL
+), clock AS (
+    SELECT day, sum(bit_count(minutes)) AS worn, bit_count(bit_or(minutes)) AS seen, sum(total) AS total, sum(n) AS n
+    FROM hours GROUP BY day, nth % 24
+), beats AS (
+    SELECT day, sum(worn) AS worn, sum(total) / sum(n) AS hr_mean_bpm, count(*) FILTER (seen >= 30) AS valid_minutes_hours
+    FROM clock GROUP BY day
+), stress AS (
+    SELECT day, count(*) AS samples, count(*) FILTER (v <> -1) AS worn, avg(v) FILTER (v >= 0) AS level
+    FROM ({samples("(FROM lines WHERE type = 'stressDetails')", "timeOffsetStressLevelValues")}) GROUP BY day
+), battery AS (
+    SELECT day, max(v) AS body_battery_max, min(v) AS body_battery_min
+    FROM ({
+    samples("(FROM lines WHERE type = 'stressDetails')", "timeOffsetBodyBatteryValues")
+}) WHERE v >= 0 GROUP BY day
+), night_spo2 AS (
+    SELECT day, avg(v) AS mean, 100 * avg((v < 90)::INT) AS low
+    FROM ({samples("nights", "timeOffsetSleepSpo2", length="length")}) WHERE v > 0 GROUP BY day
+), day_spo2 AS (
+    SELECT day, avg(v) AS mean, 100 * avg((v < 90)::INT) AS low
+    FROM ({samples("(FROM lines WHERE type = 'pulseox' AND NOT onDemand)", "timeOffsetSpo2Values")})
+    WHERE v > 0 GROUP BY day
+), night_breaths AS (
+    SELECT day, avg(v) AS resp_sleep_brpm
+    FROM ({samples("nights", "timeOffsetSleepRespiration", length="length")}) WHERE v > 0 GROUP BY day
+), day_breaths AS (
+    SELECT day, avg(v) AS resp_day_brpm
+    FROM ({
+    samples("(FROM lines WHERE type = 'allDayRespiration')", "timeOffsetEpochToBreaths")
+}) WHERE v > 0 GROUP BY day
+), spans AS (
+    SELECT day, 'night' AS kind, first_min AS first, past_min AS past FROM nights
+    UNION ALL
+    SELECT day, kind, greatest(first_min, ceil((s.startTimeInSeconds + lead) / 60)),
+           least(past_min, ceil((s.endTimeInSeconds + lead) / 60))
+    FROM (SELECT day, lead, first_min, past_min, kind, unnest(each) AS s
+          FROM (SELECT day, lead, first_min, past_min, unnest(['awake', 'asleep']) AS kind,
+                       unnest([stages.awake, stages.deep || stages.light || stages.rem]) AS each FROM nights))
+    WHERE s.endTimeInSeconds > s.startTimeInSeconds
+), night_hours AS (
+    SELECT day, (nth % 24 + 24) % 24 AS hour, bit_or(bits) FILTER (kind = 'night') AS inside,
+           coalesce(bit_or(bits) FILTER (kind = 'awake'), 0) AS awake, coalesce(bit_or(bits) FILTER (kind = 'asleep'), 0) AS asleep
+    FROM (SELECT *, ((1::BIGINT << (least(past - 60 * nth, 60) - greatest(first - 60 * nth, 0))::INT) - 1)
+                    << greatest(first - 60 * nth, 0)::INT AS bits
+          FROM (SELECT *, unnest(range(floor(first / 60)::BIGINT, ceil(past / 60)::BIGINT)) AS nth FROM spans WHERE first < past))
+    GROUP BY day, (nth % 24 + 24) % 24
 ), night AS (
-    SELECT participant_id, date, {by_hour("asleep", "0")} AS asleep_by_hour FROM night_hours GROUP BY ALL
+    SELECT day, {by_hour("CASE WHEN staged THEN asleep ELSE inside & ~awake END", "0")} AS asleep_by_hour
+    FROM night_hours JOIN (SELECT day, count(*) FILTER (kind = 'asleep') > 0 AS staged FROM spans GROUP BY day) USING (day)
+    GROUP BY day
 ), counts AS (
-    SELECT participant_id, date, count(*) AS n_records, max(_received_at) AS last_received_at,
-           count(*) FILTER (type = 'dailies') AS n_dailies,
-           count(*) FILTER (type = 'sleeps') AS n_sleeps, count(*) FILTER (type = 'stressDetails') AS n_stress,
-           count(*) FILTER (type = 'hrv') AS n_hrv,
-           arg_max(lastNightAvg, _received_at) FILTER (type = 'hrv' AND lastNightAvg > 0) AS hrv_rmssd_ms,
-           arg_max(vo2Max, _received_at) FILTER (type = 'userMetrics' AND vo2Max > 0) AS vo2max,
-           arg_max(fitnessAge, _received_at) FILTER (type = 'userMetrics' AND fitnessAge > 0) AS fitness_age,
-           count(*) FILTER (type = 'activities' AND isParent IS NOT TRUE) AS sessions,
-           sum(durationInSeconds) FILTER (type = 'activities' AND isParent IS NOT TRUE) / 60 AS session_min
-    FROM current GROUP BY ALL
+    SELECT day, any_value(userId) AS userId, any_value(date) AS date, count(*) AS n_records, max(_received_at) AS last_received_at,
+           count(*) FILTER (type = 'dailies') AS n_dailies, count(*) FILTER (type = 'sleeps') AS n_sleeps,
+           count(*) FILTER (type = 'stressDetails') AS n_stress, count(*) FILTER (type = 'hrv') AS n_hrv,
+           count(*) FILTER (type = 'activities' AND NOT isParent) AS sessions,
+           sum(durationInSeconds) FILTER (type = 'activities' AND NOT isParent) / 60 AS session_min
+    FROM lines GROUP BY day
+), hrv AS (
+    SELECT day, first(lastNightAvg ORDER BY {NEWEST}) AS average FROM lines WHERE type = 'hrv' GROUP BY day
 ), hourly AS (
-    SELECT participant_id, date, (start + startTimeOffsetInSeconds)::BIGINT // 3600 % 24 AS hour, sum(steps) AS steps
-    FROM current WHERE type = 'epochs' GROUP BY ALL
+    SELECT day, (floor((start + startTimeOffsetInSeconds) / 3600)::BIGINT % 24 + 24) % 24 AS hour, sum(steps) AS steps
+    FROM lines WHERE type = 'epochs' GROUP BY ALL
 ), by_hour AS (
-    SELECT participant_id, date, {by_hour("steps")} AS steps_by_hour
-    FROM hourly GROUP BY ALL
+    SELECT day, {by_hour("steps")} AS steps_by_hour FROM hourly GROUP BY day
 )
-SELECT participant_id, strftime(date, '%Y-%m-%d') AS date, date AS day,
-    coalesce(b.slots / 4, 3.0 * st.worn) AS wear_min,
-    CASE WHEN b.slots IS NOT NULL THEN 'heart_rate' WHEN st.samples > 0 THEN 'stress' END AS wear_source,
+SELECT participant_id, strftime(c.date, '%Y-%m-%d') AS date, c.date AS day,
+    coalesce(b.worn, 3.0 * st.worn) AS wear_min,
+    CASE WHEN b.worn IS NOT NULL THEN 'heart_rate' WHEN st.samples > 0 THEN 'stress' END AS wear_source,
     b.valid_minutes_hours, wear_min >= 600 AS is_valid_day,
     d.steps, d.distanceInMeters AS distance_m, d.floorsClimbed AS floors, d.activeKilocalories AS active_kcal,
     d.activeTimeInSeconds / 60 AS active_min, d.moderateIntensityDurationInSeconds / 60 AS moderate_min,
     d.vigorousIntensityDurationInSeconds / 60 AS vigorous_min,
-    CASE WHEN d.restingHeartRateInBeatsPerMinute > 0 THEN d.restingHeartRateInBeatsPerMinute END AS resting_hr_bpm,
-    b.hr_mean_bpm,
-    CASE WHEN d.minHeartRateInBeatsPerMinute > 0 THEN d.minHeartRateInBeatsPerMinute END AS hr_min_bpm,
-    CASE WHEN d.maxHeartRateInBeatsPerMinute > 0 THEN d.maxHeartRateInBeatsPerMinute END AS hr_max_bpm,
-    coalesce(CASE WHEN d.averageStressLevel >= 0 THEN d.averageStressLevel END, st.level) AS stress_mean,
-    d.restStressDurationInSeconds / 60 AS stress_rest_min, d.lowStressDurationInSeconds / 60 AS stress_low_min,
-    d.mediumStressDurationInSeconds / 60 AS stress_medium_min, d.highStressDurationInSeconds / 60 AS stress_high_min,
+    nullif(d.restingHeartRateInBeatsPerMinute, 0) AS resting_hr_bpm, b.hr_mean_bpm,
+    nullif(d.minHeartRateInBeatsPerMinute, 0) AS hr_min_bpm, nullif(d.maxHeartRateInBeatsPerMinute, 0) AS hr_max_bpm,
+    coalesce(d.averageStressLevel, st.level) AS stress_mean,
+    {within("restStressDurationInSeconds")} AS stress_rest_min, {
+    within("lowStressDurationInSeconds")
+} AS stress_low_min,
+    {within("mediumStressDurationInSeconds")} AS stress_medium_min, {
+    within("highStressDurationInSeconds")
+} AS stress_high_min,
     bb.body_battery_max, bb.body_battery_min, d.bodyBatteryChargedValue AS body_battery_charged,
     d.bodyBatteryDrainedValue AS body_battery_drained,
-    s.durationInSeconds / 60 AS sleep_tst_min, s.in_bed / 60 AS sleep_tib_min, s.awakeDurationInSeconds / 60 AS sleep_waso_min,
-    100 * s.durationInSeconds / s.in_bed AS sleep_efficiency_pct,
-    100 * s.deepSleepDurationInSeconds / s.durationInSeconds AS sleep_deep_pct,
-    100 * s.lightSleepDurationInSeconds / s.durationInSeconds AS sleep_light_pct,
-    100 * s.remSleepInSeconds / s.durationInSeconds AS sleep_rem_pct,
-    (s.start + s.startTimeOffsetInSeconds - s.midnight) / 60 AS sleep_start_min,
-    (s.finish + s.startTimeOffsetInSeconds - s.midnight) / 60 AS sleep_end_min,
-    (sleep_start_min + sleep_end_min) / 2 AS midsleep_min,
-    c.hrv_rmssd_ms, coalesce(ns.mean, ds.mean) AS spo2_mean_pct, coalesce(ns.low, ds.low) AS spo2_lt90_pct,
-    nb.resp_sleep_brpm, db.resp_day_brpm, c.vo2max, c.fitness_age,
+    s.tst / 60 AS sleep_tst_min, (s.tst + coalesce(s.awake, 0) + s.unmeasurable) / 60 AS sleep_tib_min,
+    s.awake / 60 AS sleep_waso_min, {share("s.tst", "s.known")} AS sleep_efficiency_pct,
+    {share("s.deep", "s.tst")} AS sleep_deep_pct, {share("s.light", "s.tst")} AS sleep_light_pct,
+    {share("s.rem", "s.tst")} AS sleep_rem_pct,
+    (s.start + s.lead) / 60 AS sleep_start_min, (s.finish + s.lead) / 60 AS sleep_end_min,
+    ((s.start + s.finish) / 2 + s.lead) / 60 AS midsleep_min,
+    nullif(hrv.average, 0) AS hrv_rmssd_ms, coalesce(ns.mean, ds.mean) AS spo2_mean_pct,
+    coalesce(ns.low, ds.low) AS spo2_lt90_pct, nb.resp_sleep_brpm, db.resp_day_brpm, f.vo2max, f.fitness_age,
     CASE WHEN c.sessions > 0 OR c.n_dailies > 0 THEN c.sessions END AS exercise_sessions,
     CASE WHEN c.sessions > 0 THEN c.session_min WHEN c.n_dailies > 0 THEN 0.0 END AS exercise_min,
     h.steps_by_hour, n.asleep_by_hour, c.last_received_at, c.n_records, c.n_dailies, c.n_sleeps, c.n_stress, c.n_hrv,
     (epoch(d._received_at) - (d.start + d.durationInSeconds)) / 3600 AS sync_lag_h
-FROM counts c
-LEFT JOIN dailies d USING (participant_id, date) LEFT JOIN beats b USING (participant_id, date)
-LEFT JOIN stress st USING (participant_id, date) LEFT JOIN battery bb USING (participant_id, date)
-LEFT JOIN sleep s USING (participant_id, date) LEFT JOIN night_spo2 ns USING (participant_id, date)
-LEFT JOIN day_spo2 ds USING (participant_id, date) LEFT JOIN night_breaths nb USING (participant_id, date)
-LEFT JOIN day_breaths db USING (participant_id, date) LEFT JOIN by_hour h USING (participant_id, date)
-LEFT JOIN night n USING (participant_id, date)
+FROM counts c JOIN people USING (userId)
+LEFT JOIN dailies d USING (day) LEFT JOIN beats b USING (day) LEFT JOIN stress st USING (day) LEFT JOIN battery bb USING (day)
+LEFT JOIN nights s USING (day) LEFT JOIN night_spo2 ns USING (day) LEFT JOIN day_spo2 ds USING (day)
+LEFT JOIN night_breaths nb USING (day) LEFT JOIN day_breaths db USING (day) LEFT JOIN by_hour h USING (day)
+LEFT JOIN night n USING (day) LEFT JOIN hrv USING (day) LEFT JOIN fitness f USING (day)
 """
 
 RHYTHM = [
@@ -293,9 +436,9 @@ WITH days AS (
         avg(sleep_light_pct) AS sleep_light_pct_mean, avg(sleep_rem_pct) AS sleep_rem_pct_mean,
         count(sleep_tst_min) AS n_nights, count(midsleep_min) AS n_midsleep_nights,
         100 * count(*) FILTER (sleep_tst_min >= 420) / nullif(count(sleep_tst_min), 0) AS nights_ge7h_pct,
-        avg(spo2_mean_pct) FILTER (valid) AS spo2_mean, avg(spo2_lt90_pct) FILTER (valid) AS spo2_lt90_pct_mean,
-        count(spo2_mean_pct) FILTER (valid) AS n_spo2_days, avg(resp_sleep_brpm) FILTER (valid) AS resp_sleep_mean,
-        count(resp_sleep_brpm) FILTER (valid) AS n_resp_sleep_days, avg(resp_day_brpm) FILTER (valid) AS resp_day_mean,
+        avg(spo2_mean_pct) AS spo2_mean, avg(spo2_lt90_pct) AS spo2_lt90_pct_mean,
+        count(spo2_mean_pct) AS n_spo2_days, avg(resp_sleep_brpm) AS resp_sleep_mean,
+        count(resp_sleep_brpm) AS n_resp_sleep_days, avg(resp_day_brpm) FILTER (valid) AS resp_day_mean,
         count(resp_day_brpm) FILTER (valid) AS n_resp_day_days,
         arg_max(vo2max, n) AS vo2max_last, arg_max(fitness_age, n) AS fitness_age_last,
         sum(exercise_sessions)::BIGINT AS exercise_sessions_sum, sum(exercise_min) AS exercise_min_sum,
@@ -315,21 +458,24 @@ WITH days AS (
            sum((x - x_before) ** 2) AS jumps, count(x - x_before) AS n_jumps, sum(alike) AS alike, count(alike) AS n_alike
     FROM spans GROUP BY ALL
 ), sums AS (
-    SELECT participant_id, week, length, sum(total) / sum(n) AS mean, sum(n) AS n, sum(n) * sum(squares) - sum(total) ** 2 AS spread,
+    SELECT participant_id, week, length, sum(n) AS n, sum(squares) AS power,
+           sum(n) * sum(squares) - sum(total) ** 2 AS spread,
            sum(jumps) / nullif(sum(n_jumps), 0) AS jump, sum(alike) AS alike, sum(n_alike) / 24 AS n_pairs,
-           var_pop(total / n) + (avg(total / n) - mean) ** 2 AS between, min(n) > 0 AS whole,
+           sum(total * total / n) - sum(total) ** 2 / nullif(sum(n), 0) AS between, min(n) > 0 AS whole,
            list(total / n ORDER BY hour) AS hourly, hourly || hourly AS twice
     FROM profile GROUP BY ALL
 ), measures AS (
-    SELECT *, list_max(list_transform(range(1, 25), lambda h: list_sum(twice[h:h + 9]))) / 10 AS most,
+    SELECT *, n >= if(length = 7, 120, 336) AS enough,
+           CASE WHEN spread > 1e-13 * n * power THEN spread END AS real_spread,  -- below that it is rounding
+           list_max(list_transform(range(1, 25), lambda h: list_sum(twice[h:h + 9]))) / 10 AS most,
            list_min(list_transform(range(1, 25), lambda h: list_sum(twice[h:h + 4]))) / 5 AS least
     FROM sums
 ), rhythm AS (
     SELECT participant_id, week, length, n_pairs::BIGINT AS n_sleep_pairs, n::BIGINT AS n_step_hours,
-           CASE WHEN n_pairs >= 3 THEN -100 + 200 * alike / (1440 * n_pairs) END AS sleep_regularity_index,
-           CASE WHEN n >= 72 AND whole THEN n * n * between / nullif(spread, 0) END AS interdaily_stability,
-           CASE WHEN n >= 72 THEN n * n * jump / nullif(spread, 0) END AS intradaily_variability,
-           CASE WHEN n >= 72 AND whole THEN (most - least) / nullif(most + least, 0) END AS relative_amplitude
+           CASE WHEN n_pairs >= if(length = 7, 4, 14) THEN -100 + 200 * alike / (1440 * n_pairs) END AS sleep_regularity_index,
+           CASE WHEN enough AND whole THEN n * between / real_spread END AS interdaily_stability,
+           CASE WHEN enough THEN n * n * jump / real_spread END AS intradaily_variability,
+           CASE WHEN enough AND whole THEN (most - least) / nullif(most + least, 0) END AS relative_amplitude
     FROM measures
 ), clock AS (
     SELECT participant_id, week, middle * 720 / pi() AS m, sqrt(-2 * ln(1 - q)) * 720 / pi() AS sd,
@@ -356,8 +502,9 @@ def compute(work: Work) -> None:
     """Both tables of all weeks in the lake."""
     with duckdb.connect(config={"threads": 2}) as connection:
         connection.execute("SET preserve_insertion_order = false")
-        connection.execute(READ, {"raw": work.raw, "people": str(work.people)})
-        for step in (CURRENT, DAILY, WEEKLY):
+        connection.execute(PEOPLE, {"people": str(work.people)})
+        connection.execute(READ, {"raw": work.raw})
+        for step in (SUPERSEDED, ACCOUNTS, CURRENT, NIGHTS, DAILY, WEEKLY):
             connection.execute(step)
         connection.execute(f"COPY (SELECT * EXCLUDE (day) FROM daily) TO '{work.out}/daily.parquet' (COMPRESSION zstd)")
         connection.execute(f"COPY weekly TO '{work.out}/weekly.parquet' (COMPRESSION zstd)")
