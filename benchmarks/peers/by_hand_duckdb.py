@@ -66,14 +66,10 @@ TYPES = {
     "moveiq": "moveIQActivities",
 }
 
-PLAIN = r'\{("-?[0-9]+":(-?[0-9.]+|null),)*"-?[0-9]+":(-?[0-9.]+|null)\}'
-NO_NUMBER = r':("[^"]*[^0-9."-][^"]*"|""|true|false|\[[^]]*\]|\{[^}]*\})'
-
 
 def in_turn(field: str, type_: str) -> str:
-    """Return the offsets and values of a map as one list: as an array, the same text is parsed in half the time."""
-    numbers = f"CASE WHEN regexp_full_match({field}, '{PLAIN}') THEN {field} ELSE regexp_replace({field}, '{NO_NUMBER}', ':null', 'g') END"
-    array = f"""'[' || replace(replace(({numbers})[2:-2], '"', ''), ':', ',') || ']'"""
+    """Return the offsets and values of a map as one list: the same text is parsed in a third of the time as an array."""
+    array = f"""replace('[' || substr({field}, 2, strlen({field}) - 2) || ']', '":', '",')"""
     return f"""TRY(from_json(CASE WHEN {field} LIKE '{{"%' THEN {array} END, '["{type_}"]'))"""
 
 
