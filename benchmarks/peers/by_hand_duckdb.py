@@ -497,9 +497,9 @@ LEFT JOIN (SELECT participant_id, week, {", ".join(f"{name} AS {name}_28d" for n
 def compute(work: Work) -> None:
     """Both tables of all weeks in the lake."""
     with duckdb.connect(config={"threads": 2}) as connection:
-        connection.execute("SET preserve_insertion_order = false")
         connection.execute(PEOPLE, {"people": str(work.people)})
-        connection.execute(READ, {"raw": work.raw})
+        connection.execute(READ, {"raw": work.raw})  # in order, for of two versions in a body the lower counts
+        connection.execute("SET preserve_insertion_order = false")
         for step in (SUPERSEDED, ACCOUNTS, CURRENT, NIGHTS, DAILY, WEEKLY):
             connection.execute(step)
         connection.execute(f"COPY (SELECT * EXCLUDE (day) FROM daily) TO '{work.out}/daily.parquet' (COMPRESSION zstd)")
