@@ -18,6 +18,8 @@ from qol_dagster.weeks import dates_of
 
 UNTIL = date(2026, 11, 22)
 """The last simulated date, a Sunday."""
+LATE_NAME = "late-"
+"""What the names of files that came late begin with."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class Sample:
 
 
 def simulated(work: Path, participants: int, weeks: int, *, files_per_day: int = 8, traps: bool = False) -> Sample:
-    """Return a lake of simulated participants without what earlier runs computed; its raw files are made once."""
+    """Return a lake of simulated participants without what earlier runs computed or added; it is made once."""
     name = f"{participants}x{weeks}x{files_per_day}{'-traps' if traps else ''}"
     sample = Sample(work / name, participants, weeks)
     if not sample.people.exists():
@@ -62,6 +64,8 @@ def simulated(work: Path, participants: int, weeks: int, *, files_per_day: int =
         simulation = Simulation(participants, weeks, UNTIL, traps=frozenset({"all"} if traps else ()))
         write_lake(simulation, sample.lake, files_per_day=files_per_day)
         _write_people(sample.people, simulation.user_ids())
+    for late in sample.lake.glob(f"raw/daily/date=*/{LATE_NAME}*"):
+        late.unlink()
     for made in (*sample.home.iterdir(), *sample.lake.iterdir()):
         if made.name not in ("lake", "people.csv", "raw"):
             shutil.rmtree(made) if made.is_dir() else made.unlink()

@@ -5,6 +5,7 @@ Belongs here: which programs are run on which lake, and the ratios. All figures 
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 import sys
@@ -15,8 +16,10 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.check import check
-from benchmarks.lakes import UNTIL, Sample, one_day_in_files, simulated, week_with_traps
+from benchmarks.lakes import LATE_NAME, UNTIL, Sample, one_day_in_files, simulated, week_with_traps
 from benchmarks.programs import Cost, command, median, note, peer, qol, rounds, times_as_long
+from qol_dagster.engines.queries import queries
+from qol_dagster.metrics.profiles import PROFILES
 
 Row = tuple[str, ...]
 
@@ -63,9 +66,9 @@ def peers(setting: Setting) -> Table:
     ]
     goals = [
         _goal(
-            f"DuckDB engine / best of (a), (b), {sample.participants:,} participants",
+            f"DuckDB engine / best of (a), (b), (e), {sample.participants:,} participants",
             max(times_as_long(costs[QUICK[0]], costs[name]) for name in QUICK[1:]),
-            1.15,
+            1.2,
         )
         for sample, costs in ((small, of_small), (large, of_large))
     ]
@@ -107,9 +110,10 @@ def spark(setting: Setting) -> Table:
     )
 
 
-def _beside(setting: Setting, sample: Sample, name: str) -> Cost:
+def _beside(setting: Setting, sample: Sample, name: str, people: Path | None = None, **variables: str) -> Cost:
     one, out = PEERS[name], _out(setting, name)
-    return peer(one.module, sample.lake, sample.people, out, apart=one.apart, BENCH_ENGINE=one.engine)
+    who = people or sample.people
+    return peer(one.module, sample.lake, who, out, apart=one.apart, BENCH_ENGINE=one.engine, **variables)
 
 
 def _out(setting: Setting, name: str) -> Path:
@@ -132,8 +136,9 @@ PEERS = {
     "(b) Polars": Peer("by_hand_polars", apart=True),
     "(c) pandas": Peer("by_hand_pandas", apart=True),
     "(d) PySpark, safe_get": Peer("glue_spark"),
+    "(e) ClickHouse SQL by hand": Peer("by_hand_chdb", apart=True),
 }
-QUICK = ("qol, DuckDB", "(a) DuckDB SQL by hand", "(b) Polars")
+QUICK = ("qol, DuckDB", "(a) DuckDB SQL by hand", "(b) Polars", "(e) ClickHouse SQL by hand")
 """Ours and those that it is held to."""
 
 
@@ -248,34 +253,101 @@ def files(setting: Setting) -> Table:
 
 
 def late(setting: Setting) -> Table:
-    """Return what a change costs in a week that was computed before, beside that week from raw files."""
-    sample = enrolled(simulated(setting.work, setting.size(1000), 1))
-    costs: dict[str, list[Cost]] = {"whole week from raw": [], "one late file": [], "everybody again, from records": []}
+    """Return what each kind of change costs in a week that was computed before, beside that week from raw files."""
+    sample = enrolled(simulated(setting.work, setting.size(1000), 1), but=setting.many)
+    costs: dict[str, list[Cost]] = {name: [] for name in (WHOLE, LATE, *CHANGES)}
     for number in range(setting.many):
-        arrived = _late_file(sample, number)
-        arrived.rename(aside := sample.home / arrived.name)
-        costs["whole week from raw"].append(_computed(sample))
-        aside.rename(arrived)
-        costs["one late file"].append(_materialize(sample))
-        _remove(sample, "processed")  # as another enrolment or threshold does
-        costs["everybody again, from records"].append(_materialize(sample))
-        arrived.unlink()
-    whole, a_file, again = costs.values()
+        note(f"late, {number + 1} of {setting.many}")
+        for name, cost in _whole_then_late(sample, number).items():
+            costs[name].append(cost)
+        for name, change in CHANGES.items():
+            costs[name].append(_materialize(sample, *change(sample, number)))
+    whole, a_file, *again = costs.values()
     stored = sum(file.stat().st_size for file in sample.lake.glob("records/date=*/*.parquet")) / 1e6
     return Table(
         f"A change: a week of {sample.participants:,} participants, {sample.megabytes:.0f} MB, "
         f"records {stored:.1f} MB ({100 * stored / sample.megabytes:.1f} %)",
         ("run", "wall", "ratio", "peak"),
-        [
-            (name, _s(median(runs).wall_s), _x(times_as_long(runs, whole)), _mb(median(runs)))
-            for name, runs in costs.items()
-        ],
+        _with_ratios(costs),
         (
             _goal("late file / whole week", times_as_long(a_file, whole), 0.25),
-            _goal("from records / from raw", times_as_long(again, whole), 0.3),
+            _goal(
+                "slowest other change, from records / from raw", max(times_as_long(one, whole) for one in again), 0.3
+            ),
             _goal("records / raw bytes, %", 100 * stored / sample.megabytes, 6),
         ),
     )
+
+
+def late_spark(setting: Setting) -> Table:
+    """Return what a late file costs Spark, once, beside the week."""
+    sample = enrolled(simulated(setting.work, setting.size(1000), 1))
+    costs = {name: [cost] for name, cost in _whole_then_late(sample, 0, "--engine", "spark").items()}
+    return Table(
+        f"A late file, with Spark: a week of {sample.participants:,} participants, {sample.megabytes:.0f} MB",
+        ("run", "wall", "ratio", "peak"),
+        _with_ratios(costs),
+        (_goal("late file / whole week, Spark", times_as_long(costs[LATE], costs[WHOLE]), 0.6),),
+    )
+
+
+def life(setting: Setting) -> Table:
+    """Return the life of a week: computed, three late files one after another, other thresholds, one more enrolled.
+
+    Ours takes from its records what it can; a peer computes all of it each time.
+    """
+    sample = simulated(setting.work, setting.size(1000), 1)
+    but_one = sample.home / "but-one.csv"
+    but_one.write_text("".join(sample.people.read_text().splitlines(keepends=True)[:-1]))
+    costs: dict[str, list[Cost]] = {name: [] for name in QUICK}
+    for number, step in enumerate(LIFE):
+        note(f"life: {step}")
+        if step.startswith("late file"):
+            _late_file(sample, number)
+        people = sample.people if step == LIFE[-1] else but_one
+        variables = {"BENCH_PROFILE": "strict"} if step == "profile strict" else {}
+        if number:
+            variables["BENCH_CONTINUE"] = "1"
+        for name in QUICK:
+            costs[name].append(_beside(setting, sample, name, people, **variables))
+    whole = {name: sum(cost.wall_s for cost in runs) for name, runs in costs.items()}
+    ours, *others = QUICK
+    best = min(whole[name] for name in others)
+    return Table(
+        f"The life of a week: {sample.participants:,} participants, {sample.megabytes:.0f} MB",
+        ("program", *LIFE, "whole", "ratio"),
+        [
+            (name, *(_s(cost.wall_s) for cost in runs), _s(whole[name]), _x(whole[name] / best))
+            for name, runs in costs.items()
+        ],
+        (_goal("life of a week, ours / best peer", whole[ours] / best, 0.5),),
+    )
+
+
+LIFE = ("first computing", "late file", "late file, second", "late file, third", "profile strict", "one more enrolled")
+
+
+def _strict(sample: Sample, _number: int) -> tuple[str, ...]:
+    _remove(sample, "processed_strict")
+    return ("--profile", "strict")
+
+
+def _one_more(sample: Sample, number: int) -> tuple[str, ...]:
+    qol(sample.home, "participants", "add", _users(sample)[-1 - number])
+    return ()
+
+
+def _new_metric(sample: Sample, _number: int) -> tuple[str, ...]:
+    _remove(sample, "processed/weekly")  # of the inputs of the weekly rows only the expression is another
+    return ()
+
+
+CHANGES: dict[str, Callable[[Sample, int], tuple[str, ...]]] = {
+    "other thresholds (profile strict)": _strict,
+    "one more enrolled": _one_more,
+    "a new weekly metric": _new_metric,
+}
+"""What is done again without raw files: each makes the change, and gives the options of the run that follows."""
 
 
 def agree(setting: Setting) -> Table:
@@ -292,22 +364,34 @@ def agree(setting: Setting) -> Table:
 
 
 SECTIONS: dict[str, Callable[[Setting], Table]] = {
-    one.__name__: one for one in (peers, spark, job, participants, weeks, years, files, late, agree)
+    one.__name__: one for one in (peers, life, spark, job, participants, weeks, years, files, late, late_spark, agree)
 }
 
 
-def enrolled(sample: Sample) -> Sample:
-    """Return the sample with everybody in the id map."""
+def enrolled(sample: Sample, *, but: int = 0) -> Sample:
+    """Return the sample with everybody in the id map but so many, and the metrics' SQL kept, as after any first run."""
+    users = _users(sample)
     words = sample.people.with_name("import.csv")
-    words.write_text(sample.people.read_text().replace("user_id", "garmin_user_id", 1))
+    rows = sample.people.read_text().replace("user_id", "garmin_user_id", 1).splitlines(keepends=True)
+    words.write_text("".join(rows[: 1 + len(users) - but]))
     qol(sample.home, "participants", "import", str(words))
+    kept = sample.home.parent / "sql"
+    kept.mkdir(exist_ok=True)
+    for dialect, profile in (("duckdb", "default"), ("duckdb", "strict"), ("pyspark", "default")):
+        queries(dialect, PROFILES[profile].thresholds, kept)
+    shutil.copytree(kept, sample.home / "tmp", dirs_exist_ok=True)
     return sample
 
 
-def _computed(sample: Sample) -> Cost:
-    """Return all weeks from nothing; the metrics' SQL is kept, as after any first run."""
+def _users(sample: Sample) -> list[str]:
+    with sample.people.open() as file:
+        return [row["user_id"] for row in csv.DictReader(file)]
+
+
+def _computed(sample: Sample, *options: str) -> Cost:
+    """Return all weeks from nothing."""
     _remove(sample, "processed", "processed_strict", "records")
-    return _materialize(sample)
+    return _materialize(sample, *options)
 
 
 def _remove(sample: Sample, *folders: str) -> None:
@@ -315,20 +399,39 @@ def _remove(sample: Sample, *folders: str) -> None:
         shutil.rmtree(sample.lake / folder, ignore_errors=True)
 
 
-def _materialize(sample: Sample) -> Cost:
-    words = ("--week", str(sample.mondays[0]), "--until", str(sample.mondays[-1]))
+def _materialize(sample: Sample, *options: str) -> Cost:
+    words = ("--week", str(sample.mondays[0]), "--until", str(sample.mondays[-1]), *options)
     return qol(sample.home, "materialize", *words)
+
+
+WHOLE, LATE = "whole week from raw", "one late file"
+
+
+def _whole_then_late(sample: Sample, number: int, *options: str) -> dict[str, Cost]:
+    arrived = _late_file(sample, number)
+    aside = arrived.rename(sample.home / arrived.name)
+    whole = _computed(sample, *options)
+    aside.rename(arrived)
+    return {WHOLE: whole, LATE: _materialize(sample, *options)}
 
 
 def _late_file(sample: Sample, number: int) -> Path:
     """Return a day's file of another name: what one participant sends once more, as redeliveries are."""
     folder = sample.lake / f"raw/daily/date={UNTIL - timedelta(days=2)}"
-    lines = min(folder.iterdir()).read_bytes().splitlines(keepends=True)
-    user = json.loads(lines[0])["userId"]
-    lines = [line for line in lines if json.loads(line)["userId"] == user]
-    file = folder / f"late-{number}.jsonl"
-    file.write_bytes(b"".join(lines))
+    lines = [(json.loads(line)["userId"], line) for line in min(folder.glob("simulated-*")).open("rb")]
+    users = [*dict.fromkeys(user for user, _ in lines)]
+    file = folder / f"{LATE_NAME}{number}.jsonl"
+    file.write_bytes(b"".join(line for user, line in lines if user == users[number % len(users)]))
     return file
+
+
+def _with_ratios(costs: Mapping[str, list[Cost]]) -> list[Row]:
+    """Return a row for each run, beside the first."""
+    base = next(iter(costs.values()))
+    return [
+        (name, _s(median(runs).wall_s), _x(times_as_long(runs, base)), _mb(median(runs)))
+        for name, runs in costs.items()
+    ]
 
 
 def _goal(what: str, found: float, limit: float, *, at_least: bool = False) -> str:

@@ -20,25 +20,31 @@ from benchmarks.peers.program import Work, run_peer, work_of_command_line
 from qol_dagster.engines import ENGINES, Engine, open_engine
 from qol_dagster.identities import Identities
 from qol_dagster.lake.lake import Lake
-from qol_dagster.metrics.thresholds import DEFAULT_THRESHOLDS
+from qol_dagster.metrics.profiles import PROFILES
 from qol_dagster.metrics.types import TableName
 from qol_dagster.pipeline.etl import materialize_daily, materialize_weekly
 from qol_dagster.weeks import mondays
 
 ENGINE = next(name for name in ENGINES if name == os.environ.get("BENCH_ENGINE", "duckdb"))
+PROFILE = next(one for name, one in PROFILES.items() if name == os.environ.get("BENCH_PROFILE", "default"))
+ANEW = "BENCH_CONTINUE" not in os.environ
 MEMORY_MB = int(os.environ.get("BENCH_MEMORY_MB", "1536"))
 
 
 def compute(work: Work, engine: Engine) -> None:
-    """Both tables of all weeks of the lake, from nothing, with the SQL that an earlier run has kept."""
-    for folder in ("processed", "records"):
-        shutil.rmtree(work.lake / folder, ignore_errors=True)
+    """Both tables of all weeks of the lake, and its records, with the SQL that an earlier run has kept.
+
+    From nothing, or from what an earlier run has left.
+    """
+    if ANEW:
+        for folder in (PROFILE.folder, "records"):
+            shutil.rmtree(work.lake / folder, ignore_errors=True)
     with work.people.open() as file:
         people = Identities({row["user_id"]: row["participant_id"] for row in csv.DictReader(file)})
-    lake = Lake.local(work.lake)
+    lake, limits = Lake.local(work.lake, PROFILE.folder), PROFILE.thresholds
     weeks = mondays(lake.raw_days())
-    daily = materialize_daily(engine, lake, weeks, people, since=min(weeks))
-    weekly = materialize_weekly(engine, lake, weeks, computed_at=datetime.now(UTC))
+    daily = materialize_daily(engine, lake, weeks, people, since=min(weeks), thresholds=limits)
+    weekly = materialize_weekly(engine, lake, weeks, computed_at=datetime.now(UTC), thresholds=limits)
     _note(work.out, {**daily.seconds, **weekly[0].seconds})
 
 
@@ -48,7 +54,9 @@ def _note(out: Path, stages: Mapping[str, float]) -> None:
 
 def gather(work: Work) -> None:
     """All partitions as one file a table, as the peers write them, for the comparison."""
-    lake = Lake.local(work.lake)
+    lake = Lake.local(work.lake, PROFILE.folder)
+    if not any(work.lake.glob("records/date=*/*.parquet")):
+        raise AssertionError("records are written within the time that is measured")
     tables: tuple[TableName, ...] = ("daily", "weekly")
     for table in tables:
         found = [lake.read_table(table, day) for day in lake.table_dates(table)]
@@ -59,5 +67,5 @@ def gather(work: Work) -> None:
 if __name__ == "__main__":
     asked = work_of_command_line()
     with open_engine(ENGINE, memory_mb=MEMORY_MB, temp_dir=asked.out / "tmp") as opened:
-        opened.queries(DEFAULT_THRESHOLDS)
+        opened.queries(PROFILE.thresholds)
         run_peer(lambda work: compute(work, opened), afterwards=gather)
