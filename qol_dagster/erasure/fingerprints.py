@@ -12,27 +12,15 @@ from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from qol_dagster.identities import Identities
-from qol_dagster.lake.fingerprints import NO_RAW, week_fingerprint
+from qol_dagster.lake.fingerprints import NO_RAW
+from qol_dagster.lake.raw_notes import Change, week_change, with_raw
 from qol_dagster.pipeline.etl import code_fingerprint
 from qol_dagster.pipeline.inputs import count_accounts, people_fingerprint
-from qol_dagster.weeks import contributing_weeks, dates_of
 
 if TYPE_CHECKING:
     from qol_dagster.engines import Engine
     from qol_dagster.metrics.thresholds import Thresholds
     from qol_dagster.metrics.types import TableName
-
-
-@dataclass(frozen=True)
-class Change:
-    """Something before and after the erasure."""
-
-    before: str
-    after: str
-
-    def of(self, text: str) -> str:
-        """Return what a text is afterwards: that of before changes, any other stays."""
-        return self.after if text == self.before else text
 
 
 @dataclass(frozen=True)
@@ -64,8 +52,8 @@ class Fingerprints:
             new["rows"] = rows
         if table == "daily":
             self._renote_day(day, notes, new)
-        elif "raw" in new or "inputs" in new:
-            self._renote_week(table, day, notes, new)
+        else:
+            new = with_raw(new, week_change(table, day, self.noted))
         if isinstance(inputs := notes.get("inputs"), Mapping):
             people = self.people_of_status if table == "status" else self.people
             named = " ".join(people.of(one) for one in str(inputs.get("people", "")).split(" "))
@@ -82,14 +70,3 @@ class Fingerprints:
             if isinstance(notes.get("inputs"), Mapping):
                 new["inputs"] = {**notes["inputs"], "raw": raw.after}
         self.noted[day] = Change(noted, str(new.get("raw", NO_RAW)))
-
-    def _renote_week(self, table: TableName, week: date, notes: Mapping[str, Any], new: dict[str, Any]) -> None:
-        days = [day for one in contributing_weeks([week]) for day in dates_of(one)]
-        if table == "status":
-            days = [day for day in days if day in self.noted]
-        changes = [self.noted.get(day, Change(NO_RAW, NO_RAW)) for day in days]
-        raw = Change(week_fingerprint(one.before for one in changes), week_fingerprint(one.after for one in changes))
-        if "raw" in notes:
-            new["raw"] = raw.of(str(notes["raw"]))
-        if isinstance(inputs := notes.get("inputs"), Mapping):
-            new["inputs"] = {**inputs, "raw": raw.of(str(inputs.get("raw")))}

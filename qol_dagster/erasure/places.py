@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qol_dagster.erasure import databases
-from qol_dagster.erasure.fingerprints import Change, Fingerprints
+from qol_dagster.erasure.fingerprints import Fingerprints
 from qol_dagster.erasure.lines import Cut, cut_body, cut_lines, participant_of_line
 from qol_dagster.erasure.names import Person, scrub
 from qol_dagster.erasure.search import names_person
@@ -29,6 +29,7 @@ from qol_dagster.exports.folder import MANIFEST as EXPORT
 from qol_dagster.lake.erasure import PartitionErasure, apply_erasure, erased_dates, plan_erasure, rewrite
 from qol_dagster.lake.fingerprints import raw_fingerprint
 from qol_dagster.lake.freeze import FREEZES, rewrite_freezes
+from qol_dagster.lake.raw_notes import Change
 from qol_dagster.lake.records import clear_staging, erase_records, mark
 from qol_dagster.metrics.tables import LAYOUTS, TableId, all_tables
 from qol_dagster.resources.garmin_cloud import downloads_of
