@@ -1,13 +1,16 @@
-"""`qol backup`: create, list, verify and restore backups of a home.
+"""`qol backup`: create, list, verify and restore backups of a home, or of a deployment on AWS.
 
 Belongs here: options, messages and layout. What a backup is, `maintenance/` says.
 """
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,21 +19,30 @@ from qol_dagster.cli.output import Format, rendered
 
 if TYPE_CHECKING:
     from qol_dagster.maintenance.backup import Backup
+    from qol_dagster.maintenance.stores import BackupStore
+    from qol_dagster.settings import Settings
 
-backup = typer.Typer(help="Back up QOL_HOME, and put it back.", add_completion=False, rich_markup_mode=None)
+backup = typer.Typer(
+    help="Back up QOL_HOME, on AWS the lake and the tables, and put it back.",
+    add_completion=False,
+    rich_markup_mode=None,
+)
 
-DIR = typer.Option("--dir", metavar="DIR", help="The folder of backups; by default QOL_BACKUP_DIR.")
+DIR = typer.Option(
+    "--dir", metavar="DIR", help="The folder of backups; by default QOL_BACKUP_DIR, on AWS QOL_BACKUP_BUCKET."
+)
 NAME = typer.Argument(help="As `qol backup list` shows it; by default the newest.")
 
 
 @backup.command()
 def create(folder: Annotated[Path | None, DIR] = None) -> None:
-    """Back up QOL_HOME, while data comes in; prints the backup's name. Months that have not changed are not written."""
-    from qol_dagster.maintenance.backup import create_backup
+    """Back up, while data comes in; prints the backup's name. Months that have not changed are not written."""
+    from qol_dagster.maintenance.places import back_up
 
-    place, home = _folder(folder), read_settings(existing=True).home
+    settings = read_settings(existing=True)
+    store = _store(folder)
     with show_progress() as progress:
-        made = create_backup(home, place, progress("backing up"))
+        made = back_up(settings, store, progress("backing up"))
     typer.echo(made.backup.name)
     new = sum(one.bytes for one in made.written)
     note(f"archives written: {len(made.written)}, {new / 1e6:.1f} MB; unchanged: {made.unchanged}")
@@ -48,7 +60,7 @@ def list_(
 
     columns = ("name", "created_at", "mb", "first_month", "last_month", "verified_at")
     rows: list[tuple[object, ...]] = []
-    for one in list_backups(_folder(folder)):
+    for one in list_backups(_store(folder)):
         months = one.months or ["-"]
         rows.append((one.name, one.created_at, round(one.bytes / 1e6, 1), months[0], months[-1], one.verified_at))
     typer.echo(rendered(columns, rows, form, terminal_width()), nl=False)
@@ -60,16 +72,16 @@ def verify(name: Annotated[str, NAME] = "", *, folder: Annotated[Path | None, DI
     from qol_dagster.maintenance.archives import DamagedBackupError
     from qol_dagster.maintenance.backup import find_backup, verify_backup
 
-    place = _folder(folder)
-    found = find_backup(place, name)
+    store = _store(folder)
+    found = find_backup(store, name)
     with show_progress() as progress:
-        problems = verify_backup(place, found, progress("verifying"))
+        problems = verify_backup(store, found, progress("verifying"))
     for problem in problems:
-        typer.echo(f"{place}/{problem}")
+        typer.echo(f"{store.place}/{problem}")
     if problems:
         raise DamagedBackupError(
             f"backup {found.name} is damaged in {len(problems)} places",
-            advice="Create a backup: an archive whose files are in QOL_HOME as they were is written anew",
+            advice="Create a backup: an archive whose files are as they were is written anew",
         )
     members = sum(one.members for one in found.archives)
     typer.echo(f"{found.name}: {len(found.archives)} archives with {members} files are as they were written")
@@ -81,49 +93,75 @@ def restore(
         str, typer.Argument(metavar="NAME|DIR", help="A backup's name, or a folder of backups: its newest.")
     ],
     *,
-    home: Annotated[Path, typer.Option("--home", help="Where to: an empty folder, or one that is not there yet.")],
+    home: Annotated[
+        Path | None,
+        typer.Option(
+            "--home", help="Where to: an empty folder, or one that is not there yet. On AWS it may be left out."
+        ),
+    ] = None,
     ledger: Annotated[
         Path | None, typer.Option("--ledger", help="erasures.jsonl of a newer home, its key beside it: replayed too.")
     ] = None,
     folder: Annotated[Path | None, DIR] = None,
 ) -> None:
-    """Put a backup into an empty home, all of it or nothing; erasures are replayed before anything can be read."""
+    """Put a backup into an empty home, all of it or nothing; erasures are replayed before anything can be read.
+
+    On AWS without --home: into the bucket and the tables of the settings, which have to be empty.
+    """
     from qol_dagster.erasure.erase import replay_ledger
+    from qol_dagster.maintenance.contents import BackupError
     from qol_dagster.maintenance.restore import restore_backup
     from qol_dagster.settings import load_settings
 
-    place, found = _named(name, folder)
-    settings = replace(load_settings(), backup_dir=None)
-    with show_progress() as progress:
-        number = restore_backup(
-            place,
-            found,
-            home,
-            replay=lambda staging: replay_ledger(replace(settings, home=staging)),
-            ledger=ledger,
-            on_progress=progress("restoring"),
-        )
-    typer.echo(f"{number} files of {found.name} are in {home}")
+    settings = load_settings()
+    store, found = _named(name, folder)
+    if home is None and settings.target == "local":
+        raise BackupError("it is not said where to", advice="Give --home, an empty folder")
+    at_home = replace(settings, target="local", backup_dir=None)
+
+    def replay(staging: Path) -> object:
+        return replay_ledger(replace(at_home, home=staging))
+
+    with show_progress() as progress, _newest_ledger(settings, ledger) as newest:
+        more: Any = {"replay": replay, "ledger": newest, "on_progress": progress("restoring")}
+        if home is not None:
+            number, where = restore_backup(store, found, home, **more), str(home)
+        else:
+            from qol_dagster.maintenance.deployment import restore_deployment
+
+            where = f"s3://{settings.bucket} and its tables"
+            number, left = restore_deployment(store, found, settings, **more)
+            if left:
+                note(f"not restored, since it has no place on AWS: {', '.join(left)}")
+    typer.echo(f"{number} files of {found.name} are in {where}")
     note("the tokens and the secret of the webhook are in no backup: put your own copies there, or begin anew with")
     note("`qol webhook url`, which Garmin is given, and `qol participants invite`")
 
 
-def _named(name: str, folder: Path | None) -> tuple[Path, Backup]:
-    """Return the folder and the backup that are meant by a name or a folder."""
+@contextmanager
+def _newest_ledger(settings: Settings, given: Path | None) -> Iterator[Path | None]:
+    """Yield the ledger that is replayed besides that of the backup: on AWS the newest there is, if none is given."""
+    if given or settings.target == "local":
+        yield given
+        return
+    from qol_dagster.maintenance.deployment import newest_ledger
+
+    with tempfile.TemporaryDirectory() as folder:
+        yield newest_ledger(settings, Path(folder))
+
+
+def _named(name: str, folder: Path | None) -> tuple[BackupStore, Backup]:
+    """Return the store and the backup that are meant by a name or a folder."""
     from qol_dagster.maintenance.backup import find_backup
+    from qol_dagster.maintenance.stores import FolderStore
 
     if Path(name).is_dir():
-        return Path(name), find_backup(Path(name))
-    place = _folder(folder)
-    return place, find_backup(place, name)
+        return (store := FolderStore(Path(name))), find_backup(store)
+    return (named := _store(folder)), find_backup(named, name)
 
 
-def _folder(folder: Path | None) -> Path:
-    from qol_dagster.maintenance.archives import BackupError
-    from qol_dagster.maintenance.backup import require_backup_folder
+def _store(folder: Path | None) -> BackupStore:
+    from qol_dagster.maintenance.places import open_store
     from qol_dagster.settings import load_settings
 
-    settings = load_settings()
-    if settings.target != "local":
-        raise BackupError("this backs up one machine", advice="On AWS the bucket of backups has what the lake has")
-    return require_backup_folder(folder or settings.backup_dir, settings.home)
+    return open_store(load_settings(), folder)

@@ -26,6 +26,7 @@ from qol_dagster.cli.output import in_japan
 from qol_dagster.defs.dagster_home import BEATS_S
 from qol_dagster.lake.objects import LakeError
 from qol_dagster.maintenance.backup import newest_verified
+from qol_dagster.maintenance.stores import FolderStore
 from qol_dagster.metrics.fields import TEST_TYPE
 from qol_dagster.resources.notifier import require_encryption
 from qol_dagster.resources.platform import open_platform
@@ -287,7 +288,7 @@ def _backup(settings: Settings) -> Iterator[Finding]:
         advice = "Set QOL_BACKUP_DIR to a folder on another disk; `qol backup create` makes one, Dagster one each day"
         yield Finding("note", "backup", "none is made", advice)
         return
-    newest = newest_verified(settings.backup_dir)
+    newest = newest_verified(FolderStore(settings.backup_dir))
     if newest is None:
         yield Finding("note", "backup", f"no verified one is in {settings.backup_dir}", "Run `qol backup create`")
         return

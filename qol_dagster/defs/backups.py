@@ -14,15 +14,17 @@ import dagster as dg
 from qol_dagster.defs.assets.common import megabytes
 from qol_dagster.defs.messages import NOT_SENT, Message, send_growth, subject
 from qol_dagster.errors import QolError
-from qol_dagster.maintenance.backup import Backup, create_backup, newest_verified, require_backup_folder
+from qol_dagster.maintenance.backup import Backup, newest_verified
+from qol_dagster.maintenance.places import back_up, is_set_up, open_store
 from qol_dagster.resources.platform import Resources
-from qol_dagster.settings import Settings
+from qol_dagster.settings import Settings, Target
 from qol_dagster.weeks import TIMEZONE
 
 CRON = "30 3 * * *"
 """When hardly anybody's device synchronises."""
 EVERY_S = 3600
 OLD = timedelta(days=7)
+VARIABLE: Mapping[Target, str] = {"local": "QOL_BACKUP_DIR", "aws": "QOL_BACKUP_BUCKET"}
 NEXT_STEP = {
     "en": "Look at the last run of backup_job in Dagster (`qol dev`), mend its reason, and run `qol backup create`. "
     "It is over when `qol backup list` shows a new backup.",
@@ -32,15 +34,16 @@ NEXT_STEP = {
 
 
 def backup_job() -> dg.JobDefinition:
-    """Return the job that backs QOL_HOME up."""
+    """Return the job that backs up QOL_HOME, or a deployment on AWS."""
 
-    @dg.op(description="Writes the archives that have changed, reads back what it wrote, and verifies the others.")
-    def back_up(context: dg.OpExecutionContext, parts: dg.ResourceParam[Resources]) -> None:
+    @dg.op(
+        name="back_up",
+        description="Writes the archives that have changed, reads back what it wrote, and verifies the others.",
+    )
+    def back_up_all(context: dg.OpExecutionContext, parts: dg.ResourceParam[Resources]) -> None:
         started = datetime.now(UTC)
         try:
-            made = create_backup(
-                parts.settings.home, require_backup_folder(parts.settings.backup_dir, parts.settings.home)
-            )
+            made = back_up(parts.settings, open_store(parts.settings))
         except QolError as error:
             raise dg.Failure(str(error), allow_retries=False) from None
         if made.unknown:
@@ -61,22 +64,21 @@ def backup_job() -> dg.JobDefinition:
 
     @dg.job(name="backup_job", executor_def=dg.in_process_executor)
     def backup() -> None:
-        """QOL_HOME -> ZIP archives by month in QOL_BACKUP_DIR, without tokens and secrets."""
-        back_up()
+        """QOL_HOME, or the lake and the tables on AWS -> ZIP archives by month, without tokens and secrets."""
+        back_up_all()
 
     return backup
 
 
 def backup_schedule(settings: Settings) -> dg.ScheduleDefinition:
-    """Return the schedule: each day at 03:30 in Japan, from the start if there is a folder for backups."""
-    is_set_up = settings.backup_dir is not None
+    """Return the schedule: each day at 03:30 in Japan, from the start if there is a place for backups."""
     return dg.ScheduleDefinition(
         name="backup_schedule",
         job_name="backup_job",
         cron_schedule=CRON,
         execution_timezone=TIMEZONE,
-        default_status=dg.DefaultScheduleStatus.RUNNING if is_set_up else dg.DefaultScheduleStatus.STOPPED,
-        description="Each day at 03:30 Japan time; on if QOL_BACKUP_DIR is set.",
+        default_status=dg.DefaultScheduleStatus.RUNNING if is_set_up(settings) else dg.DefaultScheduleStatus.STOPPED,
+        description="Each day at 03:30 Japan time; on if QOL_BACKUP_DIR is set, on AWS QOL_BACKUP_BUCKET.",
     )
 
 
@@ -106,11 +108,11 @@ def backup_sensor(parts: Resources) -> dg.SensorDefinition:
         description="Alerts people when the newest verified backup is older than a week, and each week from then on.",
     )
     def backup_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-        if parts.settings.backup_dir is None:
-            return dg.SkipReason("no backups are made: QOL_BACKUP_DIR is not set")
+        if not is_set_up(parts.settings):
+            return dg.SkipReason(f"no backups are made: {VARIABLE[parts.settings.target]} is not set")
         now = datetime.now(UTC)
         seen: Mapping[str, Any] = json.loads(context.cursor) if context.cursor else {"since": now.isoformat()}
-        newest = newest_verified(parts.settings.backup_dir)
+        newest = newest_verified(open_store(parts.settings))
         weeks = overdue_weeks(newest, datetime.fromisoformat(seen["since"]), now)
         alerted = send_growth(
             parts.notifier(),

@@ -44,23 +44,21 @@ def build_defs(
     first = first or settings.start_date
     job, surveys = weekly_job(), surveys_job()
     other_jobs = [weekly_job(profile) for profile in PROFILES.values() if profile is not DEFAULT]
-    is_local = settings.target == "local"  # on AWS, S3 makes the copies
     return dg.Definitions(
         assets=all_assets(partitions_from(first), settings.owners, platform.kinds),
         jobs=[
-            *(job, *other_jobs, garmin_backfill_job(), surveys, retention_job()),
-            *([backup_job()] if is_local else []),
+            *(job, *other_jobs, garmin_backfill_job(), surveys, retention_job(), backup_job()),
         ],
         schedules=[
-            *(weekly_schedule(job, first), surveys_schedule(resources, surveys), retention_schedule()),
-            *([backup_schedule(settings)] if is_local else []),
+            *(weekly_schedule(job, first), surveys_schedule(resources, surveys)),
+            *(retention_schedule(), backup_schedule(settings)),
         ],
         sensors=[
             arrivals_sensor(resources, job, settings.start_date, first),
             failure_sensor(resources),
             unread_sensor(resources),
             watch_sensor(resources),
-            *([backup_sensor(resources)] if is_local else []),
+            backup_sensor(resources),
         ],
         resources=as_dagster(resources),
         executor=dg.in_process_executor,

@@ -12,10 +12,10 @@ from dataclasses import replace
 
 from qol_dagster.erasure.names import Person
 from qol_dagster.erasure.search import search
-from qol_dagster.maintenance.archives import BackupError
 from qol_dagster.maintenance.backup import list_backups, rewrite_backup
-from qol_dagster.maintenance.contents import LEDGER
+from qol_dagster.maintenance.contents import LEDGER, BackupError, Home
 from qol_dagster.maintenance.restore import restore_backup
+from qol_dagster.maintenance.stores import FolderStore
 from qol_dagster.settings import Settings
 
 WORK = ".erasing"
@@ -36,17 +36,18 @@ def erase_from_backups(
     if not folder.is_dir():
         return {"QOL_BACKUP_DIR": "cannot be looked into: mount or make it, and give the same command again"}
     left: dict[str, str] = {}
+    store = FolderStore(folder)
     work = folder / WORK
     shutil.rmtree(work, ignore_errors=True)
     try:
-        for backup in list_backups(folder):
+        for backup in list_backups(store):
             try:
                 log(f"looking through the backup {backup.name}")
-                restore_backup(folder, backup, work / "home", ledger=settings.home / LEDGER, replay=lambda _home: None)
+                restore_backup(store, backup, work / "home", ledger=settings.home / LEDGER, replay=lambda _home: None)
                 home = replace(settings, home=work / "home", backup_dir=None)
                 if search(home.home, person).found:
                     replay(home)
-                    rewrite_backup(folder, backup, home.home)
+                    rewrite_backup(store, backup, Home(home.home))
             except BackupError as error:
                 left[f"backup {backup.name}"] = str(error)
             finally:

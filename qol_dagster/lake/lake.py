@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from qol_dagster.lake import revisions
 from qol_dagster.lake.lease import Lease, locked
-from qol_dagster.lake.objects import LakeError, Objects, s3_store
+from qol_dagster.lake.objects import LakeError, Objects, s3_store, under
 from qol_dagster.lake.partition import StoredPartition, as_parquet, partition_metadata_of, revision_of
 from qol_dagster.lake.revisions import Cause, Revision, RowsDifference
 from qol_dagster.lake.shared_object import SharedObject, reason
@@ -73,14 +73,16 @@ class Lake(Objects):
             raise LakeError(f"the lake folder {root} cannot be opened: {reason(error)}. Check QOL_HOME.") from error
 
     @classmethod
-    def s3(cls, bucket: str, tables_key: str = "") -> Lake:
+    def s3(cls, bucket: str, tables_key: str = "", session: Any = None) -> Lake:
         """Return the lake in a bucket.
 
-        Nothing is asked of S3 yet. `tables_key`: of KMS, for what is below `processed`.
+        Nothing is asked of S3 yet. `tables_key`: of KMS, for what is below `processed`. `session`: of boto3, if it is
+        not that of this process.
         """
         root = f"s3://{bucket}"
         try:
-            return cls(root, s3_store(bucket), table_store=s3_store(bucket, tables_key) if tables_key else None)
+            tables = s3_store(bucket, under(tables_key), session) if tables_key else None
+            return cls(root, s3_store(bucket, session=session), table_store=tables)
         except Exception as error:
             raise LakeError(f"{root} cannot be opened: {reason(error)}. Check AWS_REGION and credentials.") from error
 

@@ -71,11 +71,14 @@ class Objects:
 
     def objects(self, prefix: str) -> dict[str, int]:
         """Sizes in bytes by key of everything below a prefix, in key order."""
+        return dict(sorted((item["path"], item["size"]) for item in self.deep_listing(prefix).objects))
+
+    def deep_listing(self, prefix: str) -> odd_names.Listing:
+        """Return everything below a prefix as obstore has it, and what has an odd name."""
         try:
-            found = [item for batch in self.store.list(prefix) for item in batch]
+            return odd_names.Listing(objects=[item for batch in self.store.list(prefix) for item in batch])
         except Exception as error:
-            found = self._without_odd_names(prefix, error, deep=True).objects
-        return dict(sorted((item["path"], item["size"]) for item in found))
+            return self._without_odd_names(prefix, error, deep=True)
 
     def listing(self, prefix: str) -> tuple[list[str], list[str], list[str]]:
         """Return the folders and the keys directly in a prefix, and what has an odd name there, each in order.
@@ -228,10 +231,10 @@ def map_concurrently(ask: Callable[[K], T], keys: Iterable[K]) -> dict[K, T]:
         return dict(zip(keys, pool.map(ask, keys), strict=True))
 
 
-def s3_store(bucket: str, kms_key: str = "") -> Any:
+def s3_store(bucket: str, config: Any = None, session: Any = None) -> Any:
     """Return a store with the credentials and the region that boto3 finds, at AWS_ENDPOINT_URL if that is set.
 
-    With `kms_key`, what it puts is encrypted with that key, and otherwise under the bucket's own.
+    What it puts is encrypted under the bucket's own key, unless `config` is `under` another.
     """
     from obstore.auth.boto3 import Boto3CredentialProvider
     from obstore.store import S3Store
@@ -241,14 +244,15 @@ def s3_store(bucket: str, kms_key: str = "") -> Any:
     plain = any(os.environ.get(name, "").startswith("http:") for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"))
     return S3Store(
         bucket,
-        config=_under(kms_key) if kms_key else None,
+        config=config,
         # boto3 hands credentials out that are good for ten minutes more at least.
-        credential_provider=Boto3CredentialProvider(aws.session(), ttl=timedelta(minutes=5)),
+        credential_provider=Boto3CredentialProvider(session or aws.session(), ttl=timedelta(minutes=5)),
         client_options={"allow_http": plain, "connect_timeout": "5s", "timeout": "60s"},
         retry_config={"max_retries": 5, "retry_timeout": timedelta(seconds=60)},
     )
 
 
-def _under(kms_key: str) -> Any:
+def under(kms_key: str) -> Any:
+    """Return the configuration of a store that puts what it puts under a key of KMS."""
     # With a key of the bucket's, KMS is not asked for each object.
     return {"server_side_encryption": "aws:kms", "sse_kms_key_id": kms_key, "sse_bucket_key_enabled": True}

@@ -12,32 +12,24 @@ import json
 import os
 import secrets
 import shutil
-import sqlite3
 import time
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Any
 
-from qol_dagster.errors import QolError
-from qol_dagster.maintenance.contents import FORMAT, STATE, HomeFile, home_file
+from qol_dagster.maintenance.contents import FORMAT, STATE, BackupError, HomeFile, Source, fingerprint
+from qol_dagster.maintenance.stores import CHUNK, BackupStore, sha256_of
 from qol_ingest.shared.errors import reason
-from qol_ingest.shared.files import PRIVATE, sync_folder
-from qol_ingest.shared.sqlite import PATIENCE_S
+from qol_ingest.shared.files import PRIVATE
 
 MEMBERS = "manifest.json"
 """The member that lists the others."""
-CHUNK = 1 << 20
 LARGE = 64 << 20
 """Bytes from which a file is not read as a whole."""
 _UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError)
-
-
-class BackupError(QolError):
-    """A backup could not be written, read or put back; the message says which."""
 
 
 class DamagedBackupError(BackupError):
@@ -50,12 +42,20 @@ class ChangedMeanwhileError(Exception):
 
 @dataclass(frozen=True)
 class Member:
-    """A file in an archive: its path in the home, SHA-256, size in bytes, and when it was written (ns since 1970)."""
+    """A file in an archive: its path in the home, SHA-256, size in bytes, and when it was written (ns since 1970).
+
+    `tag`: of an object of S3, which computed days are noted with.
+    """
 
     name: str
     sha256: str
     bytes: int
     modified_ns: int
+    tag: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as it is listed: what has no tag has none there, as before there were any."""
+        return {name: value for name, value in asdict(self).items() if name != "tag" or value}
 
 
 @dataclass(frozen=True)
@@ -71,25 +71,32 @@ class Archive:
     content_bytes: int
 
 
-def write_archive(home: Path, part: str, files: Sequence[HomeFile], mark: str, folder: Path) -> Archive:
+def write_archive(source: Source, part: str, files: Sequence[HomeFile], store: BackupStore, work: Path) -> Archive:
     """Write the archive of a part, and read it back. Whole or not at all, also if the process is killed.
 
     The same files give the same bytes, so that an archive that was damaged can be written anew for all that name it.
-    `mark` is the fingerprint of the files. Raises ChangedMeanwhileError, and BackupError.
+    `work` is the folder that `store` yields. Raises ChangedMeanwhileError, and BackupError.
     """
-    name = f"{part}.{mark[:16]}.zip"
-    with _new_file(folder, name) as temporary:
+    name, mark = archive_name(part, files), fingerprint(files)
+    with _new_file(store, name, work) as temporary:
         with zipfile.ZipFile(temporary, "w", compresslevel=1) as archive:
-            members = [one for file in files if (one := _add(archive, home, file, temporary.parent, part))]
-            listed = {"format": FORMAT, "part": part, "members": [asdict(one) for one in members]}
+            read = source.read(files, temporary.parent)
+            members = [one for file, now, content in read if (one := _add(archive, part, file, now, content))]
+            listed = {"format": FORMAT, "part": part, "members": [one.as_json() for one in members]}
             archive.writestr(_info(MEMBERS, 0), json.dumps(listed, ensure_ascii=False))
         if problems := damaged_members(temporary):
-            raise DamagedBackupError(f"{folder / name} was not written as it should be: {problems[0]}. Check the disk")
+            where = f"{store.place}/{name}"
+            raise DamagedBackupError(f"{where} was not written as it should be: {problems[0]}. Check the disk")
         size, sha256 = temporary.stat().st_size, sha256_of(temporary)
     return Archive(part, name, size, sha256, mark, len(members), sum(one.bytes for one in members))
 
 
-def damaged_members(path: Path) -> list[str]:
+def archive_name(part: str, files: Sequence[HomeFile]) -> str:
+    """Return the name of the archive of a part that consists of these files."""
+    return f"{part}.{fingerprint(files)[:16]}.zip"
+
+
+def damaged_members(path: Path | IO[bytes]) -> list[str]:
     """Compare every member of an archive with the list in it, and return what is wrong, a line each."""
     try:
         with zipfile.ZipFile(path) as archive:
@@ -110,84 +117,65 @@ def read_members(archive: zipfile.ZipFile) -> list[Member]:
     return members
 
 
-def unpack_archive(path: Path, home: Path) -> int:
-    """Put the members of an archive into a home, with their times, and return how many. Raises BackupError."""
+def unpack_archive(store: BackupStore, name: str, home: Path) -> list[Member]:
+    """Put the members of an archive into a home, with their times, and return them. Raises BackupError."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with store.opened(name) as file, zipfile.ZipFile(file) as archive:
             members = read_members(archive)
             for member in members:
                 _unpack(archive, member, home)
     except _UNREADABLE as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise BackupError(f"{home} could not be written: {reason(error)}; nothing was restored") from error
-        raise DamagedBackupError(f"{path} is damaged: its members cannot be read; nothing was restored") from error
-    return len(members)
-
-
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file. Raises OSError."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        where = f"{store.place}/{name}"
+        raise DamagedBackupError(f"{where} is damaged: its members cannot be read; nothing was restored") from error
+    return members
 
 
 @contextlib.contextmanager
-def _new_file(folder: Path, name: str) -> Iterator[Path]:
-    """Yield a file to write, alone in a folder beside its place, which it takes at the end of the block."""
-    work = folder / f".{secrets.token_hex(8)}.tmp"
+def _new_file(store: BackupStore, name: str, work: Path) -> Iterator[Path]:
+    """Yield a file to write, alone in a folder, which takes its place in the store at the end of the block."""
+    work = work / f".{secrets.token_hex(8)}.tmp"
     try:
         work.mkdir(mode=0o700)
         temporary = work / name
         os.close(os.open(temporary, os.O_CREAT | os.O_WRONLY, PRIVATE))
         yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(folder / name)
-        sync_folder(folder)
+        store.put(temporary, name)
     except OSError as error:
         raise BackupError(
-            f"{folder / name} could not be written: {reason(error)}; the backups before it are whole",
+            f"{store.place}/{name} could not be written: {reason(error)}; the backups before it are whole",
             advice="Free some space, or mend the permissions, and create the backup again",
         ) from error
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _add(archive: zipfile.ZipFile, home: Path, file: HomeFile, work: Path, part: str) -> Member | None:
+def _add(
+    archive: zipfile.ZipFile, part: str, file: HomeFile, now: HomeFile | None, content: IO[bytes]
+) -> Member | None:
     """Add a file to an archive; None if it was of the state and is gone: what was done with it is done."""
-    if file.is_database:
-        copy = _copy_database(home / file.name, work / "copy.sqlite")
-        try:
-            with copy.open("rb") as content:
-                return _write(archive, file, content, copy.stat().st_size)
-        finally:
-            copy.unlink()
-    try:
-        with (home / file.name).open("rb") as content:
-            now = os.fstat(content.fileno())
-            if (now.st_size, now.st_mtime_ns) == (file.size, file.modified_ns):
-                return _write(archive, file, content, file.size)
-            if part == STATE and (listed := home_file(home, file.name)):
-                return _write(archive, listed, content, now.st_size)
-    except FileNotFoundError:
-        if part == STATE:
-            return None
-    raise ChangedMeanwhileError(file.name)
+    if part == STATE:
+        return _write(archive, now, content) if now else None
+    if now != file:
+        raise ChangedMeanwhileError(file.name)
+    return _write(archive, file, content)
 
 
-def _write(archive: zipfile.ZipFile, file: HomeFile, content: IO[bytes], size: int) -> Member:
+def _write(archive: zipfile.ZipFile, file: HomeFile, content: IO[bytes]) -> Member:
     info = _info(file.name, file.modified_ns)
     if file.name.endswith(".parquet"):
         info.compress_type = zipfile.ZIP_STORED  # it is compressed already
-    if size < LARGE:
+    if file.size < LARGE:
         data = content.read()
         archive.writestr(info, data, compresslevel=1)
-        return Member(file.name, hashlib.sha256(data).hexdigest(), len(data), file.modified_ns)
+        return Member(file.name, hashlib.sha256(data).hexdigest(), len(data), file.modified_ns, file.tag)
     digest, written = hashlib.sha256(), 0
     with archive.open(info, "w", force_zip64=True) as member:
         while chunk := content.read(CHUNK):
             digest.update(chunk)
             written += member.write(chunk)
-    return Member(file.name, digest.hexdigest(), written, file.modified_ns)
+    return Member(file.name, digest.hexdigest(), written, file.modified_ns, file.tag)
 
 
 def _info(name: str, modified_ns: int) -> zipfile.ZipInfo:
@@ -196,20 +184,6 @@ def _info(name: str, modified_ns: int) -> zipfile.ZipInfo:
     info.compress_type = zipfile.ZIP_DEFLATED
     info.external_attr = PRIVATE << 16
     return info
-
-
-def _copy_database(path: Path, copy: Path) -> Path:
-    """Copy a SQLite file as it was at one moment, while others write to it. Raises BackupError."""
-    try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=PATIENCE_S)) as database:
-            database.execute("VACUUM INTO ?", (str(copy),))
-    except sqlite3.Error as error:
-        raise BackupError(
-            f"{path} could not be copied: {error}",
-            advice="If space is left where the backup is written, the file is damaged: move it away, or put it back "
-            "from an older backup",
-        ) from error
-    return copy
 
 
 def _is_whole(archive: zipfile.ZipFile, member: Member) -> bool:

@@ -1,4 +1,4 @@
-"""Backups: a manifest that names the archives of a home at one moment, in a folder with all that were made before.
+"""Backups: a manifest that names the archives of a home at one moment, in a store with all that were made before.
 
 Belongs here: creating, listing and verifying them, and which go after how long. An archive that has not changed is not
 written again: manifests share it. A manifest is written last, so that a process killed at any moment leaves the
@@ -8,28 +8,25 @@ backups that there were; what it left besides is removed by the next.
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 
-from qol_dagster.lake.lake import Lake
-from qol_dagster.lake.lease import locked
 from qol_dagster.maintenance.archives import (
     Archive,
-    BackupError,
     ChangedMeanwhileError,
+    archive_name,
     damaged_members,
-    sha256_of,
     write_archive,
 )
-from qol_dagster.maintenance.contents import FORMAT, STATE, HomeFile, fingerprint, list_contents
+from qol_dagster.maintenance.contents import FORMAT, STATE, BackupError, HomeFile, Source
+from qol_dagster.maintenance.stores import BackupStore
 from qol_dagster.metrics.dictionary import METRICS_VERSION
-from qol_ingest.shared import files
 from qol_ingest.shared.errors import reason
 
 Progress = Callable[[int, int], None]
@@ -79,111 +76,104 @@ class Created:
         return len(self.backup.archives) - len(self.written)
 
 
-def require_backup_folder(folder: Path | None, home: Path) -> Path:
-    """Return the folder of backups. Raises BackupError without one, or if it would be lost with the home."""
-    if folder is None:
-        raise BackupError(
-            "there is no folder for backups", advice="Set QOL_BACKUP_DIR to one on another disk than QOL_HOME"
-        )
-    if folder.resolve().is_relative_to(home.resolve()):
-        raise BackupError(f"{folder} is in QOL_HOME and would be lost with it", advice="Choose one on another disk")
-    return folder
-
-
-def create_backup(home: Path, folder: Path, on_progress: Progress | None = None) -> Created:
-    """Back a home up into a folder, which is made if it is missing.
+def create_backup(source: Source, store: BackupStore, on_progress: Progress | None = None) -> Created:
+    """Back up, into a store that is made if it is missing.
 
     A run that writes tables is waited for, and waits itself; whoever receives data does not. What is written is read
     back, and what is not written again is compared with its hash, so that a new backup is a verified one. Raises
     BackupError.
     """
-    with _writing(folder), Lake.local(_lake_of(home)).lock():
-        earlier = {one.file: one for backup in _readable(folder) for one in backup.archives}
-        contents = list_contents(home)
-        archives, written = [], []
-        for done, part in enumerate(contents.parts):  # the state first: what leaves a queue is in the lake by then
-            archive, is_new = _archive(home, part, contents.parts[part], folder, earlier)
-            archives.append(archive)
-            written += [archive] if is_new else []
-            if on_progress:
-                on_progress(done + 1, len(contents.parts))
-        backup = _write_manifest(folder, archives)
-        _note_verified(folder, backup)
+    with _writing(store) as work:
+        earlier = list(_readable(store))
+        damage = cache(partial(_damage, store))
+        for one in earlier[-1].archives if earlier else ():  # before runs have to wait
+            damage(one)
+        known = {one.file: one for backup in earlier for one in backup.archives}
+        with source.held():
+            contents = source.contents()
+            archives, written = [], []
+            for done, part in enumerate(contents.parts):  # the state first: what leaves a queue is in the lake by then
+                archive, is_new = _archive(source, part, contents.parts[part], _Target(store, work, known, damage))
+                archives.append(archive)
+                written += [archive] if is_new else []
+                if on_progress:
+                    on_progress(done + 1, len(contents.parts))
+            backup = _write_manifest(store, archives)
+            _note_verified(store, backup)
     return Created(backup, tuple(written), tuple(contents.unknown))
 
 
-def rewrite_backup(folder: Path, backup: Backup, home: Path) -> Backup:
-    """Have a backup consist of what a home holds, under its name and of its time. Whole or not at all.
+def rewrite_backup(store: BackupStore, backup: Backup, source: Source) -> Backup:
+    """Have a backup consist of what a source holds, under its name and of its time. Whole or not at all.
 
     The archives it consisted of go, unless another backup names them. Raises BackupError.
     """
-    with _writing(folder):
-        _lake_of(home)
-        earlier = {one.file: one for other in _readable(folder) for one in other.archives}
-        parts = list_contents(home).parts
-        archives = tuple(_archive(home, part, parts[part], folder, earlier)[0] for part in parts)
+    with _writing(store) as work, source.held():
+        known = {one.file: one for other in _readable(store) for one in other.archives}
+        parts = source.contents().parts
+        target = _Target(store, work, known, partial(_damage, store))
+        archives = tuple(_archive(source, part, parts[part], target)[0] for part in parts)
         rewritten = replace(backup, archives=archives)
-        files.replace(folder / f"{PREFIX}{backup.name}.json", _manifest(rewritten))
-        _note_verified(folder, rewritten)
-        for path in orphaned_files(folder, ()):
-            path.unlink(missing_ok=True)
+        store.replace(f"{PREFIX}{backup.name}.json", _manifest(rewritten))
+        _note_verified(store, rewritten)
+        for name in orphaned_files(store, ()):
+            store.remove(name)
     return rewritten
 
 
-def list_backups(folder: Path) -> list[Backup]:
-    """Return the backups of a folder, the oldest first; none of a folder that is missing. Raises BackupError."""
-    if not folder.is_dir():
-        return []
-    return sorted(map(read_backup, folder.glob(f"{PREFIX}*.json")), key=lambda one: one.created_at)
+def list_backups(store: BackupStore) -> list[Backup]:
+    """Return the backups of a store, the oldest first; none of one that is not there yet. Raises BackupError."""
+    return sorted((read_backup(store, name) for name in _manifests(store)), key=lambda one: one.created_at)
 
 
-def find_backup(folder: Path, name: str = "") -> Backup:
+def find_backup(store: BackupStore, name: str = "") -> Backup:
     """Return a backup by its name, or the newest. Raises BackupError."""
-    backups = list_backups(folder)
+    backups = list_backups(store)
     named = [one for one in backups if one.name == name.removeprefix(PREFIX)] if name else backups
     if not named:
         what = f"no backup {name}" if name else "no backup"
-        raise BackupError(f"there is {what} in {folder}", advice="`qol backup list` shows which there are")
+        raise BackupError(f"there is {what} in {store.place}", advice="`qol backup list` shows which there are")
     return named[-1]
 
 
-def read_backup(manifest: Path) -> Backup:
+def read_backup(store: BackupStore, manifest: str) -> Backup:
     """Return the backup of a manifest. Raises BackupError if it is damaged."""
+    where = f"{store.place}/{manifest}"
     try:
-        noted = json.loads(manifest.read_bytes())
+        noted = json.loads(store.read(manifest))
         if noted["format"] != FORMAT:
-            raise BackupError(f"{manifest} was written by a newer release; use that to read it")
+            raise BackupError(f"{where} was written by a newer release; use that to read it")
         archives = tuple(Archive(**{**one, "file": Path(one["file"]).name}) for one in noted["archives"])
         created = datetime.fromisoformat(noted["created_at"])
-        return Backup(noted["name"], created, noted["made_by"], archives, _verified_at(manifest.parent, noted["name"]))
+        return Backup(noted["name"], created, noted["made_by"], archives, _verified_at(store, noted["name"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BackupError(
-            f"{manifest} is damaged: it is no manifest of a backup",
+            f"{where} is damaged: it is no manifest of a backup",
             advice="Move it away; the archives stay, and other backups name them",
         ) from error
 
 
-def verify_backup(folder: Path, backup: Backup, on_progress: Progress | None = None) -> list[str]:
+def verify_backup(store: BackupStore, backup: Backup, on_progress: Progress | None = None) -> list[str]:
     """Read every byte of a backup, and return what is wrong: a line for each, with archive and member.
 
-    A backup without fault is noted as verified, if the folder can be written.
+    A backup without fault is noted as verified, if the store can be written.
     """
     problems: list[str] = []
     for done, one in enumerate(backup.archives):
-        problems += [f"{one.file}: {problem}" for problem in _damage(folder, one)]
+        problems += [f"{one.file}: {problem}" for problem in _damage(store, one)]
         if on_progress:
             on_progress(done + 1, len(backup.archives))
     with suppress(OSError):  # a disk to restore from may be read-only
         if problems:
-            (folder / f"{PREFIX}{backup.name}{VERIFIED}").unlink(missing_ok=True)
+            store.remove(f"{PREFIX}{backup.name}{VERIFIED}")
         else:
-            _note_verified(folder, backup)
+            _note_verified(store, backup)
     return problems
 
 
-def newest_verified(folder: Path) -> Backup | None:
+def newest_verified(store: BackupStore) -> Backup | None:
     """Return the newest backup that was verified; damaged manifests are passed over."""
-    return max((one for one in _readable(folder) if one.verified_at), key=lambda one: one.created_at, default=None)
+    return max((one for one in _readable(store) if one.verified_at), key=lambda one: one.created_at, default=None)
 
 
 def expired_backups(backups: Sequence[Backup], newest: int, today: date) -> list[Backup]:
@@ -195,79 +185,80 @@ def expired_backups(backups: Sequence[Backup], newest: int, today: date) -> list
     return [one for one in backups if one.name not in kept]
 
 
-def orphaned_files(folder: Path, going: Collection[Backup]) -> list[Path]:
-    """Return the archives and marks in a folder that no backup names but those that go."""
+def orphaned_files(store: BackupStore, going: Collection[Backup]) -> list[str]:
+    """Return the names of archives and marks in a store that no backup names but those that go."""
     names = {one.name for one in going}
-    kept = [one for one in list_backups(folder) if one.name not in names]
+    kept = [one for one in list_backups(store) if one.name not in names]
     named = {archive.file for one in kept for archive in one.archives}
     named |= {f"{PREFIX}{one.name}{VERIFIED}" for one in kept}
-    found = sorted([*folder.glob("*.zip"), *folder.glob(f"{PREFIX}*{VERIFIED}")]) if folder.is_dir() else []
-    return [one for one in found if one.name not in named]
+    return [one for one in store.names() if one.endswith((".zip", VERIFIED)) and one not in named]
 
 
-def remove_backups(folder: Path, going: Sequence[Backup]) -> None:
+def remove_backups(store: BackupStore, going: Sequence[Backup]) -> None:
     """Remove backups, and the archives that no other names. Raises BackupError."""
-    with _writing(folder):
+    with _writing(store):
         for one in going:  # first the manifest: what is left of a killed removal is named by none
-            (folder / f"{PREFIX}{one.name}.json").unlink(missing_ok=True)
-        for path in orphaned_files(folder, ()):
-            path.unlink(missing_ok=True)
+            store.remove(f"{PREFIX}{one.name}.json")
+        for name in orphaned_files(store, ()):
+            store.remove(name)
 
 
-def _lake_of(home: Path) -> Path:
-    """Return the lake of a home that can be backed up. Raises BackupError without one."""
-    if not (home / "lake").is_dir():
-        raise BackupError(f"{home} holds no lake: there is nothing to back up")
-    return home / "lake"
+@dataclass(frozen=True)
+class _Target:
+    """Where archives are written, which there are by name, and what is damaged in one."""
+
+    store: BackupStore
+    work: Path
+    known: Mapping[str, Archive]
+    damage: Callable[[Archive], list[str]]
 
 
 @contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    """Make the folder, for its owner alone, and wait for whoever else writes there; clear what a killed one left."""
+def _writing(store: BackupStore) -> Iterator[Path]:
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with locked(folder / ".lock"):
-            for leftover in folder.glob(".*.tmp"):
-                shutil.rmtree(leftover, ignore_errors=True)
-                leftover.unlink(missing_ok=True)
-            yield
+        with store.writing() as work:
+            yield work
     except OSError as error:
-        raise BackupError(f"the backup to {folder} failed: {reason(error)}; those before it are whole") from error
+        raise BackupError(f"the backup to {store.place} failed: {reason(error)}; those before it are whole") from error
 
 
-def _readable(folder: Path) -> Iterator[Backup]:
+def _manifests(store: BackupStore) -> list[str]:
+    try:
+        return [one for one in store.names() if one.startswith(PREFIX) and one.endswith(".json")]
+    except OSError as error:
+        raise BackupError(f"{store.place} cannot be read: {reason(error)}") from error
+
+
+def _readable(store: BackupStore) -> Iterator[Backup]:
     """Yield the backups whose manifests are whole: a damaged one must not keep others from being made."""
-    for manifest in sorted(folder.glob(f"{PREFIX}*.json")):
+    for manifest in _manifests(store):
         with suppress(BackupError):
-            yield read_backup(manifest)
+            yield read_backup(store, manifest)
 
 
-def _archive(
-    home: Path, part: str, listed: list[HomeFile], folder: Path, earlier: Mapping[str, Archive]
-) -> tuple[Archive, bool]:
+def _archive(source: Source, part: str, listed: list[HomeFile], target: _Target) -> tuple[Archive, bool]:
     """Return the archive of a part, and whether it was written now. Raises BackupError."""
     for _ in range(LISTINGS):
-        mark = fingerprint(listed)
-        if (known := earlier.get(f"{part}.{mark[:16]}.zip")) and not _damage(folder, known):
+        if (known := target.known.get(archive_name(part, listed))) and not target.damage(known):
             return known, False
         try:
-            return write_archive(home, part, listed, mark, folder), True
+            return write_archive(source, part, listed, target.store, target.work), True
         except ChangedMeanwhileError:
-            listed = list_contents(home).parts.get(part, [])
+            listed = source.contents().parts.get(part, [])
     raise BackupError(f"the files of {part} are replaced again and again", advice="Create the backup again later")
 
 
-def _write_manifest(folder: Path, archives: Sequence[Archive]) -> Backup:
+def _write_manifest(store: BackupStore, archives: Sequence[Archive]) -> Backup:
     while True:
         now = datetime.now(UTC).replace(microsecond=0)
         made_by = {"software": f"qol-dagster {version('qol-dagster')}", "metrics_version": METRICS_VERSION}
         backup = Backup(f"{now:{TIME}}", now, made_by, tuple(archives))
         try:
-            if files.write_new(folder / f"{PREFIX}{backup.name}.json", _manifest(backup)):
+            if store.create(f"{PREFIX}{backup.name}.json", _manifest(backup)):
                 return backup
         except OSError as error:
             raise BackupError(
-                f"{folder} could not be written: {reason(error)}; the backups before it are whole",
+                f"{store.place} could not be written: {reason(error)}; the backups before it are whole",
                 advice="Free some space, or mend the permissions, and create the backup again",
             ) from error
         time.sleep(0.1)  # there is one of this very second
@@ -284,25 +275,25 @@ def _manifest(backup: Backup) -> bytes:
     return json.dumps(noted, indent=1).encode()
 
 
-def _damage(folder: Path, archive: Archive) -> list[str]:
-    path = folder / archive.file
+def _damage(store: BackupStore, archive: Archive) -> list[str]:
     try:
-        if not path.exists():
-            return ["is missing"]
-        if sha256_of(path) == archive.sha256:
+        if store.sha256(archive.file) == archive.sha256:
             return []
+        with store.opened(archive.file) as file:
+            return damaged_members(file) or ["is damaged, though its members are whole"]
+    except FileNotFoundError:
+        return ["is missing"]
     except OSError as error:
         return [f"cannot be read: {reason(error)}"]
-    return damaged_members(path) or ["is damaged, though its members are whole"]
 
 
-def _note_verified(folder: Path, backup: Backup) -> None:
-    mark = folder / f"{PREFIX}{backup.name}{VERIFIED}"
-    files.replace(mark, datetime.now(UTC).isoformat(timespec="seconds").encode())
+def _note_verified(store: BackupStore, backup: Backup) -> None:
+    mark = f"{PREFIX}{backup.name}{VERIFIED}"
+    store.replace(mark, datetime.now(UTC).isoformat(timespec="seconds").encode())
 
 
-def _verified_at(folder: Path, name: str) -> datetime | None:
+def _verified_at(store: BackupStore, name: str) -> datetime | None:
     try:
-        return datetime.fromisoformat((folder / f"{PREFIX}{name}{VERIFIED}").read_text())
+        return datetime.fromisoformat(store.read(f"{PREFIX}{name}{VERIFIED}").decode())
     except (OSError, ValueError):
         return None

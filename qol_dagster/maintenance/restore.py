@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from qol_dagster.maintenance.archives import BackupError, DamagedBackupError, unpack_archive
+from qol_dagster.lake.lake import Lake
+from qol_dagster.lake.raw_notes import renote_raw
+from qol_dagster.maintenance.archives import DamagedBackupError, Member, unpack_archive
 from qol_dagster.maintenance.backup import Backup, Progress, verify_backup
-from qol_dagster.maintenance.contents import LEDGER, LEDGER_KEY
+from qol_dagster.maintenance.contents import LEDGER, LEDGER_KEY, BackupError
+from qol_dagster.maintenance.stores import BackupStore
 from qol_ingest.shared import files
 from qol_ingest.shared.errors import reason
 
@@ -24,7 +28,7 @@ class NotEmptyError(BackupError):
 
 
 def restore_backup(
-    folder: Path,
+    store: BackupStore,
     backup: Backup,
     home: Path,
     *,
@@ -40,15 +44,16 @@ def restore_backup(
     """
     if home.exists() and (not home.is_dir() or any(home.iterdir())):
         raise NotEmptyError(f"{home} is not empty", advice="Restore to a folder that is, or that is not there yet")
-    if problems := verify_backup(folder, backup):
+    if problems := verify_backup(store, backup):
         raise DamagedBackupError(
-            f"{folder / problems[0]}; nothing was restored", advice="`qol backup list` shows the other backups"
+            f"{store.place}/{problems[0]}; nothing was restored", advice="`qol backup list` shows the other backups"
         )
     staging = home.absolute().with_name(f".{home.absolute().name}.restoring")
     try:
         shutil.rmtree(staging, ignore_errors=True)
         staging.mkdir(mode=0o700, parents=True)
-        number = _unpack(folder, backup, staging, on_progress)
+        members = _unpack(store, backup, staging, on_progress)
+        _renote(staging, {one.name: one.tag for one in members if one.tag})
         merge_ledgers(staging, ledger)
         replay(staging)
         os.sync()
@@ -63,7 +68,7 @@ def restore_backup(
         ) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-    return number
+    return len(members)
 
 
 def merge_ledgers(home: Path, newer: Path | None) -> None:
@@ -95,10 +100,21 @@ def _entries(ledger: Path) -> Sequence[bytes]:
     return [one for one in ledger.read_bytes().splitlines() if one.strip()] if ledger.exists() else []
 
 
-def _unpack(folder: Path, backup: Backup, home: Path, on_progress: Progress | None) -> int:
-    number = 0
+def _renote(home: Path, tags: Mapping[str, str]) -> None:
+    """Have days that were computed of objects of S3 be up to date as computed of files."""
+    if tags:
+        lake = Lake.local(home / "lake")
+        before = {
+            day: [replace(one, etag=tags.get(f"lake/{one.key}", one.etag)) for one in lake.raw_objects(day)]
+            for day in lake.raw_days()
+        }
+        renote_raw(lake, before, lake.raw_objects)
+
+
+def _unpack(store: BackupStore, backup: Backup, home: Path, on_progress: Progress | None) -> list[Member]:
+    members: list[Member] = []
     for done, one in enumerate(backup.archives):
-        number += unpack_archive(folder / one.file, home)
+        members += unpack_archive(store, one.file, home)
         if on_progress:
             on_progress(done + 1, len(backup.archives))
-    return number
+    return members

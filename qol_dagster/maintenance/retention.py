@@ -20,6 +20,7 @@ from qol_dagster.errors import QolError
 from qol_dagster.lake.freeze import freezes
 from qol_dagster.lake.lake import Lake
 from qol_dagster.maintenance.backup import Backup, expired_backups, list_backups, orphaned_files, remove_backups
+from qol_dagster.maintenance.stores import FolderStore
 from qol_dagster.metrics.tables import all_tables
 from qol_dagster.settings.retention import KINDS, KindName, kept_days
 from qol_ingest.shared.calendar import JST, receipt_date
@@ -86,7 +87,7 @@ def run_retention(settings: Settings, today: date) -> list[KindPlan]:
         for one in (file for plan in plans if plan.kind != "backups" for file in plan.files):
             _remove(one.path, settings.home)
     if settings.backup_dir and plans[-1].files:
-        remove_backups(settings.backup_dir, plans[-1].backups)
+        remove_backups(FolderStore(settings.backup_dir), plans[-1].backups)
     return plans
 
 
@@ -126,12 +127,13 @@ def _aged(path: Path, *, is_dated: bool) -> Expired:
 def _plan_backups(settings: Settings, newest: int | None, today: date) -> KindPlan:
     if settings.backup_dir is None or newest is None:
         return KindPlan("backups", newest)
-    backups = list_backups(settings.backup_dir)
+    store = FolderStore(settings.backup_dir)
+    backups = list_backups(store)
     going = expired_backups(backups, newest, today)
     made = {one.name: one.created_at.astimezone(JST).date() for one in going}
     manifests = [(settings.backup_dir / f"backup-{name}.json", day) for name, day in made.items()]
     files = [Expired(path, path.stat().st_size, day) for path, day in manifests]
-    files += [_aged(path, is_dated=False) for path in orphaned_files(settings.backup_dir, going)]
+    files += [_aged(settings.backup_dir / name, is_dated=False) for name in orphaned_files(store, going)]
     return KindPlan("backups", newest, tuple(files), tuple(going))
 
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         Port,
         QueueUrl,
         Retention,
+        RoleArn,
         SurveyPlan,
         Switch,
         TableName,
@@ -100,6 +101,7 @@ class Settings:
     spill_queue_url: QueueUrl = ""
     dead_letter_url: QueueUrl = ""
     backup_bucket: BucketName = ""
+    backup_role: RoleArn = ""
 
     @property
     def lake_dir(self) -> Path:
@@ -204,7 +206,7 @@ _ONLY_FOR: dict[Target, tuple[str, ...]] = {
     "aws": (
         *("bucket", "id_map_table", "enrolment_table", "arrivals_queue_url"),
         *("alert_topic_arn", "report_topic_arn", "athena_workgroup", "glue_job", "tables_key", "ledger_key"),
-        *("spill_queue_url", "dead_letter_url", "backup_bucket"),
+        *("spill_queue_url", "dead_letter_url", "backup_bucket", "backup_role"),
     ),
 }
 _NEEDED_ON_AWS = ("QOL_BUCKET", "QOL_ARRIVALS_QUEUE_URL", "QOL_ALERT_TOPIC_ARN", "QOL_ATHENA_WORKGROUP")

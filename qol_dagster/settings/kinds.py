@@ -97,5 +97,6 @@ TableName = Annotated[str, like(r"[A-Za-z0-9_.-]{3,255}", "the name of a DynamoD
 QueueUrl = Annotated[str, like(r"https?://[^\s?#@]+", "the URL of an SQS queue", shown=False)]
 TopicArn = Annotated[str, like(r"arn:aws[a-z-]*:sns:[^\s:]+:[0-9]{12}:[A-Za-z0-9_-]+", "the ARN of an SNS topic")]
 WorkgroupName = Annotated[str, like(r"[A-Za-z0-9_.-]{1,128}", "the name of an Athena workgroup")]
+RoleArn = Annotated[str, like(r"arn:aws[a-z-]*:iam::[0-9]{12}:role/[A-Za-z0-9+=,.@_/-]+", "the ARN of a role")]
 KeyArn = Annotated[str, like(r"arn:aws[a-z-]*:kms:[^\s:]+:[0-9]{12}:key/[A-Za-z0-9-]+", "the ARN of a KMS key")]
 JobName = Annotated[str, like(r"[A-Za-z0-9_.-]{1,255}", "the name of a Glue job")]

@@ -15,6 +15,7 @@ import textwrap
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -24,26 +25,28 @@ import pytest
 from qol_dagster.cli.app import run
 from qol_dagster.defs.backups import backup_sensor, overdue_weeks
 from qol_dagster.defs.code_location import build_defs
-from qol_dagster.maintenance import backup as backup_module
-from qol_dagster.maintenance import restore
-from qol_dagster.maintenance.archives import BackupError, DamagedBackupError
+from qol_dagster.maintenance import restore, stores
 from qol_dagster.maintenance.backup import (
     Backup,
     create_backup,
     expired_backups,
     find_backup,
-    list_backups,
-    require_backup_folder,
     verify_backup,
 )
-from qol_dagster.maintenance.contents import LEFT_OUT, Contents
+from qol_dagster.maintenance.contents import LEFT_OUT, BackupError, Home
+from qol_dagster.maintenance.places import open_store
 from qol_dagster.maintenance.restore import NotEmptyError
+from qol_dagster.maintenance.stores import FolderStore
 from qol_dagster.pipeline.etl import run_etl
 from qol_dagster.resources.platform import Resources, open_platform
 from qol_dagster.settings import Settings
-from qol_dagster_tests.support.explored import ADA, FIRST_MONDAY, explored_home
+from qol_dagster_tests.support.contracts import backup as contract
+from qol_dagster_tests.support.contracts import contract_tests
+from qol_dagster_tests.support.explored import FIRST_MONDAY, explored_home
 from qol_dagster_tests.support.lakes import MONDAY
 from qol_dagster_tests.support.outbox import Outbox
+
+globals().update(contract_tests(contract))
 
 restore_backup = functools.partial(restore.restore_backup, replay=lambda _home: 0)
 """Of homes without a ledger."""
@@ -79,6 +82,36 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "backups"
 
 
+@dataclass
+class Machine:
+    """See `Place`."""
+
+    source: Home
+    store: FolderStore
+
+    def put(self, name: str, content: bytes) -> None:
+        file = self.source.folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+
+    def remove(self, name: str) -> None:
+        (self.source.folder / name).unlink()
+
+    def put_archive(self, name: str, content: bytes | None) -> None:
+        if content is None:
+            (self.store.folder / name).unlink()
+        else:
+            (self.store.folder / name).write_bytes(content)
+
+
+@pytest.fixture
+def place(tmp_path: Path, folder: Path) -> Machine:
+    machine = Machine(Home(tmp_path / "small"), FolderStore(folder))
+    for name, content in contract.CONTENT.items():
+        machine.put(name, content)
+    return machine
+
+
 def names_in(folder: Path, backup: Backup) -> dict[str, str]:
     """The members of a backup, with the archive that each is in."""
     found: dict[str, str] = {}
@@ -92,8 +125,8 @@ def names_in(folder: Path, backup: Backup) -> dict[str, str]:
 def test_a_home_restored_elsewhere_answers_the_same_and_computes_nothing_anew(
     computed: Settings, folder: Path, tmp_path: Path
 ) -> None:
-    made = create_backup(computed.home, folder)
-    restore_backup(folder, made.backup, tmp_path / "other" / "place")
+    made = create_backup(Home(computed.home), FolderStore(folder))
+    restore_backup(FolderStore(folder), made.backup, tmp_path / "other" / "place")
     there = open_platform(Settings(home=tmp_path / "other" / "place"))
     here = open_platform(computed)
     for sql in QUERIES:
@@ -109,7 +142,7 @@ def test_a_home_restored_elsewhere_answers_the_same_and_computes_nothing_anew(
 
 def test_everything_of_a_home_is_in_a_backup_but_what_is_named_and_no_secret_is(home: Path, folder: Path) -> None:
     (home / "unheard-of").touch()
-    made = create_backup(home, folder)
+    made = create_backup(Home(home), FolderStore(folder))
     assert made.unknown == ("unheard-of",)
     kept = names_in(folder, made.backup)
     every = [file.relative_to(home).as_posix() for file in home.rglob("*") if file.is_file()]
@@ -128,100 +161,23 @@ def test_everything_of_a_home_is_in_a_backup_but_what_is_named_and_no_secret_is(
     assert {path.stat().st_mode & 0o077 for path in folder.iterdir() if path.name != ".lock"} == {0}
 
 
-def test_a_month_that_has_not_changed_is_not_written_again(home: Path, folder: Path) -> None:
-    first = create_backup(home, folder)
-    assert [one.part for one in first.written] == ["state", "2026-10", "2026-11"]
-    assert [create_backup(home, folder).written, create_backup(home, folder).unchanged] == [(), 3]
-    (home / "lake/raw/surveys/date=2026-10-30/another.jsonl").write_bytes(b"{}")
-    third = create_backup(home, folder)
-    assert [one.part for one in third.written] == ["2026-10"]
-    assert [verify_backup(folder, one) for one in list_backups(folder)] == [[]] * 4
-    assert len(list(folder.glob("*.zip"))) == 4
-
-
-@pytest.mark.parametrize("damage", ["flipped", "cut", "missing"])
-def test_damage_is_named_with_archive_and_member_and_nothing_damaged_is_restored(
-    home: Path, folder: Path, damage: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("QOL_HOME", str(home))
-    monkeypatch.setenv("QOL_BACKUP_DIR", str(folder))
-    made = create_backup(home, folder)
-    assert verify_backup(folder, made.backup) == []
-    name = made.backup.archives[1].file
-    content = bytearray((folder / name).read_bytes())
-    with zipfile.ZipFile(folder / name) as archive:
-        (member,) = (one for one in archive.infolist() if one.filename.endswith("form.jsonl"))
-    content[member.header_offset + 30 + len(member.filename)] ^= 0xFF
-    if damage == "missing":
-        (folder / name).unlink()
-    else:
-        (folder / name).write_bytes(content if damage == "flipped" else content[:-50])
-    problem = {
-        "flipped": f"{name}: lake/raw/surveys/date=2026-10-30/form.jsonl is damaged",
-        "cut": f"{name}: its list of members cannot be read",
-        "missing": f"{name}: is missing",
-    }[damage]
-    assert run(["backup", "verify"]) == 1
-    assert capsys.readouterr().out == f"{folder}/{problem}\n"
-    assert find_backup(folder).verified_at is None
-    with pytest.raises(DamagedBackupError) as error:
-        restore_backup(folder, made.backup, home.with_name("new"))
-    assert str(error.value).startswith(f"{folder}/{problem}; nothing was restored.")
-    assert not home.with_name("new").exists()
-    assert len(create_backup(home, folder).written) == 1
-    assert verify_backup(folder, made.backup) == []  # the archive is the same that it was
-
-
 def test_a_disk_that_cannot_be_written_is_verified_and_restored_from(
     home: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = create_backup(home, folder)
+    made = create_backup(Home(home), FolderStore(folder))
 
     def refuse(*_arguments: object) -> None:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
-    monkeypatch.setattr(backup_module.files, "replace", refuse)
-    assert verify_backup(folder, made.backup) == []
-    assert restore_backup(folder, made.backup, home.with_name("new")) > 0
+    monkeypatch.setattr(stores.files, "replace", refuse)
+    assert verify_backup(FolderStore(folder), made.backup) == []
+    assert restore_backup(FolderStore(folder), made.backup, home.with_name("new")) > 0
 
 
 def test_a_home_that_holds_something_is_not_restored_to(home: Path, folder: Path) -> None:
-    made = create_backup(home, folder)
+    made = create_backup(Home(home), FolderStore(folder))
     with pytest.raises(NotEmptyError):
-        restore_backup(folder, made.backup, home)
-
-
-def test_what_is_replaced_or_removed_while_it_is_backed_up_is_in_it_as_it_is_then(
-    home: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (partition,) = home.glob(f"lake/processed/weekly/date={MONDAY}/*.parquet")
-    (stale,) = home.glob(f"lake/records/date={MONDAY}/*.parquet")
-    pushed = home / f"lake/raw/daily/date={MONDAY}/pushed.jsonl"
-    listing, listed = backup_module.list_contents, 0
-
-    def listed_and_then_changed(place: Path) -> Contents:
-        nonlocal listed
-        found, listed = listing(place), listed + 1
-        if listed == 1:
-            partition.with_name("x").write_bytes(b"new rows")
-            partition.with_name("x").rename(partition)
-            (home / "arrivals/ping").unlink()
-        if listed == 2:
-            stale.unlink()
-            pushed.write_bytes(b"{}")
-        return found
-
-    monkeypatch.setattr(backup_module, "list_contents", listed_and_then_changed)
-    made = create_backup(home, folder)
-    assert listed == 3
-    assert verify_backup(folder, made.backup) == []
-    restore_backup(folder, made.backup, home.with_name("new"))
-    restored = {path: home.with_name("new") / path.relative_to(home) for path in (partition, stale, pushed)}
-    assert restored[partition].read_bytes() == b"new rows"
-    assert restored[partition].stat().st_mtime_ns == partition.stat().st_mtime_ns
-    assert restored[pushed].exists()
-    assert not restored[stale].exists()
-    assert not (home.with_name("new") / "arrivals/ping").exists()
+        restore_backup(FolderStore(folder), made.backup, home)
 
 
 def test_a_database_is_copied_as_it_is_after_its_last_transaction(home: Path, folder: Path, tmp_path: Path) -> None:
@@ -231,8 +187,8 @@ def test_a_database_is_copied_as_it_is_after_its_last_transaction(home: Path, fo
         writer.execute("INSERT INTO one VALUES ('committed')")
         writer.execute("BEGIN IMMEDIATE")
         writer.execute("INSERT INTO one VALUES ('not committed')")
-        made = create_backup(home, folder)
-    restore_backup(folder, made.backup, tmp_path / "new")
+        made = create_backup(Home(home), FolderStore(folder))
+    restore_backup(FolderStore(folder), made.backup, tmp_path / "new")
     with closing(sqlite3.connect(tmp_path / "new/enrolment.sqlite")) as restored:
         assert restored.execute("SELECT value FROM one").fetchall() == [("committed",)]
 
@@ -241,9 +197,12 @@ KILLED = """
     import os, signal, sys
     from pathlib import Path
     from qol_dagster.maintenance.backup import create_backup, list_backups, verify_backup
+    from qol_dagster.maintenance.contents import Home
     from qol_dagster.maintenance.restore import restore_backup
+    from qol_dagster.maintenance.stores import FolderStore
 
     what, home, folder, new = sys.argv[1], *map(Path, sys.argv[2:])
+    store = FolderStore(folder)
     place = str(folder if what == "create" else new.parent / f".{new.name}.restoring")
     writes = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.utime", "shutil.rmtree"}
 
@@ -257,12 +216,12 @@ KILLED = """
                     os.kill(os.getpid(), signal.SIGKILL)
         sys.addaudithook(hook)
         if what == "create":
-            create_backup(home, folder)
+            create_backup(Home(home), store)
         else:
-            restore_backup(folder, list_backups(folder)[-1], new, replay=lambda _home: 0)
+            restore_backup(store, list_backups(store)[-1], new, replay=lambda _home: 0)
         os._exit(0)
 
-    before, killed_at = list_backups(folder), 0
+    before, killed_at = list_backups(store), 0
     while True:
         killed_at += 1
         if (child := os.fork()) == 0:
@@ -270,8 +229,8 @@ KILLED = """
         if os.waitpid(child, 0)[1] == 0:
             break
         if what == "create":
-            assert [one.name for one in list_backups(folder)][:1] == [before[0].name]
-            assert [verify_backup(folder, one) for one in list_backups(folder)] == [[]] * len(list_backups(folder))
+            assert [one.name for one in list_backups(store)][:1] == [before[0].name]
+            assert [verify_backup(store, one) for one in list_backups(store)] == [[]] * len(list_backups(store))
         else:
             assert not new.exists() or (new / "user_id_map.sqlite").exists()
             if new.exists():
@@ -303,21 +262,21 @@ def little_home(tmp_path: Path) -> Path:
 def test_killed_at_any_write_a_backup_leaves_those_before_it_whole_and_the_next_one_heals(
     little_home: Path, folder: Path, tmp_path: Path
 ) -> None:
-    create_backup(little_home, folder)
+    create_backup(Home(little_home), FolderStore(folder))
     (little_home / "lake/raw/daily/date=2026-11-16/b.jsonl").write_bytes(b"{}\n")
     assert kill_everywhere("create", little_home, folder, tmp_path / "new") > 10
-    create_backup(little_home, folder)
+    create_backup(Home(little_home), FolderStore(folder))
     assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == [".lock"]
-    assert verify_backup(folder, find_backup(folder)) == []
+    assert verify_backup(FolderStore(folder), find_backup(FolderStore(folder))) == []
 
 
 def test_killed_at_any_write_a_restore_leaves_no_home_or_a_whole_one(
     little_home: Path, folder: Path, tmp_path: Path
 ) -> None:
-    made = create_backup(little_home, folder)
+    made = create_backup(Home(little_home), FolderStore(folder))
     assert kill_everywhere("restore", little_home, folder, tmp_path / "new") > 5
     shutil.rmtree(tmp_path / "new")
-    assert restore_backup(folder, made.backup, tmp_path / "new") == 2
+    assert restore_backup(FolderStore(folder), made.backup, tmp_path / "new") == 2
     assert not list(tmp_path.glob(".new*"))
 
 
@@ -332,50 +291,37 @@ def full_disk() -> Iterator[Callable[[int], None]]:
 def test_a_disk_that_is_full_half_way_is_said_and_leaves_nothing_half(
     home: Path, folder: Path, full_disk: Callable[[int], None]
 ) -> None:
-    create_backup(home, folder)
+    create_backup(Home(home), FolderStore(folder))
     before = {path.name for path in folder.iterdir()}
     (home / "lake/raw/daily/date=2026-11-16/large.jsonl").write_bytes(os.urandom(200_000))
     full_disk(100_000)
     with pytest.raises(
         BackupError, match=r"2026-11\.\w+\.zip could not be written: .*; the backups before it are whole"
     ):
-        create_backup(home, folder)
+        create_backup(Home(home), FolderStore(folder))
     full_disk(resource.getrlimit(resource.RLIMIT_FSIZE)[1])
     assert {path.name for path in folder.iterdir()} == before
-    made = create_backup(home, folder)
+    made = create_backup(Home(home), FolderStore(folder))
     full_disk(100_000)
     with pytest.raises(BackupError, match="could not be written: .*; nothing was restored"):
-        restore_backup(folder, made.backup, home.with_name("new"))
+        restore_backup(FolderStore(folder), made.backup, home.with_name("new"))
     assert not list(home.parent.glob("*new*"))
 
 
-def test_erasures_of_the_backup_and_of_a_newer_home_are_replayed_before_anything_can_be_read(
-    home: Path, folder: Path, tmp_path: Path
+def test_a_ledger_without_its_key_or_of_another_installation_is_not_replayed(
+    little_home: Path, folder: Path, tmp_path: Path
 ) -> None:
-    (home / "erasures.jsonl").write_bytes(b'{"one": 1}\n')
-    (home / "erasures.key").write_bytes(b"key")
+    (little_home / "erasures.jsonl").write_bytes(b'{"one": 1}\n')
+    (little_home / "erasures.key").write_bytes(b"key")
     (newer := tmp_path / "newer").mkdir()
-    (newer / "erasures.jsonl").write_bytes(b'{"one": 1}\n{"two": 2}\n')
-    made, new = create_backup(home, folder), tmp_path / "new"
+    (newer / "erasures.jsonl").write_bytes(b'{"two": 2}\n')
+    made, new = create_backup(Home(little_home), FolderStore(folder)), tmp_path / "new"
     for key, problem in ((None, "erasures.key cannot be read: "), (b"another", "has another key than the backup's")):
         if key:
             (newer / "erasures.key").write_bytes(key)
         with pytest.raises(BackupError, match=problem):
-            restore_backup(folder, made.backup, new, ledger=newer / "erasures.jsonl")
+            restore_backup(FolderStore(folder), made.backup, new, ledger=newer / "erasures.jsonl")
         assert not new.exists()
-    (newer / "erasures.key").write_bytes(b"key")
-    seen: list[tuple[bool, bytes]] = []
-
-    def replay(staged: Path) -> int:
-        seen.append((new.exists(), (staged / "erasures.jsonl").read_bytes()))
-        for file in staged.glob("lake/raw/daily/*/*.jsonl"):
-            file.unlink()
-        return 2
-
-    restore_backup(folder, made.backup, new, ledger=newer / "erasures.jsonl", replay=replay)
-    assert seen == [(False, b'{"one": 1}\n{"two": 2}\n')]
-    assert not list(new.glob("lake/raw/daily/*/*.jsonl"))
-    assert ADA.encode() in next(home.glob("lake/raw/daily/*/*.jsonl")).read_bytes()
 
 
 def test_the_commands_create_list_verify_and_restore(
@@ -390,13 +336,23 @@ def test_the_commands_create_list_verify_and_restore(
     name = said.out.strip()
     assert said.err.startswith("archives written: 3, ")
     assert run(["backup", "verify", name]) == 0
-    files = sum(one.members for one in find_backup(folder, name).archives)
+    files = sum(one.members for one in find_backup(FolderStore(folder), name).archives)
     assert capsys.readouterr().out == f"{name}: 3 archives with {files} files are as they were written\n"
     assert run(["backup", "list", "--format", "csv"]) == 0
     heading, line = capsys.readouterr().out.splitlines()
     assert heading == "name,created_at,mb,first_month,last_month,verified_at"
     assert line.startswith(f"{name},{datetime.now(UTC):%Y-%m-%d}T")
     assert line.split(",")[3:5] == ["2026-10", "2026-11"]
+    archive = folder / find_backup(FolderStore(folder)).archives[1].file
+    content = archive.read_bytes()
+    archive.unlink()
+    assert run(["backup", "verify"]) == 1
+    said = capsys.readouterr()
+    assert said.out == f"{archive}: is missing\n"
+    assert said.err.startswith(f"qol: backup {name} is damaged in 1 places. Create a backup")
+    archive.write_bytes(content)
+    assert run(["backup", "restore", str(folder)]) == 1
+    assert "Give --home" in capsys.readouterr().err
     assert run(["backup", "restore", str(folder), "--home", str(home.with_name("new"))]) == 0
     assert capsys.readouterr().out == f"{files} files of {name} are in {home.with_name('new')}\n"
     assert run(["backup", "restore", "none", "--home", str(home.with_name("newer"))]) == 1
@@ -405,7 +361,7 @@ def test_the_commands_create_list_verify_and_restore(
 
 def test_a_folder_in_the_home_is_no_place_for_backups(home: Path) -> None:
     with pytest.raises(BackupError, match="would be lost with it"):
-        require_backup_folder(home / "backups", home)
+        open_store(Settings(home=home, backup_dir=home / "backups"))
 
 
 def test_the_newest_backups_stay_and_the_last_of_each_month_for_a_year() -> None:
@@ -429,7 +385,7 @@ def test_the_job_makes_a_verified_backup_and_says_what_it_wrote(home: Path, fold
     result = defs.resolve_job_def("backup_job").execute_in_process()
     (event,) = [one for one in result.all_events if one.event_type_value == "STEP_OUTPUT"]
     metadata = {name: one.value for name, one in event.step_output_data.metadata.items()}
-    made = find_backup(folder)
+    made = find_backup(FolderStore(folder))
     assert made.verified_at
     assert metadata["backup"] == made.name
     assert (metadata["archives_written"], metadata["archives_unchanged"], metadata["verified"]) == (3, 0, True)
@@ -460,7 +416,7 @@ def test_an_old_backup_is_alerted_about_once_a_week_until_there_is_a_new_one(hom
         manifest.write_text(json.dumps({**noted, "created_at": created.isoformat()}))
 
     assert [tick(), tick()] == [0, 0]
-    create_backup(home, folder)
+    create_backup(Home(home), FolderStore(folder))
     assert tick() == 0
     make_older(8)
     outbox.works = False
@@ -469,7 +425,7 @@ def test_an_old_backup_is_alerted_about_once_a_week_until_there_is_a_new_one(hom
     assert [tick(), tick()] == [1, 1]
     make_older(15)
     assert [tick(), tick()] == [2, 2]
-    create_backup(home, folder)
+    create_backup(Home(home), FolderStore(folder))
     assert tick() == 2
     subject, body = outbox.sent[-1]
     assert subject == "[qol] no backup for 14 days"
@@ -494,5 +450,5 @@ def test_the_doctor_shows_the_newest_verified_backup(
     assert shown().startswith("note  backup: none is made")
     monkeypatch.setenv("QOL_BACKUP_DIR", str(folder))
     assert shown().startswith(f"note  backup: no verified one is in {folder}")
-    create_backup(home, folder)
+    create_backup(Home(home), FolderStore(folder))
     assert shown().startswith("ok    backup: the newest verified one is of ")

@@ -35,6 +35,8 @@ from qol_dagster.lake.freeze import create_freeze, read_freeze, verify_freeze
 from qol_dagster.lake.history import revisions_of, states_at
 from qol_dagster.lake.lake import Lake
 from qol_dagster.maintenance.backup import create_backup, list_backups, verify_backup
+from qol_dagster.maintenance.contents import Home
+from qol_dagster.maintenance.stores import FolderStore
 from qol_dagster.pipeline.etl import run_etl
 from qol_dagster.resources.garmin_cloud import Garmin
 from qol_dagster.resources.id_map import IdMap
@@ -440,16 +442,16 @@ def test_backups_of_before_are_made_anew_without_the_person_and_keep_everything_
 ) -> None:
     folder = tmp_path / "backups"
     settings = Settings(home=home, backup_dir=folder)
-    first = create_backup(home, folder).backup
+    first = create_backup(Home(home), FolderStore(folder)).backup
     rows, raw = rows_of_others(home / "lake"), other_lines(home / "lake")
     shutil.copytree(folder, tmp_path / "elsewhere")
     assert left_of_ada(folder) != {}
 
     assert erase(settings, "QOL-1").is_complete
     assert left_of_ada(folder) == {}
-    (rewritten,) = list_backups(folder)
+    (rewritten,) = list_backups(FolderStore(folder))
     assert (rewritten.name, rewritten.created_at) == (first.name, first.created_at)
-    assert verify_backup(folder, rewritten) == []
+    assert verify_backup(FolderStore(folder), rewritten) == []
     assert {path.name for path in folder.glob("*.zip")} == {one.file for one in rewritten.archives}
     before = {path: path.stat().st_mtime_ns for path in folder.glob("*.zip")}
     assert erase(settings, "QOL-1").is_complete

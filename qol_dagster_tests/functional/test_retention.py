@@ -18,7 +18,9 @@ from qol_dagster.defs.instance import dagster_instance
 from qol_dagster.lake.freeze import create_freeze, read_freeze, verify_freeze
 from qol_dagster.lake.lake import Lake
 from qol_dagster.maintenance.backup import create_backup, list_backups, verify_backup
+from qol_dagster.maintenance.contents import Home
 from qol_dagster.maintenance.retention import plan_retention, run_retention
+from qol_dagster.maintenance.stores import FolderStore
 from qol_dagster.settings import Settings, load_settings
 from qol_dagster_tests.support.lakes import MONDAY
 from qol_dagster_tests.support.tables import rows
@@ -106,14 +108,14 @@ def test_backups_beyond_the_newest_go_with_the_archives_that_no_other_needs(sett
     for number in range(2):
         put(one, f"lake/raw/daily/date=2026-10-1{number}/a.jsonl")
         put(one, "dead_letters/a", number)
-        create_backup(one.home, folder)
+        create_backup(Home(one.home), FolderStore(folder))
     archives = {path.name for path in folder.glob("*.zip")}
     assert len(archives) == 4
     (plan,) = [plan for plan in plan_retention(one, datetime.now(UTC).date()) if plan.kind == "backups"]
     assert sorted(path.path.suffix for path in plan.files) == [".json", ".verified", ".zip", ".zip"]
     run_retention(one, datetime.now(UTC).date())
-    (left,) = list_backups(folder)
-    assert verify_backup(folder, left) == []
+    (left,) = list_backups(FolderStore(folder))
+    assert verify_backup(FolderStore(folder), left) == []
     assert {path.name for path in folder.glob("*.zip")} == {archive.file for archive in left.archives}
     assert len(list(folder.glob("*.verified"))) == 1
 

@@ -17,7 +17,7 @@ import secrets
 import sqlite3
 import time
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -62,6 +62,9 @@ class InvitationError(QolInputError):
 
 
 # -- where it is kept
+
+StateRow = tuple[str, str, str, int, float]
+"""Kind, name, content (JSON), version, and until when it is kept (seconds since 1970)."""
 
 
 @dataclass(frozen=True)
@@ -125,13 +128,14 @@ class SqliteState:
             return [(name, Entry(json.loads(content), version)) for name, content, version in rows]
 
     def _database(self) -> AbstractContextManager[sqlite3.Connection]:
-        return sqlite.transaction(self.path, _make_table, self._failure)
+        return sqlite.transaction(self.path, make_table, self._failure)
 
     def _failure(self, error: Exception) -> EnrolmentStateError:
         return EnrolmentStateError(f"{self.path} could not be read or written: {reason(error)}")
 
 
-def _make_table(database: sqlite3.Connection) -> None:
+def make_table(database: sqlite3.Connection) -> None:
+    """Make the table of a `SqliteState`."""
     database.execute(
         "CREATE TABLE IF NOT EXISTS state (kind TEXT, name TEXT, content TEXT NOT NULL, "
         "version INTEGER NOT NULL, keep_until REAL NOT NULL, PRIMARY KEY (kind, name))"
@@ -153,13 +157,7 @@ class DynamoState:
 
     def put(self, kind: str, name: str, content: Mapping[str, Any], version: int, keep_until: float) -> bool:
         """See `EnrolmentState`."""
-        item = {
-            "kind": {"S": kind},
-            "name": {"S": name},
-            "content": {"S": json.dumps(content)},
-            "version": {"N": str(version + 1)},
-            "keep_until": {"N": str(round(keep_until))},
-        }
+        item = _item(kind, name, json.dumps(content), version + 1, keep_until)
         condition: dict[str, Any] = {
             "ConditionExpression": "#version = :version" if version else "attribute_not_exists(#version)",
             "ExpressionAttributeNames": {"#version": "version"},
@@ -186,17 +184,23 @@ class DynamoState:
 
     def named(self, is_named: Callable[[str, str, str], bool]) -> list[tuple[str, str]]:
         """Return kind and name of all items whose kind, name and content (JSON) make `is_named` say so."""
-        found: list[tuple[str, str]] = []
+        return [(row[0], row[1]) for row in self.rows() if is_named(*row[:3])]
+
+    def rows(self) -> Iterator[StateRow]:
+        """Yield all items."""
         more: dict[str, Any] = {}
         while True:
             answer = self._ask("scan", ConsistentRead=True, **more)
             for item in answer["Items"]:
-                kind, name = item["kind"]["S"], item["name"]["S"]
-                if is_named(kind, name, item["content"]["S"]):
-                    found.append((kind, name))
+                numbers = int(item["version"]["N"]), float(item["keep_until"]["N"])
+                yield item["kind"]["S"], item["name"]["S"], item["content"]["S"], *numbers
             if not answer.get("LastEvaluatedKey"):
-                return found
+                return
             more = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
+
+    def put_row(self, row: StateRow) -> None:
+        """Write an item as it was, in place of any other."""
+        self._ask("put_item", Item=_item(*row))
 
     def remove(self, kind: str, name: str) -> None:
         """Remove an item, if it is there."""
@@ -227,6 +231,16 @@ class DynamoState:
 
         patience = Config(connect_timeout=2, read_timeout=3, retries={"total_max_attempts": 3, "mode": "standard"})
         return boto3.session.Session().client("dynamodb", config=patience)
+
+
+def _item(kind: str, name: str, content: str, version: int, keep_until: float) -> dict[str, Any]:
+    return {
+        "kind": {"S": kind},
+        "name": {"S": name},
+        "content": {"S": content},
+        "version": {"N": str(version)},
+        "keep_until": {"N": str(round(keep_until))},
+    }
 
 
 def _entry(item: Mapping[str, Any]) -> Entry:

@@ -17,11 +17,34 @@ def client(service: str) -> Any:
     return session().client(service, config=patience())
 
 
-def session() -> Any:
-    """Return a session in the region of AWS_REGION, which boto3 alone does not read, or else of boto3's own sources."""
+def session(role_arn: str = "") -> Any:
+    """Return a session in the region of AWS_REGION, which boto3 alone does not read, or else of boto3's own sources.
+
+    With `role_arn` it has the rights of that role, which whoever this process is has to be let assume.
+    """
     import boto3
 
-    return boto3.session.Session(region_name=os.environ.get("AWS_REGION") or None)
+    core = _assuming(role_arn) if role_arn else None
+    return boto3.session.Session(region_name=os.environ.get("AWS_REGION") or None, botocore_session=core)
+
+
+def _assuming(role_arn: str) -> Any:
+    """Return a session of botocore that assumes a role when it is first used, and again before that ends."""
+    from botocore.credentials import DeferredRefreshableCredentials
+    from botocore.session import get_session
+
+    def assume() -> dict[str, str]:
+        found = client("sts").assume_role(RoleArn=role_arn, RoleSessionName="qol")["Credentials"]
+        return {
+            "access_key": found["AccessKeyId"],
+            "secret_key": found["SecretAccessKey"],
+            "token": found["SessionToken"],
+            "expiry_time": found["Expiration"].isoformat(),
+        }
+
+    core = get_session()
+    core._credentials = DeferredRefreshableCredentials(assume, "sts-assume-role")  # there is no setter
+    return core
 
 
 def patience(read_s: float = READ_S) -> Any:

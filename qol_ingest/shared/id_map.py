@@ -29,7 +29,7 @@ list_ = list  # the maps have a method of that name
 Status = Literal["pending", "active", "revoked", "deregistered", "withdrawn", "erasing"]
 """`withdrawn`: what is there is used on, and nothing is added. `erasing`: as if there were no such user."""
 
-_COLUMNS = {
+COLUMNS = {
     "garmin_user_id": "TEXT PRIMARY KEY",
     "participant_id": "TEXT NOT NULL",
     "status": "TEXT NOT NULL",
@@ -49,7 +49,7 @@ _HISTORY = """
         garmin_user_id TEXT NOT NULL, at TEXT NOT NULL, what TEXT NOT NULL, noted_at TEXT NOT NULL
     )
 """
-_GIVEN = "SELECT participant_id FROM user_id_map UNION SELECT participant_id FROM given_ids"
+GIVEN = "SELECT participant_id FROM user_id_map UNION SELECT participant_id FROM given_ids"
 _IS_GIVEN = """
     SELECT 1 FROM user_id_map WHERE participant_id = ?1 UNION ALL SELECT 1 FROM given_ids WHERE participant_id = ?1
 """
@@ -394,7 +394,7 @@ class SqliteIdMap:
         return (one for one in _free_ids(database) if ledger is None or ledger.state_of_participant(one) is None)
 
     def _write(self) -> AbstractContextManager[sqlite3.Connection]:
-        return sqlite.transaction(self.path, _make_tables, self._failure)
+        return sqlite.transaction(self.path, make_tables, self._failure)
 
     def _failure(self, error: Exception) -> IdMapError:
         return IdMapError(f"the id map {self.path} cannot be opened, read or written: {error}")
@@ -453,8 +453,9 @@ def tells_user(text: str, garmin_user_id: str) -> bool:
     return text == user or (len(user) >= CHANCE_LENGTH and user in text)
 
 
-def _make_tables(database: sqlite3.Connection) -> None:
-    declared = ", ".join(f"{name} {type_}" for name, type_ in _COLUMNS.items())
+def make_tables(database: sqlite3.Connection) -> None:
+    """Make the tables of a map, and bring those of an older release up to date."""
+    declared = ", ".join(f"{name} {type_}" for name, type_ in COLUMNS.items())
     database.execute(f"CREATE TABLE IF NOT EXISTS user_id_map ({declared})")
     database.execute(_HISTORY)
     database.execute(_HISTORY_INDEX)
@@ -462,8 +463,8 @@ def _make_tables(database: sqlite3.Connection) -> None:
     # Of users who were forgotten: tables hold rows of the id, so nobody else is given it.
     database.execute("CREATE TABLE IF NOT EXISTS given_ids (participant_id TEXT PRIMARY KEY)")
     there = {row["name"] for row in database.execute("PRAGMA table_info(user_id_map)")}
-    for name in _COLUMNS.keys() - there:
-        database.execute(f"ALTER TABLE user_id_map ADD COLUMN {name} {_COLUMNS[name]}")
+    for name in COLUMNS.keys() - there:
+        database.execute(f"ALTER TABLE user_id_map ADD COLUMN {name} {COLUMNS[name]}")
     if "enrolled_at" not in there:
         database.execute("UPDATE user_id_map SET enrolled_at = created_at, status_at = updated_at")
     if "permissions_order" in there and "permissions_at" not in there:  # it began with the time
@@ -613,7 +614,7 @@ def _note(database: sqlite3.Connection, user: str, at: str, what: str) -> None:
 
 
 def _free_ids(database: sqlite3.Connection) -> Iterator[str]:
-    rows = database.execute(f"SELECT participant_id FROM ({_GIVEN}) WHERE participant_id GLOB 'P[0-9]*'")
+    rows = database.execute(f"SELECT participant_id FROM ({GIVEN}) WHERE participant_id GLOB 'P[0-9]*'")
     return free_ids(row[0] for row in rows)
 
 

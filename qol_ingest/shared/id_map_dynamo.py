@@ -206,6 +206,14 @@ class DynamoIdMap:
         found = self._ask("get_item", Key={KEY: {"S": user}}, ConsistentRead=True)
         return _unpacked(found["Item"]) if "Item" in found else None
 
+    def items(self) -> Iterator[Item]:
+        """Yield every item as it is: of users, of participant ids that are given, and of how many are pending."""
+        return self._scan()
+
+    def put_item(self, item: Item) -> None:
+        """Write an item as it was, in place of any other."""
+        self._ask("put_item", Item=_packed(item))
+
     # -- changes
 
     def _note_pending(self, users: Sequence[str], at: datetime) -> int:
