@@ -118,6 +118,12 @@ def people(account: str) -> iam.PrincipalBase:
     return iam.AccountPrincipal(account).with_conditions({"Bool": {"aws:MultiFactorAuthPresent": "true"}})
 
 
+def people_and(account: str, role_arn: str) -> iam.PrincipalBase:
+    """People as in `people`, and whoever has a role, which need not be there yet."""
+    same = {"ArnEquals": {"aws:PrincipalArn": role_arn}}
+    return iam.CompositePrincipal(people(account), iam.AccountPrincipal(account).with_conditions(same))
+
+
 def explain(construct: Construct, reasons: Mapping[str, str]) -> None:
     """Depart from rules of cdk-nag, each with the reason for it."""
     rules = [Acknowledgment(id=f"{RULES}-{rule}", reason=reason) for rule, reason in reasons.items()]

@@ -207,6 +207,7 @@ class HostingStack(Stack):
                 because="a message that got stuck is to be tried again",
             ),
             takes_from(names.ARRIVALS),
+            allow("sts:AssumeRole", on=[names.role_arn(names.ARCHIVER_ROLE)]),  # for backups alone
             allow("sns:Publish", on=[self._ops.topic.topic_arn, self._ops.report_topic.topic_arn]),
             encrypt(data.rest_key.key_arn, "sns"),
         ]
@@ -265,6 +266,7 @@ class HostingStack(Stack):
     def _environment(self) -> Mapping[str, str]:
         return {
             **self._ops.staff_settings,
+            "QOL_BACKUP_ROLE": names.role_arn(names.ARCHIVER_ROLE),
             # A day with very many files takes longer to list than Dagster gives a sensor by itself.
             "DAGSTER_SENSOR_GRPC_TIMEOUT_SECONDS": "300",
             "DAGSTER_POSTGRES_HOST": self._database.db_instance_endpoint_address,

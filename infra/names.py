@@ -34,7 +34,7 @@ WORKGROUP = "qol"
 IMAGE_REPOSITORY = "qol-dagster"
 SECURITY_CONFIGURATION = "qol"
 RESEARCHER_ROLE, STAFF_ROLE, ERASER_ROLE = "qol-researcher", "qol-staff", "qol-eraser"
-FREEZER_ROLE = "qol-freezer"
+FREEZER_ROLE, ARCHIVER_ROLE = "qol-freezer", "qol-archiver"
 DAGSTER_ROLE, DAGSTER_WEB_ROLE = "qol-dagster", "qol-dagster-web"
 BACKUP_ROLE = "qol-backup"
 WEEKLY_WATCH = "qol-weekly-watch"
@@ -49,6 +49,9 @@ WEBHOOK_SECRET = "qol/webhook-secret"  # noqa: S105
 GARMIN_CLIENT_SECRET = "qol/garmin-client-secret"  # noqa: S105
 DAGSTER_TOKEN = "qol/dagster-token"  # noqa: S105
 SURVEY_KEY = "qol/survey-key"
+
+ARCHIVES = "archives/"
+"""Of the bucket of backups: ZIP archives, beside the copies that S3 makes."""
 
 # -- the lake's prefixes
 RAW_DAILY, QUARANTINE = f"{keys.RAW}/", f"{keys.QUARANTINE}/"
@@ -106,6 +109,11 @@ def objects(*prefixes: str) -> tuple[str, ...]:
 def arn(service: str, resource: str) -> str:
     """Return the ARN of something in this account and region."""
     return f"arn:aws:{service}:{REGION}:{_account()}:{resource}"
+
+
+def role_arn(name: str) -> str:
+    """Return the ARN of a role of this account."""
+    return f"arn:aws:iam::{_account()}:role/{name}"
 
 
 def _account() -> str:

@@ -27,8 +27,8 @@ from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
 from infra import names
-from infra.access import Statement, allow, decrypt, deny, encrypt, people, role, seal
-from infra.data import DataStack
+from infra.access import Statement, allow, decrypt, deny, encrypt, people, people_and, role, seal
+from infra.data import COPIED, DataStack
 from infra.etl import queries
 from infra.functions import QolFunction, log_group_of, schedule
 from infra.ingest import FORM, PAGES, PUSHES, IngestStack, asks_who_left, notes_who_is_back, takes_from
@@ -64,6 +64,7 @@ class OpsStack(Stack):
         self._staff(data)
         self._eraser(data)
         self._freezer(data)
+        self._archiver(data)
         self._kick(settings, data)
         self._watch(data)
         for function in (names.WEBHOOK, names.OAUTH, names.PULLER, names.DRAIN, names.KICK):
@@ -192,6 +193,7 @@ class OpsStack(Stack):
                     on=[f"arn:aws:s3:::{names.backups()}/*"],
                     because="a copy has the key that it has in the lake",
                 ),
+                deny("s3:DeleteObject", on=[f"arn:aws:s3:::{names.backups()}/{names.ARCHIVES}*"]),
                 *(encrypt(key.key_arn, "s3", "sqs") for key in (data.raw_key, data.rest_key)),
                 encrypt(data.map_key.key_arn, "dynamodb", "s3", "secretsmanager"),
                 allow(*(f"dynamodb:{call}" for call in calls), on=tables),
@@ -230,6 +232,39 @@ class OpsStack(Stack):
             "Researchers who freeze tables, with a second factor; never raw data, never who is who",
         )
         CfnOutput(self, "FreezerRoleArn", value=freezer.role_arn)
+
+    def _archiver(self, data: DataStack) -> None:
+        """Make the role that backs up: it reads everything but secrets, and writes nothing but archives."""
+        lake, backups = (f"arn:aws:s3:::{one()}" for one in (names.lake, names.backups))
+        archives, ledgers = f"{backups}/{names.ARCHIVES}*", f"{backups}/{names.ERASURES}*"
+        archiver = role(
+            Construct(self, "Archiver"),
+            names.ARCHIVER_ROLE,
+            people_and(self.account, names.role_arn(names.DAGSTER_ROLE)),
+            [
+                allow("s3:ListBucket", on=[lake, backups]),
+                allow("s3:GetObject", on=objects(*COPIED, names.SURVEY_TEXTS), because="a backup has all of it"),
+                allow("s3:GetObject", "s3:PutObject", on=objects(names.LEASE), because="there may be more than one"),
+                encrypt(data.raw_key.key_arn, "s3"),
+                decrypt(data.rest_key.key_arn, "s3"),
+                decrypt(data.map_key.key_arn, "s3", "dynamodb"),
+                allow(
+                    "dynamodb:Scan",
+                    on=[arn("dynamodb", f"table/{one}") for one in (names.ID_MAP_TABLE, names.ENROLMENT_TABLE)],
+                ),
+                allow(
+                    *("s3:AbortMultipartUpload", "s3:DeleteObject", "s3:GetObject", "s3:PutObject"),
+                    on=[archives],
+                    because="each month has archives of its own; what is deleted is marked, and stays until its date",
+                ),
+                allow("s3:GetObject", on=[ledgers], because="who left since a backup is replayed when it is restored"),
+                encrypt(data.backup_key.key_arn, "s3"),
+                deny("s3:BypassGovernanceRetention", "s3:DeleteObjectVersion", on=[f"{backups}/*"]),
+                allow("ssm:GetParameter", on=[arn("ssm", f"parameter{names.SETTINGS}")]),
+            ],
+            "Backs up the lake and the tables: Dagster, and people with a second factor; never a token, never a secret",
+        )
+        CfnOutput(self, "ArchiverRoleArn", value=archiver.role_arn)
 
     def _kick(self, settings: DeploySettings, data: DataStack) -> None:
         kick = QolFunction(

@@ -22,6 +22,7 @@ from qol_dagster.erasure.search import Searched, search
 from qol_dagster.erasure.versions import Version, Versions
 from qol_dagster.lake.lease import Lease
 from qol_dagster.lake.shared_object import SharedObject
+from qol_dagster.maintenance.deployment import ERASING
 from qol_dagster.resources.platform.aws import AwsPlatform
 from qol_dagster.resources.spilled import drain_spilled
 from qol_dagster.settings.retention import KINDS
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
 SETTLE_S = 310.0
 """So long after the ledger's entry may a Lambda run that read the ledger before: the puller's 300 s, and a little."""
 GLUE_POLL_S = 15.0
-LOCK = f"{keys.LOCKS}/erasing"
 PASSING = tuple(f"{one}/" for one in (keys.QUERY_RESULTS, keys.PIPES, keys.WORK, keys.COMPUTE_LOGS))
 """Prefixes of what queries, runs and steps leave for a time: an object that names the person goes whole."""
 WAITING = (
@@ -50,6 +50,8 @@ WAITING = (
 )
 UNDER_WAY = frozenset({"STARTING", "RUNNING", "STOPPING", "WAITING"})
 NEEDED = ("spill_queue_url", "dead_letter_url", "backup_bucket")
+LOCKED_DAYS = (KINDS["old_versions"].days or 90) + 2
+"""S3 removes what is marked as deleted once a day, and rounds up."""
 HANDS_OUT_MESSAGES = 10_000
 """Dead letters that are looked through in one round."""
 Log = Callable[[str], object]
@@ -87,7 +89,7 @@ class Account:
 
     def alone(self) -> AbstractContextManager[None]:
         """See `Place`."""
-        return Lease(SharedObject(self.lake().store, LOCK)).held()
+        return Lease(SharedObject(self.lake().store, ERASING)).held()
 
     def wait(self, begun: Entry, log: Log) -> None:
         """See `Place`: nobody can be made to wait there, so their time is waited for."""
@@ -101,7 +103,10 @@ class Account:
             time.sleep(GLUE_POLL_S)
 
     def clear_copies(self, person: Person, log: Log) -> dict[str, str]:  # noqa: ARG002 - locked until a date
-        """See `Place`: what is deleted in the lake is marked as deleted in the copy by `clear_sides`."""
+        """See `Place`: what is deleted in the lake is marked as deleted in the copy by `clear_sides`.
+
+        Archives are left to the next backup, which takes the place of all from before the erasure.
+        """
         return {}
 
     def clear_sides(self, clearing: Clearing) -> None:
@@ -130,9 +135,12 @@ class Account:
         def until(days: int) -> date:
             return (now + timedelta(days=days)).date()
 
-        locked = (KINDS["old_versions"].days or 90) + 2  # S3 removes once a day, and rounds up
         return {
-            f"copies in {self.settings.backup_bucket}": f"locked, and removed by S3 until {until(locked)}",
+            f"copies in {self.settings.backup_bucket}": f"locked, and removed by S3 until {until(LOCKED_DAYS)}",
+            f"archives in {self.settings.backup_bucket}, of before": (
+                "the next backup, each night, marks them as deleted; removed by S3 within "
+                f"{LOCKED_DAYS} days of that: if it is made, until {until(LOCKED_DAYS + 1)}"
+            ),
             f"earlier states of {self.settings.id_map_table}, {self.settings.enrolment_table}": (
                 f"can be brought back by an administrator until {until(35)}"
             ),

@@ -18,6 +18,7 @@ from qol_dagster.erasure.databases import is_in_bytes, naming_values
 from qol_dagster.erasure.search import Searched, search
 from qol_dagster.lake.lake import Lake
 from qol_dagster.lake.lease import locked
+from qol_dagster.maintenance.contents import ERASING
 from qol_dagster.resources.id_map import IdMap, People
 from qol_ingest.shared import files
 from qol_ingest.shared.erasures import AnyLedger, Entry, Ledger
@@ -59,7 +60,7 @@ class Home:
 
     def alone(self) -> AbstractContextManager[None]:
         """See `Place`."""
-        return locked(self.settings.home / ".erasing.lock")
+        return locked(self.settings.home / ERASING)
 
     def wait(self, begun: Entry, log: Log) -> None:  # noqa: ARG002 - pushes were waited for by the ledger's lock
         """See `Place`."""

@@ -8,11 +8,10 @@ backups that there were; what it left besides is removed by the next.
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
@@ -43,7 +42,7 @@ MONTHS_KEPT = 12
 
 @dataclass(frozen=True)
 class Backup:
-    """A manifest: what a backup consists of, when it was made and by what, and when all of it was last verified."""
+    """A manifest: what a backup consists of, since when it was made and by what, and when all was last verified."""
 
     name: str
     created_at: datetime
@@ -79,17 +78,18 @@ class Created:
 def create_backup(source: Source, store: BackupStore, on_progress: Progress | None = None) -> Created:
     """Back up, into a store that is made if it is missing.
 
-    A run that writes tables is waited for, and waits itself; whoever receives data does not. What is written is read
-    back, and what is not written again is compared with its hash, so that a new backup is a verified one. Raises
-    BackupError.
+    A run that writes tables and an erasure are waited for, and wait themselves; whoever receives data does not. What is
+    written is read back, and what is not written again is compared with its hash, so that a new backup is a verified
+    one. Raises BackupError.
     """
-    with _writing(store) as work:
+    with source.without_erasures(), _writing(store) as work:
         earlier = list(_readable(store))
         damage = cache(partial(_damage, store))
         for one in earlier[-1].archives if earlier else ():  # before runs have to wait
             damage(one)
         known = {one.file: one for backup in earlier for one in backup.archives}
         with source.held():
+            began = datetime.now(UTC).replace(microsecond=0)  # whatever is done from now on may not be in it
             contents = source.contents()
             archives, written = [], []
             for done, part in enumerate(contents.parts):  # the state first: what leaves a queue is in the lake by then
@@ -98,7 +98,7 @@ def create_backup(source: Source, store: BackupStore, on_progress: Progress | No
                 written += [archive] if is_new else []
                 if on_progress:
                     on_progress(done + 1, len(contents.parts))
-            backup = _write_manifest(store, archives)
+            backup = _write_manifest(store, archives, began)
             _note_verified(store, backup)
     return Created(backup, tuple(written), tuple(contents.unknown))
 
@@ -248,11 +248,10 @@ def _archive(source: Source, part: str, listed: list[HomeFile], target: _Target)
     raise BackupError(f"the files of {part} are replaced again and again", advice="Create the backup again later")
 
 
-def _write_manifest(store: BackupStore, archives: Sequence[Archive]) -> Backup:
+def _write_manifest(store: BackupStore, archives: Sequence[Archive], began: datetime) -> Backup:
+    made_by = {"software": f"qol-dagster {version('qol-dagster')}", "metrics_version": METRICS_VERSION}
     while True:
-        now = datetime.now(UTC).replace(microsecond=0)
-        made_by = {"software": f"qol-dagster {version('qol-dagster')}", "metrics_version": METRICS_VERSION}
-        backup = Backup(f"{now:{TIME}}", now, made_by, tuple(archives))
+        backup = Backup(f"{began:{TIME}}", began, made_by, tuple(archives))
         try:
             if store.create(f"{PREFIX}{backup.name}.json", _manifest(backup)):
                 return backup
@@ -261,7 +260,7 @@ def _write_manifest(store: BackupStore, archives: Sequence[Archive]) -> Backup:
                 f"{store.place} could not be written: {reason(error)}; the backups before it are whole",
                 advice="Free some space, or mend the permissions, and create the backup again",
             ) from error
-        time.sleep(0.1)  # there is one of this very second
+        began += timedelta(seconds=1)  # there is one of this very second
 
 
 def _manifest(backup: Backup) -> bytes:

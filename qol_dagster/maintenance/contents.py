@@ -11,7 +11,7 @@ import os
 import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import IO, Protocol
 
 from qol_dagster.errors import QolError
 from qol_dagster.lake.lake import Lake
+from qol_dagster.lake.lease import locked
 from qol_dagster.lake.odd_names import is_key_name, spelled
 from qol_ingest.shared.sqlite import PATIENCE_S
 
@@ -28,6 +29,8 @@ FORMAT = 1
 """Of archives and manifests; another one is written anew."""
 LEDGER, LEDGER_KEY = "erasures.jsonl", "erasures.key"
 """Who withdrew or was erased, and the key without which it names nobody: part of every backup."""
+ERASING = ".erasing.lock"
+"""Held by whoever erases."""
 COPIED = (
     *("lake", "arrivals", "dead_letters", "alerts", "reports", "dagster", "survey"),
     *("user_id_map.sqlite", "enrolment.sqlite", "erasures", LEDGER, LEDGER_KEY),
@@ -90,6 +93,9 @@ class Contents:
 class Source(Protocol):
     """What is backed up."""
 
+    def without_erasures(self) -> AbstractContextManager[None]:
+        """Hold off erasures, which would not see a backup that is being made. Nothing else is held before."""
+
     def held(self) -> AbstractContextManager[None]:
         """Hold off runs that write tables. Raises BackupError if there is nothing to back up."""
 
@@ -108,6 +114,10 @@ class Home:
     """A home on this machine. See `Source`."""
 
     folder: Path
+
+    def without_erasures(self) -> AbstractContextManager[None]:
+        """See `Source`."""
+        return locked(self.folder / ERASING, shared=True) if self.folder.is_dir() else nullcontext()
 
     def held(self) -> AbstractContextManager[None]:
         """See `Source`."""

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from qol_dagster.lake.lake import Lake
+from qol_dagster.lake.lease import Lease
 from qol_dagster.lake.objects import READ_AHEAD, LakeError, map_concurrently, s3_store, under
 from qol_dagster.lake.raw_notes import renote_raw
 from qol_dagster.lake.shared_object import SharedObject, reason
@@ -54,6 +55,8 @@ LEFT_OUT: Mapping[str, str] = {
 }
 """The folders of the bucket that no backup holds, and why."""
 ID_MAP, ENROLMENT = "user_id_map.sqlite", "enrolment.sqlite"
+ERASING = "locks/erasing"
+"""The lease of whoever erases."""
 RESTORING = "locks/restoring"
 """Names the backup that is being restored: whoever was killed goes on with that."""
 AT_ONCE_BYTES = 64 << 20
@@ -66,6 +69,10 @@ class Deployment:
     settings: Settings
     session: Any = None
     _tables: dict[str, bytes] = field(default_factory=dict, repr=False)
+
+    def without_erasures(self) -> AbstractContextManager[None]:
+        """See `Source`."""
+        return Lease(SharedObject(self._lake.store, ERASING)).held()
 
     def held(self) -> AbstractContextManager[None]:
         """See `Source`."""

@@ -14,7 +14,7 @@ import sys
 import textwrap
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -25,6 +25,7 @@ import pytest
 from qol_dagster.cli.app import run
 from qol_dagster.defs.backups import backup_sensor, overdue_weeks
 from qol_dagster.defs.code_location import build_defs
+from qol_dagster.erasure.home import Home as ErasedHome
 from qol_dagster.maintenance import restore, stores
 from qol_dagster.maintenance.backup import (
     Backup,
@@ -96,6 +97,9 @@ class Machine:
 
     def remove(self, name: str) -> None:
         (self.source.folder / name).unlink()
+
+    def erasing(self) -> AbstractContextManager[None]:
+        return ErasedHome(Settings(home=self.source.folder), lambda _settings: None).alone()
 
     def put_archive(self, name: str, content: bytes | None) -> None:
         if content is None:

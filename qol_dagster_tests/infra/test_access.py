@@ -19,7 +19,7 @@ RECEIVER, DRAIN, OAUTH, PULLER, KICK = (
 JOB, DAGSTER, WEB, WATCH = "qol-weekly-etl-role", "qol-dagster", "qol-dagster-web", "qol-weekly-watch-role"
 SURVEY = "qol-survey-role"
 PERSON, STAFF, ERASER, BACKUP = "qol-researcher", "qol-staff", "qol-eraser", "qol-backup"
-FREEZER = "qol-freezer"
+FREEZER, ARCHIVER = "qol-freezer", "qol-archiver"
 
 
 def key(name: str) -> str:
@@ -50,6 +50,10 @@ ANSWERS, SCORES, OLD_SCORES = (
     key("history/whoqol_scores/date=2026-11-16/0a.parquet"),
 )
 BUCKET = f"arn:aws:s3:::{LAKE}"
+BACKUPS = BUCKET.replace("qol-lake", "qol-backup")
+ARCHIVE, COPY, COPIED_LEDGER = (
+    f"{BACKUPS}/{one}" for one in ("archives/2026-11.0a.zip", "raw/daily/a.jsonl", "erasures/erasures.jsonl")
+)
 ID_MAP, ENROLMENT = arn("dynamodb", "table/user_id_map"), arn("dynamodb", "table/qol_enrolment")
 TOKENS = arn("secretsmanager", "secret:qol/garmin/0123abcd-AbCdEf")
 WEBHOOK_SECRET, CLIENT_SECRET, DAGSTER_TOKEN, PASSWORD, SURVEY_KEY = (
@@ -152,6 +156,14 @@ MAY += [
     ),
     *((ERASER, f"s3:{call}", BUCKET) for call in ("ListBucket", "ListBucketVersions")),
     *((ERASER, f"s3:{call}Object", LEDGER) for call in ("Get", "Put")),
+    *(
+        (ARCHIVER, "s3:GetObject", one)
+        for one in (RAW, QUARANTINE, ANSWERS, WEEKLY, HISTORY, LOG, FREEZE, REPORT, LEDGER, WORDING, COPIED_LEDGER)
+    ),
+    *((ARCHIVER, f"s3:{call}Object", ARCHIVE) for call in ("Get", "Put", "Delete")),
+    *((ARCHIVER, "dynamodb:Scan", one) for one in (ID_MAP, ENROLMENT)),
+    (ARCHIVER, "s3:PutObject", key("locks/writer")),
+    (DAGSTER, "sts:AssumeRole", f"arn:aws:iam::{ACCOUNT}:role/qol-archiver"),
     *((ERASER, f"dynamodb:{call}", one) for call in ("DeleteItem", "PutItem", "Scan") for one in (ID_MAP, ENROLMENT)),
     *((ERASER, "sqs:DeleteMessage", arn("sqs", f"qol-{one}")) for one in ("spill", "spill-dead", "pings-dead")),
     *((ERASER, f"secretsmanager:{call}", TOKENS) for call in ("DeleteSecret", "GetSecretValue", "PutSecretValue")),
@@ -164,6 +176,12 @@ MAY_NOT = [
     *((FREEZER, "s3:GetObject", one) for one in (RAW, RECORDS, ANSWERS, QUARANTINE)),
     *((FREEZER, f"dynamodb:{call}", ID_MAP) for call in ("GetItem", "Scan")),
     (FREEZER, "s3:PutObject", WEEKLY),
+    *((ARCHIVER, f"s3:{call}Object", one) for call in ("Put", "Delete") for one in (RAW, WEEKLY, LEDGER, COPY)),
+    *((ARCHIVER, f"s3:{call}", ARCHIVE) for call in ("DeleteObjectVersion", "BypassGovernanceRetention")),
+    (ARCHIVER, "s3:GetObject", COPY),
+    *((ARCHIVER, "secretsmanager:GetSecretValue", one) for one in (TOKENS, WEBHOOK_SECRET, CLIENT_SECRET)),
+    *((ARCHIVER, f"dynamodb:{call}Item", ID_MAP) for call in ("Put", "Delete")),
+    (ERASER, "s3:DeleteObject", ARCHIVE),
     *((ERASER, f"s3:{call}", LEDGER) for call in ("DeleteObject", "DeleteObjectVersion")),
     *((ERASER, f"sqs:{call}Message", arn("sqs", "qol-pings")) for call in ("Receive", "Delete", "Send")),
     (ERASER, "secretsmanager:GetSecretValue", WEBHOOK_SECRET),
@@ -313,7 +331,7 @@ def test_the_questionnaire_makes_no_link_and_sees_nothing_of_who_connects(roles:
 
 
 def test_of_all_roles_these_alone_read_raw_data(roles: dict[str, Role]) -> None:
-    assert who_may(roles, "s3:GetObject", RAW) == {DRAIN, PULLER, JOB, DAGSTER, ERASER}
+    assert who_may(roles, "s3:GetObject", RAW) == {DRAIN, PULLER, JOB, DAGSTER, ERASER, ARCHIVER}
 
 
 def test_of_all_roles_these_alone_write_raw_data_and_whoever_erases_alone_deletes_it(roles: dict[str, Role]) -> None:
@@ -326,7 +344,7 @@ def test_of_all_roles_these_alone_write_raw_data_and_whoever_erases_alone_delete
 def test_of_all_roles_these_alone_read_or_write_what_participants_answered(
     system: System, roles: dict[str, Role]
 ) -> None:
-    assert who_may(roles, "s3:GetObject", ANSWERS) == {DAGSTER, ERASER}
+    assert who_may(roles, "s3:GetObject", ANSWERS) == {DAGSTER, ERASER, ARCHIVER}
     assert who_may(roles, "s3:PutObject", ANSWERS) == {STAFF, SURVEY, ERASER}
     assert who_may(roles, "s3:DeleteObject", ANSWERS) == who_may(roles, "s3:DeleteObjectVersion", ANSWERS) == {ERASER}
     through = {"kms:ViaService": "s3.ap-northeast-1.amazonaws.com"}
@@ -347,6 +365,15 @@ def test_a_copy_is_written_by_s3_s_own_role_and_read_by_none_and_stays(
         assert roles[BACKUP].may("s3:GetObjectVersionForReplication", what)
 
 
+def test_archives_are_read_and_written_by_whoever_backs_up_alone_and_stay_until_their_date(
+    roles: dict[str, Role],
+) -> None:
+    for action in ("GetObject", "PutObject", "DeleteObject"):
+        assert who_may(roles, f"s3:{action}", ARCHIVE) == {ARCHIVER}
+    for action in ("DeleteObjectVersion", "BypassGovernanceRetention", "PutObjectRetention"):
+        assert who_may(roles, f"s3:{action}", ARCHIVE) == set()
+
+
 def test_of_all_roles_the_job_s_alone_writes_tables_but_for_who_erases(roles: dict[str, Role]) -> None:
     assert who_may(roles, "s3:PutObject", WEEKLY) == who_may(roles, "s3:DeleteObject", WEEKLY) == {JOB, ERASER}
 
@@ -355,7 +382,7 @@ def test_of_all_roles_these_alone_read_who_is_who_and_staff_forgets_single_users
     assert who_may(roles, "dynamodb:GetItem", ID_MAP) == {OAUTH, PULLER, JOB, DAGSTER, STAFF, ERASER}
     known = {"dynamodb:Attributes": ("garmin_user_id",), "dynamodb:Select": "SPECIFIC_ATTRIBUTES"}
     assert who_may(roles, "dynamodb:BatchGetItem", ID_MAP, known) == {RECEIVER}
-    assert who_may(roles, "dynamodb:Scan", ID_MAP) == {JOB, DAGSTER, STAFF, ERASER}
+    assert who_may(roles, "dynamodb:Scan", ID_MAP) == {JOB, DAGSTER, STAFF, ERASER, ARCHIVER}
     assert who_may(roles, "dynamodb:DeleteItem", ID_MAP) == {STAFF, ERASER}
     for action in ("DeleteTable", "ExportTableToPointInTime"):
         assert who_may(roles, f"dynamodb:{action}", ID_MAP) == set()
@@ -366,17 +393,17 @@ def test_each_key_opens_to_those_alone_who_need_what_it_protects(system: System,
         through = {"kms:ViaService": f"{service}.ap-northeast-1.amazonaws.com"}
         return {one.name for one in roles.values() if one.may("kms:Decrypt", system.key(name), through)}
 
-    of_raw = {RECEIVER, DRAIN, PULLER, JOB, DAGSTER, WEB, BACKUP, ERASER, FREEZER}
+    of_raw = {RECEIVER, DRAIN, PULLER, JOB, DAGSTER, WEB, BACKUP, ERASER, FREEZER, ARCHIVER}
     assert opens("raw", "s3") == of_raw, "Dagster's logs name no key of their own"
-    assert opens("map", "dynamodb") == {RECEIVER, OAUTH, SURVEY, PULLER, JOB, DAGSTER, STAFF, ERASER}
+    assert opens("map", "dynamodb") == {RECEIVER, OAUTH, SURVEY, PULLER, JOB, DAGSTER, STAFF, ERASER, ARCHIVER}
     assert opens("map", "secretsmanager") == {OAUTH, PULLER, ERASER}
-    assert opens("map", "s3") == {RECEIVER, DRAIN, PULLER, OAUTH, STAFF, BACKUP, ERASER}, (
+    assert opens("map", "s3") == {RECEIVER, DRAIN, PULLER, OAUTH, STAFF, BACKUP, ERASER, ARCHIVER}, (
         "the ledger of who left has this one"
     )
-    assert opens("rest", "s3") == {JOB, DAGSTER, PERSON, STAFF, BACKUP, SURVEY, ERASER, FREEZER}, (
+    assert opens("rest", "s3") == {JOB, DAGSTER, PERSON, STAFF, BACKUP, SURVEY, ERASER, FREEZER, ARCHIVER}, (
         "the wording has that of tables"
     )
-    assert opens("backup", "s3") == {BACKUP}
+    assert opens("backup", "s3") == {BACKUP, ARCHIVER}
     for name in ("raw", "map", "rest", "backup"):
         assert not any(one.may("kms:Decrypt", system.key(name)) for one in roles.values()), "never without a service"
 
@@ -417,6 +444,10 @@ def test_people_need_a_second_factor_and_services_are_the_only_other_principals(
         (person,) = trusted.pop(name)
         assert person["Principal"] == {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}
         assert person["Condition"] == {"Bool": {"aws:MultiFactorAuthPresent": "true"}}
+    person, dagster = trusted.pop(ARCHIVER)
+    assert person["Condition"] == {"Bool": {"aws:MultiFactorAuthPresent": "true"}}
+    assert dagster["Condition"] == {"ArnEquals": {"aws:PrincipalArn": f"arn:aws:iam::{ACCOUNT}:role/qol-dagster"}}
+    assert {one["Principal"]["AWS"] for one in (person, dagster)} == {f"arn:aws:iam::{ACCOUNT}:root"}
     others = [statement["Principal"] for statements in trusted.values() for statement in statements]
     assert others
     assert all(list(principal) == ["Service"] for principal in others)

@@ -16,7 +16,7 @@ from dagster_postgres import DagsterPostgresStorage
 from infra.hosting import DAEMON, WEB
 from qol_dagster.defs.jobs import weekly_job
 from qol_dagster.metrics.profiles import PROFILES
-from qol_dagster_tests.support.templates import Resource, System
+from qol_dagster_tests.support.templates import ACCOUNT, Resource, System
 
 ROOT = Path(__file__).parents[2]
 
@@ -110,6 +110,7 @@ def test_dagster_and_staff_are_told_of_every_part_on_aws(system: System) -> None
     assert told["QOL_PUBLIC_URL"] == system.output("QolIngest", "PublicUrl")
     noted = system.one("AWS::SSM::Parameter", Name="/qol/settings")["Value"]
     of_staff = dict(re.findall(r"(QOL_\w+|AWS_REGION)=(.*?)(?= QOL_\w+=|$)", noted))
+    assert told.pop("QOL_BACKUP_ROLE") == f"arn:aws:iam::{ACCOUNT}:role/qol-archiver", "people assume it themselves"
     assert of_staff == {name: value for name, value in told.items() if not name.startswith("DAGSTER_")}
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Protocol
@@ -35,6 +36,9 @@ class Place(Protocol):
 
     def remove(self, name: str) -> None:
         """Remove it."""
+
+    def erasing(self) -> AbstractContextManager[None]:
+        """Hold what an erasure of a person holds."""
 
     def put_archive(self, name: str, content: bytes | None) -> None:
         """Put other bytes into the place of a file of the backups, or none."""
@@ -128,6 +132,15 @@ def test_two_at_once_wait_for_each_other_and_both_are_whole(place: Place) -> Non
     assert sorted(one.name for one in made) == [one.name for one in list_backups(place.store)]
     assert len({one.name for one in made}) == 2
     assert [verify_backup(place.store, one) for one in made] == [[], []]
+
+
+def test_a_backup_waits_for_an_erasure_which_would_not_see_it(place: Place) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        with place.erasing():
+            making = pool.submit(create_backup, place.source, place.store)
+            assert wait([making], 0.3).not_done
+            assert list_backups(place.store) == []
+        assert making.result().backup.name == find_backup(place.store).name
 
 
 class KilledError(BaseException):
