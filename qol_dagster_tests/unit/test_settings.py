@@ -61,6 +61,7 @@ AWS = {
     "QOL_SPILL_QUEUE_URL": "https://sqs.ap-northeast-1.amazonaws.com/123456789012/qol-spill",
     "QOL_DEAD_LETTER_URL": "https://sqs.ap-northeast-1.amazonaws.com/123456789012/qol-pings-dead",
     "QOL_BACKUP_BUCKET": "qol-backup",
+    "QOL_BACKUP_ROLE": "arn:aws:iam::123456789012:role/qol-archiver",
 }
 REGION = {"AWS_REGION": "ap-northeast-1"}
 
@@ -132,6 +133,7 @@ def test_every_variable_of_aws_is_read() -> None:
         spill_queue_url=AWS["QOL_SPILL_QUEUE_URL"],
         dead_letter_url=AWS["QOL_DEAD_LETTER_URL"],
         backup_bucket=AWS["QOL_BACKUP_BUCKET"],
+        backup_role=AWS["QOL_BACKUP_ROLE"],
     )
 
 
