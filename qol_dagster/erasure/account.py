@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 SETTLE_S = 310.0
 """So long after the ledger's entry may a Lambda run that read the ledger before: the puller's 300 s, and a little."""
+PAGE_S = 30.0
+"""So long may the Lambda of a form go on that found its link before that went: 29 s, and a little."""
 GLUE_POLL_S = 15.0
 PASSING = tuple(f"{one}/" for one in (keys.QUERY_RESULTS, keys.PIPES, keys.WORK, keys.COMPUTE_LOGS))
 """Prefixes of what queries, runs and steps leave for a time: an object that names the person goes whole."""
@@ -91,10 +93,14 @@ class Account:
         """See `Place`."""
         return Lease(SharedObject(self.lake().store, ERASING)).held()
 
-    def wait(self, begun: Entry, log: Log) -> None:
-        """See `Place`: nobody can be made to wait there, so their time is waited for."""
-        began = datetime.fromisoformat(begun.at)
+    def wait(self, begun: Entry, clearing: Clearing, log: Log) -> None:
+        """See `Place`: nobody can be made to wait there, so their time is waited for.
+
+        The page of a form asks no ledger. It stores what comes by a link, so that links go before the wait.
+        """
+        began, linked = datetime.fromisoformat(begun.at), self._clear_enrolment(clearing)
         left_s = SETTLE_S - (datetime.now(UTC) - began).total_seconds()
+        left_s = max(left_s, PAGE_S) if linked else left_s
         if left_s > 0:
             log(f"waiting {left_s:.0f} s for pushes and downloads that began before")
             time.sleep(left_s)
@@ -194,11 +200,12 @@ class Account:
 
     # -- tables and runs
 
-    def _clear_enrolment(self, clearing: Clearing) -> None:
+    def _clear_enrolment(self, clearing: Clearing) -> int:
         found = self._invitations(clearing.person)
         clearing.counts["invitations"] += len(found)
         for kind, name in () if clearing.dry_run else found:
             self._state.remove(kind, name)
+        return len(found)
 
     def _invitations(self, person: Person) -> list[tuple[str, str]]:
         found: list[tuple[str, str]] = self._state.named(

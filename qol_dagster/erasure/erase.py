@@ -69,8 +69,8 @@ class Place(Protocol):
     def alone(self) -> AbstractContextManager[None]:
         """Hold off other erasures."""
 
-    def wait(self, begun: Entry, log: Log) -> None:
-        """Wait until nobody writes who read ledger or id map before the erasure began."""
+    def wait(self, begun: Entry, clearing: Clearing, log: Log) -> None:
+        """Wait until nobody writes who read ledger, id map or a link to a form before the erasure began."""
 
     def clear_copies(self, person: Person, log: Log) -> dict[str, str]:
         """Take the person out of backups; return what could not be, and why."""
@@ -186,10 +186,10 @@ def _erase(place: Place, name: str, log: Log) -> ErasureReport:
     people.begin_erasure(users)
     cloud = Garmin(place.settings)
     problems = [problem for user in users if (problem := cloud.end_registration(user))]
-    place.wait(begun, log)
+    clearing = _clearing(place, person, everyone, begun.erasure)
+    place.wait(begun, clearing, log)
     left = {"Garmin": f"the registration goes on: {'; '.join(problems)}"} if problems else {}
     left |= place.clear_copies(person, log)
-    clearing = _clearing(place, person, everyone, begun.erasure)
     searched = _clear_all(place, clearing, log)
     left |= {_shown(path, person): "names the person, and no command removes it" for path in searched.found}
     left |= {f"lake/{key}": why for key, why in clearing.left.items()}

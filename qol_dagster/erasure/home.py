@@ -62,7 +62,7 @@ class Home:
         """See `Place`."""
         return locked(self.settings.home / ERASING)
 
-    def wait(self, begun: Entry, log: Log) -> None:  # noqa: ARG002 - pushes were waited for by the ledger's lock
+    def wait(self, begun: Entry, clearing: Clearing, log: Log) -> None:  # noqa: ARG002 - pushes were waited for by the ledger's lock
         """See `Place`."""
         with self.lake().with_people(changed=True):
             pass

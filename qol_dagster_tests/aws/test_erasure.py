@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -28,13 +29,15 @@ from qol_dagster.settings import Settings
 from qol_dagster_tests.support.cloud import Cloud, Deployment
 from qol_dagster_tests.support.lakes import MONDAY, record
 from qol_dagster_tests.support.tables import rows
-from qol_ingest.consent.enrolment import DynamoState, Invitations
+from qol_ingest.consent.enrolment import DynamoState, InvitationError, Invitations
 from qol_ingest.garmin.tokens import SecretsManagerTokenStore, Tokens
 from qol_ingest.shared import aws
 from qol_ingest.shared.erasures_s3 import S3Ledger
 from qol_ingest.shared.queues import SqsQueue
+from qol_ingest.shared.sendings import Sending
 from qol_ingest.shared.stores import S3Store
 from qol_ingest.spill import spill
+from qol_ingest.survey.links import SurveyLinks
 from qol_ingest.webhook import Receiver
 
 pytestmark = pytest.mark.aws
@@ -114,6 +117,7 @@ def study(deployed: Deployment, cloud: Cloud, monkeypatch: pytest.MonkeyPatch, r
     for name, value in more.items():
         monkeypatch.setenv(f"QOL_{name.upper()}", value)
     monkeypatch.setattr(account, "SETTLE_S", 0.0)
+    monkeypatch.setattr(account, "PAGE_S", 0.0)
     versioned = {"Status": "Enabled"}
     is_versioned = getattr(request, "param", "") != "unversioned"
     for bucket in (settings.bucket,) * is_versioned + (settings.backup_bucket,):
@@ -165,6 +169,21 @@ def test_no_version_of_any_object_names_the_person_and_everything_of_the_others_
         Garmin, "end_registration", lambda cloud, user: ended.append(user) or cloud.tokens.delete(user) or ""
     )
     lake, settings = study.lake, study.settings
+    links = SurveyLinks(DynamoState(settings.enrolment_table))
+    code, _ = links.invite("QOL-1", 0)
+    draft, waited = links.find(code), []
+
+    def meanwhile(seconds: float) -> None:
+        """A page that found its form before comes to its end, and none finds it any more."""
+        waited.append(seconds)
+        with pytest.raises(InvitationError):
+            links.find(code)
+        now = datetime.now(UTC)
+        sending = Sending(draft.participant_id, draft.wave, {1: 4}, "ja", "web", now, now)
+        study.put(sending.key, sending.line)
+
+    monkeypatch.setattr(account, "PAGE_S", 30.0)
+    monkeypatch.setattr(account, "time", SimpleNamespace(sleep=meanwhile))
     others, frozen = study.of_others(), read_freeze(lake, "paper-1")
     assert len(study.naming()) > 12
     counted = count_person(settings, "QOL-1")
@@ -178,6 +197,7 @@ def test_no_version_of_any_object_names_the_person_and_everything_of_the_others_
     spilled = {f"raw/daily/date={DAY}/spilled.jsonl": [json.dumps(record("hrv", BEN_USER, MONDAY)).encode()]}
     assert study.of_others() == others | spilled
     assert ended == [ADA_USER]
+    assert waited == [30.0]
 
     thawed = read_freeze(lake, "paper-1")
     assert (verify_freeze(lake, thawed), thawed.erasures[0]["manifest_was"]) == ([], frozen.sha256)
