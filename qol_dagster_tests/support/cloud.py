@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import secrets
@@ -26,6 +27,11 @@ from qol_ingest.shared import aws
 from qol_ingest.shared.queues import SqsQueue
 
 
+@functools.cache
+def _client(_url: str, service: str) -> Any:
+    return aws.client(service)
+
+
 @dataclass(frozen=True)
 class Cloud:
     """The emulated AWS, as tests set it up. Names are made anew, since all tests share it; its files are in `place`."""
@@ -33,28 +39,32 @@ class Cloud:
     url: str
     place: Path
 
+    def client(self, service: str) -> Any:
+        """A client that all tests share: to make one takes longer than what it is asked here."""
+        return _client(self.url, service)
+
     def bucket(self) -> str:
         """A new bucket."""
         name = f"qol-{secrets.token_hex(6)}"
         place = {"LocationConstraint": REGION}
-        aws.client("s3").create_bucket(Bucket=name, CreateBucketConfiguration=place)
+        self.client("s3").create_bucket(Bucket=name, CreateBucketConfiguration=place)
         return name
 
     def queue(self, **attributes: str) -> str:
         """A new queue's URL."""
-        made = aws.client("sqs").create_queue(QueueName=f"qol-{secrets.token_hex(6)}", Attributes=attributes)
+        made = self.client("sqs").create_queue(QueueName=f"qol-{secrets.token_hex(6)}", Attributes=attributes)
         return str(made["QueueUrl"])
 
     def arn_of_queue(self, url: str) -> str:
         """What other services know a queue by."""
-        found = aws.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
+        found = self.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
         return str(found["Attributes"]["QueueArn"])
 
     def told_of(self, bucket: str, prefix: str, queue: str) -> None:
         """Have a queue told of every new object of a bucket whose key begins so."""
         rule = {"Key": {"FilterRules": [{"Name": "prefix", "Value": prefix}]}}
         told = {"QueueArn": self.arn_of_queue(queue), "Events": ["s3:ObjectCreated:*"], "Filter": rule}
-        aws.client("s3").put_bucket_notification_configuration(
+        self.client("s3").put_bucket_notification_configuration(
             Bucket=bucket, NotificationConfiguration={"QueueConfigurations": [told]}
         )
 
@@ -62,7 +72,7 @@ class Cloud:
         """How many messages wait in a queue; looks until there are `count` or more, for a few seconds."""
         until, name = time.monotonic() + 10, "ApproximateNumberOfMessages"
         while True:
-            found = aws.client("sqs").get_queue_attributes(QueueUrl=queue, AttributeNames=[name])
+            found = self.client("sqs").get_queue_attributes(QueueUrl=queue, AttributeNames=[name])
             if int(found["Attributes"][name]) >= count or time.monotonic() > until:
                 return int(found["Attributes"][name])
             time.sleep(0.05)
@@ -71,7 +81,7 @@ class Cloud:
         """A new table with these keys, all of them text; without any, one like `user_id_map`."""
         keys = keys or ("garmin_user_id",)
         name = f"{keys[0]}_{secrets.token_hex(6)}"
-        aws.client("dynamodb").create_table(
+        self.client("dynamodb").create_table(
             TableName=name,
             KeySchema=[
                 {"AttributeName": key, "KeyType": kind} for key, kind in zip(keys, ("HASH", "RANGE"), strict=False)
@@ -83,41 +93,41 @@ class Cloud:
 
     def topic(self) -> tuple[str, str]:
         """A new topic's ARN, and the URL of a queue that gets what is told there."""
-        arn = str(aws.client("sns").create_topic(Name=f"alert-{secrets.token_hex(6)}")["TopicArn"])
+        arn = str(self.client("sns").create_topic(Name=f"alert-{secrets.token_hex(6)}")["TopicArn"])
         return arn, self.inbox_of(arn)
 
     def inbox_of(self, topic_arn: str) -> str:
         """The URL of a new queue that gets what is told to a topic."""
         inbox = self.queue()
-        aws.client("sns").subscribe(TopicArn=topic_arn, Protocol="sqs", Endpoint=self.arn_of_queue(inbox))
+        self.client("sns").subscribe(TopicArn=topic_arn, Protocol="sqs", Endpoint=self.arn_of_queue(inbox))
         return inbox
 
     def workgroup(self, bucket: str) -> str:
         """A new workgroup, which puts its results into a bucket."""
         name = f"qol-{secrets.token_hex(6)}"
         results = {"ResultConfiguration": {"OutputLocation": f"s3://{bucket}/athena/"}}
-        aws.client("athena").create_work_group(Name=name, Configuration=results)
+        self.client("athena").create_work_group(Name=name, Configuration=results)
         return name
 
     def glue_job(self) -> str:
         """A new Glue job, which has nothing to do."""
         name = f"qol-weekly-etl-{secrets.token_hex(6)}"
         command = {"Name": "glueetl", "ScriptLocation": "s3://nowhere/job.py"}
-        aws.client("glue").create_job(Name=name, Role="any", Command=command, GlueVersion="5.1")
+        self.client("glue").create_job(Name=name, Role="any", Command=command, GlueVersion="5.1")
         return name
 
     def runs_script(self, job: str, script: Path, **arguments: str) -> None:
         """Have a Glue job run a script as a process of its own, with these arguments in its environment."""
         bucket = self.bucket()
-        aws.client("s3").put_object(Bucket=bucket, Key=script.name, Body=script.read_bytes())
+        self.client("s3").put_object(Bucket=bucket, Key=script.name, Body=script.read_bytes())
         command = {"Name": "pythonshell", "ScriptLocation": f"s3://{bucket}/{script.name}"}
         told = {f"--{name.replace('_', '-')}": value for name, value in arguments.items()}
         update = {"Role": "any", "Command": command, "DefaultArguments": told}
-        aws.client("glue").update_job(JobName=job, JobUpdate=update)
+        self.client("glue").update_job(JobName=job, JobUpdate=update)
 
     def tables(self, bucket: str) -> None:
         """`db_qol` over a bucket, as the deployment makes it; it takes the place of what other tests made."""
-        glue = aws.client("glue")
+        glue = self.client("glue")
         with contextlib.suppress(glue.exceptions.EntityNotFoundException):
             glue.delete_database(Name=DATABASE)
         glue.create_database(DatabaseInput={"Name": DATABASE})
