@@ -125,7 +125,7 @@ class Account:
         """See `Place`: every version of every object, the table of invitations, and this machine's working files."""
         searched = search(self.settings.home, person)
         searched.found = [Path("QOL_HOME") / one for one in searched.found]
-        searched.found += [Path(one.key) for one in self._naming(person, searched)]
+        searched.found += [Path("lake", one.key) for one in self._naming(person, searched)]
         if self._invitations(person):
             searched.found.append(Path(self.settings.enrolment_table))
         return searched

@@ -27,6 +27,8 @@ from qol_dagster.resources.garmin_cloud import Garmin
 from qol_dagster.resources.id_map import AwsIdMap
 from qol_dagster.settings import Settings
 from qol_dagster_tests.support.cloud import Cloud, Deployment
+from qol_dagster_tests.support.contracts import contract_tests
+from qol_dagster_tests.support.contracts import erasure as contract
 from qol_dagster_tests.support.lakes import MONDAY, record
 from qol_dagster_tests.support.tables import rows
 from qol_ingest.consent.enrolment import DynamoState, InvitationError, Invitations
@@ -101,14 +103,18 @@ def unpacked(content: bytes) -> bytes:
     return gzip.decompress(content) if content[:2] == b"\x1f\x8b" else b""
 
 
+globals().update(contract_tests(contract))
+
+
 @pytest.fixture
-def study(deployed: Deployment, cloud: Cloud, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Study:
-    """With the parameter "unversioned", the bucket of the lake keeps the newest versions alone."""
+def emptied(
+    deployed: Deployment, cloud: Cloud, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Settings:
+    """Everything that an erasure needs. With the parameter "unversioned", the lake keeps the newest versions alone."""
     dead = cloud.queue()
     redrive = {"deadLetterTargetArn": cloud.arn_of_queue(dead), "maxReceiveCount": 3}
-    spilled = SqsQueue(cloud.queue(VisibilityTimeout="1", RedrivePolicy=json.dumps(redrive)))
     more = {
-        "spill_queue_url": spilled.url,
+        "spill_queue_url": cloud.queue(VisibilityTimeout="1", RedrivePolicy=json.dumps(redrive)),
         "dead_letter_url": cloud.queue(VisibilityTimeout="1"),
         "backup_bucket": cloud.bucket(),
         "garmin_client_secret": "s3cret-of-the-client",
@@ -118,11 +124,17 @@ def study(deployed: Deployment, cloud: Cloud, monkeypatch: pytest.MonkeyPatch, r
         monkeypatch.setenv(f"QOL_{name.upper()}", value)
     monkeypatch.setattr(account, "SETTLE_S", 0.0)
     monkeypatch.setattr(account, "PAGE_S", 0.0)
-    versioned = {"Status": "Enabled"}
+    monkeypatch.setattr(Garmin, "end_registration", lambda *_: "")
     is_versioned = getattr(request, "param", "") != "unversioned"
     for bucket in (settings.bucket,) * is_versioned + (settings.backup_bucket,):
-        aws.client("s3").put_bucket_versioning(Bucket=bucket, VersioningConfiguration=versioned)
-    study = Study(settings, Lake.s3(settings.bucket), S3Ledger(settings.bucket), spilled)
+        aws.client("s3").put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    return settings
+
+
+@pytest.fixture
+def study(emptied: Settings) -> Study:
+    spilled = SqsQueue(emptied.spill_queue_url)
+    study = Study(emptied, Lake.s3(emptied.bucket), S3Ledger(emptied.bucket), spilled)
     fill(study)
     return study
 
@@ -283,14 +295,13 @@ class Throttling:
         raise ClientError({"Error": {"Code": "ProvisionedThroughputExceededException"}}, "TransactWriteItems")
 
 
-@pytest.mark.parametrize("study", ["unversioned"], indirect=True)
+@pytest.mark.parametrize("emptied", ["unversioned"], indirect=True)
 def test_killed_refused_or_throttled_it_goes_on_and_what_came_meanwhile_goes_too(
     study: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(ErasureError, match=r"QOL_BACKUP_BUCKET, QOL_GARMIN_CLIENT_SECRET.* is not set"):
         erase(replace(study.settings, backup_bucket="", garmin_client_secret=""), "QOL-1")
     assert study.ledger.entries() == []
-    monkeypatch.setattr(Garmin, "end_registration", lambda *_: "")
     others = study.of_others()
 
     kill_at = killing(monkeypatch)

@@ -26,7 +26,7 @@ from qol_dagster.cli.runs import materialize_weeks
 from qol_dagster.defs.instance import dagster_instance
 from qol_dagster.engines import Engine, open_engine
 from qol_dagster.erasure import ErasureError, UnknownPersonError
-from qol_dagster.erasure.erase import count_person, erase, replay_ledger, save_report
+from qol_dagster.erasure.erase import count_person, erase, replay_ledger
 from qol_dagster.erasure.home import is_genuine
 from qol_dagster.erasure.names import Person
 from qol_dagster.erasure.places import Clearing
@@ -41,6 +41,8 @@ from qol_dagster.pipeline.etl import run_etl
 from qol_dagster.resources.garmin_cloud import Garmin
 from qol_dagster.resources.id_map import IdMap
 from qol_dagster.settings import Settings
+from qol_dagster_tests.support.contracts import contract_tests
+from qol_dagster_tests.support.contracts import erasure as contract
 from qol_dagster_tests.support.lakes import MONDAY, record, worn, write_raw
 from qol_ingest.consent.enrolment import Invitations, SqliteState
 from qol_ingest.garmin.tokens import FileTokenStore, Tokens
@@ -56,6 +58,14 @@ BEN_USER, CY_USER, PENDING_USER = "b" * 30 + "01", "c" * 30 + "02", "d" * 30 + "
 PEOPLE = {ADA_USER: "QOL-1", ADA_USER_2: "QOL-1", BEN_USER: "QOL-11", CY_USER: "X_-1"}
 WEEK = [MONDAY + timedelta(days=number) for number in range(7)]
 DAY = MONDAY.isoformat()
+
+
+globals().update(contract_tests(contract))
+
+
+@pytest.fixture
+def emptied(settings: Settings) -> Settings:
+    return settings
 
 
 def lines(user: str, day: date, **fields: Any) -> list[dict[str, Any]]:
@@ -475,22 +485,6 @@ def test_backups_that_are_out_of_reach_keep_an_erasure_open(home: Path, tmp_path
     assert (report.is_complete, list(report.left)) == (False, ["QOL_BACKUP_DIR"])
     assert Ledger(home).unfinished() == 1
     assert erase(Settings(home=home), "QOL-1").is_complete
-
-
-def test_somebody_elses_record_that_names_the_person_is_left_and_reported_until_it_is_mended(home: Path) -> None:
-    settings = Settings(home=home)
-    path = write_raw(settings.lake_dir, MONDAY, lines(BEN_USER, MONDAY, partner=ADA_USER), "named")
-    content = path.read_bytes()
-    report = erase(settings, "QOL-1")
-    assert not report.is_complete
-    assert list(report.left) == [f"lake/raw/daily/date={MONDAY}/named.jsonl"]
-    assert path.read_bytes() == content
-    assert ADA_USER not in Path(save_report(settings, report)).read_text()
-    assert (Ledger(home).state_of_participant("QOL-1"), Ledger(home).unfinished()) == ("begun", 1)
-    path.write_bytes(content.replace(ADA_USER.encode(), b"-"))
-    assert erase(settings, "QOL-1").is_complete
-    assert Ledger(home).unfinished() == 0
-    assert left_of_ada(home) == {}
 
 
 def test_a_full_disk_is_said_in_a_sentence_and_it_goes_on_later(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
