@@ -50,8 +50,7 @@ GARMIN_CLIENT_SECRET = "qol/garmin-client-secret"  # noqa: S105
 DAGSTER_TOKEN = "qol/dagster-token"  # noqa: S105
 SURVEY_KEY = "qol/survey-key"
 
-ARCHIVES = "archives/"
-"""Of the bucket of backups: ZIP archives, beside the copies that S3 makes."""
+ARCHIVES = f"{keys.ARCHIVES}/"
 
 # -- the lake's prefixes
 RAW_DAILY, QUARANTINE = f"{keys.RAW}/", f"{keys.QUARANTINE}/"

@@ -34,30 +34,31 @@ from qol_dagster.resources.table_files import (
     restore_id_map,
     tables_of,
 )
-from qol_ingest.shared import aws
+from qol_ingest.shared import aws, keys
 
 if TYPE_CHECKING:
     from qol_dagster.settings import Settings
 
-RAW, SURVEY, ERASURES = "raw", "survey", "erasures"
+RAW = keys.RAW.partition("/")[0]
 TABLES = tuple(one.folder for one in PROFILES.values())
-IN_LAKE = (RAW, *(f"history{one.suffix}" for one in PROFILES.values()), "freezes", "reports", *TABLES)
+HISTORY = tuple(f"{keys.HISTORY}{one.suffix}" for one in PROFILES.values())
+IN_LAKE = (RAW, *HISTORY, keys.FREEZES, keys.REPORTS, *TABLES)
 """The folders of the bucket that are those of a home's lake, in the order in which they are restored."""
 LEFT_OUT: Mapping[str, str] = {
-    "records": "made again from raw data",
-    "athena": "results of queries",
-    "pipes": "messages of runs",
-    "tmp": "working files",
-    "dagster": "what steps printed",
-    "locks": "who is at work",
-    "arrivals": "which days are to be computed: S3 announces each raw object that is restored",
-    "alerts": "which alerts were sent",
+    keys.RECORDS: "made again from raw data",
+    keys.QUERY_RESULTS: "results of queries",
+    keys.PIPES: "messages of runs",
+    keys.WORK: "working files",
+    keys.COMPUTE_LOGS: "what steps printed",
+    keys.LOCKS: "who is at work",
+    keys.ARRIVALS: "which days are to be computed: S3 announces each raw object that is restored",
+    keys.ALERTS: "which alerts were sent",
 }
 """The folders of the bucket that no backup holds, and why."""
 ID_MAP, ENROLMENT = "user_id_map.sqlite", "enrolment.sqlite"
-ERASING = "locks/erasing"
+ERASING = f"{keys.LOCKS}/erasing"
 """The lease of whoever erases."""
-RESTORING = "locks/restoring"
+RESTORING = f"{keys.LOCKS}/restoring"
 """Names the backup that is being restored: whoever was killed goes on with that."""
 AT_ONCE_BYTES = 64 << 20
 
@@ -80,10 +81,10 @@ class Deployment:
 
     def contents(self) -> Contents:
         """See `Source`."""
-        folders, keys, odd = self._lake.listing("")
-        unknown, files = [*keys, *odd], list(self._read_tables())
+        folders, files_there, odd = self._lake.listing("")
+        unknown, files = [*files_there, *odd], list(self._read_tables())
         for folder in folders:
-            if folder in (*IN_LAKE, SURVEY, ERASURES):
+            if folder in (*IN_LAKE, keys.SURVEY_TEXTS, keys.ERASURES):
                 found = self._lake.deep_listing(folder)
                 unknown += found.odd
                 files += [_home_file(name_of(one["path"]), one) for one in found.objects]
@@ -127,14 +128,15 @@ class Deployment:
 
 def name_of(key: str) -> str:
     """Return the place in a home of what has a key in the bucket."""
-    if key.partition("/")[0] in IN_LAKE:
+    folder, _, name = key.partition("/")
+    if folder in IN_LAKE:
         return f"lake/{key}"
-    return key.removeprefix(f"{ERASURES}/") if key in (f"{ERASURES}/{LEDGER}", f"{ERASURES}/{LEDGER_KEY}") else key
+    return name if folder == keys.ERASURES and name in (LEDGER, LEDGER_KEY) else key
 
 
 def key_of(name: str) -> str:
     """Return the key in the bucket of what has a place in a home."""
-    return f"{ERASURES}/{name}" if name in (LEDGER, LEDGER_KEY) else name.removeprefix("lake/")
+    return f"{keys.ERASURES}/{name}" if name in (LEDGER, LEDGER_KEY) else name.removeprefix("lake/")
 
 
 def newest_ledger(settings: Settings, folder: Path, session: Any = None) -> Path | None:
@@ -144,7 +146,7 @@ def newest_ledger(settings: Settings, folder: Path, session: Any = None) -> Path
     """
     for bucket in filter(None, (settings.bucket, settings.backup_bucket)):
         lake = Lake.s3(bucket, session=session)
-        for key in lake.keys(ERASURES):
+        for key in lake.keys(keys.ERASURES):
             if (name := name_of(key)) in (LEDGER, LEDGER_KEY):
                 (folder / name).write_bytes(lake.read_object(key))
         if (folder / LEDGER).exists():
@@ -202,7 +204,7 @@ def _upload(home: Path, lake: Lake, settings: Settings) -> tuple[int, list[str]]
 
     def put(name: str) -> None:
         content, key = (home / name).read_bytes(), key_of(name)
-        if key.startswith(f"{ERASURES}/"):
+        if key.startswith(f"{keys.ERASURES}/"):
             people.put(key, content, use_multipart=False)
         else:
             lake.replace_object(key, content, as_tables=not key.startswith(f"{RAW}/"))
@@ -210,16 +212,16 @@ def _upload(home: Path, lake: Lake, settings: Settings) -> tuple[int, list[str]]
     def put_below(folder: str) -> None:
         map_concurrently(put, [name for name in names if key_of(name).startswith(f"{folder}/")])
 
-    put_below(ERASURES)
+    put_below(keys.ERASURES)
     id_map, state = tables_of(settings)
     restore_id_map(home / ID_MAP, id_map)
     restore_enrolment(home / ENROLMENT, state)
     put_below(RAW)
     of_home = Lake.local(home / "lake")
     renote_raw(of_home, {day: of_home.raw_objects(day) for day in of_home.raw_days()}, lake.raw_objects)
-    for folder in (SURVEY, *IN_LAKE[1:]):
+    for folder in (keys.SURVEY_TEXTS, *IN_LAKE[1:]):
         put_below(folder)
-    placed = (*(f"{one}/" for one in (ERASURES, SURVEY, *IN_LAKE, *LEFT_OUT)), ID_MAP, ENROLMENT)
+    placed = (*(f"{one}/" for one in (keys.ERASURES, keys.SURVEY_TEXTS, *IN_LAKE, *LEFT_OUT)), ID_MAP, ENROLMENT)
     left = [name for name in names if not key_of(name).startswith(placed)]
     return len(names) - len(left), left
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qol_dagster.lake.lake import Lake
-from qol_dagster.lake.objects import s3_store
 from qol_dagster.lake.lease import Lease
+from qol_dagster.lake.objects import s3_store
 from qol_dagster.lake.shared_object import SharedObject
 from qol_dagster.maintenance.backup import (
     Backup,
@@ -26,14 +26,14 @@ from qol_dagster.maintenance.backup import (
 from qol_dagster.maintenance.contents import BackupError, Home, Source
 from qol_dagster.maintenance.stores import BackupStore, BucketStore, FolderStore
 from qol_dagster.settings.retention import KINDS
-from qol_ingest.shared import aws
+from qol_ingest.shared import aws, keys
 from qol_ingest.shared.erasures import Entry
 from qol_ingest.shared.erasures_s3 import S3Ledger
 
 if TYPE_CHECKING:
     from qol_dagster.settings import Settings
 
-LOCK = "locks/backup"
+LOCK = f"{keys.LOCKS}/backup"
 """Of the lake's bucket: under Object Lock each renewal of a lease would stay for months."""
 CHECKED = {"checksum_algorithm": "SHA256"}
 """S3 compares what comes with it, and takes nothing under Object Lock without."""

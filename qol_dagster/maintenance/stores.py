@@ -19,11 +19,10 @@ from typing import IO, Any, Protocol
 
 from qol_dagster.lake.lease import locked
 from qol_dagster.lake.shared_object import reason
-from qol_ingest.shared import files
+from qol_ingest.shared import files, keys
 
 CHUNK = 1 << 20
-ARCHIVES = "archives/"
-"""Of a bucket: beside it are the copies that S3 makes of the lake's objects."""
+ARCHIVES = f"{keys.ARCHIVES}/"
 
 
 class BackupStore(Protocol):

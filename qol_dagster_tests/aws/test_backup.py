@@ -25,6 +25,7 @@ from qol_dagster.cli.app import run
 from qol_dagster.defs.backups import backup_sensor
 from qol_dagster.defs.code_location import build_defs
 from qol_dagster.erasure.account import Account as ErasedAccount
+from qol_dagster.errors import QolError
 from qol_dagster.lake.fingerprints import raw_fingerprint
 from qol_dagster.lake.lake import Lake
 from qol_dagster.lake.lease import Lease
@@ -231,12 +232,18 @@ def test_dagster_backs_up_in_another_role_and_alerts_when_nobody_does(place: Acc
     )
 
 
-def test_a_bucket_that_refuses_is_named_in_a_sentence(place: Account) -> None:
+def test_a_bucket_or_a_role_that_refuses_is_named_in_a_sentence(
+    place: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
     elsewhere = replace(place.settings, backup_bucket="qol-nobody-has-this")
     with pytest.raises(BackupError, match="s3://qol-nobody-has-this/archives.*NoSuchBucket"):
         create_backup(place.source, open_store(elsewhere))
     with pytest.raises(BackupError, match="Set QOL_BACKUP_BUCKET"):
         open_store(replace(place.settings, backup_bucket=""))
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", "http://127.0.0.1:9")
+    nobody = replace(place.settings, backup_role="arn:aws:iam::000000000000:role/another")
+    with pytest.raises(QolError):
+        create_backup(open_source(nobody), open_store(nobody))
 
 
 QUERIES = [

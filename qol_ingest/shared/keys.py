@@ -53,3 +53,7 @@ PIPES = "pipes"
 COMPUTE_LOGS = "dagster"
 """What the steps of runs print."""
 QUERY_RESULTS = "athena"
+
+# -- of the bucket of backups
+ARCHIVES = "archives"
+"""ZIP archives and their manifests, beside the copies that S3 makes of the lake's objects."""
