@@ -38,8 +38,18 @@ from qol_dagster.maintenance.backup import (
     verify_backup,
 )
 from qol_dagster.maintenance.contents import BackupError, Home
-from qol_dagster.maintenance.deployment import IN_LAKE, LEFT_OUT, Deployment, key_of, newest_ledger
+from qol_dagster.maintenance.deployment import (
+    IN_LAKE,
+    LEFT_OUT,
+    RESTORING,
+    Deployment,
+    key_of,
+    name_of,
+    newest_ledger,
+    restore_deployment,
+)
 from qol_dagster.maintenance.places import back_up, open_source, open_store, outdated_backups
+from qol_dagster.maintenance.restore import NotEmptyError
 from qol_dagster.maintenance.stores import ARCHIVES, BucketStore, FolderStore
 from qol_dagster.pipeline.etl import run_etl
 from qol_dagster.resources.platform import Resources, open_platform
@@ -172,6 +182,46 @@ def test_killed_in_the_middle_the_backups_before_are_whole_and_the_next_one_is_m
     assert [one.name for one in list_backups(place.store)] == [first.name, second.name]
     assert verify_backup(place.store, second) == []
     assert orphaned_files(place.store, ()) == []
+
+
+def test_a_restore_that_was_ended_goes_on_and_no_other_begins(
+    place: Account, s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = create_backup(place.source, place.store).backup
+    place.put("lake/freezes/paper-2.json", b"{}")
+    second = create_backup(place.source, place.store).backup
+    new = replace(place.settings, bucket=f"qol-{secrets.token_hex(6)}", home=tmp_path / "there")
+    s3.create_bucket(Bucket=new.bucket, CreateBucketConfiguration={"LocationConstraint": "ap-northeast-1"})
+    seen: list[list[str]] = []
+
+    def restore(backup: Backup) -> tuple[int, list[str]]:
+        lake = Lake.s3(new.bucket)
+        return restore_deployment(place.store, backup, new, replay=lambda _home: seen.append(lake.keys("raw")))
+
+    writing, left = Lake.replace_object, [0]
+
+    def ending(lake: Lake, key: str, content: bytes, **more: Any) -> None:
+        left[0] -= 1
+        if lake.folder is None and left[0] == 0:
+            raise contract.KilledError
+        writing(lake, key, content, **more)
+
+    monkeypatch.setattr(Lake, "replace_object", ending)
+    for number in (1, 2, 4, 5):
+        left[0] = number
+        with pytest.raises(contract.KilledError):
+            restore(first)
+    assert seen[0] == [], "erasures are replayed before anything can be read"
+    with pytest.raises(NotEmptyError, match=f"a restore of {first.name} was begun"):
+        restore(second)
+    assert restore(first) == (len(contract.CONTENT) + 2, [])
+    lake = Lake.s3(new.bucket)
+    there = {name_of(key): lake.read_object(key) for key in lake.keys("") if not key.startswith("locks/")}
+    assert there == contract.CONTENT
+    assert RESTORING not in lake.keys("locks")
+    with pytest.raises(NotEmptyError, match="is not empty"):
+        restore(first)
+    assert not list((tmp_path / "there").rglob("*.jsonl"))
 
 
 def test_after_an_erasure_the_next_backup_takes_the_place_of_all_from_before_which_are_locked_until_a_date(
