@@ -78,7 +78,7 @@ def back_up(settings: Settings, store: BackupStore, on_progress: Progress | None
     created = create_backup(open_source(settings), store, on_progress)
     if isinstance(store, BucketStore):
         ledger = S3Ledger(settings.bucket, client=aws.session(settings.backup_role).client("s3", config=aws.patience()))
-        backups = list_backups(store)
+        backups = [one for one in list_backups(store) if one.name != created.backup.name]
         going = outdated_backups(backups, ledger.entries(), datetime.now(UTC).date())
         if going:
             remove_backups(store, going)
@@ -86,9 +86,9 @@ def back_up(settings: Settings, store: BackupStore, on_progress: Progress | None
 
 
 def outdated_backups(backups: Sequence[Backup], entries: Sequence[Entry], today: date) -> list[Backup]:
-    """Return which backups of a bucket go: old ones, and what may hold a person whose erasure ended after it."""
+    """Return which backups of a bucket go when there is one more: old ones, and those from before an erasure ended."""
     ended = max((datetime.fromisoformat(one.at) for one in entries if one.state == "finished"), default=None)
-    old = {one.name for one in expired_backups(backups, KINDS["backups"].days or 1, today)}
+    old = {one.name for one in expired_backups(backups, (KINDS["backups"].days or 1) - 1, today)}
     return [one for one in backups if one.name in old or (ended and one.created_at < ended)]
 
 

@@ -251,7 +251,7 @@ def test_of_many_backups_those_go_that_are_old_or_began_before_an_erasure_ended(
     days = [datetime(2026, 11, day, tzinfo=UTC) for day in range(1, 31)]
     backups = [Backup(f"{day:%d}", day, {}, ()) for day in days]
     assert [one.name for one in outdated_backups(backups, [], date(2026, 11, 30))] == [
-        f"{day:02}" for day in range(1, 17)
+        f"{day:02}" for day in range(1, 18)
     ]
     ended = Entry("2026-11-28T12:00:00.000+00:00", "finished")
     begun = Entry("2026-11-29T12:00:00.000+00:00", "begun")
