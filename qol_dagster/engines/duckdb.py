@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -113,7 +114,6 @@ class DuckDBEngine:
 
     def _parse(self, files: Sequence[_File]) -> None:
         """Keep all lines of these files, typed, in the table `parsed`."""
-        self.connection.register("raw_files", _files_table(files))
         longest_mb, threads = _reading(max(file.size for file in files), self.memory_mb)
         # A file of this size may be read by several threads, whose rows would come in any order.
         in_order = any(file.size > COMMON_LINE_MB * MB for file in files)
@@ -133,8 +133,10 @@ class DuckDBEngine:
         if not odd:
             return
         with _plain_copies(odd, self.work) as plain:
-            self.connection.register("raw_files", _files_table(plain))
-            self._execute("DELETE FROM parsed WHERE (date, file) IN (SELECT date, file FROM raw_files)")
+            self.connection.register(
+                "odd_files", pa.table({"date": [f.date for f in odd], "file": [f.name for f in odd]})
+            )
+            self._execute("DELETE FROM parsed WHERE (date, file) IN (SELECT date, file FROM odd_files)")
             self._set(threads=1, preserve_insertion_order=True)
             self._execute(f"INSERT INTO parsed {read}", {"paths": [_literal(file.path) for file in plain]})
 
@@ -208,17 +210,6 @@ def _files(days: Mapping[date, Sequence[RawFile]]) -> list[_File]:
     return [_File(file.uri, file.size, day.isoformat(), file.name) for day, files in days.items() for file in files]
 
 
-def _files_table(files: Sequence[_File]) -> pa.Table:
-    return pa.table(
-        {
-            "filename": [file.path for file in files],
-            "date": [file.date for file in files],
-            "file": [file.name for file in files],
-        },
-        schema=pa.schema({"filename": pa.string(), "date": pa.string(), "file": pa.string()}),
-    )
-
-
 def _reading(largest_file: int, memory_mb: int) -> tuple[int, int]:
     """Return the longest line to be ready for (MB), and with how many threads.
 
@@ -233,17 +224,18 @@ def _reading(largest_file: int, memory_mb: int) -> tuple[int, int]:
 @contextmanager
 def _plain_copies(files: Sequence[_File], work: Path) -> Iterator[list[_File]]:
     """Yield copies of files whose lines every parser reads alike, for a while, under their old names."""
-    places = {file: work / f"plain-{number}.jsonl" for number, file in enumerate(files)}
+    folder = work / "plain"
+    places = {file: folder / f"date={file.date}" / f"{file.name}.jsonl" for file in files}
     try:
         try:
             for file, place in places.items():
+                place.parent.mkdir(parents=True, exist_ok=True)
                 write_plain(Path(file.path), place)
         except OSError as error:
             raise EngineError(f"odd lines could not be copied: {error.strerror} ({error.filename})") from error
         yield [dataclasses.replace(file, path=str(place), size=place.stat().st_size) for file, place in places.items()]
     finally:
-        for place in places.values():
-            place.unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _parquet(files: Sequence[str]) -> str:

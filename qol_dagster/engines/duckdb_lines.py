@@ -21,13 +21,17 @@ NESTED_FIELDS = [field for field in FIELDS if field.kind in NESTED]
 PARTS = {field.garmin[0].partition(".")[0] for field in NESTED_FIELDS}
 """The members of a line that hold nested fields. Of each its own text is taken, so that the line is parsed once."""
 
+_DATE = "right(parse_dirpath(filename, 'forward_slash'), 10)"
+_FILE = "parse_filename(filename, true, 'forward_slash')"
+
 
 def typed_lines(longest_line: int) -> str:
     """Return the query that reads the lines of `$paths` (of at most so many bytes), one typed row a line.
 
-    Columns: date and file from the table `raw_files` (filename, date, file), the fields, `ours`: whether the receiver
-    wrote the line, and `odd`: whether parsers read it differently, so that it needs a second look. For an offset that
-    comes twice in a line that is not ours, it does, too: `duckdb_offsets.py`.
+    Columns: date and file, of the path `date=DATE/FILE.jsonl`, the fields, `ours`: whether the receiver wrote the line,
+    and `odd`: whether parsers read it differently, so that it needs a second look. For an offset that comes twice in a
+    line that is not ours, it does, too: `duckdb_offsets.py`. Lines of a file are in their order. A join would undo
+    that, whatever `preserve_insertion_order` says.
     """
     # In steps, as DuckDB works out what stands in a CASE as often as it stands there.
     texts = [f"{_found(name, field.kind)} AS {label}" for field in SCALARS for label, name in _labelled(field)]
@@ -42,17 +46,16 @@ def typed_lines(longest_line: int) -> str:
                     WHEN NOT ours AND strlen(json) <= {LONGEST_CHECKED} THEN {_read_differently()}
                     ELSE false END AS odd
         FROM (
-            SELECT raw_files.date AS date, raw_files.file AS file, json, {", ".join(scalars)}, {", ".join(nested)},
-                   coalesce(ingest_id_0 = raw_files.file AND length(raw_files.file) = 64, false) AS ours
+            SELECT date, file, json, {", ".join(scalars)}, {", ".join(nested)},
+                   coalesce(ingest_id_0 = file AND length(file) = 64, false) AS ours
             FROM (
-                SELECT filename, json, {", ".join(texts)}, {", ".join(parts)}
+                SELECT {_DATE} AS date, {_FILE} AS file, json, {", ".join(texts)}, {", ".join(parts)}
                 FROM (
                     SELECT filename, json, json_transform(json, '{json.dumps(_structure())}') AS found
                     FROM read_json_objects($paths, format = 'newline_delimited', ignore_errors = true, filename = true,
                                            hive_partitioning = false, maximum_object_size = {longest_line})
                 )
-            ) AS lines
-            JOIN raw_files ON raw_files.filename = lines.filename
+            )
         )
     """
 
