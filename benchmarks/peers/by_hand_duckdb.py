@@ -106,6 +106,8 @@ CREATE OR REPLACE TEMP TABLE people AS
 SELECT user_id AS userId, participant_id, dense_rank() OVER (ORDER BY participant_id) * 1000000 AS person
 FROM read_csv($people, all_varchar = true)
 """
+LARGEST_FILE = 64_000_000
+"""A file is read in parts of twice this size, and after a join their lines are in no order."""
 READ = f"""
 CREATE OR REPLACE TEMP TABLE lines AS
 SELECT *, hash({KEY}) AS key FROM (
@@ -120,7 +122,8 @@ SELECT *, hash({KEY}) AS key FROM (
         FROM (
             SELECT date, unnest(json_transform(json, '{json.dumps(STRUCTURE)}')),
                    CASE WHEN contains(json, 'averageStresslevel') THEN json->>'averageStresslevel' END AS misspelt
-            FROM read_json_objects($raw, format = 'newline_delimited', ignore_errors = true, hive_partitioning = true)
+            FROM read_json_objects($raw, format = 'newline_delimited', ignore_errors = true, hive_partitioning = true,
+                                   maximum_object_size = {LARGEST_FILE})
         )
     ) AS lines
     JOIN people USING (userId)
