@@ -11,9 +11,11 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +36,8 @@ MB = 1024 * 1024
 LONGEST_LINE_MB = 128
 """Longer lines cannot be records: Garmin's largest body is 100 MB."""
 COMMON_LINE_MB = 16
+WRITERS = 2
+"""Dates whose records are written at once: each holds a group of rows in memory."""
 
 
 @contextmanager
@@ -86,21 +90,26 @@ class DuckDBEngine:
         if files:
             self._parse(files)
         self._set(threads=None, preserve_insertion_order=False)
-        for day, update in days.items():
-            target = Path(folder, f"date={day}", "part-0.parquet")
-            target.parent.mkdir(parents=True)
-            new = [f"SELECT rowid AS line, file, {_FIELDS} FROM parsed WHERE date = '{day}'"] if update.parse else []
-            rows = [*new, self._stored(update)] if update.stored else new
-            self._execute(f"COPY ({' UNION ALL '.join(rows)}) TO '{_quoted(target)}' ({_FORMAT})")
+        with ThreadPoolExecutor(WRITERS) as pool:
+            for _ in pool.map(partial(self._write_day, folder), days, days.values()):
+                pass
         self._execute("DROP TABLE IF EXISTS parsed")
 
-    def _stored(self, update: RecordsUpdate) -> str:
-        """Return the records that stay."""
-        kept = "true"
-        if update.keep is not None:
-            self.connection.register("kept_files", pa.table({"file": pa.array(update.keep, pa.string())}))
-            kept = "file IN (SELECT file FROM kept_files)"
-        return f"SELECT line, file, {_FIELDS} FROM {_parquet(update.stored)} WHERE {kept}"
+    def _write_day(self, folder: str, day: date, update: RecordsUpdate) -> None:
+        """Write the records of a date as one file. For one date DuckDB uses one thread, so dates are side by side."""
+        target = Path(folder, f"date={day}", "part-0.parquet")
+        target.parent.mkdir(parents=True)
+        rows = []
+        with self.connection.cursor() as own, _clear_errors():
+            if update.parse:
+                rows.append(f"SELECT rowid AS line, file, {_FIELDS} FROM parsed WHERE date = '{day}'")
+            if update.stored:
+                kept = "true"
+                if update.keep is not None:
+                    own.register("kept_files", pa.table({"file": pa.array(update.keep, pa.string())}))
+                    kept = "file IN (SELECT file FROM kept_files)"
+                rows.append(f"SELECT line, file, {_FIELDS} FROM {_parquet(update.stored)} WHERE {kept}")
+            own.execute(f"COPY ({' UNION ALL '.join(rows)}) TO '{_quoted(target)}' ({_FORMAT})")
 
     def load_records(self, parts: Mapping[date, Sequence[str]]) -> None:
         """Register `records`: those stored in these files."""
@@ -119,9 +128,7 @@ class DuckDBEngine:
         in_order = any(file.size > COMMON_LINE_MB * MB for file in files)
         self._set(threads=threads, preserve_insertion_order=in_order)
         read = typed_lines(longest_mb * MB)
-        self._execute(
-            f"CREATE OR REPLACE TEMP TABLE parsed AS {read}", {"paths": [_literal(file.path) for file in files]}
-        )
+        self._execute(f"CREATE OR REPLACE TABLE parsed AS {read}", {"paths": [_literal(file.path) for file in files]})
         self._parse_odd_again(files, read)
 
     def _parse_odd_again(self, files: Sequence[_File], read: str) -> None:
