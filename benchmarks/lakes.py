@@ -55,14 +55,17 @@ class Sample:
         return sorted(self.lake.glob("raw/daily/date=*/*.jsonl"))
 
 
-def simulated(work: Path, participants: int, weeks: int, *, files_per_day: int = 8, traps: bool = False) -> Sample:
-    """Return a lake of simulated participants without what earlier runs computed or added; it is made once."""
-    name = f"{participants}x{weeks}x{files_per_day}{'-traps' if traps else ''}"
+def simulated(work: Path, participants: int, weeks: int, *, traps: bool = False) -> Sample:
+    """Return a lake of simulated participants without what earlier runs computed or added; it is made once.
+
+    Raw files are those that the receiver writes: one for each body and date, under the body's hash.
+    """
+    name = f"{participants}x{weeks}{'-traps' if traps else ''}"
     sample = Sample(work / name, participants, weeks)
     if not sample.people.exists():
         shutil.rmtree(sample.home, ignore_errors=True)
         simulation = Simulation(participants, weeks, UNTIL, traps=frozenset({"all"} if traps else ()))
-        write_lake(simulation, sample.lake, files_per_day=files_per_day)
+        write_lake(simulation, sample.lake)
         _write_people(sample.people, simulation.user_ids())
     for late in sample.lake.glob(f"raw/daily/date=*/{LATE_NAME}*"):
         late.unlink()
