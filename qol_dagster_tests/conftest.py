@@ -44,6 +44,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return FilesAndGroups(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Start two workers a core where there are few: half of what tests do is wait for other processes."""
+    cores = os.cpu_count() or 1
+    return max(cores, min(2 * cores, 8))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _sql_is_compiled_once() -> Iterator[None]:
     """Compile the metrics once a session: Ibis takes four seconds, and each new QOL_HOME is without its SQL."""

@@ -59,7 +59,7 @@ def citation(freeze: Freeze) -> str:
 def _payload(lake: Lake, freeze: Freeze) -> dict[str, bytes]:
     """Return the files by name."""
     files = {
-        "manifest.json": lake.read_object(f"{FREEZES}{freeze.name}.json"),
+        "manifest.json": lake.read_object(f"{FREEZES}/{freeze.name}.json"),
         "dictionary.csv": _as_csv(freeze.facts["dictionary"]["entries"]),
         "README.md": _readme(freeze).encode(),
         "CITATION.txt": f"{citation(freeze)}\n".encode(),

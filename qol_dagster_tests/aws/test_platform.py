@@ -10,6 +10,7 @@ import pytest
 
 from qol_dagster.cli.runs import materialize_weeks
 from qol_dagster.definitions import build_defs
+from qol_dagster.defs.alerts import wait_until_sent
 from qol_dagster.metrics.profiles import PROFILES
 from qol_dagster.resources.id_map import AwsIdMap
 from qol_dagster.resources.platform import open_platform
@@ -52,6 +53,7 @@ def test_a_table_that_shows_other_rows_than_were_written_fails_and_is_told_of_on
     # Athena reads whatever lies there; the job counts Parquet files only.
     lake.store.put(key.removesuffix(".parquet"), bytes(lake.store.get(key).bytes()))
     assert not verify(deployed).success
+    wait_until_sent()
     ((subject, body),) = deployed.told()
     assert subject == "[qol] weekly_metrics_job failed for 2026-11-16"
     assert "shows 2 rows for 2026-11-16, but 1 were written to s3://" in body
@@ -68,6 +70,7 @@ def test_on_aws_a_week_is_computed_by_the_glue_job_and_a_run_of_it_that_says_not
     runs = aws.client("glue").get_job_runs(JobName=deployed.settings.glue_job)["JobRuns"]
     assert [(one["JobRunState"], one["Arguments"]["--weeks"]) for one in runs] == [("SUCCEEDED", str(MONDAY))] * 2
     assert "ended well but said nothing of what it did" in done.message
+    wait_until_sent()
     ((_, body),) = deployed.told()
     assert "ended well but said nothing of what it did" in body
     with platform.lake().lock():

@@ -61,7 +61,8 @@ def _surveys(prefix: str) -> Surveys:
     """Two waves of ten people, of whom one is overdue, with an estimate for each domain and measure."""
     due = [
         {"participant_id": f"{prefix}{number:02d}", "date": f"2026-11-{4 + 14 * wave:02d}", "wave": wave,
-         "closes_on": "2026-11-30", "answered_on": None if (number, wave) == (7, 1) else "2026-11-19"}
+         "opens_on": f"2026-11-{4 + 14 * wave:02d}", "closes_on": "2026-11-30",
+         "answered_on": None if (number, wave) == (7, 1) else "2026-11-19"}
         for number in range(10) for wave in (0, 1)
     ]  # fmt: skip
     scores = [

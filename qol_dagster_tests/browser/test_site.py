@@ -42,6 +42,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def search(page: Page, words: str) -> list[str]:
     """The addresses of what is found for words that are typed into the search."""
+    page.wait_for_load_state("networkidle")  # what is typed before the index is there may find nothing
     page.get_by_role("textbox").first.click()
     page.keyboard.type(words, delay=20)
     links = page.locator("a.md-search-result__link")

@@ -34,6 +34,9 @@ _ARGUMENTS = [
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
 ]
 
+PATIENCE_MS = 90_000
+"""For whatever is waited for: other tests run beside it."""
+
 
 @contextmanager
 def launched() -> Iterator[Browser]:
@@ -60,6 +63,7 @@ def quiet_page(
     context = browser.new_context(
         viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light", locale=locale
     )
+    context.set_default_timeout(PATIENCE_MS)
     problems = _watch(context)
     try:
         yield context.new_page()
