@@ -34,7 +34,7 @@ _ARGUMENTS = [
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
 ]
 
-PATIENCE_MS = 90_000
+PATIENCE_MS = 60_000
 """For whatever is waited for: other tests run beside it."""
 
 
