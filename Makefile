@@ -37,7 +37,7 @@ test: .venv/all .venv/axe .venv/peers ## Run all tests, with real Spark, Postgre
 test-fast: .venv/all ## Run the unit and functional tests that need neither Spark nor AWS
 	@$(PYTEST) -m "not spark and not aws and not slow and not r" qol_dagster_tests/functional qol_dagster_tests/unit
 
-test-soak: .venv/all ## Run the short form of the soak: two weeks with each fault once (three minutes)
+test-soak: .venv/all ## Run the short form of the soak: three weeks with each fault once (three minutes)
 	@$(PYTEST) -m soak qol_dagster_tests/functional/test_soak.py
 
 test-postgres: .venv/all ## Run the weekly job and the hosted daemon on a real PostgreSQL, from a wheel (Linux)

@@ -20,10 +20,10 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.slow
 @pytest.mark.soak
 def test_weeks_with_every_fault_lose_nothing_count_nothing_twice_and_alert_once(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "soak", "--weeks", "2", "--participants", "8", "--seed", "1"]
+    command = [sys.executable, "-m", "soak", "--weeks", "3", "--participants", "8", "--seed", "1"]
     done = subprocess.run([*command, "--folder", tmp_path / "soak"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-    assert done.stdout.startswith("seed 1; again: make soak WEEKS=2 PARTICIPANTS=8 SEED=1\n")
+    assert done.stdout.startswith("seed 1; again: make soak WEEKS=3 PARTICIPANTS=8 SEED=1\n")
     table = dict(re.findall(r"^ *(\S.*?)  +(\S.*)$", done.stdout, re.MULTILINE))
     assert {name: table[name] for name in ("records lost", "counted twice")} == {
         "records lost": "0",
