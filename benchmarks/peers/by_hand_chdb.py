@@ -10,40 +10,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from chdb.session import Session
 
+from benchmarks.peers.garmin_fields import AMOUNTS, FLAGS, TEXTS, TIMES, TYPES
 from benchmarks.peers.program import Work, run_peer
 
-AMOUNTS = [
-    "durationInSeconds",
-    "steps",
-    "distanceInMeters",
-    "floorsClimbed",
-    "activeKilocalories",
-    "activeTimeInSeconds",
-    "moderateIntensityDurationInSeconds",
-    "vigorousIntensityDurationInSeconds",
-    "restingHeartRateInBeatsPerMinute",
-    "minHeartRateInBeatsPerMinute",
-    "maxHeartRateInBeatsPerMinute",
-    "averageStressLevel",
-    "restStressDurationInSeconds",
-    "lowStressDurationInSeconds",
-    "mediumStressDurationInSeconds",
-    "highStressDurationInSeconds",
-    "bodyBatteryChargedValue",
-    "bodyBatteryDrainedValue",
-    "awakeDurationInSeconds",
-    "unmeasurableSleepInSeconds",
-    "unmeasurableSleepDurationInSeconds",
-    "deepSleepDurationInSeconds",
-    "lightSleepDurationInSeconds",
-    "remSleepInSeconds",
-    "lastNightAvg",
-    "vo2Max",
-    "fitnessAge",
-]
-TIMES = ["startTimeInSeconds", "startTimeOffsetInSeconds", "measurementTimeInSeconds"]
-TEXTS = ["userId", "_summary_type", "_received_at", "_ingest_id", "summaryId", "activityType", "validation"]
-FLAGS = ["onDemand", "isParent"]
 SAMPLES = {
     "timeOffsetHeartRateSamples": "Int32",
     "timeOffsetStressLevelValues": "Int32",
@@ -69,12 +38,6 @@ SETTINGS = {
     "input_format_json_read_bools_as_strings": 1,
     "input_format_json_read_arrays_as_strings": 1,
     "input_format_json_read_objects_as_strings": 1,
-}
-TYPES = {
-    "manuallyUpdatedActivities": "activities",
-    "pulseOx": "pulseox",
-    "respiration": "allDayRespiration",
-    "moveiq": "moveIQActivities",
 }
 
 

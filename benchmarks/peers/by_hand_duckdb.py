@@ -9,40 +9,9 @@ import json
 
 import duckdb
 
+from benchmarks.peers.garmin_fields import AMOUNTS, FLAGS, TEXTS, TIMES, TYPES
 from benchmarks.peers.program import Work, run_peer
 
-AMOUNTS = [
-    "durationInSeconds",
-    "steps",
-    "distanceInMeters",
-    "floorsClimbed",
-    "activeKilocalories",
-    "activeTimeInSeconds",
-    "moderateIntensityDurationInSeconds",
-    "vigorousIntensityDurationInSeconds",
-    "restingHeartRateInBeatsPerMinute",
-    "minHeartRateInBeatsPerMinute",
-    "maxHeartRateInBeatsPerMinute",
-    "averageStressLevel",
-    "restStressDurationInSeconds",
-    "lowStressDurationInSeconds",
-    "mediumStressDurationInSeconds",
-    "highStressDurationInSeconds",
-    "bodyBatteryChargedValue",
-    "bodyBatteryDrainedValue",
-    "awakeDurationInSeconds",
-    "unmeasurableSleepInSeconds",
-    "unmeasurableSleepDurationInSeconds",
-    "deepSleepDurationInSeconds",
-    "lightSleepDurationInSeconds",
-    "remSleepInSeconds",
-    "lastNightAvg",
-    "vo2Max",
-    "fitnessAge",
-]
-TIMES = ["startTimeInSeconds", "startTimeOffsetInSeconds", "measurementTimeInSeconds"]
-TEXTS = ["userId", "_summary_type", "_received_at", "_ingest_id", "summaryId", "activityType", "validation"]
-FLAGS = ["onDemand", "isParent"]
 SAMPLES = {
     "timeOffsetHeartRateSamples": "INTEGER",
     "timeOffsetStressLevelValues": "INTEGER",
@@ -59,12 +28,6 @@ STRUCTURE = {
 }
 SPAN = {"startTimeInSeconds": "DOUBLE", "endTimeInSeconds": "DOUBLE"}
 STAGES = json.dumps({stage: [SPAN] for stage in ("deep", "light", "rem", "awake")})
-TYPES = {
-    "manuallyUpdatedActivities": "activities",
-    "pulseOx": "pulseox",
-    "respiration": "allDayRespiration",
-    "moveiq": "moveIQActivities",
-}
 
 
 def in_turn(field: str, type_: str) -> str:

@@ -12,14 +12,9 @@ import numpy as np
 import orjson
 import pandas as pd
 
+from benchmarks.peers.garmin_fields import TYPES
 from benchmarks.peers.program import Work, run_peer
 
-TYPES = {
-    "pulseOx": "pulseox",
-    "respiration": "allDayRespiration",
-    "moveiq": "moveIQActivities",
-    "manuallyUpdatedActivities": "activities",
-}
 MEASURED = ["bodyComps", "bloodPressures"]
 GROWING = ["dailies", "epochs", "stressDetails", "pulseox", "allDayRespiration", "hrv"]
 FINALITY = {"AUTO_MANUAL": 4, "ENHANCED_FINAL": 3, "ENHANCED_TENTATIVE": 1, "AUTO_TENTATIVE": 0}

@@ -14,6 +14,7 @@ from glob import glob
 import numpy as np
 import polars as pl
 
+from benchmarks.peers.garmin_fields import TYPES
 from benchmarks.peers.program import Work, run_peer
 
 STARTS = ("startTimeInSeconds", "measurementTimeInSeconds")
@@ -58,12 +59,6 @@ READ = (
 SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     **dict.fromkeys(READ, pl.String),
     "summary": pl.Struct(dict.fromkeys(NESTED, pl.String)),
-}
-TYPES = {
-    "pulseOx": "pulseox",
-    "respiration": "allDayRespiration",
-    "moveiq": "moveIQActivities",
-    "manuallyUpdatedActivities": "activities",
 }
 SAMPLED = ("dailies", "stressDetails", "sleeps", "pulseox", "allDayRespiration")
 MEASURED = ("bodyComps", "bloodPressures")

@@ -17,14 +17,9 @@ from pyspark.sql import Row, SparkSession
 from pyspark.sql import functions as f
 
 from benchmarks.columns import DAILY, KEYS, WEEKLY
+from benchmarks.peers.garmin_fields import TYPES
 from benchmarks.peers.program import Work, run_peer
 
-TYPES = {
-    "pulseOx": "pulseox",
-    "respiration": "allDayRespiration",
-    "moveiq": "moveIQActivities",
-    "manuallyUpdatedActivities": "activities",
-}
 GROWING = ("dailies", "epochs", "stressDetails", "pulseox", "allDayRespiration", "hrv")
 FINALITY = {"AUTO_MANUAL": 4, "ENHANCED_FINAL": 3, "ENHANCED_TENTATIVE": 1, "AUTO_TENTATIVE": 0}
 STAGES = {"deep": "deepSleepDurationInSeconds", "light": "lightSleepDurationInSeconds", "rem": "remSleepInSeconds"}
