@@ -1,7 +1,7 @@
 """Maps of samples in which an offset comes twice, so that parsers may differ about its value.
 
 Belongs here: finding them among those that were read. Nearly every map is in ascending order, which Arrow sees in a
-tenth of the time that DuckDB takes to count what is different.
+small part of the time that DuckDB takes to count what is different.
 """
 
 from __future__ import annotations

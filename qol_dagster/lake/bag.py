@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qol_dagster.errors import QolError, QolInputError
+from qol_dagster.lake.freeze import manifest_key
 from qol_dagster.lake.history import verify_objects
 from qol_dagster.metrics.tables import TableId, all_tables
-from qol_ingest.shared.keys import FREEZES
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -59,7 +59,7 @@ def citation(freeze: Freeze) -> str:
 def _payload(lake: Lake, freeze: Freeze) -> dict[str, bytes]:
     """Return the files by name."""
     files = {
-        "manifest.json": lake.read_object(f"{FREEZES}/{freeze.name}.json"),
+        "manifest.json": lake.read_object(manifest_key(freeze.name)),
         "dictionary.csv": _as_csv(freeze.facts["dictionary"]["entries"]),
         "README.md": _readme(freeze).encode(),
         "CITATION.txt": f"{citation(freeze)}\n".encode(),

@@ -111,7 +111,7 @@ def create_freeze(lake: Lake, name: str, weeks: Sequence[date] | None = None, no
             "objects": objects,
         }
         content = json.dumps(facts, indent=1, ensure_ascii=False).encode()
-        if not lake.create_object(_key(name), content):
+        if not lake.create_object(manifest_key(name), content):
             raise FreezeError(f"there is a freeze {name} already, and it is never changed; choose another name")
     return Freeze(facts, _sha256(content))
 
@@ -124,7 +124,7 @@ def freezes(lake: Lake) -> list[Freeze]:
 
 def read_freeze(lake: Lake, name: str) -> Freeze:
     """Return a freeze. Raises FreezeError if there is none of this name, HistoryError if it is damaged."""
-    key = _key(name)
+    key = manifest_key(name)
     if key not in lake.keys(FREEZES):
         raise FreezeError(f"there is no freeze {name}; `qol freeze list` shows all")
     content = lake.read_object(key)
@@ -163,7 +163,7 @@ def rewrite_freezes(lake: Lake, renamed: Mapping[tuple[str, str, str], NewObject
         stones = [{"table": table, "date": day, "was": sha256} for table, day, sha256 in gone]
         facts = {**freeze.facts, "objects": objects, "erasures": _with_tombstones(freeze, stones, at, erasure)}
         content = json.dumps(facts, indent=1, ensure_ascii=False).encode()
-        lake.replace_object(_key(freeze.name), content, as_tables=True)
+        lake.replace_object(manifest_key(freeze.name), content, as_tables=True)
         changed += 1
     return changed
 
@@ -208,7 +208,8 @@ def _is_within(day: date, weeks: Sequence[date]) -> bool:
     return monday_of(min(weeks)) <= monday_of(day) <= monday_of(max(weeks))
 
 
-def _key(name: str) -> str:
+def manifest_key(name: str) -> str:
+    """Return the key of a freeze's manifest."""
     return f"{FREEZES}{name}.json"
 
 
