@@ -181,7 +181,7 @@ def _heart_hours(records: ir.Table, dailies: ir.Table) -> ir.Table:
     lead = ((dailies.start_s + dailies.offset_s - _midnight(dailies)).fill_null(0.0) / 60).floor()
     samples = samples_of(records, dailies.select("rec", length_s=dailies.duration_s, lead=lead), "heart_rate")
     samples = samples.filter(samples.v > 0)
-    minute = ibis.greatest(((samples.t - 1) / 60).floor(), 0.0) + samples.lead
+    minute = (ibis.greatest(samples.t - 1, 0.0) / 60).floor() + samples.lead  # an integer: a float takes twice as long
     placed = samples.select("rec", "v", minute=minute, hour=(minute / 60).floor())
     return placed.group_by("rec", "hour").agg(
         minutes=bit_or(_bit(placed.minute - 60 * placed.hour)), total=placed.v.sum(), n=placed.count()
