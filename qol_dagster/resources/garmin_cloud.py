@@ -31,7 +31,9 @@ from qol_ingest.garmin.tokens import (
     TokenStoreError,
 )
 from qol_ingest.pulling import backfill
-from qol_ingest.pulling.puller import CLAIM_S, Ping, Puller, Worked, participant_names, work_off
+from qol_ingest.pulling.messages import Worked, work_off
+from qol_ingest.pulling.pings import Ping
+from qol_ingest.pulling.puller import CLAIM_S, Puller, participant_names
 from qol_ingest.shared.calendar import receipt_date
 from qol_ingest.shared.erasures import Ledger
 from qol_ingest.shared.id_map import Enrolment, IdMap, masked

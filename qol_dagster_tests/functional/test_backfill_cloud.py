@@ -21,7 +21,8 @@ from garmin_sim import Faults, GarminCloud, Simulation
 from qol_ingest.garmin.api import Endpoints, GarminApi
 from qol_ingest.garmin.tokens import FileTokenStore, Tokens
 from qol_ingest.pulling.backfill import TYPES, Account, Piece, Report, Step, accounts, plan, run
-from qol_ingest.pulling.puller import Puller, Worked, participant_names, work_off
+from qol_ingest.pulling.messages import Worked, work_off
+from qol_ingest.pulling.puller import Puller, participant_names
 from qol_ingest.server import LocalWebhook
 from qol_ingest.shared.id_map import SqliteIdMap
 from qol_ingest.shared.queues import DirectoryQueue, announcement

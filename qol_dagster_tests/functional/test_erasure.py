@@ -46,7 +46,7 @@ from qol_dagster_tests.support.contracts import erasure as contract
 from qol_dagster_tests.support.lakes import MONDAY, record, worn, write_raw
 from qol_ingest.consent.enrolment import Invitations, SqliteState
 from qol_ingest.garmin.tokens import FileTokenStore, Tokens
-from qol_ingest.pulling.puller import Ping
+from qol_ingest.pulling.pings import Ping
 from qol_ingest.shared import files
 from qol_ingest.shared.erasures import Ledger
 from qol_ingest.shared.queues import DirectoryQueue

@@ -24,7 +24,8 @@ import pytest
 from qol_ingest.garmin.api import Endpoints, GarminApi
 from qol_ingest.garmin.tokens import FileTokenStore, Tokens, TokenStoreError
 from qol_ingest.pulling import puller as module
-from qol_ingest.pulling.puller import Puller, PullerSetupError, Worked, handler, participant_names, settle, work_off
+from qol_ingest.pulling.messages import Worked, settle, work_off
+from qol_ingest.pulling.puller import Puller, PullerSetupError, handler, participant_names
 from qol_ingest.records import parse_body
 from qol_ingest.shared.erasures import Ledger
 from qol_ingest.shared.id_map import SqliteIdMap

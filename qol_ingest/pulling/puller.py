@@ -24,17 +24,15 @@ Nothing that identifies a person is logged, or put into a key or a dead letter: 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
 import random
-import re
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -50,8 +48,9 @@ from qol_ingest.garmin.tokens import (
     TokenStoreError,
     read_secret,
 )
-from qol_ingest.pulling.backfill import PATHS
-from qol_ingest.records import CALLBACK_KEYS, WITHOUT_HASTE, Parsed, parse_body
+from qol_ingest.pulling.messages import Worked, settle
+from qol_ingest.pulling.pings import Ping, as_push, name_of_download, with_user
+from qol_ingest.records import WITHOUT_HASTE, Parsed, parse_body
 from qol_ingest.shared import keys, lifecycle
 from qol_ingest.shared.calendar import receipt_date
 from qol_ingest.shared.erasures import Ledger, LedgerError, Refusals
@@ -83,82 +82,15 @@ FIRST_DELAY_S, DELAY_GROWTH, LONGEST_DELAY_S = 60.0, 4.0, 3 * 3600.0
 
 VERIFY_S = 86_400.0
 """How long Garmin is asked, less and less often, whether an announcement is true: it may not know it itself yet."""
-RECEIVES_IN_A_ROW = 4
-"""How often an announcement that is asked about is handed out before it is sent anew, so that it is no dead letter."""
 
 _NEVER = frozenset({"lost", "refused", "consent", "gone"})
 _SECOND_LOOK = frozenset({"consent", "gone", "withdrawn"})
-_BOM = b"\xef\xbb\xbf"
-_FIRST = re.compile(rb"[^ \t\r\n]")
-_NAME = re.compile(r"[A-Za-z]{1,32}")
 
 Outcome = Literal["stored", "quarantined", "lost", "refused", "consent", "gone", "withdrawn"]
 
 
 class PullerSetupError(QolInputError):
     """The puller is not set up; the message says what is missing."""
-
-
-@dataclass(frozen=True)
-class Worked:
-    """What came of a message: how much was settled, by outcome, and how much waits for `wait_s` seconds at least.
-
-    Of what waits, `unverified` are announcements that Garmin is asked about again: no failures, however often.
-    """
-
-    outcomes: Mapping[str, int] = field(default_factory=dict)
-    waiting: int = 0
-    wait_s: float = 0.0
-    unverified: int = 0
-
-    def __add__(self, other: Worked) -> Worked:
-        """Both together."""
-        outcomes = Counter(self.outcomes) + Counter(other.outcomes)
-        wait_s, unverified = max(self.wait_s, other.wait_s), self.unverified + other.unverified
-        return Worked(dict(outcomes), self.waiting + other.waiting, wait_s, unverified)
-
-
-@dataclass(frozen=True)
-class Ping:
-    """One line of `raw/pings/`: content of a type waits at a URL for us to fetch it."""
-
-    kind: str
-    user: str = field(repr=False)
-    url: str = field(repr=False)
-    received_at: datetime
-    file_type: str = ""
-
-    @classmethod
-    def read(cls, line: str) -> Ping | None:
-        """None for what no receiver of ours has written."""
-        try:
-            ping = json.loads(line, parse_int=str)  # Python limits the digits of an integer
-            received_at = datetime.fromisoformat(ping["_received_at"]).astimezone(UTC)
-            kind, user = ping["_summary_type"], ping.get("userId")
-            url = next(ping[key] for key in CALLBACK_KEYS if ping.get(key) is not None)
-        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError, StopIteration):
-            return None
-        # An odd user or URL is kept as the text it is in JSON: it has a marker like any other, and is refused.
-        user, url = (one if isinstance(one, str) else json.dumps(one) for one in (user, url))
-        file_type = str(ping.get("fileType", "")).lower()
-        return cls(kind, user, url, received_at, file_type) if isinstance(kind, str) else None
-
-    @property
-    def date(self) -> str:
-        """The date of receipt in Japan."""
-        return receipt_date(self.received_at).isoformat()
-
-    @property
-    def marker(self) -> str:
-        """The key under which it is noted what became of this ping."""
-        # The URL holds a secret of Garmin's making, so nobody finds the user id by trying.
-        name = hashlib.sha256(json.dumps([self.kind, self.user, self.url]).encode()).hexdigest()
-        return f"{keys.PULLED}/date={self.date}/{name}.json"
-
-    @property
-    def label(self) -> str:
-        """The type, for messages. It came over the network, so it is shown only if it looks like a type."""
-        return self.kind if _NAME.fullmatch(self.kind) else "unknown"
 
 
 @dataclass(frozen=True)
@@ -431,15 +363,15 @@ class Puller:
     def _store(self, ping: Ping, file: SpooledTemporaryFile[bytes]) -> _Pulled:
         if ping.kind == FILES:
             return self._keep_file(ping, _whole(file))
-        body = _body(_whole(file), ping.kind)
-        parsed = parse_body(body, ping.received_at, WITHOUT_HASTE, ingest_id=_name(body, ping.user))
+        body = as_push(_whole(file), ping.kind)
+        parsed = parse_body(body, ping.received_at, WITHOUT_HASTE, ingest_id=name_of_download(body, ping.user))
         del body
         if parsed.whole_body_reason:
             content = _whole(file)
-            parsed = Parsed(_name(content, ping.user), whole_body_reason=parsed.whole_body_reason)
+            parsed = Parsed(name_of_download(content, ping.user), whole_body_reason=parsed.whole_body_reason)
             log.error("%s of %s, %s, cannot be read; it is in quarantine", ping.label, self._who(ping), ping.date)
         else:
-            content, parsed = b"", _with_user(parsed, ping.user)
+            content, parsed = b"", with_user(parsed, ping.user)
         if parsed.rejects:
             log.warning("%d records of a download cannot be used; they are in quarantine", len(parsed.rejects))
         for key, part in objects(parsed, content, ping.received_at):
@@ -448,7 +380,7 @@ class Puller:
 
     def _keep_file(self, ping: Ping, content: bytes) -> _Pulled:
         ending = ping.file_type if ping.file_type in FILE_TYPES else "bin"
-        key = f"{keys.FILES}/date={ping.date}/{_name(content, ping.user)}.{ending}"
+        key = f"{keys.FILES}/date={ping.date}/{name_of_download(content, ping.user)}.{ending}"
         self.store.put_new(key, content)
         return _Pulled("stored", 1, key)
 
@@ -469,53 +401,7 @@ def participant_names(id_map: IdMap) -> Callable[[str], str]:
     return name_of
 
 
-# -- taking messages from the queue
-
-
-def work_off(
-    queue: Queue,
-    work: Callable[[Message], Worked],
-    *,
-    stopped: Callable[[], bool] | None = None,
-    wait_s: float = 1.0,
-    sleep: Callable[[float], None] = time.sleep,
-) -> Worked:
-    """Process what is due in a queue; with `stopped`, go on until that says so. Raises QueueError without `stopped`.
-
-    The queue must hide messages for CLAIM_S. With `stopped`, an empty queue is looked at again after `wait_s`
-    seconds, and so is one that fails.
-    """
-    total = Worked()
-    while stopped is None or not stopped():
-        try:
-            # One at a time: a claim begins when a message is handed out.
-            messages = queue.receive(1, wait_s if stopped else 0.0)
-            for message in messages:
-                worked = work(message)
-                settle(queue, message, worked)
-                total += worked
-        except QueueError as error:
-            if stopped is None:
-                raise
-            log.error("the queue fails: %s", error)  # noqa: TRY400 - the message says it all
-            sleep(max(1.0, wait_s))
-            continue
-        if stopped is None and not messages:
-            break
-    return total
-
-
-def settle(queue: Queue, message: Message, worked: Worked) -> bool:
-    """Take a message off the queue, or leave it there for later (False). Raises QueueError."""
-    is_question = worked.unverified > 0 and message.receives >= RECEIVES_IN_A_ROW
-    if worked.waiting and not worked.outcomes and not is_question:
-        queue.retry(message, worked.wait_s)
-        return False
-    if worked.waiting:
-        # It is getting on, so its receives count anew: however long a message is, it does not die half done.
-        queue.send(message.body, worked.wait_s)
-    queue.done(message)
-    return True
+# -- the Lambda
 
 
 def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
@@ -618,53 +504,6 @@ def _is_final(error: GarminApiError) -> bool:
     return not error.may_pass and error.status != 401 and str(error).endswith(" to a callback")
 
 
-def _name(content: bytes, user: str) -> str:
-    """Return the name of a download. Those of two users may be the same bytes, so the user is part of it."""
-    return hashlib.sha256(json.dumps([hashlib.sha256(content).hexdigest(), user]).encode()).hexdigest()
-
-
 def _whole(file: SpooledTemporaryFile[bytes]) -> bytes:
     file.seek(0)
     return file.read()
-
-
-def _body(content: bytes, kind: str) -> bytes:
-    """Return what was downloaded, as the body of the push that it could have been.
-
-    Garmin answers with a list of summaries. An object that has them under the type's name is taken as it is, any other
-    is taken as one summary. What is neither stays what it is, and cannot be parsed.
-    """
-    content = content.removeprefix(_BOM)
-    found = _FIRST.search(content)
-    first, name = found[0] if found else b"", json.dumps(kind).encode()
-    if not first:
-        return b"{}"  # an empty answer: there is nothing
-    if first == b"[":
-        return b"".join((b"{", name, b":", content, b"}"))
-    if first == b"{" and not _is_push(content, kind):
-        return b"".join((b"{", name, b":[", content, b"]}"))
-    return content
-
-
-def _is_push(content: bytes, kind: str) -> bool:
-    """Return whether an object is empty, or begins with a list under the type's name in one of Garmin's spellings."""
-    names = b"|".join(re.escape(json.dumps(name).encode()) for name in {kind, PATHS.get(kind, kind)})
-    return re.match(rb"\s*\{\s*(?:\}|(?:%b)\s*:\s*\[)" % names, content) is not None
-
-
-def _with_user(parsed: Parsed, user: str) -> Parsed:
-    """Return the lines with the ping's user where Garmin leaves the user out: without one, a line is nobody's."""
-    if all('"userId"' in line for line in _daily_lines(parsed)):
-        return parsed
-    mark = f'"_ingest_id":"{parsed.ingest_id}"'
-    ours = f'{mark},"userId":{json.dumps(user)}'
-    daily = {
-        day: tuple(line if '"userId"' in line else line.replace(mark, ours, 1) for line in lines)
-        for day, lines in parsed.daily.items()
-    }
-    return replace(parsed, daily=daily)
-
-
-def _daily_lines(parsed: Parsed) -> Iterator[str]:
-    for lines in parsed.daily.values():
-        yield from lines
