@@ -25,7 +25,7 @@ from qol_dagster.resources.id_map import IdMap
 from qol_dagster.settings import Settings
 from qol_ingest.shared.erasures import Ledger
 from qol_ingest.shared.files import write_new
-from qol_ingest.shared.id_map import SqliteIdMap
+from qol_ingest.shared.id_map_sqlite import SqliteIdMap
 from qol_ingest.shared.queues import DirectoryQueue
 from qol_ingest.shared.stores import DirectoryStore, NotifyingStore
 from qol_ingest.webhook import Receiver

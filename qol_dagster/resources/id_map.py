@@ -16,8 +16,9 @@ from qol_dagster.identities import Identities
 from qol_dagster.weeks import receipt_date
 from qol_ingest.shared import id_map as port
 from qol_ingest.shared.calendar import JST
-from qol_ingest.shared.id_map import CHANCE_LENGTH, Enrolment, IdMapError, SqliteIdMap, tells_user
+from qol_ingest.shared.id_map import CHANCE_LENGTH, Enrolment, IdMapError, tells_user
 from qol_ingest.shared.id_map_dynamo import DynamoIdMap
+from qol_ingest.shared.id_map_sqlite import SqliteIdMap
 from qol_ingest.shared.lifecycle import replay
 
 __all__ = ["CHANCE_LENGTH", "AwsIdMap", "Enrolment", "IdMap", "IdMapError", "People", "read_csv", "tells_user"]

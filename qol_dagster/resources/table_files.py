@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from qol_ingest.consent.enrolment import DynamoState, StateRow, make_table
 from qol_ingest.shared import sqlite
 from qol_ingest.shared.errors import QolError, reason
-from qol_ingest.shared.id_map import COLUMNS, GIVEN, make_tables
 from qol_ingest.shared.id_map_dynamo import CLAIM, COUNT, KEY, PENDING, DynamoIdMap, Item
+from qol_ingest.shared.id_map_sqlite import COLUMNS, GIVEN, make_tables
 
 if TYPE_CHECKING:
     from qol_dagster.settings import Settings

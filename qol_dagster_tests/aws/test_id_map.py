@@ -15,8 +15,9 @@ from qol_dagster_tests.support.contracts import contract_tests
 from qol_dagster_tests.support.contracts import id_map as contract
 from qol_dagster_tests.support.contracts.id_map import ALL, LATER, OTHER, SECOND, USER, statuses, whats
 from qol_ingest.shared import aws
-from qol_ingest.shared.id_map import IdMap, IdMapError, SqliteIdMap
+from qol_ingest.shared.id_map import IdMap, IdMapError
 from qol_ingest.shared.id_map_dynamo import DynamoIdMap
+from qol_ingest.shared.id_map_sqlite import SqliteIdMap
 
 pytestmark = pytest.mark.aws
 

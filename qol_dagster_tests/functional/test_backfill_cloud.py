@@ -24,7 +24,7 @@ from qol_ingest.pulling.backfill import TYPES, Account, Piece, Report, Step, acc
 from qol_ingest.pulling.messages import Worked, work_off
 from qol_ingest.pulling.puller import Puller, participant_names
 from qol_ingest.server import LocalWebhook
-from qol_ingest.shared.id_map import SqliteIdMap
+from qol_ingest.shared.id_map_sqlite import SqliteIdMap
 from qol_ingest.shared.queues import DirectoryQueue, announcement
 from qol_ingest.shared.stores import DirectoryStore, NotifyingStore
 from qol_ingest.webhook import Receiver

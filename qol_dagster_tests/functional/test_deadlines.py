@@ -18,8 +18,8 @@ import pytest
 
 from qol_ingest import webhook
 from qol_ingest.shared.deadline import TooSlowError, within
-from qol_ingest.shared.id_map import SqliteIdMap
 from qol_ingest.shared.id_map_dynamo import DynamoIdMap
+from qol_ingest.shared.id_map_sqlite import SqliteIdMap
 from qol_ingest.shared.queues import DirectoryQueue, SqsQueue
 from qol_ingest.shared.stores import SLOWEST_BYTES_PER_S, WRITE_S, DirectoryStore, S3Store
 from qol_ingest.spill import drain

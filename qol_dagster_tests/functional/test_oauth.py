@@ -40,7 +40,8 @@ from qol_ingest.garmin import tokens
 from qol_ingest.garmin.api import Endpoints, GarminApi
 from qol_ingest.garmin.tokens import FileTokenStore, SecretsManagerTokenStore, TokenStoreError
 from qol_ingest.server import LocalWebhook
-from qol_ingest.shared.id_map import IdMapError, SqliteIdMap
+from qol_ingest.shared.id_map import IdMapError
+from qol_ingest.shared.id_map_sqlite import SqliteIdMap
 from qol_ingest.shared.stores import DirectoryStore
 from qol_ingest.webhook import Receiver
 

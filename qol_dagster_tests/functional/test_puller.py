@@ -28,7 +28,7 @@ from qol_ingest.pulling.messages import Worked, settle, work_off
 from qol_ingest.pulling.puller import Puller, PullerSetupError, handler, participant_names
 from qol_ingest.records import parse_body
 from qol_ingest.shared.erasures import Ledger
-from qol_ingest.shared.id_map import SqliteIdMap
+from qol_ingest.shared.id_map_sqlite import SqliteIdMap
 from qol_ingest.shared.queues import DirectoryQueue, Message, QueueError, announced, announcement
 from qol_ingest.shared.stores import DirectoryStore, NotifyingStore, StoreError
 from qol_ingest.webhook import Receiver
@@ -1120,7 +1120,7 @@ MEASURED = """
 import re, sys, time
 from pathlib import Path
 from qol_ingest.garmin.api import Endpoints, GarminApi
-from qol_ingest.shared.id_map import SqliteIdMap
+from qol_ingest.shared.id_map_sqlite import SqliteIdMap
 from qol_ingest.pulling.puller import Puller
 from qol_ingest.shared.queues import Message, announcement
 from qol_ingest.shared.stores import DirectoryStore

@@ -19,7 +19,8 @@ from qol_dagster.resources.platform import open_platform
 from qol_dagster.resources.requarantine import requarantine, store_of
 from qol_dagster.settings import Settings
 from qol_ingest.shared.erasures import Ledger, LedgerError
-from qol_ingest.shared.id_map import IdMapError, SqliteIdMap
+from qol_ingest.shared.id_map import IdMapError
+from qol_ingest.shared.id_map_sqlite import SqliteIdMap
 from qol_ingest.shared.stores import DirectoryStore
 from qol_ingest.webhook import Receiver, RefusingStore
 

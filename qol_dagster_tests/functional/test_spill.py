@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from qol_ingest import spill as spill_module
-from qol_ingest.shared.id_map import SqliteIdMap
+from qol_ingest.shared.id_map_sqlite import SqliteIdMap
 from qol_ingest.shared.queues import LARGEST_MESSAGE_BYTES, DirectoryQueue, Message, QueueError
 from qol_ingest.shared.stores import DirectoryStore, StoreError
 from qol_ingest.spill import Drained, drain, spill

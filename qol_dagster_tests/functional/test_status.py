@@ -489,7 +489,7 @@ def people(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> IdMap:
     people = IdMap(tmp_path / "map.sqlite")
 
     def at(moment: str) -> None:
-        monkeypatch.setattr("qol_ingest.shared.id_map._now", lambda: f"{moment}:00.000+00:00")
+        monkeypatch.setattr("qol_ingest.shared.id_map_sqlite._now", lambda: f"{moment}:00.000+00:00")
 
     at("2026-11-17T16:00")  # the 18th in Japan
     people.add("user-old", "P1")

@@ -31,7 +31,7 @@ from qol_ingest.pulling.backfill import (
     run,
     without,
 )
-from qol_ingest.shared.id_map import SqliteIdMap
+from qol_ingest.shared.id_map_sqlite import SqliteIdMap
 from qol_ingest.shared.stores import DirectoryStore, StoreError
 
 TODAY = date(2026, 11, 24)

@@ -8,7 +8,8 @@ import pytest
 
 from qol_dagster_tests.support.contracts import contract_tests
 from qol_dagster_tests.support.contracts import id_map as contract
-from qol_ingest.shared.id_map import IdMap, SqliteIdMap
+from qol_ingest.shared.id_map import IdMap
+from qol_ingest.shared.id_map_sqlite import SqliteIdMap
 
 globals().update(contract_tests(contract))
 

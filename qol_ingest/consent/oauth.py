@@ -64,7 +64,8 @@ from qol_ingest.garmin.tokens import (
 )
 from qol_ingest.shared.erasures import Ledger
 from qol_ingest.shared.errors import QolInputError
-from qol_ingest.shared.id_map import IdMap, IdMapError, SqliteIdMap
+from qol_ingest.shared.id_map import IdMap, IdMapError
+from qol_ingest.shared.id_map_sqlite import SqliteIdMap
 from qol_ingest.shared.languages import LANGUAGES, Language
 from qol_ingest.webhook import Answer, Event
 

@@ -55,7 +55,8 @@ from qol_ingest.shared import keys, lifecycle
 from qol_ingest.shared.calendar import receipt_date
 from qol_ingest.shared.erasures import Ledger, LedgerError, Refusals
 from qol_ingest.shared.errors import QolInputError
-from qol_ingest.shared.id_map import IdMap, IdMapError, SqliteIdMap
+from qol_ingest.shared.id_map import IdMap, IdMapError
+from qol_ingest.shared.id_map_sqlite import SqliteIdMap
 from qol_ingest.shared.lifecycle import LifecycleEvent
 from qol_ingest.shared.queues import Message, Queue, QueueError, SqsQueue, announced
 from qol_ingest.shared.stores import DirectoryStore, S3Store, Store, StoreError
