@@ -5,7 +5,7 @@ Belongs here: what it says, and that it is sent once a week. How mail is sent is
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Protocol
 
@@ -18,11 +18,17 @@ from qol_ingest.shared.languages import LANGUAGES
 if TYPE_CHECKING:
     from qol_dagster.lake.lake import Lake
     from qol_dagster.lake.shared_object import SharedObject
+    from qol_dagster.report.calls import Reason
     from qol_dagster.resources.notifier import Notifier
     from qol_dagster.settings import Settings
 
-_NO_DATA = ("silent", "never_synced", "permission_lost", "reconnect")
-_LITTLE_DATA = ("not_worn", "low_coverage", "no_night")
+GROUPS: Mapping[str, Collection[Reason]] = {
+    "no_data": ("permission_lost", "reconnect", "silent", "never_synced"),
+    "little_data": ("not_worn", "low_coverage", "no_night"),
+    "questionnaire": ("survey_overdue", "survey_to_invite"),
+    "to_join": ("not_joined", "unmapped"),
+}
+"""The report's reasons to call somebody, as the mail counts them: each is in one group."""
 
 
 class MailParts(Protocol):
@@ -56,11 +62,8 @@ def announce(parts: MailParts, lake: Lake, report: Report) -> bool:
 
 def message(week: date, calls: Mapping[str, int], places: Mapping[str, str]) -> tuple[str, str]:
     """Return subject and body, Japanese first. `places` are the report's by language."""
-    counts = {
-        "n": sum(calls.values()),
-        "no_data": sum(calls.get(name, 0) for name in _NO_DATA),
-        "little_data": sum(calls.get(name, 0) for name in _LITTLE_DATA),
-    }
+    counts = {group: sum(calls.get(reason, 0) for reason in reasons) for group, reasons in GROUPS.items()}
+    counts["n"] = sum(calls.values())
     subject = " / ".join(f"{text('title', language)} {week}" for language in LANGUAGES)
     body = "\n".join(text("mail", language, week=week, place=places[language], **counts) for language in LANGUAGES)
     return f"[qol] {subject}", body

@@ -231,8 +231,8 @@ TEXTS: Mapping[str, Mapping[Language, str]] = {
     },
     # The mail to staff
     "mail": {
-        "ja": "{week} の週のレポートができました。\n\n  {place}\n\n連絡が必要な方：{n} 件（データが届いていない {no_data}、装着が少ない {little_data}）\n健康に関する値はこのメールに含まれません。\n",
-        "en": "The report of the week of {week} is there.\n\n  {place}\n\nTo call: {n} (no data: {no_data}, little data: {little_data})\nThis mail holds no health data.\n",
+        "ja": "{week} の週のレポートができました。\n\n  {place}\n\n連絡が必要な方：{n} 件（データが届いていない {no_data}、装着が少ない {little_data}、質問紙 {questionnaire}、参加の手続き {to_join}）\n健康に関する値はこのメールに含まれません。\n",
+        "en": "The report of the week of {week} is there.\n\n  {place}\n\nTo call: {n} (no data: {no_data}, little data: {little_data}, questionnaire: {questionnaire}, to join: {to_join})\nThis mail holds no health data.\n",
     },
     # A participant's own page
     "own_title": {"ja": "あなたの記録", "en": "Your record"},

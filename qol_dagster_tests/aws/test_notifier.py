@@ -113,7 +113,7 @@ def test_staff_hear_once_of_a_report_whichever_host_wrote_it(
     ((subject, body),) = alerts_of(inbox)
     assert subject == "[qol] Weekly report 2026-11-16"
     assert f"https://qol.example.org/r/week={week}/report.ja.html" in body
-    assert "To call: 3 (no data: 2, little data: 1)" in body
+    assert "To call: 3 (no data: 2, little data: 1, questionnaire: 0, to join: 0)" in body
 
 
 @pytest.mark.parametrize("lost", [{"bucket": "no-such-bucket-of-ours"}, {"id_map_table": "nowhere"}])

@@ -15,9 +15,10 @@ import pytest
 from qol_dagster.cli.app import app
 from qol_dagster.cli.runs import materialize_weeks
 from qol_dagster.defs.instance import dagster_instance
+from qol_dagster.report.calls import REASONS
 from qol_dagster.report.facts import HEADLINES
 from qol_dagster.report.files import write_report
-from qol_dagster.report.mail import announce
+from qol_dagster.report.mail import GROUPS, announce, message
 from qol_dagster.resources.catalogue import CatalogueError
 from qol_dagster.resources.catalogue.duckdb import query
 from qol_dagster.resources.id_map import IdMap
@@ -240,11 +241,17 @@ def test_staff_get_one_mail_a_week_with_a_link_and_three_counts(
     )
     said = mail.get_content()
     assert f"https://qol.example.org/r/week={MONDAY}/report.ja.html" in said
-    assert "To call: 3 (no data: 1, little data: 1)" in said
-    assert "連絡が必要な方：3 件（データが届いていない 1、装着が少ない 1）" in said
+    assert "To call: 3 (no data: 1, little data: 1, questionnaire: 0, to join: 1)" in said
+    assert "連絡が必要な方：3 件（データが届いていない 1、装着が少ない 1、質問紙 0、参加の手続き 1）" in said
     assert not any(person in said for person in (*USERS, *USERS.values()))
     # Nobody is configured, or it is an old week: no mail.
     assert not announce(open_platform(replace(settings, report_mail_to=())), platform.lake(), reports[1])
+
+
+def test_the_mail_counts_each_reason_that_the_report_has_for_a_call_once() -> None:
+    assert sorted(reason for reasons in GROUPS.values() for reason in reasons) == sorted(REASONS)
+    _, body = message(MONDAY, dict.fromkeys(REASONS, 1), {"ja": "", "en": ""})
+    assert "To call: 11 (no data: 4, little data: 3, questionnaire: 2, to join: 2)" in body
 
 
 def test_who_is_silent_is_known_as_of_now_from_pushes_and_from_computed_weeks(filled: Settings) -> None:
