@@ -269,13 +269,18 @@ def _daemon(settings: Settings) -> Iterator[Finding]:
         yield Finding("ok", "daemon", "running: schedule, sensors and alerts are on")
     else:
         advice = "`qol dev` starts it; without it no week runs by itself, and nobody is alerted"
-        yield Finding("note", "daemon", "not running" + (f" since {in_japan(beat)}" if beat else ""), advice)
+        yield Finding("note", "daemon", f"not running; last seen: {last_seen(beat)}", advice)
 
 
 def last_heartbeat(settings: Settings) -> datetime | None:
     """Return when the daemon of this QOL_HOME was last seen at work (UTC), if ever."""
     found = _ask_dagster(settings, "SELECT max(timestamp) FROM daemon_heartbeats")
     return datetime.fromisoformat(found[0][0]).replace(tzinfo=UTC) if found and found[0][0] else None
+
+
+def last_seen(beat: datetime | None, never: str = "never") -> str:
+    """Return when a daemon was last seen at work, as people read it."""
+    return in_japan(beat) if beat else never
 
 
 def is_beating(beat: datetime | None) -> bool:
@@ -375,6 +380,10 @@ def _mail(settings: Settings) -> Iterator[Finding]:
 
 def _dagster(settings: Settings) -> Iterator[Finding]:
     config = Path(settings.dagster_home) / "dagster.yaml"
+    if config.is_dir():
+        advice = "Move it away, or remove it: the next run makes the file"
+        yield Finding("FAIL", "dagster home", f"{config} is a folder where a file belongs", advice)
+        return
     yield Finding(
         "ok", "dagster home", f"{settings.dagster_home}" + ("" if config.exists() else ", made at the first run")
     )

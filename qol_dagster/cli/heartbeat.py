@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qol_dagster.cli.doctor import is_beating, last_heartbeat
-from qol_dagster.cli.output import in_japan
+from qol_dagster.cli.doctor import is_beating, last_heartbeat, last_seen
 from qol_dagster.defs.messages import subject
 from qol_dagster.errors import QolInputError
 from qol_dagster.resources.outbox import Outgoing
@@ -44,7 +43,8 @@ def heartbeat(settings: Settings) -> str:
     if is_beating(beat):
         alert.give_back()
         return ""
-    since = in_japan(beat) if beat else "never / なし"
     if alert.claim():
-        alert.settle(is_sent=platform.notifier().send(subject("daemon_gone"), BODY.format(since=since)))
-    return f"Dagster's daemon is not running; last seen: {in_japan(beat) if beat else 'never'}"
+        alert.settle(
+            is_sent=platform.notifier().send(subject("daemon_gone"), BODY.format(since=last_seen(beat, "never / なし")))
+        )
+    return f"Dagster's daemon is not running; last seen: {last_seen(beat)}"

@@ -65,16 +65,24 @@ load_from:
 
 
 def prepare_dagster_home(settings: Settings) -> str:
-    """Make QOL_HOME/dagster with a calm configuration, and give its path."""
+    """Make QOL_HOME/dagster with a calm configuration, and return its path. Raises DagsterHomeError."""
     home = settings.dagster_home.absolute()
     home.mkdir(parents=True, exist_ok=True)
     with locked(home / ".lock", quietly=True):
         for name, text in {"dagster.yaml": DAGSTER_YAML, "workspace.yaml": WORKSPACE_YAML}.items():
             file = home / name
+            if file.is_dir():
+                raise DagsterHomeError(
+                    f"{file} is a folder where a file belongs", advice="Move it away, or remove it, and run again"
+                )
             if not file.exists() or hashlib.sha256(file.read_bytes()).hexdigest() in EARLIER:
                 file.write_text(text)
     os.environ.setdefault("DAGSTER_HOME", str(home))
     return str(home)
+
+
+class DagsterHomeError(QolError):
+    """Something is in the place of a file that configures Dagster; the message names it."""
 
 
 class DaemonError(QolError):

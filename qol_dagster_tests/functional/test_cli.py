@@ -537,7 +537,7 @@ def test_the_doctor_says_how_the_last_run_ended_what_came_last_and_whether_the_d
     qol: Qol, settings: Settings
 ) -> None:
     file = write_raw(settings.lake_dir, MONDAY, [record("dailies", USER, MONDAY)])
-    assert "daemon: not running." in qol("doctor").out
+    assert "daemon: not running; last seen: never." in qol("doctor").out
     with dagster_instance(settings) as instance:
         job = build_defs(settings).resolve_job_def("weekly_metrics_job")
         run = instance.create_run_for_job(job, tags={"dagster/partition": str(MONDAY)})
@@ -570,6 +570,16 @@ def test_the_doctor_says_of_a_run_that_was_killed_that_it_was_and_not_that_it_is
         said = qol("doctor")
     assert said.code == 1
     assert f"FAIL  last run: {run.run_id[:8]} was killed: its process {process.pid} is gone" in said.out
+
+
+def test_a_folder_in_the_place_of_dagster_yaml_is_named_and_what_to_do(qol: Qol, settings: Settings) -> None:
+    settings.lake_dir.mkdir(parents=True, exist_ok=True)
+    (config := settings.dagster_home / "dagster.yaml").mkdir(parents=True)
+    ran, seen = qol("materialize", "--week", str(MONDAY)), qol("doctor")
+    assert (ran.code, seen.code) == (1, 1)
+    named = f"{config} is a folder where a file belongs. Move it away, or remove it"
+    assert named in ran.err
+    assert f"FAIL  dagster home: {named}" in seen.out
 
 
 def test_a_week_is_due_from_its_wednesday_at_0905_in_japan_on() -> None:
