@@ -521,11 +521,19 @@ def _readmit(users: Sequence[str], participant_ids: Sequence[str]) -> None:
 
 
 @garmin.command()
-def pull() -> None:
+def pull(
+    *,
+    redrive: Annotated[
+        bool, typer.Option("--redrive", help="Try dead letters again first: what was tried in vain for half a day.")
+    ] = False,
+) -> None:
     """Fetch what pings announced, and apply what Garmin says of its users; `qol webhook serve` does so all along."""
     from qol_dagster.resources.garmin_cloud import Garmin
 
-    worked = Garmin(_local_settings(existing=True)).pull()
+    cloud = Garmin(_local_settings(existing=True))
+    if redrive:
+        note(f"dead letters tried again: {cloud.arrivals.redrive()}")
+    worked = cloud.pull()
     counts = ", ".join(f"{number} {outcome}" for outcome, number in sorted(worked.outcomes.items()))
     typer.echo(f"{counts or 'nothing to do'}; {worked.waiting} wait" if worked.waiting else counts or "nothing to do")
 

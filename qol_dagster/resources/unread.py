@@ -28,7 +28,8 @@ DAYS = 56
 ADVICE: Mapping[str, str] = {
     "quarantined_bodies": "Garmin sent what could not be read; after a fix, `qol raw requarantine` reads it again",
     "quarantined_parts": "Parts of bodies could not be used, each with its reason; `qol raw requarantine` reads them",
-    "dead_letters": "Pings or events were tried in vain; ask for a backfill (`qol garmin backfill`), then delete them",
+    "dead_letters": "Pings or events were tried in vain; within a day `qol garmin pull --redrive` tries them again; "
+    "for what it cannot get ask for a backfill (`qol garmin backfill`), then delete them",
     "files_not_read": "Below raw/daily/ only date=YYYY-MM-DD/NAME.jsonl is read, and in raw/ no name that is not UTF-8 "
     "or has a control character, such as a line break: rename or unpack the files; `qol doctor` names them",
     "unknown_type_records": "Records have a type that Garmin does not document; they are kept raw and feed no metric",
@@ -39,7 +40,8 @@ ADVICE: Mapping[str, str] = {
 ADVICE_JA: Mapping[str, str] = {
     "quarantined_bodies": "読めない本文が Garmin から届きました。修正の後、`qol raw requarantine` で読み直せます",
     "quarantined_parts": "本文の一部が使えませんでした（理由付き）。`qol raw requarantine` で読み直せます",
-    "dead_letters": "Ping または通知を処理できませんでした。`qol garmin backfill` で取得し直してから削除してください",
+    "dead_letters": "Ping または通知を処理できませんでした。1 日以内なら `qol garmin pull --redrive` で再試行できます。"
+    "取得できないものは `qol garmin backfill` で取得し直してから削除してください",
     "files_not_read": "raw/daily/ で読まれるのは date=YYYY-MM-DD/名前.jsonl だけです。名前を変えるか展開してください",
     "unknown_type_records": "Garmin の文書にない種類のレコードです。生データとして残り、どの指標にも使われません",
     "unreadable": "userId を持つ JSON オブジェクトでない行があります。ファイルを直してください",

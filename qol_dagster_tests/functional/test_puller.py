@@ -446,13 +446,14 @@ def test_errors_for_ever_end_as_a_dead_letter_and_cost_the_other_pings_nothing(w
     assert waits == [60.0, 240.0, 960.0, 3840.0, 10_800.0]
     assert world.dead() == []
     assert world.later() == Worked()
-    (dead,) = world.dead()
+    assert len(world.dead()) == 1
     assert len(world.lines()) == 1
     assert world.lost() == []
     # An operator sends it back once Garmin is well again.
     world.garmin.answers(summaries(DAY))
-    world.queue.send(dead)
+    assert (world.queue.redrive(), world.dead()) == (1, [])
     assert world.work() == Worked({"stored": 1})
+    assert world.queue.redrive() == 0
 
 
 def test_an_outage_of_hours_is_outlived(world: World) -> None:

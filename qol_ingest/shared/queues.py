@@ -98,6 +98,15 @@ class DirectoryQueue:
             path = self.root / message.handle
             path.rename(self.root / _DUE.format(self._us(after_s), name, message.receives))
 
+    def redrive(self) -> int:
+        """Have all dead letters handed out anew, as if they had just been sent; return how many. Raises QueueError."""
+        dead = self.root / DEAD
+        with _clear_errors(self.root):
+            letters = sorted(dead.iterdir()) if dead.is_dir() else []
+            for letter in letters:
+                letter.rename(self.root / _DUE.format(self._us(0), letter.name, 0))
+        return len(letters)
+
     def _receive_due(self, limit: int) -> Iterator[Message]:
         now, given = self._us(0), 0
         for handle in sorted(path.name for path in self.root.iterdir()) if self.root.is_dir() else ():
