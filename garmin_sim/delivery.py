@@ -234,12 +234,13 @@ def _bodies_of_hour(
         at = upload.at + PUSH_DELAY_S
         life = everyone[upload.participant]
         day, user = str(life.first + timedelta(days=upload.day)), life.participant.user_id
-        kind, lane, signals = "", "", days.signals(life, upload)
+        kind, lane, start, signals = "", "", "", days.signals(life, upload)
         for record in summaries(life, sim.seed, upload.day, upload.version, sim.traps, day=signals):
             if record.type != kind:
                 kind, lane = record.type, _lane(record.type, apart)
             body = lanes.get(lane) or lanes.setdefault(lane, Body())
-            if body.size + len(record.text) > MAX_BODY:
+            before, start = start, _epoch_start(record)
+            if body.size + len(record.text) > MAX_BODY and not (start and start == before):
                 body.at = at
                 yield body
                 body = lanes[lane] = Body()
@@ -247,6 +248,11 @@ def _bodies_of_hour(
     for body in lanes.values():
         body.at = at
         yield body
+
+
+def _epoch_start(record: Record) -> str:
+    """Return the start of an epoch, empty for another type. Garmin sends all epochs of a start at once."""
+    return record.text.partition('"startTimeInSeconds":')[2].partition(",")[0] if record.type == "epochs" else ""
 
 
 def _lane(kind: str, apart: bool) -> str:

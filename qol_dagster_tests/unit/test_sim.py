@@ -935,3 +935,16 @@ def peak_of_lake(participants: int, lake: Path) -> int:
         return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
+
+
+def test_the_epochs_of_one_start_are_in_one_body_however_full_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("garmin_sim.delivery.MAX_BODY", 5_000)
+    bodies: dict[tuple[str, int], set[int]] = defaultdict(set)
+    parted = 0
+    for delivery in Simulation(participants=3, weeks=1, until=date(2026, 11, 15)).deliveries():
+        epochs = json.loads(delivery.body).get("epochs", [])
+        parted += bool(epochs)
+        for epoch in epochs:
+            bodies[epoch["userId"], epoch["startTimeInSeconds"]].add(hash(delivery.body))
+    assert parted > 100
+    assert {len(found) for found in bodies.values()} == {1}
