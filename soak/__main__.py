@@ -70,6 +70,7 @@ def _outcome(folder: Path, seed: int, given: argparse.Namespace) -> Outcome:
         mails.stop()
         year.daemon.kill()
         year.receiver.kill()
+        year.cloud.stop()
 
 
 def _note(text: str) -> None:

@@ -34,9 +34,10 @@ class Due:
         self._look("no_data", int(quiet_s // QUIET_S).bit_length())
         self._look("fewer_valid_days", drop_of_valid_days(lake))
 
-    def unread(self, bodies: int, files: int) -> None:
-        """Count what is due, one mail for both, when so many bodies and files are stored that no run reads."""
-        grown = [self._grows(name, stored) for name, stored in (("bodies", bodies), ("files", files))]
+    def unread(self, bodies: int, files: int, letters: int) -> None:
+        """Count what is due, one mail for all, when so many bodies, files and dead letters are stored unread."""
+        stored = {"bodies": bodies, "files": files, "letters": letters}
+        grown = [self._grows(name, number) for name, number in stored.items()]
         self.alerts["not_read"] += any(grown)
 
     def _look(self, name: str, level: int) -> None:

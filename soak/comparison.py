@@ -27,7 +27,8 @@ NOT_COMPARED = ("computed_at",)
 OF_RECEIPT = ("last_received_at", "sync_lag_h", "sync_lag_h_median", "sync_lag_h_mean")
 """Columns of when something was received: a clock set back moves that, and hours that pass while runs are lost."""
 MOVED = timedelta(hours=4)
-_RECEIVED = re.compile(rb'"_received_at":"[^"]*",')
+_OF_DELIVERY = re.compile(rb'"_received_at":"[^"]*","_ingest_id":"[^"]*",')
+"""When a record came, and with which body: a ping's is another than that of the push in its place."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Rows:
 
 
 def compare_records(reference: Path, lake: Path, erased: Collection[str]) -> Records:
-    """Compare the raw zones, byte for byte but for the time of receipt, without the records of erased users."""
+    """Compare the raw zones, byte for byte but for what names the delivery, without the records of erased users."""
     delivered = lost = twice = 0
     names = [user.encode() for user in erased]
     for day in sorted({folder.name for one in (reference, lake) for folder in (one / "raw/daily").glob("date=*")}):
@@ -64,7 +65,7 @@ def compare_records(reference: Path, lake: Path, erased: Collection[str]) -> Rec
 def _records(folder: Path) -> Iterator[bytes]:
     for file in folder.glob("[!._]*.jsonl"):
         for line in file.read_bytes().splitlines():
-            yield _RECEIVED.sub(b"", line, count=1)
+            yield _OF_DELIVERY.sub(b"", line, count=1)
 
 
 def count_late_files(lake: Path) -> int:

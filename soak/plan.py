@@ -1,6 +1,7 @@
 """Which faults come in which week: a function of the seed.
 
-Belongs here: the kinds of faults and dealing them out. What each does is `year.py`'s.
+Belongs here: the kinds of faults and dealing them out. What each does is in `pushes.py`, `command_weeks.py` and
+`daemon_weeks.py`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ Fault = Literal[
     "store_fails",
     "clock_set_back",
     "body_half_sent",
+    "callback_fails",
     "run_killed",
     "run_disk_full",
     "lake_read_only",
@@ -27,9 +29,11 @@ Fault = Literal[
     "daemon_killed",
     "daemon_run_killed",
     "two_daemons",
+    "callback_dead",
 ]
 WHILE_PUSHED: Sequence[Fault] = (
     *("receiver_killed", "receiver_disk_full", "store_fails", "clock_set_back", "body_half_sent"),
+    "callback_fails",
 )
 IN_A_COMMAND: Sequence[Fault] = (
     *("run_killed", "run_disk_full", "lake_read_only", "parquet_damaged", "sqlite_damaged", "two_runs"),
@@ -37,8 +41,10 @@ IN_A_COMMAND: Sequence[Fault] = (
 )
 WITH_THE_DAEMON: Sequence[Fault] = (
     *("mail_server_down", "foreign_file", "daemon_killed", "daemon_run_killed", "two_daemons"),
+    "callback_dead",
 )
-"""`mail_server_down` is a run that fails just before: what cannot be sent is tried again for a week."""
+"""`mail_server_down` is a run that fails just before: what cannot be sent is tried again for a week. `callback_dead` is
+a download that fails in the hours before; the daemon alerts of the dead letter, and after that it is redriven."""
 KINDS = (*WHILE_PUSHED, *IN_A_COMMAND, *WITH_THE_DAEMON)
 
 

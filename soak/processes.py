@@ -1,6 +1,6 @@
 """The processes of a soak: the receiver, commands, Dagster's daemon; started, measured and killed.
 
-Belongs here: starting and ending them, with the environment that they share. When one dies is `year.py`'s.
+Belongs here: starting and ending them, with the environment that they share. When one dies is elsewhere.
 """
 
 from __future__ import annotations
@@ -17,8 +17,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 
+from qol_dagster.weeks import dates_of
+from soak.garmin import CLIENT_ID, CLIENT_SECRET
 from soak.start import FOLDER
 
 ROOT = Path(__file__).parents[1]
@@ -51,6 +54,7 @@ class Box:
     folder: Path
     mail_port: int
     receiver_port: int
+    garmin_url: str = ""
 
     @property
     def home(self) -> Path:
@@ -72,6 +76,15 @@ class Box:
         """Where Garmin sends to."""
         return f"http://127.0.0.1:{self.receiver_port}/garmin/{SECRET}"
 
+    def announcements(self) -> int:
+        """Return how much that the receiver announced waits to be processed."""
+        return len(list((self.home / "arrivals").glob("*-*-*")))
+
+    def dead_letters(self) -> int:
+        """Return how many announcements were tried in vain for the last time."""
+        folder = self.home / "arrivals/dead"
+        return len(list(folder.iterdir())) if folder.exists() else 0
+
     def environment(self, home: Path | None = None) -> dict[str, str]:
         """Return the variables of a process."""
         own = {name: value for name, value in os.environ.items() if not name.startswith(("QOL_", "DAGSTER_"))}
@@ -81,6 +94,9 @@ class Box:
             FOLDER: str(self.folder),
             "QOL_HOME": str(home or self.home),
             "QOL_WEBHOOK_SECRET": SECRET,
+            "QOL_GARMIN_CLIENT_ID": CLIENT_ID,
+            "QOL_GARMIN_CLIENT_SECRET": CLIENT_SECRET,
+            "QOL_GARMIN_URL": self.garmin_url,
             "QOL_SMTP_HOST": "127.0.0.1",
             "QOL_SMTP_PORT": str(self.mail_port),
             "QOL_SMTP_STARTTLS": "false",
@@ -185,6 +201,11 @@ class Daemon:
         if self._process:
             kill_group(self._process)
             self._process = None
+
+
+def materialize(monday: date) -> tuple[str, ...]:
+    """Return the command that computes a week."""
+    return "materialize", "--week", dates_of(monday)[0].isoformat()
 
 
 def kill_group(process: subprocess.Popen[bytes]) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections import Counter
 
     from soak.comparison import Records, Rows
-    from soak.year import Tally
+    from soak.tally import Tally
 
 SLACK = 5.0
 """What a value may change by though it is bounded, in its own unit: of little, a half more is nothing."""
@@ -64,6 +64,9 @@ def rendered(outcome: Outcome) -> str:
     names = sorted({*outcome.due, *outcome.sent})
     rows = {
         "pushes": f"{tally.pushes:,}",
+        "pings in their place": f"{tally.pings:,}, of callbacks: {tally.callbacks:,}",
+        "  answers that failed": f"{tally.callbacks_failed}",
+        "  dead letters redriven": f"{tally.redriven}",
         "redeliveries": f"{tally.retries + tally.repeated:,}, of which after no answer of 200: {tally.retries:,}",
         "faults": f"{tally.faults.total()}",
         **{f"  {kind.replace('_', ' ')}": str(number) for kind, number in sorted(tally.faults.items())},

@@ -5,21 +5,22 @@ Belongs here: computing that home, and judging. How it is printed is `table.py`'
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime
 from statistics import fmean
 from typing import TYPE_CHECKING, Literal
 
 from garmin_sim.lake import write_lake
 from qol_dagster.lake.lake import Lake
 from soak.comparison import Rows, compare_records, compare_rows, count_late_files
+from soak.stage import FIRST
 from soak.start import NEXT_VERSION
 from soak.table import Outcome, Quarter
-from soak.year import FIRST, Growth
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from soak.tally import Growth
     from soak.year import Year
 
 COMPARED: tuple[Literal["daily", "weekly"], ...] = ("daily", "weekly")
@@ -32,7 +33,7 @@ def judge(year: Year) -> Outcome:
     reference = _without_faults(year)
     records = compare_records(reference, year.box.lake, year.erased)
     daily, weekly = (compare_rows(reference, year.box.lake, table) for table in COMPARED)
-    runs = year.history.runs()
+    runs = year.by_daemon.history.runs()
     year.due.alerts["run_failed"] = sum(run.status == "FAILURE" and not run.starts_again for run in runs)
     year.tally.late_files = count_late_files(year.box.lake)
     quarters = _quarters(year.tally.growth)
@@ -57,14 +58,19 @@ def _without_faults(year: Year) -> Path:
     year.note("the same without faults, to compare with")
     write_lake(year.sim, home / "lake")
     enrolled = [one for one in year.enrolments if one.first_user_id not in year.erased]
-    last = FIRST + timedelta(weeks=year.weeks - 1)
-    for command in (
-        ("participants", "import", str(year.people(enrolled))),
-        ("materialize", "--week", FIRST.isoformat(), "--until", last.isoformat()),
-    ):
-        if year.box.run(*command, home=home):
-            year.tally.commands_that_failed.append(f"without faults: qol {command[0]}")
+    now, begin = year.clock.now(), datetime.combine(FIRST, datetime.min.time(), UTC)
+    early = [one for one in enrolled if one.at <= begin]  # among them all who leave: first they are enrolled
+    for at, people in ((begin, early), (now, [one for one in enrolled if one.at > begin])):
+        year.clock.set(at.timestamp())
+        _run(year, home, "participants", "import", str(year.people(people)))
+    weeks = ("--week", FIRST.isoformat(), "--until", year.mondays[-1].isoformat())
+    _run(year, home, "materialize", *weeks)
     return home / "lake"
+
+
+def _run(year: Year, home: Path, *command: str) -> None:
+    if year.box.run(*command, home=home):
+        year.tally.commands_that_failed.append(f"without faults: qol {command[0]}")
 
 
 def _old_partitions(folder: Path) -> int:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
+import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from garmin_sim.simulation import Delivery
+from qol_ingest.garmin.api import Endpoints, GarminApi, GarminApiError
+from qol_ingest.garmin.tokens import FileTokenStore
 from soak.alerts import Due
 from soak.comparison import compare_records
+from soak.garmin import CLIENT_ID, CLIENT_SECRET, Cloud
 from soak.plan import KINDS, deal
 from soak.table import Quarter
 
@@ -33,6 +40,40 @@ def test_weeks_with_every_fault_lose_nothing_count_nothing_twice_and_alert_once(
     due, sent = table["alerts due / sent"].split(" / ")
     assert due == sent != "0"
     assert {kind: table[kind.replace("_", " ")] for kind in KINDS} == dict.fromkeys(KINDS, "1")
+    assert int(table["answers that failed"]) > 0
+    assert table["dead letters redriven"] == "1"
+
+
+def test_a_ping_announces_what_a_push_holds_and_its_urls_give_it_to_the_user_alone(tmp_path: Path) -> None:
+    days, night = '{"userId":"a","steps":1},{"userId":"a","steps":2}', '{"userId":"b","awake":1.5}'
+    body = f'{{"dailies":[{days}],"sleeps":[{night}]}}'
+    cloud, store = Cloud(time.time, ["a", "b"]), FileTokenStore(tmp_path / "tokens.sqlite", tmp_path / "key")
+    cloud.start()
+    try:
+        cloud.connect(["a", "b"], store)
+        ping = cloud.ping_of(Delivery(datetime.now(UTC), body.encode(), frozenset("ab")), broken="b")
+        assert ping
+        announced = json.loads(ping.body)
+        (first,), (second,) = announced["dailies"], announced["sleeps"]
+        assert (first["userId"], second["userId"]) == ("a", "b")
+        api = GarminApi(Endpoints.at(cloud.url), CLIENT_ID, CLIENT_SECRET, store)
+
+        def fetched(url: str, user: str) -> str | int | None:
+            try:
+                return b"".join(api.fetch(url, user)).decode()
+            except GarminApiError as error:
+                return error.status
+
+        asked = [
+            fetched(first["callbackURL"], "a"),
+            fetched(first["callbackURL"], "b"),
+            fetched(second["callbackURL"], "b"),
+        ]
+        assert asked == [f"[{days}]", 400, 503]
+        cloud.mend()
+        assert fetched(second["callbackURL"], "b") == f"[{night}]"
+    finally:
+        cloud.stop()
 
 
 def test_each_kind_of_fault_comes_and_a_seed_deals_them_out_alike() -> None:
@@ -49,9 +90,9 @@ def test_a_record_that_is_lost_or_there_twice_is_counted_and_when_it_was_receive
         folder.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("".join(f"{line}\n" for line in lines))
 
-    a, b, c = (f'{{"userId":"{user}","_received_at":"1","steps":2}}' for user in "abc")
+    a, b, c = (f'{{"userId":"{user}","_received_at":"1","_ingest_id":"x","steps":2}}' for user in "abc")
     write("reference", "1.jsonl", a, b, c)
-    write("lake", "2.jsonl", a.replace('"1"', '"9"'), a)
+    write("lake", "2.jsonl", a.replace('"1"', '"9"').replace('"x"', '"y"'), a)
     write("lake", ".half.jsonl", b)
     found = compare_records(tmp_path / "reference", tmp_path / "lake", ['"c"'])
     assert (found.delivered, found.lost, found.twice) == (2, 1, 1)
@@ -59,8 +100,8 @@ def test_a_record_that_is_lost_or_there_twice_is_counted_and_when_it_was_receive
 
 def test_an_alert_is_due_when_more_is_unread_than_before_and_growth_is_bounded_by_half() -> None:
     due = Due()
-    for bodies, files in ((0, 0), (1, 1), (1, 1), (3, 0), (3, 0), (3, 1)):
-        due.unread(bodies, files)
-    assert due.alerts["not_read"] == 3
+    for bodies, files, letters in ((0, 0, 0), (1, 1, 0), (1, 1, 0), (3, 0, 0), (3, 0, 1), (3, 1, 0)):
+        due.unread(bodies, files, letters)
+    assert due.alerts["not_read"] == 4
     assert Quarter(100.0, 149.0).is_bounded(1.5)
     assert not Quarter(100.0, 151.0).is_bounded(1.5)
