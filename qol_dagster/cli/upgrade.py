@@ -39,7 +39,11 @@ def upgrade(
     """Show what this release computes again, or compute it; stopped at any time, it goes on where it was."""
     settings = read_settings(existing=True)
     if settings.target != "local":
-        raise QolInputError("this works on one machine only; on AWS follow docs/deploy-aws.md, Upgrade")
+        raise QolInputError(
+            "this works on one machine only: on AWS Glue computes, and knows what its release computes again",
+            advice="Materialize weekly_metrics_job in Dagster, 13 weeks at a time, the newest first; "
+            "docs/deploy-aws.md, Upgrade, has how to see what is done",
+        )
     if plan == run:
         raise QolInputError("say --plan to see what would be computed again, or --run to compute it")
     weeks = _old_weeks(settings, PROFILES[profile])

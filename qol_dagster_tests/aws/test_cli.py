@@ -148,6 +148,13 @@ def test_what_is_done_on_one_machine_only_says_so(qol: Qol, arguments: str) -> N
     assert "this works on one machine only; unset QOL_TARGET" in said.err
 
 
+@pytest.mark.parametrize("what", ["--plan", "--run"])
+def test_an_upgrade_says_whom_to_ask_for_old_weeks(qol: Qol, what: str) -> None:
+    said = qol("upgrade", what)
+    assert (said.code, said.out) == (2, "")
+    assert "Materialize weekly_metrics_job in Dagster, 13 weeks at a time, the newest first" in said.err
+
+
 def test_misfiled_records_are_moved_in_the_bucket(qol: Qol, deployed: Deployment) -> None:
     lake, tuesday = Lake.s3(deployed.settings.bucket), MONDAY.replace(day=17)
     lines = [json.dumps(record("dailies", USER, day)).encode() + b"\n" for day in (MONDAY, tuesday)]
