@@ -92,8 +92,8 @@ def _found(name: str, kind: Kind) -> str:
     text = f"found.{name}"
     if name in OTHER_SPELLINGS:
         text = f"CASE WHEN contains(json, '{name}') THEN json_extract_string(json, '$.{name}') END"
-    # NaN and infinities are beyond the largest number.
-    return f"TRY_CAST(replace({text}, '_', '?') AS DOUBLE)" if kind == "number" else text
+    # NaN and infinities are beyond the largest number. DuckDB alone takes +-5 for one.
+    return f"TRY_CAST(replace(replace({text}, '_', '?'), '+-', '?') AS DOUBLE)" if kind == "number" else text
 
 
 def _value(field: Field) -> str:

@@ -48,8 +48,9 @@ AS_DOCUMENTED = _schema(samples="MAP<STRING, DOUBLE>", intervals=MAP, number="DO
 FILES_BY_NAME = 1_000
 """More files are not named one by one: their folders are listed, and what else is in them is passed over."""
 MARK = f"m{secrets.token_hex(8)}"
-NOT_IN_NUMBERS = "dDfFxX"
-"""Java alone takes 70d, 70f and 0x1p3 for numbers."""
+_OF_JAVA = (*"dDfFxX", *(rf"\u{code:04x}" for code in range(32) if chr(code) not in "\t\n\v\f\r"))
+NOT_IN_NUMBERS, IN_THEIR_PLACE = "".join(_OF_JAVA), "?" * len(_OF_JAVA)
+"""Java alone takes 70d, 70f and 0x1p3 for numbers, and passes over control characters beside one."""
 
 
 NO_CHARACTERS = r"""'[\\x00-\\x1f]|\\\\[^"\\\\/bfnrtu]'"""
@@ -402,7 +403,7 @@ def _number(text: str, field: Field) -> str:
 
 def _double(text: str) -> str:
     # NaN and infinities fall to the comparison with the largest number.
-    return f"CAST(translate({text}, '{NOT_IN_NUMBERS}', '{'?' * len(NOT_IN_NUMBERS)}') AS DOUBLE)"
+    return f"CAST(translate({text}, '{NOT_IN_NUMBERS}', '{IN_THEIR_PLACE}') AS DOUBLE)"
 
 
 def _time(text: str, _field: Field) -> str:
