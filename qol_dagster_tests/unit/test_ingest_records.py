@@ -440,10 +440,11 @@ dates = st.one_of(
 
 @unhurried
 @given(
-    type_=st.sampled_from(["dailies", "sleeps", "activityDetails", "unknown"]),
+    type_=st.sampled_from(["dailies", "sleeps", "hrv", "activityDetails", "unknown"]),
     stated=dates,
     start=seconds,
     measured=seconds,
+    duration=st.one_of(st.none(), st.integers(0, 100_000)),
     offset=offsets,
     other_offset=offsets,
     nested=seconds,
@@ -454,6 +455,7 @@ def test_the_date_agrees_with_the_plain_python_reference(
     stated: object,
     start: object,
     measured: object,
+    duration: int | None,
     offset: object,
     other_offset: object,
     nested: object,
@@ -464,6 +466,7 @@ def test_the_date_agrees_with_the_plain_python_reference(
         "calendarDate": stated,
         "startTimeInSeconds": start,
         "measurementTimeInSeconds": measured,
+        "durationInSeconds": duration,
         "startTimeOffsetInSeconds": offset,
         "offsetInSeconds": other_offset,
     }

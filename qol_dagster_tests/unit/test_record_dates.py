@@ -73,6 +73,8 @@ def night(start_s: object, **fields: object) -> dict[str, Any]:
         ("hrv", night(HALF_PAST_ELEVEN, durationInSeconds=True), "2026-11-17"),
         ("hrv", night(HALF_PAST_ELEVEN), "2026-11-17"),
         ("hrv", night(HALF_PAST_ELEVEN, durationInSeconds=0, awakeDurationInSeconds=9999), "2026-11-17"),
+        ("hrv", night(None, measurementTimeInSeconds=HALF_PAST_ELEVEN, durationInSeconds=1800), "2026-11-17"),
+        ("sleeps", night(None, measurementTimeInSeconds=HALF_PAST_ELEVEN, durationInSeconds=1800), "2026-11-17"),
         ("dailies", night(HALF_PAST_ELEVEN, durationInSeconds=86_400), "2026-11-17"),
         ("stressDetails", night(HALF_PAST_ELEVEN, durationInSeconds=86_400), "2026-11-17"),
         ("Sleeps", night(HALF_PAST_ELEVEN, durationInSeconds=27_000), "2026-11-17"),

@@ -69,9 +69,10 @@ def _implied_date(record: Mapping[str, Any], summary_type: object) -> date | Non
     if start_s is None:
         return None
     started = _local_date(start_s, offset_s)
-    if started is None or summary_type not in (SLEEPS, HRV):
+    began_s = _number(record.get(_STARTED[0])) if summary_type in (SLEEPS, HRV) else None
+    if started is None or began_s is None:  # a night of which nobody says when it began has no end either
         return started
-    return _local_date(_end_s(record, summary_type, start_s), offset_s)
+    return _local_date(_end_s(record, summary_type, began_s), offset_s)
 
 
 def _local_date(at_s: float, offset_s: float | None) -> date | None:
