@@ -28,10 +28,9 @@ _FILE = "parse_filename(filename, true, 'forward_slash')"
 def typed_lines(longest_line: int) -> str:
     """Return the query that reads the lines of `$paths` (of at most so many bytes), one typed row a line.
 
-    Columns: date and file, of the path `date=DATE/FILE.jsonl`, the fields, `ours`: whether the receiver wrote the line,
-    and `odd`: whether parsers read it differently, so that it needs a second look. For an offset that comes twice in a
-    line that is not ours, it does, too: `duckdb_offsets.py`. Lines of a file are in their order. A join would undo
-    that, whatever `preserve_insertion_order` says.
+    Columns: date and file, of the path `date=DATE/FILE.jsonl`, the fields, and `odd`: whether parsers read the line
+    differently, so that it needs a second look. For an offset that comes twice it does, too: `duckdb_offsets.py`. Lines
+    of a file are in their order. A join would undo that, whatever `preserve_insertion_order` says.
     """
     # In steps, as DuckDB works out what stands in a CASE as often as it stands there.
     texts = [f"{_found(name, field.kind)} AS {label}" for field in SCALARS for label, name in _labelled(field)]
@@ -41,7 +40,7 @@ def typed_lines(longest_line: int) -> str:
     nested = [f"{_LISTS[field.kind](*_place(field))} AS {field.name}" for field in NESTED_FIELDS]
     names = ", ".join(field.name for field in FIELDS)
     return f"""
-        SELECT date, file, {names}, ours,
+        SELECT date, file, {names},
                CASE WHEN json IS NULL THEN true
                     WHEN NOT ours AND strlen(json) <= {LONGEST_CHECKED} THEN {_read_differently()}
                     ELSE false END AS odd

@@ -17,8 +17,8 @@ ROWS_AT_A_TIME = 2048
 
 
 def files_with_an_offset_twice(connection: Any, samples: str) -> Iterator[tuple[str, str]]:
-    """Yield dates and files of the table `parsed` with such a map in a line that the receiver did not write."""
-    asked = f"SELECT date, file, {samples}.t AS t FROM parsed WHERE NOT ours AND len({samples}.t) > 1"
+    """Yield dates and files of the table `parsed` with such a map in a line."""
+    asked = f"SELECT date, file, {samples}.t AS t FROM parsed WHERE len({samples}.t) > 1"
     for batch in connection.sql(asked).to_arrow_reader(ROWS_AT_A_TIME):
         for row in _with_an_offset_twice(batch["t"]):
             yield batch["date"][row].as_py(), batch["file"][row].as_py()

@@ -324,7 +324,6 @@ def _parse_sql(*, again: bool = False) -> str:
     maps = [f"map_keys(line.`{name}`)" for field in FIELDS if field.kind == "samples" for name in field.garmin]
     keys = f"concat_ws('', {', '.join(maps)})"
     twice = " OR ".join(f"size(array_distinct({each})) <> size({each})" for each in maps)
-    ours = "coalesce(line._ingest_id = file AND length(file) = 64, false)"
     columns = [
         f"CASE WHEN drifted THEN {_column(field, 'as_text')} ELSE {_column(field, 'line')} END AS {field.name}"
         for field in FIELDS
@@ -358,7 +357,7 @@ def _parse_sql(*, again: bool = False) -> str:
         SELECT {"rec, " if again else ""}number AS line, date, file, {", ".join(columns)},
                CASE WHEN line IS NULL AND as_text IS NULL THEN text
                     WHEN drifted AND text RLIKE {NO_CHARACTERS} THEN text
-                    WHEN coalesce({twice}, false) AND NOT {ours} THEN text END AS odd
+                    WHEN coalesce({twice}, false) THEN text END AS odd
         FROM read
     """
 
