@@ -392,7 +392,7 @@ def _fault(entry: _Entry) -> str | None:
     """Why an entry cannot become a line."""
     if entry.summary_type == TOKEN_KEY:
         return "a token, which is not kept"
-    if not entry.in_list:
+    if not entry.in_list and not _is_summary(entry.value):
         return "the value of this type is not a list"
     if not isinstance(entry.value, dict):
         return "not an object"
@@ -401,6 +401,11 @@ def _fault(entry: _Entry) -> str | None:
     # Readers differ in which of two equal keys they take, so ours must be the only one.
     ours = [key for key in OUR_KEYS if key in entry.value]
     return f"has a key of ours: {', '.join(ours)}" if ours else _repetition(entry)
+
+
+def _is_summary(value: Any) -> bool:
+    """Whether what stands in the place of a list can mean nothing but one summary."""
+    return isinstance(value, dict) and "userId" in value
 
 
 def _repetition(entry: _Entry) -> str | None:

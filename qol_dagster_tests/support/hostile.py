@@ -152,7 +152,7 @@ def shapes() -> Iterator[tuple[str, bytes]]:
     yield "null", push("null")
     yield "a list", push([{"dailies": [RECORD]}])
     yield "an empty object", push("{}")
-    yield "a type that is no list", push({"dailies": RECORD})
+    yield "a type that is no list", push({"dailies": {"records": [RECORD]}})
     yield "a type that is null", push({"dailies": None})
     yield "records that are no objects", push({"dailies": [1, "a", None, [], True]})
     yield "a type without a name", push({"": [RECORD]})

@@ -211,10 +211,18 @@ def test_an_element_that_is_no_object_is_rejected_and_the_others_are_kept(elemen
     assert json.loads(found.rejects[0]) == {"reason": "not an object", "_summary_type": "dailies", "value": element}
 
 
-@pytest.mark.parametrize("value", [None, 1, "text", True, {"userId": "u-1"}])
+@pytest.mark.parametrize("value", [None, 1, "text", True, {}, {"steps": 7}])
 def test_a_type_that_is_no_list_is_rejected_whole(value: object) -> None:
     reject = only_reject({"dailies": value})
     assert (reject["reason"], reject["value"]) == ("the value of this type is not a list", value)
+
+
+@pytest.mark.parametrize(("type_", "kind"), [("dailies", "daily"), ("deregistrations", "lifecycle")])
+def test_one_summary_in_the_place_of_a_list_is_a_list_of_one(type_: str, kind: str) -> None:
+    one, alone = (parsed({type_: value}) for value in (DAILY, [DAILY]))
+    assert (one.stored, one.rejected) == (1, 0)
+    assert len(getattr(one, kind)) == 1
+    assert one.users == alone.users
 
 
 @pytest.mark.parametrize("key", OUR_KEYS)
