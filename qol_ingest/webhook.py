@@ -133,10 +133,9 @@ class Receiver:
         early = self.answer_without_body(event)
         if early is not None:
             return early
-        is_packed = _is_gzip(_headers(event).get("content-encoding", ""))
         received_at = now or datetime.now(UTC)
         self._watch_clock(received_at)
-        return self._take(_sent_bytes(event), received_at, begun, is_packed=is_packed)
+        return self._take(_sent_bytes(event), received_at, begun)
 
     def answer_without_body(self, event: Event) -> Answer | None:
         """Return the answer of a request whose body does not matter; None if it is a push of Garmin's."""
@@ -165,8 +164,8 @@ class Receiver:
         if back_s := max(0, int((before - now).total_seconds()) - CLOCK_TOLERANCE_S):
             log.warning("the clock of this machine was set back by %d s or more: check it (NTP)", back_s)
 
-    def _take(self, body: bytes, now: datetime, begun: float, *, is_packed: bool) -> Answer:
-        parsed = self._parse(body, now, is_packed=is_packed)
+    def _take(self, body: bytes, now: datetime, begun: float) -> Answer:
+        parsed = self._parse(body, now)
         try:
             parsed, refused, new, spilled = self._keep_allowed(parsed, body, now, begun)
         except (StoreError, QueueError, TooSlowError, LedgerError) as error:
@@ -211,11 +210,12 @@ class Receiver:
     def _receiving(self) -> AbstractContextManager[frozenset[str]]:
         return self.refusals.receiving() if self.refusals else nullcontext(frozenset())
 
-    def _parse(self, body: bytes, now: datetime, *, is_packed: bool) -> Parsed:
+    def _parse(self, body: bytes, now: datetime) -> Parsed:
+        """Read a body. Whether it is packed its first bytes say: a header may be lost on the way, or be left over."""
         with self._parsing:
             until = time.monotonic() + self.limits.parse_s
             try:
-                return parse_body(unpack(body) if is_packed else body, now, until=until)
+                return parse_body(unpack(body) if body.startswith(GZIP) else body, now, until=until)
             except BodyError as error:
                 return Parsed(hashlib.sha256(body).hexdigest(), whole_body_reason=str(error))
 
@@ -447,10 +447,6 @@ def _jsonl(lines: tuple[str, ...]) -> bytes:
 
 def _headers(event: Event) -> dict[str, str]:
     return {name.lower(): value for name, value in (event.get("headers") or {}).items()}
-
-
-def _is_gzip(encoding: str) -> bool:
-    return encoding.strip().lower() in ("gzip", "x-gzip")
 
 
 def _sent_bytes(event: Event) -> bytes:

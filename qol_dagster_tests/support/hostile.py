@@ -123,7 +123,7 @@ def framing() -> Iterator[tuple[str, bytes]]:
 def packings() -> Iterator[tuple[str, bytes]]:
     whole = gzip.compress(BODY, mtime=0)
     yield "gzip", packed(BODY)
-    yield "gzip that is none", push(BODY, "Content-Encoding: gzip")
+    yield "plain that says gzip", push(BODY, "Content-Encoding: gzip")
     yield "gzip cut short", push(whole[:-9], "Content-Encoding: gzip")
     yield "gzip with a wrong checksum", push(whole[:-8] + b"\0" * 8, "Content-Encoding: gzip")
     yield "gzip in gzip", packed(whole)
