@@ -249,6 +249,25 @@ def _no_awake_time(records: list[Record], _mark: Stamp, _pair: int) -> None:
     _edit(records, "sleeps", forget)
 
 
+def _duration_near_stages(records: list[Record], _mark: Stamp, pair: int) -> None:
+    """A duration 120 s short of the stages, which count; of every other pair 121 s, and the duration counts."""
+
+    def shorten(sleep: Fields) -> None:
+        sleep["durationInSeconds"] -= 120 + pair % 2
+
+    _edit(records, "sleeps", shorten)
+
+
+def _awake_in_map_only(records: list[Record], _mark: Stamp, _pair: int) -> None:
+    """The awake intervals tell how long, where no field does."""
+
+    def forget(sleep: Fields) -> None:
+        if "awake" in sleep["sleepLevelsMap"]:
+            sleep.pop("awakeDurationInSeconds", None)
+
+    _edit(records, "sleeps", forget)
+
+
 def _unmeasurable_spelled_otherwise(records: list[Record], _mark: Stamp, _pair: int) -> None:
     def respell(sleep: Fields) -> None:
         sleep["unmeasurableSleepDurationInSeconds"] = sleep.pop("unmeasurableSleepInSeconds")
@@ -320,6 +339,8 @@ _TRAPS: dict[str, Trap] = {
     "no-data-samples": _no_data_samples,
     "milliseconds": _milliseconds,
     "path-names": _path_names,
+    "duration-near-stages": _duration_near_stages,
+    "awake-in-map-only": _awake_in_map_only,
 }
 _LATER_TRAPS: dict[str, Trap] = {
     "older-state-later": _older_state_later,
