@@ -203,8 +203,9 @@ def _of_sums(week: ir.Table, thresholds: Thresholds) -> dict[str, ir.Value]:
         "is_valid_week": (week.n_valid_days >= thresholds.valid_week_days) & enough_weekend,
         "steps_per_wear_h": week.steps_worn / week.wear_h.nullif(0.0),
         "resting_hr_slope": (n >= SLOPE_DAYS).ifelse(slope, ibis.null("float64")),
-        "stress_high_pct": 100 * week.stress_high / total,
-        "stress_rest_pct": 100 * week.stress_rest / total,
+        # Divided first: a part is never above its whole, but 100 times a part may be above 100 wholes by rounding.
+        "stress_high_pct": 100 * (week.stress_high / total),
+        "stress_rest_pct": 100 * (week.stress_rest / total),
         "mvpa_equiv_min": mvpa_equiv_min,
         "who_activity": _who_activity(mvpa_equiv_min, week.n_valid_days),
         "nights_ge7h_pct": 100 * week.long_nights / week.n_nights.nullif(0),

@@ -200,7 +200,7 @@ class Record:
         at = ("summary id", summary_id) if main is None else ("time", main)
         if self.type == "pulseox":
             return (self.type, at, flag(self.body.get("onDemand")))
-        return (self.type, at)
+        return ("activity" if self.type in ACTIVITY_TYPES else self.type, at)
 
     def own_date(self, directory: date) -> date:
         """The local calendar date this record belongs to."""
@@ -965,14 +965,14 @@ def weekly_heart(days: list[Row], valid: list[Row], monday: date) -> Row:
 
 def weekly_stress(valid: list[Row]) -> Row:
     """Stress and Body Battery over valid days."""
-    sums = {level: math.fsum(values(valid, f"stress_{level}_min")) for level in STRESS_LEVELS}
-    known = math.fsum(sums.values())
+    sums = {level: total(values(valid, f"stress_{level}_min")) for level in STRESS_LEVELS}
+    known = math.fsum(minutes for minutes in sums.values() if minutes is not None)
     row: Row = {
         "stress_mean": mean(values(valid, "stress_mean")),
         "n_stress_days": len(values(valid, "stress_mean")),
-        "stress_high_pct": 100 * sums["high"] / known if known else None,
-        "stress_rest_pct": 100 * sums["rest"] / known if known else None,
     }
+    for level in ("high", "rest"):  # one that no day tells of is unknown, not 0
+        row[f"stress_{level}_pct"] = None if sums[level] is None or not known else 100 * (sums[level] / known)
     for part in ("max", "min", "charged", "drained"):
         row[f"body_battery_{part}_mean"] = mean(values(valid, f"body_battery_{part}"))
     return row
