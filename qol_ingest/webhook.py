@@ -128,7 +128,7 @@ class Receiver:
             raise ReceiverError("no secret is set; set QOL_WEBHOOK_SECRET")
 
     def handle(self, event: Event, now: datetime | None = None) -> Answer:
-        """Answer one request (API Gateway HTTP API or function URL, payload 2.0) received at `now`, by default the present time."""
+        """Answer one request (API Gateway HTTP API or function URL, payload 2.0) received at `now`, by default now."""
         begun = time.monotonic()
         early = self.answer_without_body(event)
         if early is not None:
