@@ -35,6 +35,12 @@ _UUID = re.compile(r"[0-9a-f]{32}")
 _USER = re.compile(rb'"userId"\s*:\s*"([^"\\]*)"')
 
 
+def plain_user(user: str) -> str:
+    """Return a Garmin user id as summaries spell it, without capitals and hyphens, if it has that shape."""
+    plain = user.replace("-", "").lower()
+    return plain if _UUID.fullmatch(plain) else user
+
+
 class LedgerError(QolError):
     """The ledger cannot be read or written; the message says why and what to do."""
 
@@ -69,8 +75,7 @@ class AnyLedger(ABC):
 
     def hash_of(self, user: str) -> str:
         """See `Refusals`. Ids of Garmin's shape are the same in capitals and with hyphens."""
-        plain = user.replace("-", "").lower()
-        return self._hash("user", plain if _UUID.fullmatch(plain) else user)
+        return self._hash("user", plain_user(user))
 
     def hash_of_participant(self, participant_id: str) -> str:
         """Return the keyed hash of a participant id."""

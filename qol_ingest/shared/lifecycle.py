@@ -13,10 +13,11 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, Protocol
 
+from qol_ingest.shared.erasures import plain_user
 from qol_ingest.shared.id_map import Enrolment, IdMap, allowed_of, is_user, text_of, without_withdrawn
 from qol_ingest.shared.permissions import PERMISSION_TYPES
 
@@ -46,7 +47,11 @@ class LifecycleEvent:
 
 
 def events(lines: Iterable[str]) -> Iterator[LifecycleEvent]:
-    """Yield the events of raw lifecycle lines. What cannot be understood is passed over: it is kept raw, and logged."""
+    """Yield the events of raw lifecycle lines. What cannot be understood is passed over: it is kept raw, and logged.
+
+    Garmin's manual prints a change of permissions whose user id has hyphens, which those of summaries have not. An
+    event of an id in another spelling is therefore one of the id in theirs, too.
+    """
     for line in lines:
         if not line.strip():
             continue
@@ -58,6 +63,8 @@ def events(lines: Iterable[str]) -> Iterator[LifecycleEvent]:
             log.error("a lifecycle event cannot be understood; it is stored in raw/lifecycle and changes nothing")
         else:
             yield event
+            if (plain := plain_user(event.user)) != event.user:
+                yield replace(event, user=plain)
 
 
 def apply(id_map: IdMap, event: LifecycleEvent, garmin: Garmin | None = None) -> Outcome:

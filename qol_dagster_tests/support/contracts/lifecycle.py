@@ -73,6 +73,16 @@ def test_who_leaves_at_garmin_is_left_out_of_the_next_run_and_the_history_says_s
     assert USER not in str(people.history("P7"))
 
 
+@pytest.mark.parametrize(
+    "spelling", ["4aacafe8-2427-c251-df9c-9592d0c06768", USER.upper()], ids=["hyphens", "capitals"]
+)
+def test_a_withdrawal_is_not_overlooked_for_the_spelling_of_an_id(people: IdMap, spelling: str) -> None:
+    assert "applied" in tell(people, allows(NO_HEALTH, userId=spelling))
+    assert permissions(people) == tuple(NO_HEALTH)
+    assert "applied" in tell(people, left(spelling, LATER + timedelta(minutes=1)))
+    assert people.identities().revoked == {USER}
+
+
 def test_the_same_event_again_changes_nothing(people: IdMap) -> None:
     assert tell(people, left(), left()) == ["applied", "nothing new"]
     assert len(people.history("P7")) == 2
