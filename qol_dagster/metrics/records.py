@@ -167,7 +167,7 @@ def _own_day(lines: ir.Table) -> ir.Value:
     start = _start(lines)
     at = ibis.cases(
         (lines.type == "sleeps", lines.end_s.fill_null(start)),
-        (lines.type == "hrv", (lines.start_s + lines.duration_s.fill_null(0.0)).fill_null(start)),
+        (lines.type == "hrv", (real_start(lines) + lines.duration_s.fill_null(0.0)).fill_null(start)),
         else_=start,
     )
     local_s = (at + lines.offset_s.fill_null(0.0)).floor()

@@ -664,6 +664,9 @@ def dates_of_waking(lake: Lake) -> None:
         for into in (WED, THU):
             lake.put(kind, user, WED, into=into, **undated, **ms, steps=5, lastNightAvg=52)
     lake.put("epochs", user, THU, into=FRI, body="b", **undated, startTimeInSeconds=-(10**14), steps=7)
+    before = {"startTimeInSeconds": -2_208_988_801, "offset": 0, "duration": 7200}  # a second before 1900, and into it
+    for into in (FRI, SAT):
+        lake.put("hrv", user, FRI, into=into, body="c", **undated, **before, _received_at=lake.received(FRI, 15))
 
 
 def keys(lake: Lake) -> None:
