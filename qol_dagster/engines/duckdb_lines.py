@@ -34,8 +34,7 @@ def typed_lines(longest_line: int) -> str:
     """
     # In steps, as DuckDB works out what stands in a CASE as often as it stands there.
     texts = [f"{_found(name, field.kind)} AS {label}" for field in SCALARS for label, name in _labelled(field)]
-    # DuckDB alone takes 1_000 for a number.
-    parts = [f"replace(found.{part}, '_', '?') AS {part}" for part in sorted(PARTS)]
+    parts = [f"{_plain(f'found.{part}')} AS {part}" for part in sorted(PARTS)]
     scalars = [f"{_value(field)} AS {field.name}" for field in SCALARS]
     nested = [f"{_LISTS[field.kind](*_place(field))} AS {field.name}" for field in NESTED_FIELDS]
     names = ", ".join(field.name for field in FIELDS)
@@ -91,8 +90,13 @@ def _found(name: str, kind: Kind) -> str:
     text = f"found.{name}"
     if name in OTHER_SPELLINGS:
         text = f"CASE WHEN contains(json, '{name}') THEN json_extract_string(json, '$.{name}') END"
-    # NaN and infinities are beyond the largest number. DuckDB alone takes +-5 for one.
-    return f"TRY_CAST(replace(replace({text}, '_', '?'), '+-', '?') AS DOUBLE)" if kind == "number" else text
+    # NaN and infinities are beyond the largest number.
+    return f"TRY_CAST({_plain(text)} AS DOUBLE)" if kind == "number" else text
+
+
+def _plain(text: str) -> str:
+    """Return text in which nothing is left that DuckDB alone takes for a number: 1_000, +-5."""
+    return f"replace(replace({text}, '_', '?'), '+-', '?')"
 
 
 def _value(field: Field) -> str:
