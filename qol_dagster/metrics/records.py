@@ -95,7 +95,9 @@ def classified(records: ir.Table) -> ir.Table:
     (all of the user's, or records of a type that is not permitted), or usable.
     """
     lines = records.filter(records.summary_type.fill_null("") != TEST_TYPE).select("rec", "date", *ASKED_OF_ALL)
-    lines = lines.mutate(type=lines.summary_type.substitute(TYPE_ALIASES), stated_day=_stated_day(lines))
+    # Without a type it is of none that is known: of a day with nothing else, Spark would count null records of each.
+    type_ = lines.summary_type.substitute(TYPE_ALIASES).fill_null("")
+    lines = lines.mutate(type=type_, stated_day=_stated_day(lines))
     undated = lines.filter(lines.type == "sleeps", lines.stated_day.isnull())
     lines = attach(lines, sleep_times(records, undated).select("rec", "end_s"), ["rec"])
     lines = lines.mutate(own_day=_own_day(lines), **_key(lines))

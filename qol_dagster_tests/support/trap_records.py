@@ -917,6 +917,7 @@ def strangers(lake: Lake) -> None:
     lake.put("menstrualCycleTracking", user, TUE, dayInCycle=3)
     lake.put("Dailies", user, TUE, steps=99999)
     lake.put("dailies", user, TUE, _summary_type=DROP, steps=99999)
+    lake.put("dailies", lake.person("no-type-and-nothing-else"), TUE, _summary_type=None, steps=99999)
     lake.put("mct", user, WED)
     lake.put("skinTemp", user, WED, avgDeviationCelsius=-0.5)
     lake.put("deregistrations", user, THU, startTimeInSeconds=DROP, summaryId=DROP)
