@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import re
 import signal
@@ -12,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from qol_dagster.engines import queries
 from qol_dagster.settings import Settings
 from qol_dagster_tests.support.log_privacy import confidential, heard, told
 
@@ -49,14 +47,6 @@ def pytest_xdist_auto_num_workers() -> int:
     """Start two workers a core where there are few: half of what tests do is wait for other processes."""
     cores = os.cpu_count() or 1
     return max(cores, min(2 * cores, 8))
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _sql_is_compiled_once() -> Iterator[None]:
-    """Compile the metrics once a session: Ibis takes four seconds, and each new QOL_HOME is without its SQL."""
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(queries, "_compile_all", functools.cache(queries._compile_all))
-        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -78,6 +78,7 @@ def bundled(dialect: Dialect, thresholds: Thresholds) -> str:
     return json.dumps(_compile_all(dialect, thresholds))
 
 
+@cache  # an erasure opens a home for each backup
 def _compile_all(dialect: Dialect, thresholds: Thresholds) -> dict[str, str]:
     from qol_dagster.metrics import daily, status, weekly
     from qol_dagster.metrics.records import records_table

@@ -18,7 +18,7 @@ FINAL = {"daily_rows", "day_counts", "weekly_rows", "status_rows"}
 
 
 @pytest.fixture
-def _sql_is_compiled_anew(_sql_is_compiled_once: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def _sql_is_compiled_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     """Undo for a test what the session does to be quick."""
     monkeypatch.setattr(module, "_compile_all", module._compile_all.__wrapped__)
 
