@@ -116,7 +116,7 @@ def count_person(settings: Settings, name: str) -> dict[str, int]:
     """Return how much of a person is in each place, and change nothing. Raises UnknownPersonError."""
     place = _place(settings)
     person, _ = _find(place, name)
-    clearing = _clearing(place, person, [], "", dry_run=True)
+    clearing = _clearing(place, person, [])
     _clear(place, clearing)
     counts = _counts(clearing)
     accounts = [one for one in place.people().list() if one.garmin_user_id in person.users]
@@ -186,7 +186,7 @@ def _erase(place: Place, name: str, log: Log) -> ErasureReport:
     people.begin_erasure(users)
     cloud = Garmin(place.settings)
     problems = [problem for user in users if (problem := cloud.end_registration(user))]
-    clearing = _clearing(place, person, everyone, begun.erasure)
+    clearing = _clearing(place, person, everyone, begun)
     place.wait(begun, clearing, log)
     left = {"Garmin": f"the registration goes on: {'; '.join(problems)}"} if problems else {}
     left |= place.clear_copies(person, log)
@@ -255,9 +255,9 @@ def _clear(place: Place, clearing: Clearing) -> None:
     place.clear_sides(clearing)
 
 
-def _clearing(
-    place: Place, person: Person, everyone: list[Enrolment], erasure: str, *, dry_run: bool = False
-) -> Clearing:
+def _clearing(place: Place, person: Person, everyone: list[Enrolment], begun: Entry | None = None) -> Clearing:
+    """Return what clears, or without an entry that an erasure began with, what counts and changes nothing."""
+    erasure, began = (begun.erasure, datetime.fromisoformat(begun.at)) if begun else ("", datetime.now(UTC))
     settings, lake = place.settings, place.lake().of_run(f"erasure {erasure}")
     enrolled = [one for one in everyone if one.participant_id]
     before = [
@@ -269,7 +269,7 @@ def _clearing(
         of_profile: dict[str, Fingerprints] = {
             one.name: Fingerprints.of(engine, one.thresholds, *ids) for one in PROFILES.values()
         }
-    return Clearing(settings, lake, person, of_profile, erasure, dry_run)
+    return Clearing(settings, lake, person, of_profile, erasure, began, dry_run=begun is None)
 
 
 def _as_before(one: Enrolment, person: Person) -> Enrolment:

@@ -15,7 +15,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,13 +50,17 @@ LINES = (LIFECYCLE, QUARANTINE)
 
 @dataclass
 class Clearing:
-    """One pass over a home: what it is about, and what was counted. `left`: files that need a person to look."""
+    """One pass over a home: what it is about, and what was counted. `left`: files that need a person to look.
+
+    `erasure` and `began` are of the ledger's entry: which erasure, and since when.
+    """
 
     settings: Settings
     lake: Lake
     person: Person
     fingerprints: Mapping[str, Fingerprints]
     erasure: str
+    began: datetime
     dry_run: bool = False
     counts: Counter[str] = field(default_factory=Counter)
     left: dict[str, str] = field(default_factory=dict)
@@ -107,7 +111,7 @@ class Clearing:
             notes = self.fingerprints[table.profile.name]
             for day in erased_dates(lake, table.table):
                 renote = partial(notes.renote, table.table, day)
-                planned = plan_erasure(lake, table.table, day, gone, renote, dry_run=self.dry_run)
+                planned = plan_erasure(lake, table.table, day, gone, renote, began=self.began, dry_run=self.dry_run)
                 if planned:
                     plans.append((table, planned))
         self.counts["table rows"] += sum(one.rows for _, one in plans)
@@ -121,7 +125,7 @@ class Clearing:
         if self.dry_run:
             self.counts["freezes"] += sum(self._names_object(key, renamed) for key in self.lake.keys(FREEZES))
             return
-        self.counts["freezes"] += rewrite_freezes(self.lake, renamed, datetime.now(UTC), self.erasure)
+        self.counts["freezes"] += rewrite_freezes(self.lake, renamed, self.began, self.erasure)
         for table, planned in plans:
             self.bytes_written += apply_erasure(self.lake.with_tables(table.profile.folder), planned)
             self.files += len(planned.renamed) + bool(planned.current)

@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from qol_dagster.lake.lease import locked
@@ -90,8 +90,9 @@ class _Object:
 
 @dataclass
 class _Chain:
-    """The revisions of a partition as they will be, in the order of their numbers."""
+    """The revisions of a partition as they will be, in the order of their numbers, and when the erasure began."""
 
+    began: datetime
     log: dict[int, Revision] = field(default_factory=dict)
     rows: dict[int, pa.Table] = field(default_factory=dict)
     touched: set[int] = field(default_factory=set)
@@ -131,11 +132,19 @@ class _Chain:
 
 
 def plan_erasure(
-    lake: Lake, table: TableName, day: date, gone: frozenset[str], renote: Renote, *, dry_run: bool = False
+    lake: Lake,
+    table: TableName,
+    day: date,
+    gone: frozenset[str],
+    renote: Renote,
+    *,
+    began: datetime,
+    dry_run: bool = False,
 ) -> PartitionErasure | None:
     """Return what is to change in a partition for these participants to be out of it; None if nothing is.
 
-    New objects are in the history when this returns, unless `dry_run`, and nothing else was changed.
+    New objects are in the history when this returns, unless `dry_run`, and nothing else was changed. `began`: when the
+    erasure did. The same partition becomes the same bytes, in whichever home or backup.
     """
     folder = history_folder(lake.processed, table)
     keys = _parquet_keys(lake, f"{lake.partition_key(table, day)}/")
@@ -144,7 +153,7 @@ def plan_erasure(
     objects = [one for one in stored if one is not None]
     current = _current(lake, keys, gone)
     records, number = _records(lake, keys, logged, current, day)
-    chain = _Chain()
+    chain = _Chain(began)
     numbers = {0, *records, *(one.revision.number for one in objects if one.revision)}
     for at in sorted(numbers):
         mine = [one for one in objects if (one.revision.number if one.revision else 0) == at]
@@ -249,12 +258,10 @@ def _new_current(lake: Lake, chain: _Chain, current: _Object, number: int, renot
         return None if same else as_parquet(current.after, notes, revision)
     new = chain.put(current.after, current.notes, record if current.revision else None)
     chain.renamed.setdefault(current.sha256, new)
-    now = datetime.now(UTC)
-    now = now.replace(microsecond=now.microsecond // 1000 * 1000)
     erasure = Revision(
         record.date,
         max(chain.log) + 1,
-        max(now, record.valid_from + timedelta(milliseconds=1)),
+        max(chain.began, record.valid_from + timedelta(milliseconds=1)),
         "erasure",
         current.after.num_rows,
         removed=current.lost,

@@ -168,7 +168,7 @@ def erase_records(lake: Lake, day: date, users: Collection[str], replaced: Mappi
     if stored == NOTHING:
         forget_records(lake, [day])
         return 0
-    parts, lost, token = dict(stored.parts), 0, secrets.token_hex(8)
+    parts, lost = dict(stored.parts), 0
     for number, key in enumerate(stored.parts):
         rows = pq.ParquetFile(pa.BufferReader(lake.read_object(key))).read(use_threads=False)
         gone = pc.fill_null(pc.is_in(rows["user_id"], pa.array(sorted(users), pa.string())), False)
@@ -177,9 +177,10 @@ def erase_records(lake: Lake, day: date, users: Collection[str], replaced: Mappi
         kept, buffer = rows.filter(pc.invert(gone)), io.BytesIO()
         pq.write_table(kept, buffer, compression="zstd")
         lost += rows.num_rows - kept.num_rows
-        new = f"{_folder(day)}/{token}-{number}.parquet"
-        lake.replace_object(new, buffer.getvalue())
-        parts[new] = len(buffer.getvalue())
+        content = buffer.getvalue()
+        new = f"{_folder(day)}/{hashlib.sha256(content).hexdigest()[:16]}-{number}.parquet"
+        lake.replace_object(new, content)
+        parts[new] = len(content)
         del parts[key]
     marks = {replaced.get(one, one) for one in stored.marks}
     now = StoredRecords(parts, frozenset(one for one in marks if one is not None))

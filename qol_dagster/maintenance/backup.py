@@ -195,7 +195,7 @@ def orphaned_files(store: BackupStore, going: Collection[Backup]) -> list[str]:
 
 
 def remove_backups(store: BackupStore, going: Sequence[Backup]) -> None:
-    """Remove backups, and the archives that no other names. Raises BackupError."""
+    """Remove backups, and the archives that no other names, also those a killed process left. Raises BackupError."""
     with _writing(store):
         for one in going:  # first the manifest: what is left of a killed removal is named by none
             store.remove(f"{PREFIX}{one.name}.json")

@@ -79,9 +79,7 @@ def back_up(settings: Settings, store: BackupStore, on_progress: Progress | None
     if isinstance(store, BucketStore):
         ledger = S3Ledger(settings.bucket, client=aws.session(settings.backup_role).client("s3", config=aws.patience()))
         backups = [one for one in list_backups(store) if one.name != created.backup.name]
-        going = outdated_backups(backups, ledger.entries(), datetime.now(UTC).date())
-        if going:
-            remove_backups(store, going)
+        remove_backups(store, outdated_backups(backups, ledger.entries(), datetime.now(UTC).date()))
     return created
 
 

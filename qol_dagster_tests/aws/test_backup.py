@@ -225,7 +225,7 @@ def test_a_restore_that_was_ended_goes_on_and_no_other_begins(
 
 
 def test_after_an_erasure_the_next_backup_takes_the_place_of_all_from_before_which_are_locked_until_a_date(
-    place: Account, tmp_path: Path
+    place: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ledger, settings = S3Ledger(place.settings.bucket), place.settings
     for name in ("erasures.jsonl", "erasures.key"):
@@ -234,8 +234,20 @@ def test_after_an_erasure_the_next_backup_takes_the_place_of_all_from_before_whi
     ledger.finish(ledger.append("begun", ["a" * 32], ["P1"]))
     place.remove(contract.NOVEMBER)
     time.sleep(1)  # a backup that began in the second in which an erasure ended may be one of before
-    after = back_up(settings, place.store).backup
-    assert [one.name for one in list_backups(place.store)] == [after.name]
+    removing = BucketStore.remove
+
+    def ending(store: BucketStore, name: str) -> None:
+        removing(store, name)
+        raise contract.KilledError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(BucketStore, "remove", ending)  # the manifest is gone, its archives are not
+        with pytest.raises(contract.KilledError):
+            back_up(settings, place.store)
+    back_up(settings, place.store)
+    afterwards = list_backups(place.store)
+    after = afterwards[-1]
+    assert before.name not in {one.name for one in afterwards}
     gone = {one.file for one in before.archives} - {one.file for one in after.archives}
     assert len(gone) == 2, "the state, and the month that changed"
     versions = place.s3.list_object_versions(Bucket=settings.backup_bucket, Prefix=ARCHIVES)

@@ -23,6 +23,7 @@ from qol_dagster.erasure.erase import count_person, erase
 from qol_dagster.erasure.versions import Versions
 from qol_dagster.lake.freeze import create_freeze, read_freeze, verify_freeze
 from qol_dagster.lake.lake import Lake
+from qol_dagster.lake.lease import Lease
 from qol_dagster.resources.garmin_cloud import Garmin
 from qol_dagster.resources.id_map import AwsIdMap
 from qol_dagster.settings import Settings
@@ -110,7 +111,11 @@ globals().update(contract_tests(contract))
 def emptied(
     deployed: Deployment, cloud: Cloud, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> Settings:
-    """Everything that an erasure needs. With the parameter "unversioned", the lake keeps the newest versions alone."""
+    """Everything that an erasure needs, and nobody is patient.
+
+    With the parameter "unversioned", the lake keeps the newest versions alone.
+    """
+    monkeypatch.setattr(Lease.__init__, "__defaults__", (1.0, 0.05))
     dead = cloud.queue()
     redrive = {"deadLetterTargetArn": cloud.arn_of_queue(dead), "maxReceiveCount": 3}
     more = {
@@ -129,6 +134,11 @@ def emptied(
     for bucket in (settings.bucket,) * is_versioned + (settings.backup_bucket,):
         aws.client("s3").put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
     return settings
+
+
+@pytest.fixture
+def named(emptied: Settings) -> Callable[[], set[str]]:
+    return Study(emptied, Lake.s3(emptied.bucket), S3Ledger(emptied.bucket), SqsQueue(emptied.spill_queue_url)).naming
 
 
 @pytest.fixture

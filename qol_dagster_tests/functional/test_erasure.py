@@ -13,6 +13,7 @@ import threading
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from io import BytesIO
 from pathlib import Path
@@ -36,6 +37,7 @@ from qol_dagster.lake.history import revisions_of, states_at
 from qol_dagster.lake.lake import Lake
 from qol_dagster.maintenance.backup import create_backup, list_backups, verify_backup
 from qol_dagster.maintenance.contents import Home
+from qol_dagster.maintenance.restore import restore_backup
 from qol_dagster.maintenance.stores import FolderStore
 from qol_dagster.pipeline.etl import run_etl
 from qol_dagster.resources.garmin_cloud import Garmin
@@ -43,6 +45,7 @@ from qol_dagster.resources.id_map import IdMap
 from qol_dagster.settings import Settings
 from qol_dagster_tests.support.contracts import contract_tests
 from qol_dagster_tests.support.contracts import erasure as contract
+from qol_dagster_tests.support.killed_erasures import killed_erasures
 from qol_dagster_tests.support.lakes import MONDAY, record, worn, write_raw
 from qol_ingest.consent.enrolment import Invitations, SqliteState
 from qol_ingest.garmin.tokens import FileTokenStore, Tokens
@@ -66,6 +69,11 @@ globals().update(contract_tests(contract))
 @pytest.fixture
 def emptied(settings: Settings) -> Settings:
     return settings
+
+
+@pytest.fixture
+def named(settings: Settings) -> Callable[[], dict[str, list[str]]]:
+    return lambda: left_of_ada(settings.home)
 
 
 def lines(user: str, day: date, **fields: Any) -> list[dict[str, Any]]:
@@ -478,6 +486,57 @@ def test_backups_of_before_are_made_anew_without_the_person_and_keep_everything_
         assert rows_of_others(new / "lake") == rows
         assert other_lines(new / "lake") == raw
         assert Ledger(new).state_of_user(ADA_USER) == "finished"
+
+
+def test_backups_that_are_made_anew_share_each_month_that_they_shared(
+    home: Path, tmp_path: Path, engine: Engine
+) -> None:
+    settings, store = Settings(home=home, backup_dir=tmp_path / "backups"), FolderStore(tmp_path / "backups")
+    first = create_backup(Home(home), store).backup
+    (home / "alerts").mkdir()
+    (home / "alerts/1").write_text("x")
+    write_raw(home / "lake", MONDAY + timedelta(weeks=4), lines(BEN_USER, MONDAY), "ben")
+    create_backup(Home(home), store)
+    (home / "lake" / f"raw/daily/date={DAY}/cy.jsonl").write_bytes(b"{}\n")
+    create_backup(Home(home), store)
+    assert erase(settings, "QOL-1").is_complete
+    assert left_of_ada(store.folder) == {}
+    months = [[archive.file for archive in one.archives[1:]] for one in list_backups(store)]
+    assert [len(one) for one in months] == [1, 2, 2]
+    assert months[0] == months[1][:1] != months[2][:1]
+    assert months[1][1] == months[2][1]
+    assert first.archives[1].file not in store.names()
+    assert [verify_backup(store, one) for one in list_backups(store)] == [[]] * 3
+    restore_backup(store, list_backups(store)[0], tmp_path / "new", replay=lambda _home: 0)
+    assert computed_anew(tmp_path / "new", engine) == []
+
+
+def test_killed_while_backups_are_made_anew_each_is_the_old_or_the_new_one_and_nothing_else_is_left(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake, folder = contract.fill(settings), tmp_path / "backups"
+    monkeypatch.setenv("QOL_BACKUP_DIR", str(folder))
+    first = create_backup(Home(settings.home), store := FolderStore(folder)).backup
+    lake.replace_object(contract.OF_BEN, contract.lines(BEN_USER, steps=2))
+    create_backup(Home(settings.home), store)
+    with killed_erasures("QOL-1") as kill_after:
+        for step in (
+            ("qol_dagster.erasure.backups.restore_backup", 1),  # a backup is unpacked
+            ("qol_dagster.maintenance.stores.FolderStore.put", 1),  # one of its archives is there anew
+            ("qol_dagster.erasure.backups.rewrite_backup", 1),  # it is made anew, and the other one is not
+            ("qol_dagster.maintenance.stores.FolderStore.replace", 3),  # that names its new archives
+        ):
+            assert kill_after(*step) == -9, step
+            assert [verify_backup(store, one) for one in list_backups(store)] == [[], []], step
+    assert erase(replace(settings, backup_dir=folder), "QOL-1").is_complete
+    assert left_of_ada(folder) == {}
+    assert list_backups(store)[0].name == first.name
+    assert [path.name for path in folder.glob(".*")] == [".lock"]
+    restored = [tmp_path / one.name for one in list_backups(store)]
+    for one, home in zip(list_backups(store), restored, strict=True):
+        restore_backup(store, one, home, replay=lambda _home: 0)
+    steps = [(home / "lake" / contract.OF_BEN).read_bytes() for home in restored]
+    assert steps == [contract.lines(BEN_USER), contract.lines(BEN_USER, steps=2)]
 
 
 def test_backups_that_are_out_of_reach_keep_an_erasure_open(home: Path, tmp_path: Path) -> None:
