@@ -23,10 +23,12 @@ def make_report(settings: Settings, day: date | None, language: Language, partic
     platform = open_platform(settings)
     lake, catalogue = platform.lake(), platform.catalogue()
     week = monday_of(day) if day else latest_week(lake)
-    if participant:
-        return lake.uri(write_own_page(catalogue, lake, platform, week, participant_id=participant, language=language))
-    write_report(catalogue, lake, platform, week)
-    return lake.uri(report_key(week, language))
+    with lake.with_people():  # an erasure waits
+        if participant:
+            own = write_own_page(catalogue, lake, platform, week, participant_id=participant, language=language)
+            return lake.uri(own)
+        write_report(catalogue, lake, platform, week)
+        return lake.uri(report_key(week, language))
 
 
 def open_in_browser(place: str) -> bool:

@@ -96,15 +96,17 @@ class Account:
     def wait(self, begun: Entry, clearing: Clearing, log: Log) -> None:
         """See `Place`: nobody can be made to wait there, so their time is waited for.
 
-        The page of a form asks no ledger. It stores what comes by a link, so that links go before the wait.
+        The page of a form asks no ledger. It stores what comes by a link, so that links go before the wait. A run may
+        have read the id map before this call and after the ledger's entry, if an earlier call was killed in between.
         """
+        runs = self._runs_under_way()
         began, linked = datetime.fromisoformat(begun.at), self._clear_enrolment(clearing)
         left_s = SETTLE_S - (datetime.now(UTC) - began).total_seconds()
         left_s = max(left_s, PAGE_S) if linked else left_s
         if left_s > 0:
             log(f"waiting {left_s:.0f} s for pushes and downloads that began before")
             time.sleep(left_s)
-        while self._runs_of_before(began):
+        while runs & self._runs_under_way():
             log("waiting for a run of the weekly job that began before")
             time.sleep(GLUE_POLL_S)
 
@@ -213,9 +215,9 @@ class Account:
         )
         return found
 
-    def _runs_of_before(self, began: datetime) -> bool:
+    def _runs_under_way(self) -> set[str]:
         found = self._ask("glue", "get_job_runs", JobName=self.settings.glue_job, MaxResults=50)
-        return any(one["JobRunState"] in UNDER_WAY and one["StartedOn"] <= began for one in found["JobRuns"])
+        return {str(one["Id"]) for one in found["JobRuns"] if one["JobRunState"] in UNDER_WAY}
 
     # -- versions
 

@@ -62,8 +62,8 @@ class PeopleParts(Protocol):
 
 
 def read_people(parts: PeopleParts) -> People:
-    """Return what is known of everybody, without Garmin's ids."""
-    everyone = parts.id_map().list()
+    """Return what is known of everybody, without Garmin's ids; nothing of who is being erased."""
+    everyone = [one for one in parts.id_map().list() if one.status != "erasing"]
     enrolled = [one for one in everyone if one.participant_id]
     return People(
         persons_of(enrolled, _connections(parts, enrolled)),

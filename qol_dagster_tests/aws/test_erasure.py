@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -250,6 +251,44 @@ def test_no_version_of_any_object_names_the_person_and_everything_of_the_others_
     http = {"method": "POST", "path": "/garmin/s"}
     assert receiver.handle({"requestContext": {"http": http}, "body": body})["statusCode"] == 200
     assert study.naming() == set()
+
+
+RUN = f"""
+import os, time
+from obstore.store import S3Store
+address = f"http://127.0.0.1:{{os.environ['GATEWAY_PORT']}}"
+store = S3Store(os.environ["lake"], endpoint=address, client_options={{"allow_http": True}})
+while not store.list("tmp/").collect():
+    time.sleep(0.05)
+store.put("processed/weekly/date={DAY}/part-0.parquet", store.get("tmp/rows.parquet").bytes())
+"""
+"""A run of the weekly job, which read who is who before, and writes rows late."""
+
+
+def test_a_run_that_knew_the_person_is_waited_for_and_its_rows_go_too(
+    study: Study, cloud: Cloud, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    settings, lake = study.settings, study.lake
+    monkeypatch.setattr(account, "GLUE_POLL_S", 0.1)
+    (weekly,) = lake.keys("processed/weekly")
+    assert weekly == f"processed/weekly/date={DAY}/part-0.parquet"
+    late = lake.read_object(weekly)
+    study.ledger.append("begun", [ADA_USER], ["QOL-1"])  # and the command was killed, before it came to the id map
+    (script := tmp_path / "run.py").write_text(RUN)
+    cloud.runs_script(settings.glue_job, script, lake=settings.bucket)
+    aws.client("glue").start_job_run(JobName=settings.glue_job)
+    said: list[str] = []
+
+    def go_on(text: str) -> None:
+        said.append(text)
+        if text.startswith("waiting for a run") and not lake.keys("tmp"):
+            lake.remove_objects([weekly])
+            study.put("tmp/rows.parquet", late)
+
+    report = erase(settings, "QOL-1", log=go_on)
+    assert (report.left, report.counts["table rows"]) == ({}, 1)
+    assert "waiting for a run of the weekly job that began before" in said
+    assert (study.naming(), len(lake.keys("processed/weekly"))) == (set(), 1)
 
 
 class KilledError(BaseException):

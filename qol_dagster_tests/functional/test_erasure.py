@@ -10,8 +10,10 @@ import re
 import shutil
 import sqlite3
 import threading
+import time
 import zipfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -24,10 +26,12 @@ import pytest
 
 from qol_dagster.cli.app import run
 from qol_dagster.cli.runs import materialize_weeks
+from qol_dagster.defs.assets import computed
 from qol_dagster.defs.instance import dagster_instance
 from qol_dagster.engines import Engine, open_engine
 from qol_dagster.erasure import ErasureError, UnknownPersonError
 from qol_dagster.erasure.erase import count_person, erase, replay_ledger
+from qol_dagster.erasure.home import Home as ErasedHome
 from qol_dagster.erasure.home import is_genuine
 from qol_dagster.erasure.names import Person
 from qol_dagster.erasure.places import Clearing
@@ -40,8 +44,12 @@ from qol_dagster.maintenance.contents import Home
 from qol_dagster.maintenance.restore import restore_backup
 from qol_dagster.maintenance.stores import FolderStore
 from qol_dagster.pipeline.etl import run_etl
+from qol_dagster.report import files as report_files
+from qol_dagster.report.facts import Facts
+from qol_dagster.resources.connections import read_people
 from qol_dagster.resources.garmin_cloud import Garmin
 from qol_dagster.resources.id_map import IdMap
+from qol_dagster.resources.platform import open_platform
 from qol_dagster.settings import Settings
 from qol_dagster_tests.support.contracts import contract_tests
 from qol_dagster_tests.support.contracts import erasure as contract
@@ -353,6 +361,7 @@ def test_while_the_registration_at_garmin_cannot_be_ended_both_ids_are_kept_to_t
     assert [one.status for one in people.list()] == ["erasing"]
     assert people.identities().active == {}
     assert people.identities().revoked == frozenset()
+    assert read_people(open_platform(settings)).persons == ()
     with monkeypatch.context() as patched:
         patched.setattr(Ledger, "_write", lambda *_: pytest.fail("killed"))
         with pytest.raises(pytest.fail.Exception):
@@ -439,6 +448,38 @@ def test_what_arrives_meanwhile_goes_too_and_two_at_once_both_come_to_their_end(
     assert not late[0].exists()
     assert left_of_ada(home) == {}
     assert naming(home, ["X_-1", *spellings(CY_USER)], apart="(?!)") == {}
+
+
+def test_a_run_that_knows_the_person_is_waited_for_and_its_rows_and_its_report_go_too(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contract.fill(settings)
+    computing, rendering, waiting = computed.materialize_daily, report_files.render_report, ErasedHome.wait
+    waits, erasing, said = threading.Event(), [], []
+
+    def to_wait(*arguments: Any) -> None:
+        waits.set()
+        waiting(*arguments)
+
+    def meanwhile(*arguments: Any, **options: Any) -> Any:
+        erasing.append(pool.submit(erase, settings, "QOL-1", log=said.append))
+        assert waits.wait(60)
+        time.sleep(0.3)
+        assert "clearing, round 1" not in said
+        return computing(*arguments, **options)
+
+    def before_it_is_written(facts: Facts) -> Any:
+        wait(erasing, 2)  # the tables are read: an erasure that came to its end now would miss the report
+        return rendering(facts)
+
+    monkeypatch.setattr(ErasedHome, "wait", to_wait)
+    monkeypatch.setattr(report_files, "render_report", before_it_is_written)
+    monkeypatch.setattr(computed, "materialize_daily", meanwhile)
+    with ThreadPoolExecutor(1) as pool:
+        assert materialize_weeks(settings, [MONDAY]).success
+        report = erasing[0].result()
+    assert (report.is_complete, report.counts["table rows"]) == (True, 3)
+    assert left_of_ada(settings.home) == {}
 
 
 def test_after_a_restore_of_a_backup_of_before_the_ledger_erases_the_person_again(home: Path, filled: Path) -> None:

@@ -43,7 +43,7 @@ def report_asset(options: dict[str, Any]) -> dg.AssetsDefinition:
         catalogue: dg.ResourceParam[Catalogue],
         parts: dg.ResourceParam[Resources],
     ) -> dg.MaterializeResult:
-        with readable_failures(context):
+        with readable_failures(context), lake.lock():  # an erasure comes before it, or after and clears it
             reports = [write_report(catalogue, lake, parts, week) for week in reported_weeks(weeks_of(context))]
         for one in reports:
             context.add_asset_metadata(_week_metadata(lake, one), partition_key=str(one.facts.week))
@@ -69,7 +69,8 @@ def rewrite_report(context: dg.AssetExecutionContext, lake: Lake, catalogue: Cat
     except ReportError as error:
         context.log.info("no report: %s", error)
         return
-    report = write_report(catalogue, lake, parts, week)
+    with lake.lock():  # as above
+        report = write_report(catalogue, lake, parts, week)
     if report.written:
         context.log_event(
             dg.AssetMaterialization(REPORT_ASSET, partition=str(week), metadata=_week_metadata(lake, report))
