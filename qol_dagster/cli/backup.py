@@ -80,7 +80,7 @@ def verify(name: Annotated[str, NAME] = "", *, folder: Annotated[Path | None, DI
         typer.echo(f"{store.place}/{problem}")
     if problems:
         raise DamagedBackupError(
-            f"backup {found.name} is damaged in {len(problems)} places",
+            f"backup {found.name} is damaged; places: {len(problems)}",
             advice="Create a backup: an archive whose files are as they were is written anew",
         )
     members = sum(one.members for one in found.archives)

@@ -26,7 +26,8 @@ from qol_dagster.cli.output import in_japan
 from qol_dagster.defs.dagster_home import BEATS_S
 from qol_dagster.lake.objects import LakeError
 from qol_dagster.maintenance.backup import newest_verified
-from qol_dagster.maintenance.stores import FolderStore
+from qol_dagster.maintenance.contents import BackupError
+from qol_dagster.maintenance.places import is_set_up, open_store
 from qol_dagster.metrics.fields import TEST_TYPE
 from qol_dagster.resources.notifier import require_encryption
 from qol_dagster.resources.platform import open_platform
@@ -289,13 +290,20 @@ def is_beating(beat: datetime | None) -> bool:
 
 
 def _backup(settings: Settings) -> Iterator[Finding]:
-    if settings.backup_dir is None:
-        advice = "Set QOL_BACKUP_DIR to a folder on another disk; `qol backup create` makes one, Dagster one each day"
+    if not is_set_up(settings):
+        variable = "QOL_BACKUP_DIR to a folder on another disk" if settings.target == "local" else "QOL_BACKUP_BUCKET"
+        advice = f"Set {variable}; `qol backup create` makes one, Dagster one each day"
         yield Finding("note", "backup", "none is made", advice)
         return
-    newest = newest_verified(FolderStore(settings.backup_dir))
+    store = open_store(settings)
+    try:
+        newest = newest_verified(store)
+    except BackupError as error:
+        advice = "On AWS `qol-archiver` may look at it; Dagster alerts when none was made for a week"
+        yield Finding("note", "backup", str(error), advice)
+        return
     if newest is None:
-        yield Finding("note", "backup", f"no verified one is in {settings.backup_dir}", "Run `qol backup create`")
+        yield Finding("note", "backup", f"no verified one is in {store.place}", "Run `qol backup create`")
         return
     size = f"{newest.bytes / 1e6:.1f} MB"
     found = f"the newest verified one is of {in_japan(newest.created_at)}, {_ago(newest.created_at)}, {size}"
@@ -449,6 +457,7 @@ _CHECKS: dict[Target, dict[str, Callable[[Settings], Iterator[Finding]]]] = {
         "alerts": _topic,
         "athena": _athena,
         "glue job": _glue,
+        "backup": _backup,
         "dagster home": _dagster,
     },
 }

@@ -16,7 +16,7 @@ import pytest
 from qol_dagster.cli.app import run
 from qol_dagster.lake.lake import Lake
 from qol_dagster.resources.id_map import AwsIdMap
-from qol_dagster_tests.support.cloud import Deployment
+from qol_dagster_tests.support.cloud import Cloud, Deployment
 from qol_dagster_tests.support.lakes import MONDAY, record
 from qol_dagster_tests.support.tables import STANDARD, rows
 from qol_ingest.server import LocalWebhook
@@ -217,6 +217,19 @@ def test_the_doctor_says_whether_participants_can_be_shown_the_questionnaire(qol
     said = qol("doctor")
     assert said.code == 1
     assert re.search("^FAIL  questionnaire: s3://.*whoqol.ja.toml: it is no TOML", said.out, re.M)
+
+
+def test_the_doctor_shows_the_newest_verified_backup_or_why_it_cannot(
+    qol: Qol, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "note  backup: none is made. Set QOL_BACKUP_BUCKET; " in qol("doctor").out
+    monkeypatch.setenv("QOL_BACKUP_BUCKET", bucket := cloud.bucket())
+    assert f"note  backup: no verified one is in s3://{bucket}/archives. Run" in qol("doctor").out
+    name = qol("backup", "create").out.strip()
+    assert name.startswith("20")
+    assert "ok    backup: the newest verified one is of 20" in qol("doctor").out
+    monkeypatch.setenv("QOL_BACKUP_BUCKET", "nowhere")
+    assert re.search(r"^note  backup: s3://nowhere/archives cannot be read: .*qol-archiver", qol("doctor").out, re.M)
 
 
 def test_the_doctor_follows_a_test_push_into_the_bucket(qol: Qol, deployed: Deployment) -> None:

@@ -353,7 +353,7 @@ def test_the_commands_create_list_verify_and_restore(
     assert run(["backup", "verify"]) == 1
     said = capsys.readouterr()
     assert said.out == f"{archive}: is missing\n"
-    assert said.err.startswith(f"qol: backup {name} is damaged in 1 places. Create a backup")
+    assert said.err.startswith(f"qol: backup {name} is damaged; places: 1. Create a backup")
     archive.write_bytes(content)
     assert run(["backup", "restore", str(folder)]) == 1
     assert "Give --home" in capsys.readouterr().err
