@@ -1,8 +1,9 @@
-"""What functional tests share: the engines of a session, and a mail server."""
+"""What functional tests share: the engines of a session, a mail server, and a disk that is full."""
 
 from __future__ import annotations
 
 import contextlib
+import resource
 from collections.abc import Callable, Iterator
 from functools import cache
 
@@ -45,3 +46,11 @@ def inbox() -> Iterator[tuple[Inbox, int]]:
     """A mail server's inbox and port."""
     with mail_server() as server:
         yield server
+
+
+@pytest.fixture
+def full_disk() -> Iterator[Callable[..., None]]:
+    """Let no file grow beyond so many bytes, as on a disk that is full; called without any, as before."""
+    was = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size=was[0]: resource.setrlimit(resource.RLIMIT_FSIZE, (size, was[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, was)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import errno
 import gzip
 import json
 import re
@@ -587,18 +586,31 @@ def test_backups_that_are_out_of_reach_keep_an_erasure_open(home: Path, tmp_path
     assert erase(Settings(home=home), "QOL-1").is_complete
 
 
-def test_a_full_disk_is_said_in_a_sentence_and_it_goes_on_later(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = Settings(home=home)
-
-    def full(*_: Any, **__: Any) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    with monkeypatch.context() as patched:
-        patched.setattr(files, "replace", full)
-        with pytest.raises(ErasureError, match="No space left on device.* give the same command again: it goes on"):
+def test_a_disk_that_is_full_half_way_is_said_in_a_sentence_and_it_goes_on_later(
+    home: Path, tmp_path: Path, full_disk: Callable[..., None]
+) -> None:
+    settings, lake, store = Settings(home=home), Lake.local(home / "lake"), FolderStore(tmp_path / "backups")
+    made, before = create_backup(Home(home), store).backup, rows_of_others(home / "lake")
+    for size, problem in (
+        (4_000, "the id map .* disk I/O error"),
+        (30_000, r"lake/history/weekly/.*\.parquet could not be written"),
+        (40_000, r"lake/freezes/paper-1\.json could not be written"),
+    ):
+        full_disk(size)
+        with pytest.raises(ErasureError, match=f"{problem}.* give the same command again: it goes on"):
             erase(settings, "QOL-1")
-    assert erase(settings, "QOL-1").is_complete
-    assert left_of_ada(home) == {}
+        full_disk()
+        assert rows_of_others(home / "lake") == before, size
+        assert verify_freeze(lake, read_freeze(lake, "paper-1")) == [], size
+    assert Ledger(home).unfinished() == 1
+    full_disk(150_000)
+    report = erase(replace(settings, backup_dir=store.folder), "QOL-1")
+    full_disk()
+    assert [*report.left] == [f"backup {made.name}"]
+    assert verify_backup(store, made) == []
+    assert erase(replace(settings, backup_dir=store.folder), "QOL-1").is_complete
+    assert left_of_ada(home) == left_of_ada(store.folder) == {}
+    assert rows_of_others(home / "lake") == before
 
 
 @pytest.mark.parametrize(
