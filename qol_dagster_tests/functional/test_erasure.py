@@ -142,6 +142,10 @@ def fill_sides(settings: Settings) -> None:
         with new_folder(home / "exports" / name[-2:], force=False) as folder:
             (folder / "rows.csv").write_text(f"participant_id\n{name}\n")
             (folder / "export.json").write_text('{"made_by": "qol export"}')
+    for name in ("QOL-1", "QOL-11"):
+        (bag := home / "bags" / name[-2:]).mkdir(parents=True)
+        (bag / "bagit.txt").write_text("BagIt-Version: 1.0\n")
+        (bag / "rows.csv").write_text(f"participant_id\n{name}\n")
     tokens = FileTokenStore(home / "tokens.sqlite", home / "tokens.key")
     for user in (ADA_USER, BEN_USER):
         tokens.put(user, Tokens("access", "", 0.0, 0.0))
