@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 from qol_ingest.records import GZIP, WITHOUT_HASTE, BodyError, Parsed, parse_body, unpack
 from qol_ingest.shared.calendar import JST, receipt_date
-from qol_ingest.shared.erasures import Ledger
 from qol_ingest.shared.keys import QUARANTINE
 from qol_ingest.shared.queues import DirectoryQueue
 from qol_ingest.shared.stores import NotifyingStore
@@ -79,15 +78,14 @@ def requarantine(
 
 
 def store_of(platform: Platform) -> Store:
-    """Return where what is read is written.
+    """Return where what is read is written, but for that of who withdrew or was erased.
 
-    On one machine it also announces what the puller has to do, as S3 does, and leaves out who withdrew or was erased.
+    On one machine it also announces what the puller has to do, as S3 does.
     """
-    store = platform.raw_store()
-    if platform.settings.target == "aws":
-        return store
-    notifying = NotifyingStore(store, DirectoryQueue(platform.settings.arrivals_dir))
-    return RefusingStore(notifying, Ledger(platform.settings.home))
+    store: Store = platform.raw_store()
+    if platform.settings.target == "local":
+        store = NotifyingStore(store, DirectoryQueue(platform.settings.arrivals_dir))
+    return RefusingStore(store, platform.ledger())
 
 
 def _received_at(lake: Lake, key: str) -> datetime:

@@ -13,10 +13,7 @@ from typing import Any
 
 import pytest
 
-from qol_dagster.lake.lake import Lake
 from qol_dagster.resources.garmin_cloud import Garmin, InviteError
-from qol_dagster.resources.platform import open_platform
-from qol_dagster.resources.requarantine import requarantine, store_of
 from qol_dagster.settings import Settings
 from qol_ingest.shared.erasures import Ledger, LedgerError
 from qol_ingest.shared.id_map import IdMapError
@@ -86,15 +83,6 @@ def test_an_unreadable_body_goes_only_if_it_names_nobody_else(home: Home) -> Non
         home.push(kept)
     assert home.stored("quarantine").count("userId") == 2
     assert "no json" in home.stored("quarantine")
-
-
-def test_what_is_read_again_from_quarantine_brings_nobody_back(home: Home) -> None:
-    body = json.dumps({"dailies": [record(USER), record(OTHER)]}).encode()
-    Lake.local(home.home / "lake").replace_object(f"raw/quarantine/date={DAY}/a.body", body)
-    home.ledger.append("withdrawn", [USER])
-    store = store_of(open_platform(Settings(home=home.home)))
-    assert requarantine(Lake.local(home.home / "lake"), store).read == 1
-    assert (OTHER in home.stored("daily"), USER in home.stored("daily")) == (True, False)
 
 
 @pytest.mark.parametrize("state", ["withdrawn", "begun", "finished"])

@@ -21,6 +21,7 @@ from qol_dagster.erasure.places import Clearing
 from qol_dagster.lake.freeze import create_freeze, read_freeze, verify_freeze
 from qol_dagster.lake.lake import Lake
 from qol_dagster.resources.platform import open_platform
+from qol_dagster.resources.requarantine import requarantine, store_of
 from qol_dagster.settings import Settings
 from qol_dagster_tests.support.killed_erasures import Step, killed_erasures
 from qol_dagster_tests.support.lakes import MONDAY, record
@@ -201,3 +202,13 @@ def test_the_same_person_twice_and_another_at_once_all_come_to_their_end(
     assert [one.participant_id for one in people.list()] == ["QOL-3"]
     assert open_platform(emptied).ledger().unfinished() == 0
     assert not named()
+
+
+def test_what_is_read_again_from_quarantine_brings_nobody_back(emptied: Settings) -> None:
+    platform = open_platform(emptied)
+    lake, records = platform.lake(), [{"userId": one, "calendarDate": str(MONDAY)} for one in (ADA, BEN)]
+    lake.replace_object(f"raw/quarantine/date={MONDAY}/a.body", json.dumps({"dailies": records}).encode())
+    platform.ledger().append("withdrawn", [ADA])
+    assert requarantine(lake, store_of(platform)).read == 1
+    ((line,),) = stored(lake).values()
+    assert json.loads(line)["userId"] == BEN
