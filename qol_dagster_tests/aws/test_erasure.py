@@ -116,7 +116,7 @@ def emptied(
 
     With the parameter "unversioned", the lake keeps the newest versions alone.
     """
-    monkeypatch.setattr(Lease.__init__, "__defaults__", (1.0, 0.05))
+    monkeypatch.setattr(Lease.__init__, "__defaults__", (3.0, 0.05))
     dead = cloud.queue()
     redrive = {"deadLetterTargetArn": cloud.arn_of_queue(dead), "maxReceiveCount": 3}
     more = {

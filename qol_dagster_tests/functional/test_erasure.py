@@ -52,7 +52,7 @@ from qol_dagster.resources.platform import open_platform
 from qol_dagster.settings import Settings
 from qol_dagster_tests.support.contracts import contract_tests
 from qol_dagster_tests.support.contracts import erasure as contract
-from qol_dagster_tests.support.killed_erasures import killed_erasures
+from qol_dagster_tests.support.killed_commands import killed_command
 from qol_dagster_tests.support.lakes import MONDAY, record, worn, write_raw
 from qol_ingest.consent.enrolment import Invitations, SqliteState
 from qol_ingest.garmin.tokens import FileTokenStore, Tokens
@@ -563,7 +563,7 @@ def test_killed_while_backups_are_made_anew_each_is_the_old_or_the_new_one_and_n
     first = create_backup(Home(settings.home), store := FolderStore(folder)).backup
     lake.replace_object(contract.OF_BEN, contract.lines(BEN_USER, steps=2))
     create_backup(Home(settings.home), store)
-    with killed_erasures("QOL-1") as kill_after:
+    with killed_command("participants", "erase", "QOL-1", "--yes") as kill_after:
         for step in (
             ("qol_dagster.erasure.backups.restore_backup", 1),  # a backup is unpacked
             ("qol_dagster.maintenance.stores.FolderStore.put", 1),  # one of its archives is there anew

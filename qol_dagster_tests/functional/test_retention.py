@@ -22,6 +22,7 @@ from qol_dagster.maintenance.contents import Home
 from qol_dagster.maintenance.retention import plan_retention, run_retention
 from qol_dagster.maintenance.stores import FolderStore
 from qol_dagster.settings import Settings, load_settings
+from qol_dagster_tests.support.killed_commands import killed_command
 from qol_dagster_tests.support.lakes import MONDAY
 from qol_dagster_tests.support.tables import rows
 
@@ -73,6 +74,16 @@ def test_of_each_kind_what_is_older_than_it_is_kept_goes_and_nothing_else(settin
     assert not any(path.exists() for path in old)
     assert all(path.exists() for path in kept)
     assert not old[0].parent.exists()
+
+
+def test_killed_between_two_files_it_goes_on_and_what_is_kept_stays(settings: Settings) -> None:
+    old = [put(settings, f"lake/raw/pings/{day(age)}/a.jsonl") for age in (31, 32, 33)]
+    kept = [put(settings, f"lake/raw/pings/{day(30)}/a.jsonl"), put(settings, f"lake/raw/daily/{day(40)}/a.jsonl")]
+    with killed_command("retention", "run") as kill_after:
+        assert kill_after("qol_dagster.maintenance.retention._remove", 1) == -9
+        assert sum(one.exists() for one in old) == 2
+    run_retention(settings, TODAY)
+    assert [one.exists() for one in (*old, *kept)] == [False] * 3 + [True] * 2
 
 
 def test_raw_dates_from_which_days_are_computed_stay_whatever_is_set(settings: Settings) -> None:

@@ -15,15 +15,16 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from qol_dagster.cli.app import run
 from qol_dagster.erasure import UnknownPersonError
 from qol_dagster.erasure.erase import count_person, erase, replay_ledger
 from qol_dagster.erasure.places import Clearing
-from qol_dagster.lake.freeze import create_freeze, read_freeze, verify_freeze
+from qol_dagster.lake.freeze import create_freeze, freezes, read_freeze, verify_freeze
 from qol_dagster.lake.lake import Lake
 from qol_dagster.resources.platform import open_platform
 from qol_dagster.resources.requarantine import requarantine, store_of
 from qol_dagster.settings import Settings
-from qol_dagster_tests.support.killed_erasures import Step, killed_erasures
+from qol_dagster_tests.support.killed_commands import Step, killed_command
 from qol_dagster_tests.support.lakes import MONDAY, record
 from qol_dagster_tests.support.tables import rows
 from qol_ingest.webhook import Receiver
@@ -47,6 +48,12 @@ LAST_STEPS: dict[str, list[Step]] = {
         ("qol_dagster.erasure.erase._clear_all", 1),
         ("qol_dagster.erasure.account.Account.left_in_id_map", 1),
     ],
+}
+
+
+WITHDRAWN = {
+    "local": "qol_ingest.shared.id_map.SqliteIdMap.withdraw",
+    "aws": "qol_ingest.shared.id_map_dynamo.DynamoIdMap.withdraw",
 }
 
 
@@ -156,7 +163,7 @@ def test_killed_after_any_step_by_the_system_it_goes_on_and_the_others_lose_noth
     create_freeze(lake, "paper-1")
     before = of_ben(lake)
     assert len(before) == 4
-    with killed_erasures("QOL-1") as kill_after:
+    with killed_command("participants", "erase", "QOL-1", "--yes") as kill_after:
         for step in (*STEPS, *LAST_STEPS[emptied.target]):
             assert kill_after(*step) == -9, step
             assert (of_ben(lake), verify_freeze(lake, read_freeze(lake, "paper-1"))) == (before, []), step
@@ -212,3 +219,26 @@ def test_what_is_read_again_from_quarantine_brings_nobody_back(emptied: Settings
     assert requarantine(lake, store_of(platform)).read == 1
     ((line,),) = stored(lake).values()
     assert json.loads(line)["userId"] == BEN
+
+
+def test_a_withdrawal_and_a_freeze_that_were_killed_are_nothing_half_and_the_repetition_completes_them(
+    emptied: Settings,
+) -> None:
+    lake, platform = fill(emptied), open_platform(emptied)
+    lake.write_table("daily", MONDAY, rows("daily", {"participant_id": "QOL-1"}), {"rows": 1})
+    before = stored(lake)
+    with killed_command("freeze", "create", "paper-1") as kill_after:
+        for number in (1, 2):
+            assert kill_after("qol_dagster.lake.freeze._objects", number) == -9
+            assert (freezes(lake), stored(lake)) == ([], before)
+    assert run(["freeze", "create", "paper-1"]) == 0
+    assert verify_freeze(lake, read_freeze(lake, "paper-1")) == []
+
+    with killed_command("participants", "withdraw", "QOL-1") as kill_after:
+        assert kill_after(WITHDRAWN[emptied.target], 1) == -9
+        assert kill_after("qol_ingest.shared.erasures.AnyLedger.append", 1) == -9
+        assert push(emptied, 1) == 1
+    assert run(["participants", "withdraw", "QOL-1"]) == 0
+    (ada,) = (one for one in platform.id_map().list() if one.participant_id == "QOL-1")
+    assert (ada.status, platform.ledger().state_of_user(ADA)) == ("withdrawn", "withdrawn")
+    assert {key: found for key, found in stored(lake).items() if key in before} == before
