@@ -30,13 +30,13 @@ WORK = ".erasing"
 def erase_from_backups(
     settings: Settings,
     person: Person,
-    replay: Callable[[Settings], object],
+    replay: Callable[[Settings], bool],
     log: Callable[[str], object],
 ) -> dict[str, str]:
     """Take the person out of all backups in QOL_BACKUP_DIR; return what could not be, and why.
 
-    `replay` erases in a home, which is not this one, whoever its ledger names. Killed at any moment, each backup is the
-    old one or the new one, and the next call does the rest.
+    `replay` erases in a home, which is not this one, whoever its ledger names, and returns whether nothing is left.
+    Killed at any moment, each backup is the old one or the new one, and the next call does the rest.
     """
     folder = settings.backup_dir
     if folder is None:
@@ -56,7 +56,10 @@ def erase_from_backups(
                 restore_backup(store, backup, work / "home", ledger=settings.home / LEDGER, replay=lambda _home: None)
                 home = replace(settings, home=work / "home", backup_dir=None)
                 if search(home.home, person).found:
-                    replay(home)
+                    if not replay(home):
+                        left[f"backup {backup.name}"] = (
+                            "a record of somebody else names the person: remove this backup once there is a newer one"
+                        )
                     _set_times(home.home, restored_ns, at=begun)
                     rewrite_backup(store, backup, Home(home.home))
             except BackupError as error:

@@ -171,7 +171,7 @@ def _place(settings: Settings) -> Place:
         from qol_dagster.erasure.account import Account
 
         return Account(settings)
-    return Home(settings, replay_ledger)
+    return Home(settings, lambda restored: all(one.is_complete for one in replay_ledger(restored)))
 
 
 def _erase(place: Place, name: str, log: Log) -> ErasureReport:

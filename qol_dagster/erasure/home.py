@@ -39,7 +39,7 @@ class Home:
     """Everything below QOL_HOME, and the backups. See `Place`."""
 
     settings: Settings
-    replay: Callable[[Settings], object]
+    replay: Callable[[Settings], bool]
 
     advice = "Free some space or mend the permissions, and give the same command again: it goes on"
 

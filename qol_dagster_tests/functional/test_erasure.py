@@ -38,7 +38,7 @@ from qol_dagster.exports.folder import new_folder
 from qol_dagster.lake.freeze import create_freeze, read_freeze, verify_freeze
 from qol_dagster.lake.history import revisions_of, states_at
 from qol_dagster.lake.lake import Lake
-from qol_dagster.maintenance.backup import create_backup, list_backups, verify_backup
+from qol_dagster.maintenance.backup import create_backup, list_backups, remove_backups, verify_backup
 from qol_dagster.maintenance.contents import Home
 from qol_dagster.maintenance.restore import restore_backup
 from qol_dagster.maintenance.stores import FolderStore
@@ -581,6 +581,20 @@ def test_killed_while_backups_are_made_anew_each_is_the_old_or_the_new_one_and_n
         restore_backup(store, one, home, replay=lambda _home: 0)
     steps = [(home / "lake" / contract.OF_BEN).read_bytes() for home in restored]
     assert steps == [contract.lines(BEN_USER), contract.lines(BEN_USER, steps=2)]
+
+
+def test_a_backup_in_which_somebody_elses_record_names_the_person_keeps_an_erasure_open(
+    settings: Settings, tmp_path: Path
+) -> None:
+    lake, store = contract.fill(settings), FolderStore(tmp_path / "backups")
+    settings = replace(settings, backup_dir=store.folder)
+    lake.replace_object(contract.OF_BEN, contract.lines(BEN_USER, partner=ADA_USER))
+    made = create_backup(Home(settings.home), store).backup
+    assert [*erase(settings, "QOL-1").left] == [f"backup {made.name}", f"lake/{contract.OF_BEN}"]
+    lake.replace_object(contract.OF_BEN, contract.lines(BEN_USER))
+    assert [*erase(settings, "QOL-1").left] == [f"backup {made.name}"]
+    remove_backups(store, list_backups(store))
+    assert erase(settings, "QOL-1").is_complete
 
 
 def test_backups_that_are_out_of_reach_keep_an_erasure_open(home: Path, tmp_path: Path) -> None:
