@@ -38,6 +38,7 @@ class DaemonWeeks:
     pushes: Pushes
     usage: Usage | None = None
     """What the daemon used at the end of the last week that it computed."""
+    _failed: set[str] = field(default_factory=set)
     _foreign_files: list[str] = field(default_factory=list)
 
     def compute(self, monday: date, run_at: float, faults: list[Fault]) -> None:
@@ -52,6 +53,7 @@ class DaemonWeeks:
             (self.stage.box.lake / f"raw/daily/date={monday}/copied.jsonl.part").write_text("{}\n")
         if not self.stage.box.dagster_home.exists():
             self.stage.must(*materialize(monday))
+        self.count_failed_runs()
         before = self.history.run_ids()
         is_first = not self.history.has_looked()
         self._start_daemon(run_at - BEFORE_THE_SCHEDULE_S if is_first else run_at + 5)
@@ -69,6 +71,12 @@ class DaemonWeeks:
             self.stage.daemon.kill()
         if "callback_dead" in faults:
             self._redrive()
+
+    def count_failed_runs(self) -> int:
+        """Return how many runs have failed for good so far. Dagster forgets them after 180 days."""
+        runs = self.history.runs()
+        self._failed |= {run.run_id for run in runs if run.status == "FAILURE" and not run.starts_again}
+        return len(self._failed)
 
     def _start_daemon(self, at: float) -> None:
         """Start the daemon at a time, and wait until its sensors have looked: after that, alerts are sent."""

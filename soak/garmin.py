@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from garmin_sim.accounts import PERMISSIONS
 from garmin_sim.consent import Consent
+from garmin_sim.faults import ACCESS_LIFE_S
 from garmin_sim.web import LOST, Answer, Request, WebServer, as_json, refusal
 from qol_ingest.garmin.tokens import Tokens
 
@@ -30,8 +31,6 @@ PINGED = 12
 REST, TOKEN_PATH = "/wellness-api/rest/", "/di-oauth2-service/oauth/token"
 URL_LIFE_S = 3 * 86_400.0
 """Longer than Garmin's day: the daemon runs on Wednesdays only, and who redrives has read its alert."""
-ACCESS_LIFE_S = 60 * 86_400
-"""Longer than Garmin's day, or the year would be spent on refreshing. Refresh tokens live for Garmin's 90 days."""
 QUIET_S, PAUSE_S = 3.0, 0.02
 _FAILURES = (
     refusal(503, "try again later"),

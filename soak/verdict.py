@@ -34,7 +34,7 @@ def judge(year: Year) -> Outcome:
     records = compare_records(reference, year.box.lake, year.erased)
     daily, weekly = (compare_rows(reference, year.box.lake, table) for table in COMPARED)
     runs = year.by_daemon.history.runs()
-    year.due.alerts["run_failed"] = sum(run.status == "FAILURE" and not run.starts_again for run in runs)
+    year.due.alerts["run_failed"] = year.by_daemon.count_failed_runs()
     year.tally.late_files = count_late_files(year.box.lake)
     quarters = _quarters(year.tally.growth)
     outcome = Outcome(
