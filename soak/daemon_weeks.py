@@ -74,8 +74,7 @@ class DaemonWeeks:
 
     def count_failed_runs(self) -> int:
         """Return how many runs have failed for good so far. Dagster forgets them after 180 days."""
-        runs = self.history.runs()
-        self._failed |= {run.run_id for run in runs if run.status == "FAILURE" and not run.starts_again}
+        self._failed |= {run.run_id for run in self.history.runs() if run.has_failed}
         return len(self._failed)
 
     def _start_daemon(self, at: float) -> None:

@@ -18,17 +18,22 @@ SENSORS = ("raw_arrivals_sensor", "run_failure_sensor", "unread_sensor", "watch_
 
 @dataclass(frozen=True)
 class Run:
-    """A run: its week, empty for several, and whether Dagster starts it again after it was lost."""
+    """A run: its week, empty for several, and whether Dagster starts it again: None unless it has failed."""
 
     run_id: str
     status: str
     week: str
-    starts_again: bool
+    starts_again: bool | None
 
     @property
     def is_over(self) -> bool:
         """Whether it has ended, for good or to be started again."""
         return self.status in ("SUCCESS", "FAILURE", "CANCELED")
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it has failed for good; one that Dagster gave up before it began may succeed all the same."""
+        return self.starts_again is False or (self.status == "FAILURE" and not self.starts_again)
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,7 @@ class History:
                     run.run_id,
                     run.status.value,
                     run.tags.get("dagster/partition", run.tags.get("dagster/asset_partition_range_start", "")),
-                    run.tags.get("dagster/will_retry") == "true",
+                    {"true": True, "false": False}.get(run.tags.get("dagster/will_retry", "")),
                 )
                 for run in instance.get_runs()
             ]

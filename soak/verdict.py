@@ -43,7 +43,7 @@ def judge(year: Year) -> Outcome:
         daily,
         weekly,
         len(runs),
-        sum(run.starts_again for run in runs),
+        sum(run.starts_again is True for run in runs),
         +year.due.alerts,
         +year.mails.alerts,
         quarters,

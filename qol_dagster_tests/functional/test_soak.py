@@ -18,6 +18,7 @@ from qol_ingest.garmin.tokens import FileTokenStore
 from soak.alerts import Due
 from soak.comparison import compare_records
 from soak.garmin import CLIENT_ID, CLIENT_SECRET, Cloud
+from soak.history import Run
 from soak.plan import KINDS, deal
 from soak.table import Quarter
 
@@ -96,6 +97,11 @@ def test_a_record_that_is_lost_or_there_twice_is_counted_and_when_it_was_receive
     write("lake", ".half.jsonl", b)
     found = compare_records(tmp_path / "reference", tmp_path / "lake", ['"c"'])
     assert (found.delivered, found.lost, found.twice) == (2, 1, 1)
+
+
+def test_a_run_that_was_given_up_has_failed_though_it_succeeds_later_and_one_that_starts_again_has_not() -> None:
+    seen = [("FAILURE", None), ("FAILURE", False), ("SUCCESS", False), ("FAILURE", True), ("SUCCESS", None)]
+    assert [Run("id", status, "", again).has_failed for status, again in seen] == [True, True, True, False, False]
 
 
 def test_an_alert_is_due_when_more_is_unread_than_before_and_growth_is_bounded_by_half() -> None:
