@@ -203,7 +203,7 @@ class IngestStack(Stack):
                 *asks_who_left(data),
                 encrypt(data.raw_key.key_arn, "s3"),
                 *_uses_tokens(data, "DeleteSecret", "GetSecretValue", "PutSecretValue"),
-                allow("dynamodb:GetItem", "dynamodb:PutItem", on=[_table(names.ID_MAP_TABLE)]),
+                allow("dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Scan", on=[_table(names.ID_MAP_TABLE)]),
                 encrypt(data.map_key.key_arn, "dynamodb"),
                 *_reads(data.garmin_client_secret.secret_arn, data),
                 takes_from(names.PINGS),
@@ -227,6 +227,8 @@ class IngestStack(Stack):
             max_concurrency=PULLERS,
             report_batch_item_failures=True,
         )
+        # A refresh token that nobody uses dies after 90 days: those of pushed participants are used for nothing else.
+        schedule(self, "qol-tokens-schedule", "rate(1 day)", puller.function.function_arn, payload={"renew": "tokens"})
 
     def _drain(self, data: DataStack) -> None:
         drain = QolFunction(

@@ -34,6 +34,7 @@ from qol_ingest.pulling import backfill
 from qol_ingest.pulling.messages import Worked, work_off
 from qol_ingest.pulling.pings import Ping
 from qol_ingest.pulling.puller import CLAIM_S, Puller, participant_names
+from qol_ingest.pulling.renewal import keep_renewing, renew_tokens
 from qol_ingest.shared.calendar import receipt_date
 from qol_ingest.shared.erasures import Ledger
 from qol_ingest.shared.id_map import Enrolment, IdMap, masked
@@ -208,24 +209,30 @@ class Garmin:
         return Puller(store, self.api(), self.id_map, letters, Ledger(self.settings.home))
 
     def pull(self) -> Worked:
-        """Process everything that is due."""
-        return work_off(self.arrivals, self.puller().work)
+        """Process everything that is due, and renew tokens that end soon."""
+        worked = work_off(self.arrivals, self.puller().work)
+        renewed = renew_tokens(self.api(), self.id_map)
+        return worked + Worked({f"tokens {outcome}": number for outcome, number in renewed.items()})
 
     @contextmanager
     def at_work(self, server: LocalWebhook) -> Iterator[None]:
-        """Answer participants and drain arrivals while the webhook runs."""
+        """Answer participants, drain arrivals and renew tokens while the webhook runs."""
         server.enrolment = self.enrolments(server.base_url)
         over = threading.Event()
-        puller = self.puller()
-        thread = threading.Thread(
-            target=work_off, args=(self.arrivals, puller.work), kwargs={"stopped": over.is_set}, daemon=True
+        threads = (
+            threading.Thread(
+                target=work_off, args=(self.arrivals, self.puller().work), kwargs={"stopped": over.is_set}, daemon=True
+            ),
+            threading.Thread(target=keep_renewing, args=(self.api(), self.id_map, over), daemon=True),
         )
-        thread.start()
+        for thread in threads:
+            thread.start()
         try:
             yield
         finally:
             over.set()
-            thread.join(5)
+            for thread in threads:
+                thread.join(5)
 
     def backfill(
         self,

@@ -26,6 +26,7 @@ from qol_ingest.garmin.tokens import FileTokenStore, Tokens, TokenStoreError
 from qol_ingest.pulling import puller as module
 from qol_ingest.pulling.messages import Worked, settle, work_off
 from qol_ingest.pulling.puller import Puller, PullerSetupError, handler, participant_names
+from qol_ingest.pulling.renewal import keep_renewing, renew_tokens
 from qol_ingest.records import parse_body
 from qol_ingest.shared.erasures import Ledger
 from qol_ingest.shared.id_map_sqlite import SqliteIdMap
@@ -1113,6 +1114,119 @@ def test_a_lambda_that_is_not_set_up_says_what_is_missing_and_takes_no_message(
     monkeypatch.delenv(missing)
     with pytest.raises(PullerSetupError, match=says):
         handler({}, Context())
+
+
+# -- connections that nobody uses
+
+DAY_S = 86_400.0
+
+
+def granting(path: str) -> Reply:
+    """Garmin's answer to whoever brings a refresh token."""
+    given = {"access_token": "new-access-secret", "refresh_token": "new-refresh-secret", "expires_in": 86_400}
+    return Reply(content=json.dumps(given).encode()) if path.endswith("oauth/token") else Reply(404)
+
+
+def kept_until(world: World, user: str, days: float) -> None:
+    """The user's refresh token, which nobody used since, ends in so many days."""
+    world.tokens.put(user, Tokens("access-secret", "refresh-secret", 0.0, time.time() + DAY_S * days))
+
+
+def days_left(world: World, user: str) -> float:
+    tokens = world.tokens.get(user)
+    return (tokens.refresh_expires_at - time.time()) / DAY_S if tokens else 0.0
+
+
+def renew(world: World, **more: Any) -> Mapping[str, int]:
+    return renew_tokens(world.api, world.people, sleep=world.sleep, **more)
+
+
+def test_a_refresh_token_is_renewed_in_the_second_half_of_its_life_and_not_before(world: World) -> None:
+    others = {"b" * 32: 44.9, "c" * 32: 45.1}
+    for number, (user, days) in enumerate(others.items(), start=2):
+        world.people.add(user, f"P000{number}")
+        kept_until(world, user, days)
+    kept_until(world, USER, 1)
+    world.garmin.reply = granting
+    assert renew(world) == {"renewed": 2}
+    assert [round(days_left(world, user)) for user in (USER, *others)] == [90, 90, 45]
+    assert world.slept == [1.0, 1.0], "Garmin takes so many requests a minute"
+    assert renew(world) == {}
+
+
+def test_of_who_was_revoked_no_token_is_used_and_nobody_without_one_is_asked_for(world: World) -> None:
+    world.people.add(STRANGER, "P0002")
+    kept_until(world, USER, 1)
+    world.people.revoke("P0001")
+    assert renew(world) == {}
+    assert world.garmin.asked == {}
+
+
+def test_a_token_that_garmin_does_not_take_is_noted_so_that_the_participant_is_asked_to_connect(world: World) -> None:
+    kept_until(world, USER, -1)
+    world.garmin.reply = lambda _path: Reply(400, b'{"error": "invalid_grant"}')
+    assert renew(world) == {"consent": 1}
+    tokens = world.tokens.get(USER)
+    assert tokens is not None
+    assert tokens.needs_consent
+    assert renew(world) == {}
+
+
+@pytest.mark.parametrize("status", [401, 429, 503])
+def test_when_garmin_cannot_tell_no_token_is_lost_and_the_others_wait_for_another_day(
+    world: World, status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.people.add(STRANGER, "P0002")
+    for user in (USER, STRANGER):
+        kept_until(world, user, 10)
+    world.garmin.reply = lambda _path: Reply(status, b'{"error": "invalid_client"}')
+    assert renew(world) == {}
+    assert world.garmin.asked.total() == 1
+    assert "tokens are not renewed, and are looked at again in a day" in caplog.text
+    world.garmin.reply = granting
+    assert renew(world) == {"renewed": 2}
+
+
+def test_in_a_year_in_which_nobody_uses_a_token_it_is_renewed_each_45_days_and_never_dies(world: World) -> None:
+    now = [time.time()]
+    world.tokens.put(USER, Tokens("access-secret", "refresh-secret", now[0], now[0] + 90 * DAY_S))
+    api = GarminApi(Endpoints.at(world.garmin.url), "app", "client-secret", world.tokens, clock=lambda: now[0])
+    world.garmin.reply = granting
+    renewed_on = []
+    for day in range(366):
+        if renew_tokens(api, world.people, sleep=world.sleep):
+            renewed_on.append(day)
+        now[0] += DAY_S
+    assert renewed_on == [45, 90, 135, 180, 225, 270, 315, 360]
+
+
+def test_no_renewal_begins_when_time_is_up(world: World) -> None:
+    kept_until(world, USER, 1)
+    assert renew(world, stopped=lambda: True) == {}
+    assert world.garmin.asked == {}
+
+
+def test_beside_a_webhook_tokens_are_renewed_at_once_and_the_end_does_not_wait_for_the_next_day(world: World) -> None:
+    kept_until(world, USER, 1)
+    world.garmin.reply = granting
+    over = threading.Event()
+    thread = threading.Thread(target=keep_renewing, args=(world.api, world.people, over))
+    thread.start()
+    until = time.monotonic() + 20
+    while days_left(world, USER) < 80 and time.monotonic() < until:
+        time.sleep(0.02)
+    over.set()
+    thread.join(20)
+    assert not thread.is_alive()
+    assert days_left(world, USER) > 80
+
+
+@pytest.mark.usefixtures("as_lambda")
+def test_as_a_lambda_it_renews_tokens_when_its_schedule_calls(world: World) -> None:
+    kept_until(world, USER, 1)
+    world.garmin.reply = granting
+    assert handler({"renew": "tokens"}, Context(left_s=140)) == {"renew": {}}, "too little time is left"
+    assert handler({"renew": "tokens"}, Context()) == {"renew": {"renewed": 1}}
 
 
 # -- memory

@@ -137,6 +137,7 @@ MAY = [
     (STAFF, "ssm:GetParameter", arn("ssm", "parameter/qol/settings")),
     ("qol-weekly-schedule-role", "lambda:InvokeFunction", arn("lambda", "function:qol-weekly-survey-kick")),
     ("qol-spill-drain-schedule-role", "lambda:InvokeFunction", arn("lambda", "function:qol-spill-drain")),
+    ("qol-tokens-schedule-role", "lambda:InvokeFunction", arn("lambda", "function:qol-puller")),
     ("qol-noon-schedule-role", "states:StartExecution", arn("states", "stateMachine:qol-weekly-watch")),
     (WATCH, "sns:Publish", TOPIC),
     ("qol-dagster-start", "secretsmanager:GetSecretValue", PASSWORD),
@@ -382,7 +383,7 @@ def test_of_all_roles_these_alone_read_who_is_who_and_staff_forgets_single_users
     assert who_may(roles, "dynamodb:GetItem", ID_MAP) == {OAUTH, PULLER, JOB, DAGSTER, STAFF, ERASER}
     known = {"dynamodb:Attributes": ("garmin_user_id",), "dynamodb:Select": "SPECIFIC_ATTRIBUTES"}
     assert who_may(roles, "dynamodb:BatchGetItem", ID_MAP, known) == {RECEIVER}
-    assert who_may(roles, "dynamodb:Scan", ID_MAP) == {JOB, DAGSTER, STAFF, ERASER, ARCHIVER}
+    assert who_may(roles, "dynamodb:Scan", ID_MAP) == {PULLER, JOB, DAGSTER, STAFF, ERASER, ARCHIVER}
     assert who_may(roles, "dynamodb:DeleteItem", ID_MAP) == {STAFF, ERASER}
     for action in ("DeleteTable", "ExportTableToPointInTime"):
         assert who_may(roles, f"dynamodb:{action}", ID_MAP) == set()

@@ -76,6 +76,7 @@ def test_a_push_through_the_deployed_api_lies_in_the_lake_and_is_told_to_the_que
     until(lambda: glue.get_job_run(JobName="qol-weekly-etl", RunId=run)["JobRun"]["JobRunState"] == "SUCCEEDED")
     assert {one["Name"] for one in aws.client("scheduler").list_schedules()["Schedules"]} == {
         "qol-spill-drain-schedule",
+        "qol-tokens-schedule",
         "qol-weekly-schedule",
         "qol-noon-schedule",
     }

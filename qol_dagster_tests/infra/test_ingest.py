@@ -75,6 +75,7 @@ def test_the_puller_takes_one_message_at_a_time_and_gives_back_what_is_left(syst
     ("schedule", "expression", "told"),
     [
         ("qol-spill-drain-schedule", "rate(5 minutes)", {}),
+        ("qol-tokens-schedule", "rate(1 day)", {"renew": "tokens"}),
         ("qol-weekly-schedule", "cron(5 0 ? * WED *)", {"time": "<aws.scheduler.scheduled-time>"}),
         ("qol-noon-schedule", "cron(0 3 ? * WED *)", {"time": "<aws.scheduler.scheduled-time>"}),
     ],

@@ -127,6 +127,23 @@ class AccessTokens:
                 tokens = self._refreshed(user, tokens)
         return tokens.access_token
 
+    def renew(self, user: str, before_s: float) -> bool:
+        """Use the refresh token if it ends within so many seconds, for a new one; return whether it was.
+
+        Raises what `for_user` does, but not for a user without tokens.
+        """
+        if not self._ends_within(user, before_s):
+            return False
+        with self.store.locked(user):
+            if not self._ends_within(user, before_s):
+                return False
+            self._refreshed(user, self._usable(user))
+        return True
+
+    def _ends_within(self, user: str, before_s: float) -> bool:
+        tokens = self.store.get(user)
+        return tokens is not None and not tokens.needs_consent and self.clock() >= tokens.refresh_expires_at - before_s
+
     def _usable(self, user: str) -> Tokens:
         tokens = self.store.get(user)
         if tokens is None:

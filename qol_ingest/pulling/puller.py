@@ -50,6 +50,7 @@ from qol_ingest.garmin.tokens import (
 )
 from qol_ingest.pulling.messages import Worked, settle
 from qol_ingest.pulling.pings import Ping, as_push, name_of_download, with_user
+from qol_ingest.pulling.renewal import renew_tokens
 from qol_ingest.records import WITHOUT_HASTE, Parsed, parse_body
 from qol_ingest.shared import keys, lifecycle
 from qol_ingest.shared.calendar import receipt_date
@@ -407,13 +408,15 @@ def participant_names(id_map: IdMap) -> Callable[[str], str]:
 
 def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     """Return the Lambda's entry point, for a queue with partial batch responses (`ReportBatchItemFailures`), best one
-    by one.
+    by one; called with {"renew": "tokens"}, it renews those that end soon.
 
     Set up from QOL_* variables, see below. Raises PullerSetupError if one is missing: all messages stay in the queue.
     """
     puller, queue = _puller_of_environment()
     left_s = context.get_remaining_time_in_millis() / 1000 if context is not None else CLAIM_S
     until = puller.clock() + left_s - (CLAIM_S - WORK_S)
+    if event.get("renew"):
+        return {"renew": renew_tokens(puller.api, puller.id_map, lambda: puller.clock() >= until, sleep=puller.sleep)}
     failed = [one["messageId"] for one in event.get("Records", ()) if not _done(puller, queue, one, until)]
     return {"batchItemFailures": [{"itemIdentifier": one} for one in failed]}
 
