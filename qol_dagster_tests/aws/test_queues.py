@@ -154,11 +154,11 @@ def test_the_largest_message_fits(place: Place) -> None:
 def test_waiting_ends_when_something_comes(place: Place) -> None:
     with ThreadPoolExecutor(1) as pool:
         begun = time.monotonic()
-        waiting = pool.submit(place.queue.receive, 10, 3)
+        waiting = pool.submit(place.queue.receive, 10, 20)
         time.sleep(0.3)
         place.queue.send("a")
         assert [one.body for one in waiting.result()] == ["a"]
-    assert time.monotonic() - begun < 2.5
+    assert time.monotonic() - begun < 19
 
 
 def test_objects_of_many_chunks_are_spilled_and_drained_whole(place: Place, tmp_path: Path) -> None:

@@ -58,9 +58,13 @@ def _sound(chance: random.Random) -> Body:
 
 
 def _value(chance: random.Random, draft: _Draft, *, may_repeat: bool) -> str:
-    if chance.random() < 0.05:  # a type that is no list
-        draft.others += 1
-        return chance.choice(("null", "7", '"text"', "{}", '{"userId":"u"}', "true"))
+    if chance.random() < 0.05:  # a type that is no list, of which one summary is kept
+        value = chance.choice(("null", "7", '"text"', "{}", summary := '{"userId":"u"}', "true"))
+        if value == summary:
+            draft.records.append(value)
+        else:
+            draft.others += 1
+        return value
     elements = []
     for _ in range(chance.choice((0, 1, 1, 2, 5))):
         if chance.random() < 0.1:

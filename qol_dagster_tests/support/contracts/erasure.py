@@ -52,7 +52,7 @@ LAST_STEPS: dict[str, list[Step]] = {
 
 
 WITHDRAWN = {
-    "local": "qol_ingest.shared.id_map.SqliteIdMap.withdraw",
+    "local": "qol_ingest.shared.id_map_sqlite.SqliteIdMap.withdraw",
     "aws": "qol_ingest.shared.id_map_dynamo.DynamoIdMap.withdraw",
 }
 

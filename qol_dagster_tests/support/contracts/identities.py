@@ -48,7 +48,7 @@ def test_strangers_who_push_change_permissions_and_leave_make_no_day_computed_ag
 
 
 def at(monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
-    for form in ("id_map", "id_map_dynamo"):
+    for form in ("id_map_sqlite", "id_map_dynamo"):
         monkeypatch.setattr(f"qol_ingest.shared.{form}._now", lambda: f"{moment}.000+00:00")
 
 
