@@ -50,6 +50,7 @@ def files(lake: Lake) -> dict[str, int]:
     }
 
 
+@pytest.mark.slow
 def test_each_change_is_logged_with_its_cause_and_a_run_without_one_writes_nothing(
     duckdb: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -499,6 +499,7 @@ def test_after_a_restore_of_a_backup_of_before_the_ledger_erases_the_person_agai
     assert replay_ledger(settings) == []
 
 
+@pytest.mark.slow
 def test_backups_of_before_are_made_anew_without_the_person_and_keep_everything_of_the_others(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -532,6 +533,7 @@ def test_backups_of_before_are_made_anew_without_the_person_and_keep_everything_
         assert Ledger(new).state_of_user(ADA_USER) == "finished"
 
 
+@pytest.mark.slow
 def test_backups_that_are_made_anew_share_each_month_that_they_shared(
     home: Path, tmp_path: Path, engine: Engine
 ) -> None:
@@ -555,6 +557,7 @@ def test_backups_that_are_made_anew_share_each_month_that_they_shared(
     assert computed_anew(tmp_path / "new", engine) == []
 
 
+@pytest.mark.slow
 def test_killed_while_backups_are_made_anew_each_is_the_old_or_the_new_one_and_nothing_else_is_left(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -604,6 +607,7 @@ def test_backups_that_are_out_of_reach_keep_an_erasure_open(home: Path, tmp_path
     assert erase(Settings(home=home), "QOL-1").is_complete
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full_half_way_is_said_in_a_sentence_and_it_goes_on_later(
     home: Path, tmp_path: Path, full_disk: Callable[..., None]
 ) -> None:

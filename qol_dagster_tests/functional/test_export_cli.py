@@ -166,6 +166,7 @@ def test_what_is_asked_wrongly_is_answered_in_one_line(qol: Qol, computed: Setti
     assert sorted(path.name for path in tmp_path.iterdir()) == ["note.txt"]
 
 
+@pytest.mark.slow
 def test_no_export_and_no_samples_hold_a_garmin_id(qol: Qol, computed: Settings, tmp_path: Path) -> None:
     for form in FORMAT_NAMES:
         assert qol("export", "--table", "daily_metrics", "--format", form, "--out", str(tmp_path / form)).code == 0
@@ -262,6 +263,7 @@ def cut(file: Path) -> None:
     file.write_bytes(file.read_bytes()[:100])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", [cut, overwrite_the_middle])
 def test_damaged_records_are_named_with_the_command_that_makes_them_anew(
     qol: Qol, copied: Settings, damage: Callable[[Path], None]

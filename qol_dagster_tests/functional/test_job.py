@@ -64,6 +64,7 @@ def run(settings: Settings, *weeks: date, **options: Any) -> Any:
     return done
 
 
+@pytest.mark.slow
 def test_the_job_puts_a_week_worked_out_on_paper_into_the_table(settings: Settings) -> None:
     people, monday = write_paper_week(settings.lake_dir)
     IdMap(settings.id_map_path).import_rows(people.items())
@@ -72,6 +73,7 @@ def test_the_job_puts_a_week_worked_out_on_paper_into_the_table(settings: Settin
     assert differences(table(settings), [EXPECTED]) == []
 
 
+@pytest.mark.slow
 def test_the_standard_query_works_word_for_word_and_shows_the_dictionary_s_columns(settings: Settings) -> None:
     fill(settings)
     run(settings)

@@ -141,6 +141,7 @@ def listens(port: int) -> bool:
         return one.connect_ex(("127.0.0.1", port)) == 0
 
 
+@pytest.mark.slow
 def test_a_week_is_launched_once_however_often_it_is_kicked(system: System) -> None:
     assert [system.kick(WEEK), system.kick(WEEK), system.kick(WEEK)] == ["launched", "there already", "there already"]
     (run,) = system.runs(WEEK)

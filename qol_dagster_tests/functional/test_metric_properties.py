@@ -267,6 +267,7 @@ def odd(chance: random.Random, value: Any) -> Any:
 # -- the properties
 
 
+@pytest.mark.slow
 def test_the_made_up_weeks_say_something_about_every_column(world: World, rows: Rows) -> None:
     for some, metrics in zip(rows, (DAILY, WEEKLY), strict=True):
         assert {row["participant_id"] for row in some} == set(PEOPLE.values())
@@ -278,6 +279,7 @@ def test_the_made_up_weeks_say_something_about_every_column(world: World, rows: 
     assert {row["is_valid_week"] for row in rows.weekly} == {True, False}
 
 
+@pytest.mark.slow
 def test_the_order_of_lines_and_files_changes_nothing(world: World, rows: Rows) -> None:
     files, chance = {}, world.chance()
     for day, lines in world.lines().items():

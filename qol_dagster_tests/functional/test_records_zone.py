@@ -236,6 +236,7 @@ def without_manifest(lake: Lake) -> None:
 DAMAGES = [cut, delete, spoil, empty_manifest, foreign_manifest, older_reading, without_manifest]
 
 
+@pytest.mark.slow
 def test_records_that_are_of_no_use_are_made_again(tmp_path: Path, watched: Watched) -> None:
     lake, told = fill(tmp_path), []
     watched.run(lake)

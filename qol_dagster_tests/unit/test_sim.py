@@ -825,6 +825,7 @@ def canonical(kind: str, fields: Fields) -> str:
     return kind + json.dumps(kept, sort_keys=True)
 
 
+@pytest.mark.slow
 def test_a_lake_holds_the_summaries_of_the_deliveries(tmp_path: Path, trapped: tuple[Simulation, list[Sent]]) -> None:
     sim, sent = trapped
     report = write_lake(sim, tmp_path, files_per_day=2)

@@ -153,6 +153,7 @@ def push(settings: Settings, number: int) -> int:
     return int(json.loads(answer["body"])["stored"])
 
 
+@pytest.mark.slow
 def test_killed_after_any_step_by_the_system_it_goes_on_and_the_others_lose_nothing(
     emptied: Settings, named: Callable[[], Collection[str]]
 ) -> None:
