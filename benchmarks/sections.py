@@ -6,7 +6,6 @@ Belongs here: which programs are run on which lake, and the ratios. All figures 
 from __future__ import annotations
 
 import csv
-import json
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -431,11 +430,11 @@ def _whole_then_late(sample: Sample, number: int, *options: str) -> dict[str, Co
 def _late_file(sample: Sample, number: int) -> Path:
     """Return a day's file of another name: what one participant sends once more, as redeliveries are."""
     folder = sample.lake / f"raw/daily/date={UNTIL - timedelta(days=2)}"
-    lines = [(json.loads(line)["userId"], line) for line in min(folder.glob("simulated-*")).open("rb")]
-    users = [*dict.fromkeys(user for user, _ in lines)]
-    file = folder / f"{LATE_NAME}{number}.jsonl"
-    file.write_bytes(b"".join(line for user, line in lines if user == users[number % len(users)]))
-    return file
+    user = _users(sample)[number].encode()
+    there = [file for file in sorted(folder.glob("*.jsonl")) if not file.name.startswith(LATE_NAME)]
+    late = folder / f"{LATE_NAME}{number}.jsonl"
+    late.write_bytes(b"".join(line for file in there for line in file.open("rb") if user in line))
+    return late
 
 
 def _with_ratios(costs: Mapping[str, list[Cost]]) -> list[Row]:
