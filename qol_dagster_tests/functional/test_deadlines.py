@@ -54,11 +54,12 @@ class Hanging(threading.Thread):
         while not self.over.is_set():
             with suppress(TimeoutError):
                 self.clients.append(self.listener.accept()[0])
-            for client in self.clients if self.drip else ():
+            for client in [*self.clients] if self.drip else ():
                 try:
                     client.sendall(self.drip)
                 except OSError:
                     self.clients.remove(client)
+                    client.close()
 
     def close(self) -> None:
         self.over.set()
