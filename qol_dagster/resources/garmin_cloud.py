@@ -210,8 +210,9 @@ class Garmin:
 
     def pull(self) -> Worked:
         """Process everything that is due, and renew tokens that end soon."""
-        worked = work_off(self.arrivals, self.puller().work)
-        renewed = renew_tokens(self.api(), self.id_map)
+        puller = self.puller()
+        worked = work_off(self.arrivals, puller.work)
+        renewed = renew_tokens(puller.api, puller.id_map)
         return worked + Worked({f"tokens {outcome}": number for outcome, number in renewed.items()})
 
     @contextmanager
@@ -219,11 +220,12 @@ class Garmin:
         """Answer participants, drain arrivals and renew tokens while the webhook runs."""
         server.enrolment = self.enrolments(server.base_url)
         over = threading.Event()
+        puller = self.puller()
         threads = (
             threading.Thread(
-                target=work_off, args=(self.arrivals, self.puller().work), kwargs={"stopped": over.is_set}, daemon=True
+                target=work_off, args=(self.arrivals, puller.work), kwargs={"stopped": over.is_set}, daemon=True
             ),
-            threading.Thread(target=keep_renewing, args=(self.api(), self.id_map, over), daemon=True),
+            threading.Thread(target=keep_renewing, args=(puller.api, puller.id_map, over), daemon=True),
         )
         for thread in threads:
             thread.start()
