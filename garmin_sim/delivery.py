@@ -234,25 +234,29 @@ def _bodies_of_hour(
         at = upload.at + PUSH_DELAY_S
         life = everyone[upload.participant]
         day, user = str(life.first + timedelta(days=upload.day)), life.participant.user_id
-        kind, lane, start, signals = "", "", "", days.signals(life, upload)
+        kind, lane, signals = "", "", days.signals(life, upload)
+        last: Record | None = None
         for record in summaries(life, sim.seed, upload.day, upload.version, sim.traps, day=signals):
             if record.type != kind:
                 kind, lane = record.type, _lane(record.type, apart)
             body = lanes.get(lane) or lanes.setdefault(lane, Body())
-            before, start = start, _epoch_start(record)
-            if body.size + len(record.text) > MAX_BODY and not (start and start == before):
+            if body.size + len(record.text) > MAX_BODY and not _is_epoch_beside(last, record):
                 body.at = at
                 yield body
                 body = lanes[lane] = Body()
+            last = record
             body.add(record, user, day)
     for body in lanes.values():
         body.at = at
         yield body
 
 
-def _epoch_start(record: Record) -> str:
-    """Return the start of an epoch, empty for another type. Garmin sends all epochs of a start at once."""
-    return record.text.partition('"startTimeInSeconds":')[2].partition(",")[0] if record.type == "epochs" else ""
+def _is_epoch_beside(last: Record | None, record: Record) -> bool:
+    """Return whether two records are epochs of one start, all of which Garmin sends at once."""
+    if last is None or not last.type == record.type == "epochs":
+        return False
+    first, second = (one.text.partition('"startTimeInSeconds":')[2].partition(",")[0] for one in (last, record))
+    return bool(first) and first == second
 
 
 def _lane(kind: str, apart: bool) -> str:
