@@ -41,6 +41,7 @@ from qol_dagster.metrics.tables import (
     external_table,
     revisions_table,
 )
+from qol_dagster.pipeline.announced import NOTEBOOK as ANNOUNCED
 from qol_dagster.surveys.tables import SURVEY_LAYOUTS, survey_external_tables
 
 SCRIPT, ARCHIVE = f"{names.ETL_JOB}.py", f"{names.ETL_JOB}.zip"
@@ -229,6 +230,7 @@ def takes_part(data: DataStack) -> list[Statement]:
             because="each run has messages of its own",
         ),
         allow("s3:GetObject", "s3:PutObject", on=objects(names.LEASE), because="there may be more than one lease"),
+        allow("s3:GetObject", "s3:PutObject", on=[f"arn:aws:s3:::{names.lake()}/{ANNOUNCED}"]),
         allow("s3:ListBucket", on=[f"arn:aws:s3:::{names.lake()}"]),
         allow(
             *("dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Scan"),

@@ -8,7 +8,7 @@ read and written to `objects.py`.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
@@ -134,9 +134,13 @@ class Lake(Objects):
         """Return a raw file's bytes."""
         return self.read_object(item.key)
 
-    def lifecycle_lines(self) -> Iterator[str]:
-        """Yield all lines of `raw/lifecycle/`, in the order of the dates of receipt."""
-        for _, content in self.read_objects(filter(_is_raw, self.keys(LIFECYCLE))):
+    def lifecycle_files(self) -> dict[str, int]:
+        """Sizes in bytes by key of the files of `raw/lifecycle/`, in the order of the dates of receipt."""
+        return {key: size for key, size in self.objects(LIFECYCLE).items() if _is_raw(key)}
+
+    def lifecycle_lines(self, keys: Iterable[str]) -> Iterator[str]:
+        """Yield all lines of these files of `raw/lifecycle/`."""
+        for _, content in self.read_objects(keys):
             # Not splitlines: text in JSON may hold other separators.
             yield from filter(None, content.decode("utf-8", "replace").split("\n"))
 

@@ -27,6 +27,7 @@ from typing import Any, NoReturn
 
 from qol_dagster.errors import QolError, QolInputError
 from qol_dagster.metrics.profiles import DEFAULT, PROFILES, Profile
+from qol_dagster.pipeline.announced import apply_announced
 from qol_dagster.pipeline.etl import run_etl
 from qol_dagster.pipeline.reports import EtlReport
 from qol_dagster.resources.platform import open_platform
@@ -87,7 +88,7 @@ def compute(request: JobRequest, progress: Callable[[str], object]) -> EtlReport
     """Bring the weeks up to date. Raises what the lake, the map and the engine raise."""
     platform = open_platform(request.settings, request.tables_key)
     lake, people = platform.lake(request.profile).of_run(request.run_id), platform.id_map()
-    if changed := people.replay(lake.lifecycle_lines()):
+    if changed := apply_announced(lake, people):
         progress(f"deregistrations and changes of permissions that were not applied before: {changed}")
     with platform.engine("spark") as engine:
         return run_etl(

@@ -64,7 +64,8 @@ def put(settings: Settings, key: str, content: bytes = b"{}\n") -> None:
 def test_a_line_break_of_another_script_within_an_event_loses_no_withdrawal(settings: Settings) -> None:
     events = [{"userId": f"u-{number}", "note": "a\u2028b\x85c"} for number in (1, 2)]
     push(settings, json.dumps({"deregistrations": events}, ensure_ascii=False).encode())
-    lines = list(Lake.local(settings.lake_dir).lifecycle_lines())
+    lake = Lake.local(settings.lake_dir)
+    lines = lake.lifecycle_lines(lake.lifecycle_files())
     assert [json.loads(line)["userId"] for line in lines] == ["u-1", "u-2"]
 
 

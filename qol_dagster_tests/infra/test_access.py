@@ -93,7 +93,12 @@ MAY = [
     *((JOB, f"s3:{call}Object", one) for call in ("Put", "Delete") for one in (WEEKLY, STRICT)),
     *((JOB, f"s3:{call}Object", one) for call in ("Put", "Get") for one in (HISTORY, LOG)),
     *((who, "s3:GetObject", one) for who in (DAGSTER, PERSON, STAFF) for one in (HISTORY, LOG)),
-    *((who, f"s3:{call}Object", key("locks/writer")) for who in (JOB, DAGSTER) for call in ("Get", "Put")),
+    *(
+        (who, f"s3:{call}Object", key(one))
+        for who in (JOB, DAGSTER)
+        for call in ("Get", "Put")
+        for one in ("locks/writer", "arrivals/announced")
+    ),
     *((who, "s3:PutObject", key("pipes/run/1.json")) for who in (JOB, DAGSTER)),
     *((JOB, f"s3:{call}Object", one) for call in ("Put", "Get", "Delete") for one in (WORK, RECORDS)),
     *((who, f"dynamodb:{call}", ID_MAP) for who in (JOB, DAGSTER) for call in ("Scan", "GetItem", "PutItem")),
@@ -239,6 +244,7 @@ MAY_NOT = [
     *((who, "s3:PutObject", ANSWERS) for who in (RECEIVER, OAUTH, DAGSTER, JOB, PERSON)),
     *((who, f"s3:{call}Object", SCORES) for call in ("Put", "Delete") for who in (PERSON, STAFF, WEB)),
     *((who, "s3:DeleteObject", OLD_SCORES) for who in (DAGSTER, PERSON, STAFF)),
+    *((JOB, f"s3:{call}Object", key("arrivals/days")) for call in ("Get", "Put")),
     (JOB, "sns:Publish", TOPIC),
     (JOB, "athena:StartQueryExecution", WORKGROUP),
     *((PERSON, "s3:GetObject", one) for one in (RAW, PING, LIFECYCLE, QUARANTINE, MARKER)),

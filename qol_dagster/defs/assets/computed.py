@@ -25,6 +25,7 @@ from qol_dagster.defs.assets.weekly import weekly_result, weekly_spec
 from qol_dagster.defs.checks import check_specs
 from qol_dagster.lake.lake import Lake
 from qol_dagster.metrics.profiles import DEFAULT, Profile
+from qol_dagster.pipeline.announced import apply_announced
 from qol_dagster.pipeline.etl import materialize_daily, materialize_weekly
 from qol_dagster.pipeline.status import materialize_status
 from qol_dagster.resources.id_map import People
@@ -56,7 +57,7 @@ def computed_assets(profile: Profile, shown: dict[str, Any], options: dict[str, 
         computer: dg.ResourceParam[Computer],
     ) -> Iterator[dg.MaterializeResult]:
         with readable_failures(context), lake.with_people():
-            if changed := id_map.replay(lake.lifecycle_lines()):
+            if changed := apply_announced(lake, id_map):
                 context.log.info("deregistrations and changes of permissions that were not applied before: %d", changed)
             everyone = id_map.list()
             context.log_event(id_map_observation(everyone))
