@@ -45,6 +45,7 @@ NOON_CRON = aws_cron(time(12))
 NAMESPACE = "qol"
 """Of metrics that are counted out of logs."""
 PUSH_WITH_REJECTS, DOWNLOAD_WITH_REJECTS = '"push taken" -", 0 rejected"', '"in quarantine"'
+CONSENT_ENDED = '"has to connect to Garmin again"'
 """What CloudWatch looks for in the logs of the receiver and the puller."""
 LAST_MONDAY = "$fromMillis($toMillis($states.input.time) - 9 * 86400000, '[Y0001]-[M01]-[D01]')"
 """JSONata: on a Wednesday, the Monday of the last complete week."""
@@ -78,6 +79,7 @@ class OpsStack(Stack):
         self._alarm_of_answers(ingest)
         self._alarms_of_routes(ingest)
         self._alarm_of_quarantine()
+        self._alarm_of_consent()
         self._alarm_of_silence()
 
     def _topic(self, id_: str, name: str, mails: Sequence[str], data: DataStack) -> sns.Topic:
@@ -429,6 +431,16 @@ class OpsStack(Stack):
             f"Something came that could not be read: it is in {names.QUARANTINE} for {KINDS['quarantine'].days} days. "
             f"The log of {names.WEBHOOK} or {names.PULLER} has the reason; after a fix, `qol raw requarantine` reads "
             "it again.",
+        )
+
+    def _alarm_of_consent(self) -> None:
+        name = "qol-connect-again"
+        self._count_lines(name, f"/aws/lambda/{names.PULLER}", CONSENT_ENDED, name)
+        self._alarm(
+            name,
+            _metric(NAMESPACE, name),
+            "Garmin takes a participant's token no more: what is pushed still comes, but pings and backfills cannot be "
+            f"fetched. The log of {names.PULLER} names the participant; `qol participants invite ID` gives a new link.",
         )
 
     def _count_lines(self, id_: str, log_group: str, pattern: str, metric: str) -> None:

@@ -534,8 +534,12 @@ def pull(
     if redrive:
         note(f"dead letters tried again: {cloud.arrivals.redrive()}")
     worked = cloud.pull()
-    counts = ", ".join(f"{number} {outcome}" for outcome, number in sorted(worked.outcomes.items()))
-    typer.echo(f"{counts or 'nothing to do'}; {worked.waiting} wait" if worked.waiting else counts or "nothing to do")
+    try:
+        worked += cloud.renew_tokens()
+    finally:
+        counts = ", ".join(f"{number} {outcome}" for outcome, number in sorted(worked.outcomes.items()))
+        waiting = f"; {worked.waiting} wait" if worked.waiting else ""
+        typer.echo(f"{counts or 'nothing to do'}{waiting}")
 
 
 @garmin.command(name="backfill")

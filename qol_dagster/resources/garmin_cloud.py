@@ -209,11 +209,13 @@ class Garmin:
         return Puller(store, self.api(), self.id_map, letters, Ledger(self.settings.home))
 
     def pull(self) -> Worked:
-        """Process everything that is due, and renew tokens that end soon."""
-        puller = self.puller()
-        worked = work_off(self.arrivals, puller.work)
-        renewed = renew_tokens(puller.api, puller.id_map)
-        return worked + Worked({f"tokens {outcome}": number for outcome, number in renewed.items()})
+        """Process everything that is due."""
+        return work_off(self.arrivals, self.puller().work)
+
+    def renew_tokens(self) -> Worked:
+        """Renew tokens that end soon. Raises RenewalError."""
+        renewed = renew_tokens(self.api(), self.id_map)
+        return Worked({f"tokens {outcome}": number for outcome, number in renewed.items()})
 
     @contextmanager
     def at_work(self, server: LocalWebhook) -> Iterator[None]:

@@ -206,6 +206,19 @@ def test_revoking_forgets_the_tokens_unless_they_are_to_be_kept(
     assert world.cloud.requests["user/registration", 204] == 0
 
 
+def test_a_pull_whose_tokens_cannot_be_read_says_what_it_did_and_fails(
+    world: World, settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    connected(world, capsys)
+    (settings.home / "tokens.key").unlink()
+    assert run(["garmin", "pull"]) == 1
+    told = capsys.readouterr()
+    assert told.out == "nothing to do\n"
+    assert re.fullmatch(
+        r"qol: tokens that end soon are not renewed: .*tokens\.key is missing; put it back.*\n", told.err
+    )
+
+
 def test_without_garmin_s_keys_commands_say_what_to_set(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["participants", "invite", "QOL-1"]) == 2
     assert "set QOL_PUBLIC_URL" in capsys.readouterr().err

@@ -24,9 +24,10 @@ import pytest
 from qol_ingest.garmin.api import Endpoints, GarminApi
 from qol_ingest.garmin.tokens import FileTokenStore, Tokens, TokenStoreError
 from qol_ingest.pulling import puller as module
+from qol_ingest.pulling import renewal
 from qol_ingest.pulling.messages import Worked, settle, work_off
 from qol_ingest.pulling.puller import Puller, PullerSetupError, handler, participant_names
-from qol_ingest.pulling.renewal import keep_renewing, renew_tokens
+from qol_ingest.pulling.renewal import RenewalError, keep_renewing, renew_tokens
 from qol_ingest.records import parse_body
 from qol_ingest.shared.erasures import Ledger
 from qol_ingest.shared.id_map_sqlite import SqliteIdMap
@@ -1174,15 +1175,15 @@ def test_a_token_that_garmin_does_not_take_is_noted_so_that_the_participant_is_a
 
 @pytest.mark.parametrize("status", [401, 429, 503])
 def test_when_garmin_cannot_tell_no_token_is_lost_and_the_others_wait_for_another_day(
-    world: World, status: int, caplog: pytest.LogCaptureFixture
+    world: World, status: int
 ) -> None:
     world.people.add(STRANGER, "P0002")
     for user in (USER, STRANGER):
         kept_until(world, user, 10)
     world.garmin.reply = lambda _path: Reply(status, b'{"error": "invalid_client"}')
-    assert renew(world) == {}
+    with pytest.raises(RenewalError, match="^tokens that end soon are not renewed: "):
+        renew(world)
     assert world.garmin.asked.total() == 1
-    assert "tokens are not renewed, and are looked at again in a day" in caplog.text
     world.garmin.reply = granting
     assert renew(world) == {"renewed": 2}
 
@@ -1206,9 +1207,13 @@ def test_no_renewal_begins_when_time_is_up(world: World) -> None:
     assert world.garmin.asked == {}
 
 
-def test_beside_a_webhook_tokens_are_renewed_at_once_and_the_end_does_not_wait_for_the_next_day(world: World) -> None:
+def test_beside_a_webhook_tokens_are_renewed_at_once_and_the_end_does_not_wait_for_the_next_day(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     kept_until(world, USER, 1)
-    world.garmin.reply = granting
+    first = [Reply(503, b"")]
+    world.garmin.reply = lambda path: first.pop() if first else granting(path)
+    monkeypatch.setattr(renewal, "EVERY_S", 0.05)  # the next day
     over = threading.Event()
     thread = threading.Thread(target=keep_renewing, args=(world.api, world.people, over))
     thread.start()
@@ -1219,6 +1224,8 @@ def test_beside_a_webhook_tokens_are_renewed_at_once_and_the_end_does_not_wait_f
     thread.join(20)
     assert not thread.is_alive()
     assert days_left(world, USER) > 80
+    assert "are not renewed: Garmin" in caplog.text
+    assert "they are looked at again in a day" in caplog.text
 
 
 @pytest.mark.usefixtures("as_lambda")

@@ -15,6 +15,7 @@ import pytest
 
 from infra.ops import watch_definition
 from qol_dagster_tests.support.templates import System, arn
+from qol_ingest.garmin.tokens import AccessTokens, ConsentNeededError, FileTokenStore, RefreshRefusedError, Tokens
 from qol_ingest.pulling import puller
 from qol_ingest.shared.stores import DirectoryStore
 from qol_ingest.webhook import Receiver
@@ -31,7 +32,8 @@ def test_whatever_people_have_to_hear_of_has_an_alarm(system: System) -> None:
     ages = {f"{name}-age" for name in queues if not name.endswith("-dead")}
     routes = {"qol-pushes-refused", "qol-pages-refused", "qol-pushes-413", "qol-pushes-429", "qol-pages-429"}
     routes |= {"qol-forms-refused", "qol-forms-429"}
-    others = {"garmin_webhook_receiver-answers", "qol-no-raw-data", "qol-quarantine", "qol-weekly-watch-errors"}
+    others = {"garmin_webhook_receiver-answers", "qol-no-raw-data", "qol-weekly-watch-errors"}
+    others |= {"qol-quarantine", "qol-connect-again"}
     assert alarms(system).keys() == functions | dead | ages | routes | others
 
 
@@ -136,6 +138,22 @@ def test_what_a_download_puts_into_quarantine_is_counted_in_the_puller_s_log(sys
     lines = [line for line in inspect.getsource(puller).splitlines() if "quarantine" in line and "log." in line]
     assert len(lines) == 2
     assert all(matches(pattern, line) for line in lines)
+
+
+def test_who_has_to_connect_again_is_counted_in_the_puller_s_log_by_the_words_that_say_so(
+    system: System, tmp_path: Path
+) -> None:
+    def refuse(_token: str) -> Tokens:
+        raise RefreshRefusedError("invalid_grant")
+
+    pattern = counted(system, "qol-connect-again")["/aws/lambda/qol-puller"]
+    store = FileTokenStore(tmp_path / "tokens.sqlite", tmp_path / "tokens.key")
+    access = AccessTokens(store, refuse, name_of=lambda _user: "P0003")
+    store.put("user", Tokens("access", "refresh", 0.0, 1.0))
+    with pytest.raises(ConsentNeededError) as raised:
+        access.renew("user", before_s=0.0)
+    assert matches(pattern, str(raised.value))
+    assert not matches(pattern, "P0004 has not connected to Garmin; send an invitation")
 
 
 def test_every_alarm_is_mailed_and_says_what_to_do(system: System) -> None:

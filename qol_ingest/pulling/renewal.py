@@ -17,6 +17,7 @@ from typing import Any
 from qol_ingest.garmin.api import GarminApi, GarminApiError
 from qol_ingest.garmin.tokens import ConsentNeededError, TokenStoreError
 from qol_ingest.pulling.backfill import SPACING_S
+from qol_ingest.shared.errors import QolError
 from qol_ingest.shared.id_map import IdMap, IdMapError
 
 log = logging.getLogger(__name__)
@@ -25,6 +26,10 @@ RENEW_BEFORE_S = 45 * 86_400.0
 """How long before its end a refresh token is renewed: half of its life, so that weeks of failures do no harm."""
 EVERY_S = 86_400.0
 """How often tokens are looked at."""
+
+
+class RenewalError(QolError):
+    """Tokens could not be looked at, or Garmin does not answer; the message says why."""
 
 
 def renew_tokens(
@@ -37,7 +42,7 @@ def renew_tokens(
     """Renew what ends soon, one after the other, until `stopped` says so. Return how many, by outcome.
 
     The order is by chance, so that who was not reached has as good a chance the next day as anybody. Garmin's refusal
-    of one token is noted with it, as in any use. Never raises.
+    of one token is noted with it, as in any use. Raises RenewalError when the rest has to wait.
     """
     outcomes: Counter[str] = Counter()
     try:
@@ -50,9 +55,10 @@ def renew_tokens(
                 outcomes[outcome] += 1
                 sleep(SPACING_S)
     except (GarminApiError, TokenStoreError, IdMapError) as error:
-        log.warning("tokens are not renewed, and are looked at again in a day: %s", error)
-    if outcomes:
-        log.info("tokens: %s", ", ".join(f"{number} {outcome}" for outcome, number in sorted(outcomes.items())))
+        raise RenewalError(f"tokens that end soon are not renewed: {error}") from error
+    finally:
+        if outcomes:
+            log.info("tokens: %s", ", ".join(f"{number} {outcome}" for outcome, number in sorted(outcomes.items())))
     return dict(outcomes)
 
 
@@ -67,5 +73,8 @@ def _renewed(api: GarminApi, user: str) -> str:
 def keep_renewing(api: GarminApi, id_map: IdMap, over: Event) -> None:
     """Renew what ends soon each day, until it is over."""
     while not over.is_set():
-        renew_tokens(api, id_map, over.is_set, sleep=over.wait)
+        try:
+            renew_tokens(api, id_map, over.is_set, sleep=over.wait)
+        except RenewalError as error:
+            log.warning("%s; they are looked at again in a day", error)
         over.wait(EVERY_S)
