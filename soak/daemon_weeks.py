@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from qol_dagster.resources.id_map import IdMap
 from soak.history import History
 from soak.plan import WITH_THE_DAEMON
-from soak.processes import PATIENCE_S, SoakError, Usage, materialize, read_only, usage
+from soak.processes import COMMAND_S, SoakError, Usage, materialize, read_only, usage
 
 if TYPE_CHECKING:
     from soak.plan import Fault
@@ -112,7 +112,7 @@ class DaemonWeeks:
         return over and any(run.status == "SUCCESS" and run.week == monday.isoformat() for run in runs)
 
     def _wait(self, what: str, holds: Callable[[], bool]) -> None:
-        until = time.monotonic() + 2 * PATIENCE_S
+        until = time.monotonic() + COMMAND_S
         while not holds():
             if time.monotonic() > until:
                 raise SoakError(f"in vain: waiting until {what}; see {self.stage.box.folder}/daemon.log")
