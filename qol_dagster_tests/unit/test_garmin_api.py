@@ -366,9 +366,20 @@ def test_a_request_carries_the_users_token(api: GarminApi, garmin: Garmin) -> No
     )
     garmin.answer(Reply.json(["HEALTH_EXPORT"]))
     assert api.permissions(USER) == ("HEALTH_EXPORT",)
+    garmin.answer(Reply.json({"permissions": {"HEALTH_EXPORT": True, "ACTIVITY_EXPORT": False}}))
+    assert api.permissions(USER) == ("HEALTH_EXPORT",)
     garmin.answer(Reply(204))
     api.deregister(USER)
     assert (garmin.asked[-1].method, garmin.asked[-1].target) == ("DELETE", "/wellness-api/rest/user/registration")
+
+
+@pytest.mark.parametrize("answer", [None, "HEALTH_EXPORT", {}, {"permissions": None}, {"permissions": "none"}])
+def test_an_answer_without_a_list_is_an_error_and_takes_no_permission_away(
+    api: GarminApi, garmin: Garmin, answer: object
+) -> None:
+    garmin.answer(Reply.json(answer))
+    with fails(200, "^Garmin answered user/permissions without a list$"):
+        api.permissions(USER)
 
 
 def token_matters(request: Request) -> Reply:

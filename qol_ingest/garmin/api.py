@@ -32,6 +32,7 @@ from qol_ingest.garmin.tokens import (
 )
 from qol_ingest.shared import http
 from qol_ingest.shared.errors import QolError
+from qol_ingest.shared.permissions import allowed_in
 
 REST = "/wellness-api/rest/"
 TIMEOUT_S = 10.0
@@ -182,9 +183,10 @@ class GarminApi:
         self._expect(response, "user/permissions")
         found = _json(content)
         listed = found.get("permissions") if isinstance(found, dict) else found
-        if not isinstance(listed, list):
+        allowed = allowed_in(listed) if isinstance(listed, (list, dict)) else None  # a text may be a gateway's
+        if allowed is None:
             raise GarminApiError("Garmin answered user/permissions without a list", response.status)
-        return tuple(str(one) for one in listed)
+        return tuple(allowed)
 
     def deregister(self, user: str) -> None:
         """End a user's registration at Garmin. Raises GarminApiError."""

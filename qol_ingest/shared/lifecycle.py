@@ -19,7 +19,7 @@ from typing import Any, Literal, Protocol
 
 from qol_ingest.shared.erasures import plain_user
 from qol_ingest.shared.id_map import Enrolment, IdMap, allowed_of, is_user, text_of, without_withdrawn
-from qol_ingest.shared.permissions import PERMISSION_TYPES
+from qol_ingest.shared.permissions import PERMISSION_TYPES, allowed_in
 
 log = logging.getLogger(__name__)
 
@@ -157,12 +157,12 @@ def _event(line: Any) -> LifecycleEvent | None:
     received_at = datetime.fromisoformat(line["_received_at"]).astimezone(UTC)
     if kind == "deregistrations":
         return LifecycleEvent(user, received_at, received_at)
-    permissions = [] if line["permissions"] is None else line["permissions"]  # null: nothing is allowed
-    if kind not in PERMISSION_TYPES or not isinstance(permissions, list):
+    permissions = allowed_in(line["permissions"])
+    if kind not in PERMISSION_TYPES or permissions is None:
         return None
     # Garmin's clock and ours may differ a little; a change from the future would shut out all later ones.
     at = min(_changed_at(line.get("changeTimeInSeconds")) or received_at, received_at)
-    return LifecycleEvent(user, at, received_at, tuple(one for one in permissions if isinstance(one, str)))
+    return LifecycleEvent(user, at, received_at, tuple(permissions))
 
 
 def _changed_at(seconds: object) -> datetime | None:

@@ -5,6 +5,7 @@ Belongs here: Garmin's names. Who permits what is kept in the id map.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 
 HEALTH, ACTIVITY = "HEALTH_EXPORT", "ACTIVITY_EXPORT"
@@ -23,6 +24,21 @@ _NEEDED = {**dict.fromkeys(ACTIVITY_TYPES, ACTIVITY), "mct": "MCT_EXPORT"}
 def kind_is_permitted(permissions: Collection[str] | None, kind: str) -> bool:
     """Return whether some permissions (None: nothing is known of them) cover a type, by Garmin's name."""
     return permissions is None or _NEEDED.get(kind, HEALTH) in permissions
+
+
+def allowed_in(permissions: object) -> list[str] | None:
+    """Return the names that a value of Garmin's `permissions` allows; None if it cannot be understood.
+
+    It is a list of names, and has been seen as an object that says of each whether it is allowed. A text names those it
+    holds, and null allows nothing.
+    """
+    if permissions is None:
+        return []
+    if isinstance(permissions, dict):
+        return [name for name, allowed in permissions.items() if str(allowed).lower() == "true"]
+    if isinstance(permissions, str):
+        return re.findall(r"\w+", permissions)
+    return [one for one in permissions if isinstance(one, str)] if isinstance(permissions, list) else None
 
 
 def withheld_of(permissions: Collection[str] | None) -> frozenset[str]:

@@ -144,6 +144,22 @@ def test_permissions_of_null_are_none(people: IdMap, kind: str) -> None:
     assert permissions(people) == ()
 
 
+@pytest.mark.parametrize(
+    "spelled",
+    [
+        {"ACTIVITY_EXPORT": True, "HEALTH_EXPORT": False},
+        {"ACTIVITY_EXPORT": "true", "HEALTH_EXPORT": None, "MCT_EXPORT": 1},
+        "[ACTIVITY_EXPORT]",
+        "ACTIVITY_EXPORT, 7",
+        ["ACTIVITY_EXPORT", 7, None],
+    ],
+)
+def test_a_withdrawal_is_not_overlooked_for_how_permissions_are_written(people: IdMap, spelled: object) -> None:
+    assert tell(people, allows(ALL), allows(spelled, LATER + timedelta(seconds=5))) == ["applied"] * 2
+    assert permissions(people) == tuple(NO_HEALTH)
+    assert people.identities().withheld == WITHHELD
+
+
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
 def test_announced_changes_end_the_same_in_whatever_order_they_arrive(people: IdMap, order: tuple[int, ...]) -> None:
     changes = [allows(ALL), allows(NO_HEALTH, LATER + timedelta(seconds=5)), allows(ALL, LATER + timedelta(seconds=9))]
@@ -243,7 +259,7 @@ def test_what_is_announced_of_a_pending_user_makes_it_nobody_s_data(people: IdMa
         json.dumps({**left(), "userId": " "}),
         json.dumps({**left(), "_received_at": "yesterday"}),
         json.dumps({**left(), "_summary_type": "dailies"}),
-        json.dumps(allows("HEALTH_EXPORT")),
+        json.dumps(allows(7)),
         json.dumps({key: value for key, value in allows([]).items() if key != "permissions"}),
         json.dumps({**left(), "userId": "\ud800"}),
         json.dumps({**left(), "userId": "x" * 300}),
