@@ -123,10 +123,11 @@ TYPE_ALIASES: dict[str, str] = {
     "pulseOx": "pulseox",
     "respiration": "allDayRespiration",
     "moveiq": "moveIQActivities",
+    "menstrualCycleTracking": "mct",
     # One key space: a manual edit of an activity supersedes it.
     "manuallyUpdatedActivities": "activities",
 }
-"""Names under which a summary type also arrives (Garmin's URL paths, and the manual edits of activities)."""
+"""Names under which a summary type also arrives: Garmin's URL paths, older names, the manual edits of activities."""
 
 KEY_FIELDS: dict[str, tuple[str, ...]] = {
     "epochs": ("activity_type", "body"),
@@ -182,6 +183,7 @@ KNOWN_TYPES: tuple[str, ...] = (
     "activityDetails",
     "activityFiles",
     "moveIQActivities",
+    "thirdPartyDailies",
 )
 """Garmin's summary types after `TYPE_ALIASES`; others are kept raw and counted, and feed no metric."""
 

@@ -270,6 +270,17 @@ def test_unmapped_and_revoked_users_are_counted_and_appear_nowhere(world: World)
     assert (counts["unmapped_users"], counts["unmapped_records"], counts["revoked_records"]) == (2, 3, 1)
 
 
+def older_names(lake: Path, monday: date) -> None:
+    kinds = ("dailies", "thirdPartyDailies", "menstrualCycleTracking", "mct", "typeOfTomorrow")
+    write_raw(lake, monday, [record(kind, "user-1", monday, steps=n) for n, kind in enumerate(kinds, 1)])
+
+
+def test_types_of_older_versions_of_garmin_s_documents_are_known_and_feed_no_metric(world: World) -> None:
+    found = world.week(older_names)
+    assert [(row["steps"], row["n_records"]) for row in found.daily] == [(1, 4)]  # of mct the latest counts
+    assert (found.days[0].counts["unknown_type_records"], found.days[0].counts["superseded"]) == (1, 1)
+
+
 def four_weeks(lake: Path, monday: date) -> None:
     """Nights and hourly steps of no pattern at all, some missing, up to the Sunday of the week.
 
@@ -360,7 +371,19 @@ def test_a_second_run_reads_no_raw_bytes_and_one_late_file_does_one_day_again(wo
     assert (first.weekly[0]["n_valid_days"], third.weekly[0]["n_valid_days"]) == (7, 6)
 
 
-WRITERS = (superseded, drifted, broken_lines, glued_lines, misfiled, strangers, same_nights, gaps, worn_days, respelled)
+WRITERS = (
+    superseded,
+    drifted,
+    broken_lines,
+    glued_lines,
+    misfiled,
+    strangers,
+    same_nights,
+    gaps,
+    worn_days,
+    respelled,
+    older_names,
+)
 SCENARIOS = {write: MONDAY - timedelta(weeks=n) for n, write in enumerate(WRITERS, start=60)}
 SCENARIOS[four_weeks] = MONDAY - timedelta(weeks=90)
 """The scenarios, each with the Monday of its week."""

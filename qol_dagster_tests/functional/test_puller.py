@@ -558,6 +558,17 @@ def test_pings_are_fetched_by_what_their_type_needs(world: World) -> None:
     assert world.garmin.asked == {"activities": 1, "activityDetails": 1}
 
 
+@pytest.mark.parametrize("kind", ["mct", "menstrualCycleTracking"])
+def test_a_cycle_is_fetched_only_with_the_permission_for_it_whatever_its_type_is_called(
+    world: World, kind: str
+) -> None:
+    world.people.narrow_permissions(USER, ["ACTIVITY_EXPORT", "HEALTH_EXPORT"], RECEIVED)
+    world.ping("dailies", kind)
+    world.work()
+    world.later()
+    assert world.garmin.asked == {"dailies": 1}
+
+
 def test_a_ping_waits_while_it_is_not_certain_that_its_user_has_left(world: World) -> None:
     world.garmin.reply = lambda path: Reply(503) if path == "user/id" else summaries(DAY)
     world.push({"deregistrations": [{"userId": USER}]}, datetime.now(UTC) + timedelta(seconds=1))

@@ -35,7 +35,12 @@ JST = timezone(timedelta(hours=9))
 EPOCH = date(1970, 1, 1)
 NEVER = datetime.min.replace(tzinfo=UTC)
 
-ALIASES = {"pulseOx": "pulseox", "respiration": "allDayRespiration", "moveiq": "moveIQActivities"}
+ALIASES = {
+    "pulseOx": "pulseox",
+    "respiration": "allDayRespiration",
+    "moveiq": "moveIQActivities",
+    "menstrualCycleTracking": "mct",
+}
 ACTIVITY_TYPES = ("activities", "manuallyUpdatedActivities")
 ACTIVITY_EXPORT = {*ACTIVITY_TYPES, "activityDetails", "activityFiles", "moveIQActivities"}
 """The types for which Garmin asks the permission of this name; all others need HEALTH_EXPORT."""

@@ -17,7 +17,8 @@ ACTIVITY_TYPES = (
     "moveiq",
 )
 """The types that need ACTIVITY_EXPORT, in either spelling."""
-_NEEDED = {**dict.fromkeys(ACTIVITY_TYPES, ACTIVITY), "mct": "MCT_EXPORT"}
+_CYCLE_TYPES = ("mct", "menstrualCycleTracking")
+_NEEDED = {**dict.fromkeys(ACTIVITY_TYPES, ACTIVITY), **dict.fromkeys(_CYCLE_TYPES, "MCT_EXPORT")}
 """The permission that a type needs; every other needs HEALTH_EXPORT."""
 
 
