@@ -114,6 +114,25 @@ def test_the_longest_id_there_may_be_widens_no_page_and_covers_no_days(
         assert first_day["x"] < 180
 
 
+@pytest.mark.parametrize("language", OPTIONS)
+def test_each_participant_of_the_calendar_is_one_line_high_and_the_latest_day_is_in_sight(
+    open_page: Callable[..., Page], folder: Path, language: str
+) -> None:
+    for width in (360, 1024):
+        page = open_page(width=width, **OPTIONS[language])
+        page.goto((folder / f"report.{language}.html").as_uri())
+        row = page.locator(".heat").first.locator("tbody tr").first
+        name, latest = row.locator("th").bounding_box(), row.locator("td").last.bounding_box()
+        assert name
+        assert latest
+        assert name["height"] < 24
+        assert name["x"] + name["width"] < latest["x"]
+        assert latest["x"] + latest["width"] <= width
+    first = row.locator("td").first.bounding_box()
+    assert first
+    assert first["x"] > name["x"]
+
+
 def test_the_first_screen_names_whom_to_call(open_page: Callable[..., Page], folder: Path) -> None:
     page = open_page(width=1280, height=900, locale="ja-JP")
     page.goto((folder / "report.ja.html").as_uri())
