@@ -237,7 +237,7 @@ TEXTS: Mapping[str, Mapping[Language, str]] = {
     # A participant's own page
     "own_title": {"ja": "あなたの記録", "en": "Your record"},
     "own_note": {
-        "ja": "この紙はご本人にお見せするためのものです。測定は参考値であり、診断ではありません。",
+        "ja": "このページはご本人にお見せするためのものです。測定は参考値であり、診断ではありません。",
         "en": "This page is made to be shown to the participant. The values are estimates and no diagnosis.",
     },
     "own_days": {"ja": "装着した日", "en": "Days of wear"},

@@ -133,6 +133,20 @@ def test_each_participant_of_the_calendar_is_one_line_high_and_the_latest_day_is
     assert first["x"] > name["x"]
 
 
+@pytest.mark.parametrize("language", OPTIONS)
+def test_a_phone_shows_a_participant_the_latest_week_and_what_its_values_are(
+    open_page: Callable[..., Page], folder: Path, language: str
+) -> None:
+    page = open_page(width=360, **OPTIONS[language])
+    page.goto((folder / f"own.{language}.html").as_uri())
+    row = page.locator(".values tbody tr").first
+    name, latest = row.locator("th").bounding_box(), row.locator("td").last.bounding_box()
+    assert name
+    assert latest
+    assert 0 <= name["x"] < latest["x"]
+    assert latest["x"] + latest["width"] <= 360
+
+
 def test_the_first_screen_names_whom_to_call(open_page: Callable[..., Page], folder: Path) -> None:
     page = open_page(width=1280, height=900, locale="ja-JP")
     page.goto((folder / "report.ja.html").as_uri())
