@@ -65,19 +65,16 @@ class Words:
         """Return a share that is in percent."""
         return "–" if value is None else f"{self.number(value)} %"
 
-    def day(self, value: date, style: str = "long") -> str:
+    def day(self, value: date) -> str:
         """Return a date as the language writes it."""
         from babel.dates import format_date
 
-        return format_date(value, style, locale=self.language)
+        return format_date(value, "long", locale=self.language)
 
     def moment(self, value: datetime) -> str:
         """Return a time, in Japan."""
-        from babel.dates import format_datetime
-
-        zone = "日本時間" if self.language == "ja" else "JST"
-        shown = format_datetime(value.astimezone(JST), "y-MM-dd HH:mm", locale=self.language)
-        return f"{shown} {zone}"
+        local = value.astimezone(JST)
+        return self("moment", day=self.day(local), time=f"{local:%H:%M}")
 
     def measure(self, name: str) -> str:
         """Return what a column is called, with its unit."""
@@ -230,9 +227,9 @@ def _frame(facts: Facts, words: Words) -> dict[str, Any]:
 def _call(call: Call, words: Words, thresholds: Thresholds) -> dict[str, str]:
     why = words(call.reason, n=call.number)
     if call.since:
-        why += f" ({words('last_worn', date=words.day(call.since, 'medium'))})"
+        why += words("detail", of=words("last_worn", date=words.day(call.since)))
     if call.until:
-        why += f" ({words('until', date=words.day(call.until, 'medium'))})"
+        why += words("detail", of=words("until", date=words.day(call.until)))
     hours = f"{thresholds.valid_day_wear_min / 60:g}"
     return {
         "participant": call.participant_id,

@@ -15,13 +15,14 @@ from qol_ingest.shared.languages import Language
 TEXTS: Mapping[str, Mapping[Language, str]] = {
     "title": {"ja": "週間レポート", "en": "Weekly report"},
     "week_of": {"ja": "{first}～{last}の週", "en": "Week of {first} to {last}"},
+    "moment": {"ja": "日本時間 {day} {time}", "en": "{day}, {time} JST"},
     "made_at": {"ja": "{at} 作成", "en": "Made {at}"},
     "skip": {"ja": "本文へ", "en": "Skip to content"},
     "contents": {"ja": "目次", "en": "Contents"},
     # 1 Call today
     "calls": {"ja": "今日連絡する方", "en": "Call today"},
     "no_calls": {"ja": "連絡が必要な方はいません。", "en": "Nobody needs a call."},
-    "calls_summary": {"ja": "連絡が必要な方：{n} 件（{at}現在）", "en": "{n} to call, as of {at}"},
+    "calls_summary": {"ja": "連絡が必要な方：{n} 件（{at} 現在）", "en": "{n} to call, as of {at}"},
     "more_calls": {"ja": "ほか {n} 件", "en": "{n} more"},
     "participant": {"ja": "参加者", "en": "Participant"},
     "why": {"ja": "理由", "en": "Why"},
@@ -85,6 +86,7 @@ TEXTS: Mapping[str, Mapping[Language, str]] = {
         "ja": "qol participants pending で確かめ、登録するか削除する。",
         "en": "See qol participants pending: enrol or forget them.",
     },
+    "detail": {"ja": "（{of}）", "en": " ({of})"},
     "last_worn": {"ja": "最後に装着：{date}", "en": "last worn {date}"},
     # 2 In short
     "in_short": {"ja": "今週のまとめ", "en": "In short"},

@@ -61,7 +61,7 @@ def test_who_may_still_answer_is_called_unless_a_more_urgent_reason_holds(lake: 
     assert {one.reason for one in calls_of(facts(surveys, days_since_last_sync=5))} == {"silent"}
     assert calls_of(facts(surveys, status="revoked", day_states="RRRRRRR")) == []
     page = render_report(facts(surveys))["en"]
-    assert "Questionnaire due for 2 days (may be answered until Nov 5, 2026)" in page
+    assert "Questionnaire due for 2 days (may be answered until November 5, 2026)" in page
 
 
 def test_whose_form_has_no_link_is_to_be_invited_and_is_not_overdue(lake: Lake) -> None:

@@ -26,7 +26,7 @@ from qol_dagster.report.views import (
     weeks_since_enrolment,
 )
 from qol_dagster.resources.connections import People, Person
-from qol_ingest.shared.languages import LANGUAGES
+from qol_ingest.shared.languages import LANGUAGES, Language
 
 WEEK = date(2026, 11, 16)
 WEEKS = tuple(WEEK - timedelta(weeks=back) for back in range(8, -1, -1))
@@ -277,6 +277,19 @@ def test_more_calls_than_fit_a_screen_are_folded_and_none_is_lost() -> None:
         shown, folded = page.split('<details class="more">')[0], page.split('<details class="more">')[1]
         assert [f"P{n:03d}" in shown.split("<h2")[1] for n in range(SHOWN + 5)] == [False] * 5 + [True] * SHOWN
         assert all(f"P{n:03d}" in folded for n in range(5))
+
+
+@pytest.mark.parametrize(
+    ("language", "made", "worn"),
+    [
+        ("ja", "日本時間 2026年11月25日 09:06 作成", "3 日続けて装着されていない（最後に装着：2026年11月19日）"),
+        ("en", "Made November 25, 2026, 09:06 JST", "Not worn for 3 days (last worn November 19, 2026)"),
+    ],
+)
+def test_dates_and_times_are_written_as_the_language_writes_them(language: Language, made: str, worn: str) -> None:
+    page = render_report(facts(status("P1", day_states="VVVVNNN", last_worn_date="2026-11-19")))[language]
+    assert made in page
+    assert worn in page
 
 
 def test_an_empty_programme_has_a_report_that_says_so() -> None:
