@@ -92,8 +92,9 @@ _EN = {
     "statuses": "Letters",
     "status_valid": "valid",
     "status_too_short": "worn too short",
+    "status_unknown": "worn, how long is unknown",
     "status_not_worn": "not worn",
-    "status_not_synced": "not synced",
+    "status_not_synced": "not synchronised",
     "status_not_enrolled": "not enrolled yet",
     "status_revoked": "revoked",
     # week and day
@@ -255,6 +256,7 @@ _JA = {
     "statuses": "文字の意味",
     "status_valid": "有効",
     "status_too_short": "装着不足",
+    "status_unknown": "装着時間が不明",
     "status_not_worn": "非装着",
     "status_not_synced": "未同期",
     "status_not_enrolled": "登録前",
@@ -340,8 +342,12 @@ _JA = {
 
 TEXTS: Mapping[Language, Mapping[str, str]] = {"en": _EN, "ja": _JA}
 
-LETTERS = {"valid": "V", "too_short": "S", "not_worn": "N", "not_synced": "?", "not_enrolled": "–", "revoked": "R"}
-"""A letter for each status, told apart without colours."""
+_STATUSES = ("valid", "too_short", "unknown", "not_worn", "not_synced", "not_enrolled", "revoked")
+LETTERS: Mapping[Language, Mapping[str, str]] = {
+    "en": dict(zip(_STATUSES, "VS?N–ER", strict=True)),
+    "ja": dict(zip(_STATUSES, "有短？外未前止", strict=True)),
+}
+"""A letter for each status, those of the weekly report: told apart without colours."""
 WEEKDAYS: Mapping[Language, tuple[str, ...]] = {
     "en": ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"),
     "ja": ("月", "火", "水", "木", "金", "土", "日"),

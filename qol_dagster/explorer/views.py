@@ -120,7 +120,7 @@ class Views:
         sql = queries.status_rows(selection)
         return {
             "selection": selection,
-            "letters": LETTERS,
+            "letters": LETTERS[selection.language],
             "weeks": weeks,
             "people": [
                 {"participant": who, "cells": [_status_cell(cells.get((who, week)), selection) for week in weeks]}

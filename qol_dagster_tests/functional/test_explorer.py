@@ -29,6 +29,7 @@ from qol_dagster.explorer.selection import Selection
 from qol_dagster.explorer.views import Past, Views
 from qol_dagster.lake.freeze import create_freeze
 from qol_dagster.pipeline.etl import run_etl
+from qol_dagster.resources.id_map import IdMap
 from qol_dagster.resources.platform import open_platform
 from qol_dagster.settings import Settings
 from qol_dagster_tests.support.explored import ADA, BEN, CEM, FIRST_MONDAY, WEDNESDAY, explored_home, explorer
@@ -160,7 +161,21 @@ def test_completeness_shows_who_has_how_many_valid_days(site: httpx.Client) -> N
     assert cells(page, "heat")[0][1:] == ["7 V valid", "7 V valid"]
     assert cells(page, "heat")[1][1] == "3 S worn too short"
     assert cells(page, "heat")[2][1:] == ["0 R revoked", "0 R revoked"]
-    assert cells(page, "statuses")[0] == ["2026-11-16", "1", "1", "0", "0", "0", "1"]
+    assert cells(page, "statuses")[0] == ["2026-11-16", "1", "1", "0", "0", "0", "0", "1"]
+
+
+def test_a_week_of_unknown_wear_is_shown_with_the_letter_of_the_report(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path / "home")
+    write_raw(settings.lake_dir, MONDAY, [record("dailies", ADA, MONDAY, steps=5000)])
+    people = IdMap(settings.id_map_path)
+    people.add(ADA, "P0001")
+    platform = open_platform(settings)
+    with platform.engine("duckdb") as engine:
+        run_etl(engine, platform.lake(), [MONDAY], people.identities(), since=MONDAY)
+    with explorer(settings) as url, httpx.Client(base_url=url, timeout=60) as client:
+        assert cells(client.get("/completeness"), "heat") == [["P0001", "0 ? worn, how long is unknown"]]
+        assert cells(client.get("/completeness?lang=ja"), "heat") == [["P0001", "0 ？ 装着時間が不明"]]
+        assert "worn, how long is unknown" in words(client.get(f"/week?participant=P0001&week={MONDAY}"))
 
 
 def test_a_week_leads_to_its_days_and_a_day_to_its_records(site: httpx.Client) -> None:

@@ -18,9 +18,11 @@ from qol_dagster.explorer.selection import MEASURES, Selection, SelectionError, 
 from qol_dagster.explorer.summaries import Bin
 from qol_dagster.explorer.texts import LETTERS, TEXTS
 from qol_dagster.explorer.views import is_unusual, shown
-from qol_dagster.metrics.dictionary import DAILY, STATUS, WEEKLY
+from qol_dagster.metrics.dictionary import DAILY, WEEKLY
+from qol_dagster.metrics.dictionary.values import WEEK_STATES
 from qol_dagster.metrics.profiles import PROFILES
 from qol_dagster.settings import Settings
+from qol_ingest.shared.languages import LANGUAGES, Language
 
 MONDAY = date(2026, 11, 16)
 
@@ -218,12 +220,12 @@ def test_both_languages_have_the_same_texts_with_the_same_blanks() -> None:
         assert blanks == {part.split("}")[0] for part in TEXTS["ja"][key].split("{")[1:]}, key
 
 
-def test_every_status_has_a_letter_of_its_own_and_a_word() -> None:
-    (status,) = (one for one in STATUS if one.name == "status")
-    assert len(set(LETTERS.values())) == len(LETTERS)
-    for name in LETTERS:
-        assert name in f"{status.formula} {status.rule}"
-        assert f"status_{name}" in TEXTS["ja"]
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_status_has_a_letter_of_its_own_and_a_word(language: Language) -> None:
+    assert set(LETTERS[language]) == {one.word for one in WEEK_STATES}
+    assert len(set(LETTERS[language].values())) == len(WEEK_STATES)
+    for name in LETTERS[language]:
+        assert TEXTS[language][f"status_{name}"]
 
 
 def test_what_the_pages_show_of_days_is_in_the_dictionary() -> None:
