@@ -354,6 +354,18 @@ WEEKDAYS: Mapping[Language, tuple[str, ...]] = {
 }
 
 
+_UNITS: Mapping[str, Mapping[Language, str]] = {
+    "n/d": {"en": "per day", "ja": "1 日あたり"},
+    "1": {"en": "no unit", "ja": "単位なし"},
+}
+"""What the dictionary's shortest units are for readers: `n/d` is read as "no data"."""
+
+
+def unit(metric: Metric, language: Language) -> str:
+    """Return a measure's unit as the pages write it: empty if it has none."""
+    return _UNITS[metric.unit][language] if metric.unit in _UNITS else metric.unit
+
+
 def term(metric: Metric, language: Language) -> str:
     """Return what a measure is called, with the span of those that look back 28 days in either language."""
     if language == "ja":

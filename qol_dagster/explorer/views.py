@@ -18,8 +18,8 @@ from qol_dagster.explorer import charts, queries, summaries
 from qol_dagster.explorer.day_records import DayRecord, DayRecords, SampleKind, read_day
 from qol_dagster.explorer.selection import MEASURES, Selection, SelectionError
 from qol_dagster.explorer.summaries import Row
-from qol_dagster.explorer.texts import LETTERS, TEXTS, WEEKDAYS, rule, term
-from qol_dagster.metrics.describe import facts, unit
+from qol_dagster.explorer.texts import LETTERS, TEXTS, WEEKDAYS, rule, term, unit
+from qol_dagster.metrics.describe import facts, value_kind
 from qol_dagster.metrics.dictionary import DAILY, WEEKLY, Metric, by_name
 from qol_dagster.metrics.sample_types import SAMPLE_TYPES
 from qol_dagster.surveys.dictionary import SURVEY_TABLES
@@ -156,7 +156,7 @@ class Views:
             "week_status": status,
             "items": [_item(one, row, language) for one in selection.metrics] if row else [],
             "all_items": [_item(one, row, language) for one in WEEKLY] if row else [],
-            "columns": [{"term": term(one, language), "unit": one.unit} for one in columns],
+            "columns": [{"term": term(one, language), "unit": unit(one, language)} for one in columns],
             "days": [_day(day, days, columns, selection, participant) for day in dates_of(week)],
             "charts": _day_charts(selection, days, week),
             "links": {
@@ -330,7 +330,7 @@ def _item(metric: Metric, row: Row | None, language: Language) -> Context:
         **cell,
         "name": metric.name,
         "term": term(metric, language),
-        "unit": metric.unit,
+        "unit": unit(metric, language),
         "rule": rule(metric, language),
     }
 
@@ -343,7 +343,7 @@ def _section(metric: Metric, rows: Sequence[Row], selection: Selection) -> Conte
     language, name = selection.language, metric.name
     t, spreads = TEXTS[language], summaries.spreads_by_week(rows, name)
     few = 0 < len(selection.participants) <= charts.MOST_LINES
-    label = unit(metric, language)
+    label = unit(metric, language) or value_kind(metric, language)
     trend = charts.person_trend(rows, name, label) if few else charts.spread_trend(spreads, label)
     overall = summaries.spread(row[name] for row in rows)
     return {
@@ -408,7 +408,8 @@ def _day_charts(selection: Selection, rows: Sequence[Row], week: date) -> list[C
     behind = [_first_number(metric) for metric in selection.metrics]
     return [
         {"term": term(one, language), "svg": charts.svg(charts.days(
-            rows, one.name, labels, unit(one, language), (t["valid_day"], t["not_valid_day"])))}
+            rows, one.name, labels, unit(one, language) or value_kind(one, language),
+            (t["valid_day"], t["not_valid_day"])))}
         for one in dict.fromkeys(filter(None, behind))
         if any(row[one.name] is not None for row in rows)
     ]  # fmt: skip

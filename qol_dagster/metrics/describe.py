@@ -84,7 +84,12 @@ def table_name(table: DescribedTable) -> str:
 
 def unit(metric: Metric, language: Language = "en") -> str:
     """Return the unit, or what kind of value it is that has none. 1 is the unit of a plain number."""
-    return metric.unit or _KINDS[language][metric.type]
+    return metric.unit or value_kind(metric, language)
+
+
+def value_kind(metric: Metric, language: Language = "en") -> str:
+    """Return what kind of value a metric without a unit has."""
+    return _KINDS[language][metric.type]
 
 
 def limits(low: float | None, high: float | None, language: Language = "en") -> str:

@@ -16,7 +16,7 @@ from qol_dagster.explorer import charts, downloads, queries, summaries
 from qol_dagster.explorer.day_records import Sample
 from qol_dagster.explorer.selection import MEASURES, Selection, SelectionError, read_selection
 from qol_dagster.explorer.summaries import Bin
-from qol_dagster.explorer.texts import LETTERS, TEXTS
+from qol_dagster.explorer.texts import LETTERS, TEXTS, unit
 from qol_dagster.explorer.views import is_unusual, shown
 from qol_dagster.metrics.dictionary import DAILY, WEEKLY
 from qol_dagster.metrics.dictionary.values import WEEK_STATES
@@ -226,6 +226,13 @@ def test_every_status_has_a_letter_of_its_own_and_a_word(language: Language) -> 
     assert len(set(LETTERS[language].values())) == len(WEEK_STATES)
     for name in LETTERS[language]:
         assert TEXTS[language][f"status_{name}"]
+
+
+def test_units_are_words_that_no_reader_has_to_look_up() -> None:
+    units = {one.name: [unit(one, language) for language in ("en", "ja")] for one in (*WEEKLY, *DAILY)}
+    assert units["steps_mean"] == ["per day", "1 日あたり"]
+    assert units["interdaily_stability"] == ["no unit", "単位なし"]
+    assert units["sleep_tst_h_mean"] == ["h", "h"]
 
 
 def test_what_the_pages_show_of_days_is_in_the_dictionary() -> None:
