@@ -468,6 +468,14 @@ def test_the_tables_are_listed_with_what_is_in_them(qol: Qol, settings: Settings
     assert status == [0, 0, len(STATUS), None]
 
 
+def test_every_table_that_is_listed_can_be_asked_those_of_questionnaires_too(qol: Qol, settings: Settings) -> None:
+    settings.lake_dir.mkdir(parents=True, exist_ok=True)
+    names = [one["table"] for one in json.loads(qol("tables", "--format", "json").out)]
+    assert {"db_qol.survey_responses", "db_qol.survey_due", "db_qol.whoqol_scores"} < set(names)
+    for name in names:
+        assert json.loads(qol("query", f"SELECT count(*) AS n FROM {name}", "--format", "json").out) == [{"n": 0}]
+
+
 def test_an_empty_lake_is_answered_with_a_hint_and_no_line_is_wider_than_the_terminal(
     qol: Qol, settings: Settings
 ) -> None:
