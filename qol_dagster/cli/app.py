@@ -473,7 +473,7 @@ def _moment(text: str) -> datetime:
 def _allowed(account: Enrolment) -> str:
     """Return what an account permits, and when Garmin was asked."""
     if account.permissions is None:
-        return "not told"
+        return "unknown"
     asked = f" (asked {in_japan(_moment(account.permissions_at))})" if account.permissions_at else ""
     return (", ".join(account.permissions) or "nothing") + asked
 
@@ -613,7 +613,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except typer.TyperException as error:
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "qol"
-        return _complain(f"{error.format_message()} (see {command} --help)", error.exit_code)
+        return _complain(f"{error.format_message().rstrip('.')} (see {command} --help)", error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         return 130
     except BrokenPipeError:

@@ -120,7 +120,7 @@ def test_participants_are_enrolled_listed_without_garmin_ids_and_revoked_in_dyna
         ("P0001", "active"),
     ]
     shown = qol("participants", "show", "A1")
-    assert shown.out.startswith("account 1: active, not connected to Garmin; permissions: not told\n")
+    assert shown.out.startswith("account 1: active, not connected to Garmin; permissions: unknown\n")
     assert USER not in listed.out + shown.out
     assert {one.garmin_user_id for one in AwsIdMap(deployed.settings.id_map_table).list()} >= {USER}
     assert not (deployed.settings.home / "user_id_map.sqlite").exists()
