@@ -138,7 +138,10 @@ def invite(
                 f"{len(made)} links were made and could not be written: {error.strerror}",
                 advice="Make new ones; with --due, say --again too",
             ) from error
-    note(f"links: {len(made)}; older ones of these forms are void. They are shown this once and kept nowhere")
+    if made:
+        note(f"links: {len(made)}; older ones of these forms are void. They are shown this once and kept nowhere")
+    else:
+        note("links: 0; every form that is due today has a good link or is finished. --again makes new links")
 
 
 class Link(NamedTuple):

@@ -286,6 +286,7 @@ def test_a_link_is_made_for_one_form_of_somebody_enrolled(qol: Callable[..., Sai
     assert "P1" not in made["link"]
     assert "links: 1; older ones of these forms are void" in err
     assert "P7 is not enrolled" in qol("invite", "P7", "--wave", "0")[2]
+    assert "void" not in qol("invite", "--due", "--wave", "99")[2]
     assert "no form of P1 is due today; say which with --wave" in qol("invite", "P1")[2]
     assert "say either a participant or --due" in qol("invite")[2]
 
