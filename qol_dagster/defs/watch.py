@@ -69,7 +69,7 @@ TEXTS: Mapping[ConditionName, Text] = {
         english="Participants whose questionnaire may be answered and who have no link yet: {n}. `qol survey invite "
         "--due` makes the links, and letters with QR codes; the weekly report names the participants. Whoever answers "
         "on paper gets a sheet. It is over when they have a link or have answered.",
-        japanese="質問紙に回答できる時期になり、まだリンクのない参加者が {n} 人います。`qol survey invite --due` でリン"
+        japanese="質問票に回答できる時期になり、まだリンクのない参加者が {n} 人います。`qol survey invite --due` でリン"
         "ク（QR コードつきの案内状も）を作れます。参加者は週間レポートに示されます。紙で回答する方には用紙を渡してくだ"
         "さい。リンクを作るか回答が届けば解消です。",
     ),

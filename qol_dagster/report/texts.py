@@ -62,12 +62,12 @@ TEXTS: Mapping[str, Mapping[Language, str]] = {
         "ja": "1 日 {hours} 時間以上の装着と、夜間の装着もお願いする。",
         "en": "Ask to wear it for at least {hours} hours a day, and at night.",
     },
-    "survey_overdue": {"ja": "質問紙の回答予定日を {n} 日過ぎている", "en": "Questionnaire due for {n} days"},
+    "survey_overdue": {"ja": "質問票の回答予定日を {n} 日過ぎている", "en": "Questionnaire due for {n} days"},
     "survey_overdue.do": {
         "ja": "回答のリンクが届いたかを確かめ、回答をお願いする。新しいリンクは qol survey invite で作る。",
         "en": "Check that the link arrived, and ask to answer. qol survey invite makes a new link.",
     },
-    "survey_to_invite": {"ja": "質問紙に回答できるが、リンクがまだない", "en": "Questionnaire open, no link yet"},
+    "survey_to_invite": {"ja": "質問票に回答できるが、リンクがまだない", "en": "Questionnaire open, no link yet"},
     "survey_to_invite.do": {
         "ja": "qol survey invite --due でリンクか案内状を作り、届ける。紙で回答する方には用紙を渡す。",
         "en": "qol survey invite --due makes links and letters; hand a sheet to whoever answers on paper.",
@@ -79,7 +79,7 @@ TEXTS: Mapping[str, Mapping[Language, str]] = {
         "en": "Check that the link arrived; send a new one once it has expired.",
     },
     "unmapped": {
-        "ja": "未登録の Garmin 利用者からデータが届いている：{n} 人",
+        "ja": "未登録の Garmin ユーザーからデータが届いている：{n} 人",
         "en": "Users who push data and are not enrolled: {n}",
     },
     "unmapped.do": {
@@ -123,7 +123,7 @@ TEXTS: Mapping[str, Mapping[Language, str]] = {
     "state.V": {"ja": "有効日", "en": "valid"},
     "state.S": {"ja": "装着不足", "en": "worn too short"},
     "state.N": {"ja": "非装着", "en": "not worn"},
-    "state.U": {"ja": "装着時間が不明", "en": "worn, how long is unknown"},
+    "state.U": {"ja": "装着不明", "en": "worn, how long is unknown"},
     "state.A": {"ja": "未同期", "en": "not synchronised"},
     "state.E": {"ja": "登録前", "en": "before enrolment"},
     "state.R": {"ja": "利用停止", "en": "stopped"},
@@ -167,7 +167,7 @@ TEXTS: Mapping[str, Mapping[Language, str]] = {
         "en": "More than {n} participants: only those with a value outside their range are shown.",
     },
     # 5 Questionnaires
-    "surveys": {"ja": "質問紙（WHOQOL-26）", "en": "Questionnaires (WHOQOL-26)"},
+    "surveys": {"ja": "質問票（WHOQOL-26）", "en": "Questionnaires (WHOQOL-26)"},
     "surveys_as_of": {"ja": "{date}現在。", "en": "As of {date}."},
     "responses": {"ja": "回答の状況", "en": "Responses"},
     "wave": {"ja": "調査回", "en": "Wave"},
@@ -218,7 +218,7 @@ TEXTS: Mapping[str, Mapping[Language, str]] = {
     "superseded": {"ja": "新しい版に置き換えられたレコード", "en": "Superseded by a newer version"},
     "misfiled": {"ja": "別の日付に置かれたレコード", "en": "Stored under another date"},
     "unreadable": {"ja": "読めなかったレコード", "en": "Unreadable"},
-    "unmapped_records": {"ja": "登録されていない利用者のレコード", "en": "Of users not enrolled"},
+    "unmapped_records": {"ja": "登録されていないユーザーのレコード", "en": "Of users not enrolled"},
     "values_set_aside": {"ja": "ありえない値として除いた数", "en": "Impossible values set aside"},
     "quarantined": {"ja": "隔離されている受信データ（全期間）", "en": "Bodies in quarantine, of all time"},
     "late_people": {"ja": "週次計算の後にデータが届いた参加者", "en": "Participants with data after the weekly run"},
@@ -233,7 +233,7 @@ TEXTS: Mapping[str, Mapping[Language, str]] = {
     },
     # The mail to staff
     "mail": {
-        "ja": "{week} の週のレポートができました。\n\n  {place}\n\n連絡が必要な方：{n} 件（データが届いていない {no_data}、装着が少ない {little_data}、質問紙 {questionnaire}、参加の手続き {to_join}）\n健康に関する値はこのメールに含まれません。\n",
+        "ja": "{week} の週のレポートができました。\n\n  {place}\n\n連絡が必要な方：{n} 件（データが届いていない {no_data}、装着が少ない {little_data}、質問票 {questionnaire}、参加の手続き {to_join}）\n健康に関する値はこのメールに含まれません。\n",
         "en": "The report of the week of {week} is there.\n\n  {place}\n\nTo call: {n} (no data: {no_data}, little data: {little_data}, questionnaire: {questionnaire}, to join: {to_join})\nThis mail holds no health data.\n",
     },
     # A participant's own page

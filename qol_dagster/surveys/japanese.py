@@ -1,4 +1,4 @@
-"""質問紙の表の日本語の説明。What `dictionary.py` says in Japanese, by table and column.
+"""質問票の表の日本語の説明。What `dictionary.py` says in Japanese, by table and column.
 
 Belongs here: Japanese texts and nothing else. No item's wording: items are numbers.
 """

@@ -174,7 +174,7 @@ def test_a_week_of_unknown_wear_is_shown_with_the_letter_of_the_report(tmp_path:
         run_etl(engine, platform.lake(), [MONDAY], people.identities(), since=MONDAY)
     with explorer(settings) as url, httpx.Client(base_url=url, timeout=60) as client:
         assert cells(client.get("/completeness"), "heat") == [["P0001", "0 ? worn, how long is unknown"]]
-        assert cells(client.get("/completeness?lang=ja"), "heat") == [["P0001", "0 ？ 装着時間が不明"]]
+        assert cells(client.get("/completeness?lang=ja"), "heat") == [["P0001", "0 ？ 装着不明"]]
         assert "worn, how long is unknown" in words(client.get(f"/week?participant=P0001&week={MONDAY}"))
 
 

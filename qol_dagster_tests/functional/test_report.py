@@ -242,7 +242,7 @@ def test_staff_get_one_mail_a_week_with_a_link_and_three_counts(
     said = mail.get_content()
     assert f"https://qol.example.org/r/week={MONDAY}/report.ja.html" in said
     assert "To call: 3 (no data: 1, little data: 1, questionnaire: 0, to join: 1)" in said
-    assert "連絡が必要な方：3 件（データが届いていない 1、装着が少ない 1、質問紙 0、参加の手続き 1）" in said
+    assert "連絡が必要な方：3 件（データが届いていない 1、装着が少ない 1、質問票 0、参加の手続き 1）" in said
     assert not any(person in said for person in (*USERS, *USERS.values()))
     # Nobody is configured, or it is an old week: no mail.
     assert not announce(open_platform(replace(settings, report_mail_to=())), platform.lake(), reports[1])

@@ -116,6 +116,6 @@ def test_nothing_is_shown_without_questionnaires_and_never_on_a_participants_pag
     for language, page in render_report(facts(Surveys())).items():
         assert "WHOQOL" not in page
         own = render_own_page(facts(read_surveys(lake, WEEK)), "P1", language)
-        assert not re.search("WHOQOL|[Qq]uestionnaire|質問紙|得点", own)
+        assert not re.search("WHOQOL|[Qq]uestionnaire|質問票|得点", own)
     for page in render_report(facts(read_surveys(lake, WEEK))).values():
         assert page.count('href="#surveys"') == 1

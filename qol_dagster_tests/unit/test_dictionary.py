@@ -451,4 +451,4 @@ def test_the_words_of_a_column_are_those_that_its_expression_can_give() -> None:
 def test_why_a_value_may_be_missing_is_shown_with_the_metric() -> None:
     (steps,) = find("steps_sd")
     assert dict(facts(steps))["blank if"] == "not_worn, too_short, device_does_not_measure, below_precondition, unknown"
-    assert dict(facts(steps, "ja"))["欠損の理由"].startswith("未装着, 装着時間の不足, ")
+    assert dict(facts(steps, "ja"))["欠損の理由"].startswith("非装着, 装着不足, ")

@@ -37,12 +37,12 @@ WHO_LEVELS = numbered(
 )
 WEEK_STATES = numbered(
     ("valid", "Valid week", "有効週"),
-    ("too_short", "Worn, but too short", "装着時間の不足"),
-    ("not_worn", "Not worn", "未装着"),
+    ("too_short", "Worn, but too short", "装着不足"),
+    ("not_worn", "Not worn", "非装着"),
     ("not_synced", "Not synchronised", "未同期"),
     ("not_enrolled", "Not yet enrolled", "登録前"),
-    ("revoked", "Consent revoked", "同意撤回"),
-    ("unknown", "Worn for an unknown time", "装着時間が不明"),
+    ("revoked", "Revoked", "利用停止"),
+    ("unknown", "Worn for an unknown time", "装着不明"),
 )
 
 
@@ -56,12 +56,12 @@ class Reason(Value):
 
 REASONS: tuple[Reason, ...] = (
     Reason(
-        "not_worn", 1, "Not worn", "未装着",
+        "not_worn", 1, "Not worn", "非装着",
         "The device was worn on no day of the row: wear time is 0, or, of a date, missing without any sign of wear",
         "その行のどの日にも装着していない（装着時間が 0。日ごとの行では、欠損で装着の形跡もない場合を含む）",
     ),
     Reason(
-        "too_short", 2, "Worn, but too short", "装着時間の不足",
+        "too_short", 2, "Worn, but too short", "装着不足",
         "The device was worn, but there is no valid day, and the metric is made from valid days",
         "装着はしたが有効日がない（有効日から求める指標）",
     ),
@@ -76,7 +76,7 @@ REASONS: tuple[Reason, ...] = (
         "参加者の登録より前",
     ),
     Reason(
-        "revoked", 5, "Consent revoked", "同意撤回",
+        "revoked", 5, "Revoked", "利用停止",
         "No account of the participant may be used",
         "使用できるアカウントがない",
     ),
