@@ -355,15 +355,19 @@ WEEKDAYS: Mapping[Language, tuple[str, ...]] = {
 
 
 _UNITS: Mapping[str, Mapping[Language, str]] = {
-    "n/d": {"en": "per day", "ja": "1 日あたり"},
     "1": {"en": "no unit", "ja": "単位なし"},
+    "n": {"en": "number", "ja": "数"},
+    "n/d": {"en": "per day", "ja": "1 日あたり"},
+    "n/h": {"en": "per hour", "ja": "1 時間あたり"},
+    "d": {"en": "days", "ja": "日"},
+    "points": {"en": "points", "ja": "ポイント"},
 }
-"""What the dictionary's shortest units are for readers: `n/d` is read as "no data"."""
+"""What units of the dictionary that are no symbols are for readers: `n/d` is read as "no data"."""
 
 
-def unit(metric: Metric, language: Language) -> str:
-    """Return a measure's unit as the pages write it: empty if it has none."""
-    return _UNITS[metric.unit][language] if metric.unit in _UNITS else metric.unit
+def unit(of: str, language: Language) -> str:
+    """Return a unit of the dictionary as the pages write it: empty if there is none."""
+    return _UNITS[of][language] if of in _UNITS else of
 
 
 def term(metric: Metric, language: Language) -> str:

@@ -156,7 +156,7 @@ class Views:
             "week_status": status,
             "items": [_item(one, row, language) for one in selection.metrics] if row else [],
             "all_items": [_item(one, row, language) for one in WEEKLY] if row else [],
-            "columns": [{"term": term(one, language), "unit": unit(one, language)} for one in columns],
+            "columns": [{"term": term(one, language), "unit": unit(one.unit, language)} for one in columns],
             "days": [_day(day, days, columns, selection, participant) for day in dates_of(week)],
             "charts": _day_charts(selection, days, week),
             "links": {
@@ -189,7 +189,7 @@ class Views:
             "items": [_item(DAILY_BY_NAME[name], row, language) for name in headlines] if row else [],
             "all_items": [_item(one, row, language) for one in DAILY if not one.type.startswith("list")] if row else [],
             "problem": problem,
-            "charts": _sample_charts(found, day, t),
+            "charts": _sample_charts(found, day, language),
             "outcomes": [(type_, outcome, n) for (type_, outcome), n in sorted(outcomes.items())],
             "counted": sum(one.outcome == "counted" for one in found.records),
             "records": [_record(one, t) for one in found.records],
@@ -330,7 +330,7 @@ def _item(metric: Metric, row: Row | None, language: Language) -> Context:
         **cell,
         "name": metric.name,
         "term": term(metric, language),
-        "unit": unit(metric, language),
+        "unit": unit(metric.unit, language),
         "rule": rule(metric, language),
     }
 
@@ -343,7 +343,7 @@ def _section(metric: Metric, rows: Sequence[Row], selection: Selection) -> Conte
     language, name = selection.language, metric.name
     t, spreads = TEXTS[language], summaries.spreads_by_week(rows, name)
     few = 0 < len(selection.participants) <= charts.MOST_LINES
-    label = unit(metric, language) or value_kind(metric, language)
+    label = unit(metric.unit, language) or value_kind(metric, language)
     trend = charts.person_trend(rows, name, label) if few else charts.spread_trend(spreads, label)
     overall = summaries.spread(row[name] for row in rows)
     return {
@@ -408,7 +408,7 @@ def _day_charts(selection: Selection, rows: Sequence[Row], week: date) -> list[C
     behind = [_first_number(metric) for metric in selection.metrics]
     return [
         {"term": term(one, language), "svg": charts.svg(charts.days(
-            rows, one.name, labels, unit(one, language) or value_kind(one, language),
+            rows, one.name, labels, unit(one.unit, language) or value_kind(one, language),
             (t["valid_day"], t["not_valid_day"])))}
         for one in dict.fromkeys(filter(None, behind))
         if any(row[one.name] is not None for row in rows)
@@ -420,12 +420,14 @@ def _first_number(metric: Metric) -> Metric | None:
     return next((one for one in columns if one.type in ("int64", "float64")), None)
 
 
-def _sample_charts(found: DayRecords, day: date, t: Mapping[str, str]) -> list[Context]:
+def _sample_charts(found: DayRecords, day: date, language: Language) -> list[Context]:
+    t = TEXTS[language]
     used = [one for one in found.samples if one.used]
     times = [one.at for one in used] + [time for one in found.stages for time in (one.begins_at, one.ends_at)]
     span = charts.span_of(day, times)
     made: list[Context] = []
-    for kind, label in SAMPLE_UNITS.items():
+    for kind, of in SAMPLE_UNITS.items():
+        label = unit(of, language)
         mine = [one for one in used if one.kind == kind]
         n = sum(one.kind == kind for one in found.samples)
         if mine:

@@ -229,10 +229,12 @@ def test_every_status_has_a_letter_of_its_own_and_a_word(language: Language) -> 
 
 
 def test_units_are_words_that_no_reader_has_to_look_up() -> None:
-    units = {one.name: [unit(one, language) for language in ("en", "ja")] for one in (*WEEKLY, *DAILY)}
-    assert units["steps_mean"] == ["per day", "1 日あたり"]
-    assert units["interdaily_stability"] == ["no unit", "単位なし"]
-    assert units["sleep_tst_h_mean"] == ["h", "h"]
+    written = {one: (unit(one, "en"), unit(one, "ja")) for one in ("n/d", "n", "1", "points", "h", "")}
+    assert written["n/d"] == ("per day", "1 日あたり")
+    assert written["n"] == ("number", "数")
+    assert written["1"] == ("no unit", "単位なし")
+    assert written["points"] == ("points", "ポイント")
+    assert (written["h"], written[""]) == (("h", "h"), ("", ""))
 
 
 def test_what_the_pages_show_of_days_is_in_the_dictionary() -> None:
