@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 MARKER = f"{ALERTS}/daemon-gone"
 BODY = """\
-Dagster's daemon was last seen {since}. Without it no week runs by itself, and no sensor alerts anybody; the
-receiver goes on storing what Garmin sends. Start it (`qol dev`, or the service that runs it) and look at its log.
+Dagster's daemon is not running; last seen: {seen}. Without it no week runs by itself, and no sensor alerts anybody;
+the receiver goes on storing what Garmin sends. Start it (`qol dev`, or the service that runs it) and look at its log.
 It is over when `qol heartbeat` says that it runs; what was missed is computed then.
 
-Dagster のデーモンが最後に確認されたのは {since} です。デーモンがないと週の計算は自動で行われず、
+Dagster のデーモンが動作していません（最後の確認：{seen_ja}）。デーモンがないと週の計算は自動で行われず、
 センサーの通知も届きません。受信は続いており、Garmin から届くデータは保存されます。デーモン（`qol dev`、
 またはそれを動かすサービス）を起動し、ログを確認してください。`qol heartbeat` に動作中と表示されれば解消です。
 止まっていた間の計算は、その後に行われます。
@@ -44,7 +44,6 @@ def heartbeat(settings: Settings) -> str:
         alert.give_back()
         return ""
     if alert.claim():
-        alert.settle(
-            is_sent=platform.notifier().send(subject("daemon_gone"), BODY.format(since=last_seen(beat, "never / なし")))
-        )
+        body = BODY.format(seen=last_seen(beat), seen_ja=last_seen(beat, "なし"))
+        alert.settle(is_sent=platform.notifier().send(subject("daemon_gone"), body))
     return f"Dagster's daemon is not running; last seen: {last_seen(beat)}"

@@ -221,6 +221,15 @@ def test_a_sensor_whose_last_three_ticks_failed_is_named(settings: Settings) -> 
         assert failing(instance) == ("bad",)
 
 
+def test_a_daemon_that_never_ran_is_said_to_in_each_language_by_its_own_word(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.home.mkdir(parents=True, exist_ok=True)
+    assert run(["heartbeat"]) == 1
+    assert "Dagster's daemon is not running; last seen: never. Without it" in caplog.text
+    assert "Dagster のデーモンが動作していません（最後の確認：なし）。デーモンがないと" in caplog.text
+
+
 def test_a_daemon_that_is_gone_is_told_of_once_by_whatever_asks_from_outside(
     settings: Settings, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
