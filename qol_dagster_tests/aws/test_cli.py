@@ -105,6 +105,11 @@ def test_a_query_that_cannot_be_answered_is_one_line(qol: Qol, sql: str) -> None
     assert said.err.count("\n") == 1
 
 
+def test_the_tables_are_listed_those_of_questionnaires_too(qol: Qol) -> None:
+    listed = {one["table"] for one in json.loads(qol("tables", "--format", "json").out)}
+    assert {"db_qol.weekly_metrics", "db_qol.survey_responses", "db_qol.whoqol_associations"} <= listed
+
+
 def test_participants_are_enrolled_listed_without_garmin_ids_and_revoked_in_dynamodb(
     qol: Qol, deployed: Deployment, tmp_path: Path
 ) -> None:
