@@ -147,6 +147,13 @@ def test_a_phone_shows_a_participant_the_latest_week_and_what_its_values_are(
     assert latest["x"] + latest["width"] <= 360
 
 
+def test_what_a_report_was_computed_with_is_whole_on_a_phone(open_page: Callable[..., Page], folder: Path) -> None:
+    page = open_page(width=360, locale="ja-JP")
+    page.goto((folder / "report.ja.html").as_uri())
+    page.evaluate("document.querySelector('.names tbody th').textContent = 'regularity_night_pairs_28d_'.repeat(2)")
+    assert page.locator(".names").evaluate("one => one.scrollWidth <= one.clientWidth")
+
+
 def test_the_first_screen_names_whom_to_call(open_page: Callable[..., Page], folder: Path) -> None:
     page = open_page(width=1280, height=900, locale="ja-JP")
     page.goto((folder / "report.ja.html").as_uri())
