@@ -284,8 +284,9 @@ def query(
     as_of: Annotated[str, typer.Option(help="The tables as they were at a time, or in a freeze.")] = "",
 ) -> None:
     """Ask the tables of `db_qol` a question in SQL. Times are Japan's in a table, and UTC in CSV and JSON."""
-    from qol_dagster.cli.output import BYTE_ORDER_MARK, rendered
+    from qol_dagster.cli.output import rendered
     from qol_dagster.cli.revisions import catalogue_as_of
+    from qol_dagster.csv_text import BYTE_ORDER_MARK
     from qol_dagster.resources.platform import open_platform
 
     if excel and form != "csv":

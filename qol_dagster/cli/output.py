@@ -1,7 +1,7 @@
 """What a query gave, for people and for programs: a table, CSV or JSON.
 
-Belongs here: the spelling of rows and values. A table is rounded for reading, its times are Japan's; CSV and JSON carry
-every digit, and times in UTC.
+Belongs here: tables, which are rounded for reading, with times of Japan. CSV and JSON carry every digit, and times in
+UTC, as `csv_text` spells them.
 
 A table is laid out here by rich's widths of letters (Japanese ones take two cells), not by rich's Table: that needs
 0.7 ms for a row of four columns, sixty times as long, which is 7 s for ten thousand rows.
@@ -9,63 +9,30 @@ A table is laid out here by rich's widths of letters (Japanese ones take two cel
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-import math
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Literal
 
+from qol_dagster.csv_text import csv_text, plain
 from qol_ingest.shared.calendar import JST
 
 Format = Literal["table", "csv", "json"]
 Rows = Sequence[Sequence[Any]]
 
 GAP = "  "
-BYTE_ORDER_MARK = "\ufeff"
-"""By which Excel reads a CSV file as UTF-8."""
 WIDEST_CELL = 60
 
 
 def rendered(columns: Sequence[str], rows: Rows, form: Format, width: int = 120) -> str:
     """Return the rows as text that ends with a line break. A table too wide for `width` has a line for each column."""
     if form == "json":
-        objects = [dict(zip(columns, map(_plain, row), strict=True)) for row in rows]
+        objects = [dict(zip(columns, map(plain, row), strict=True)) for row in rows]
         return json.dumps(objects, indent=1, ensure_ascii=False) + "\n"
     if form == "csv":
-        return _csv(columns, rows)
+        return csv_text(columns, rows)
     return _table(columns, rows, width)
-
-
-def _csv(columns: Sequence[str], rows: Rows) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows([_csv_cell(value) for value in row] for row in rows)
-    return text.getvalue()
-
-
-def _csv_cell(value: Any) -> Any:
-    plain = _plain(value)
-    if isinstance(plain, bool | list | dict):
-        return json.dumps(plain)
-    return "" if plain is None else plain
-
-
-def _plain(value: Any) -> Any:
-    """Return the value as JSON has it; what JSON lacks is text, and a number that is none is null."""
-    if isinstance(value, float | Decimal):
-        value = float(value)
-        return value if math.isfinite(value) else None
-    if isinstance(value, datetime):
-        return value.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
-    if isinstance(value, dict):
-        return {str(name): _plain(one) for name, one in value.items()}
-    return value if value is None or isinstance(value, bool | int | str) else str(value)
 
 
 def _table(columns: Sequence[str], rows: Rows, width: int) -> str:
@@ -123,7 +90,7 @@ def _shown(value: Any) -> str:
         return f"{number:.0f}" if abs(number) >= 1000 else f"{number:.4g}"  # 4 digits, and no 1.2e+04
     if isinstance(value, datetime):
         return in_japan(value)
-    text = json.dumps(_plain(value)) if isinstance(value, list | dict) else str(value)
+    text = json.dumps(plain(value)) if isinstance(value, list | dict) else str(value)
     return _shortened(" ".join(text.split()))
 
 

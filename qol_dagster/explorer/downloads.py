@@ -6,15 +6,12 @@ tell Japanese text.
 
 from __future__ import annotations
 
-import csv
 import io
-import math
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
-from json import dumps
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from qol_dagster.csv_text import csv_text
 from qol_dagster.metrics.describe import records
 from qol_dagster.metrics.dictionary import METRICS_VERSION, Metric
 
@@ -24,10 +21,10 @@ EARLIEST = (1980, 1, 1, 0, 0, 0)
 
 def archive(rows: Iterable[Mapping[str, Any]], codebook: Sequence[Mapping[str, object]], readme: str) -> bytes:
     """Return a ZIP of `rows.csv`, `codebook.csv` and `README.txt`; the columns are those of the codebook."""
-    names = [str(entry["name"]) for entry in codebook]
+    names, fields = [str(entry["name"]) for entry in codebook], list(codebook[0])
     files = {
-        "rows.csv": _csv(names, rows).encode(),
-        "codebook.csv": _csv(list(codebook[0]), codebook).encode("utf-8-sig"),
+        "rows.csv": csv_text(names, _cells(names, rows)).encode(),
+        "codebook.csv": csv_text(fields, _cells(fields, codebook)).encode("utf-8-sig"),
         "README.txt": readme.encode(),
     }
     content = io.BytesIO()
@@ -49,19 +46,5 @@ def readme(title: str, link: str, sql: str, past: str = "") -> str:
     return "\n".join([*lines, *([f"sql: {sql}"] if sql else []), ""])
 
 
-def _csv(names: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(names)
-    writer.writerows([_cell(row[name]) for name in names] for row in rows)
-    return text.getvalue()
-
-
-def _cell(value: Any) -> Any:
-    """Return a value as CSV has it, every digit of it; null is empty."""
-    if value is None or (isinstance(value, float) and not math.isfinite(value)):
-        return ""
-    if isinstance(value, datetime):
-        utc = value.tzinfo is not None
-        return value.isoformat(timespec="milliseconds").replace("+00:00", "Z") if utc else value.isoformat()
-    return dumps(value) if isinstance(value, bool | list) else value
+def _cells(names: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> Iterator[Sequence[Any]]:
+    return ([row[name] for name in names] for row in rows)

@@ -5,20 +5,18 @@ Belongs here: how values are spelled in text. A number is the shortest decimal t
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from qol_dagster.csv_text import BYTE_ORDER_MARK, csv_text
 from qol_dagster.exports.formats import Options
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from qol_dagster.exports.rows import Dataset
-
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 def write(dataset: Dataset, folder: Path, options: Options) -> None:
@@ -31,7 +29,7 @@ def write_csv(rows: pa.Table, path: Path, *, excel: bool = False) -> None:
     import pyarrow.csv as pc
 
     with path.open("wb") as file:
-        file.write(BYTE_ORDER_MARK if excel else b"")
+        file.write(BYTE_ORDER_MARK.encode() if excel else b"")
         pc.write_csv(as_text(rows), file)
 
 
@@ -57,15 +55,10 @@ def as_text(rows: pa.Table) -> pa.Table:
 
 
 def write_rows(rows: Sequence[Mapping[str, object]], path: Path, *, excel: bool = False) -> None:
-    """Write rows that have the same keys, at least one."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(rows[0])
-    writer.writerows([_cell(value) for value in row.values()] for row in rows)
-    path.write_bytes((BYTE_ORDER_MARK if excel else b"") + text.getvalue().encode())
+    """Write rows that have the same keys, at least one; a whole number is written without its fraction."""
+    text = csv_text(list(rows[0]), ([_short(value) for value in row.values()] for row in rows))
+    path.write_bytes(f"{BYTE_ORDER_MARK if excel else ''}{text}".encode())
 
 
-def _cell(value: object) -> Any:
-    if isinstance(value, bool):
-        return "true" if value else "false"
+def _short(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
