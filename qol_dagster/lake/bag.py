@@ -5,12 +5,11 @@ Belongs here: what is in the bag. A codebook belongs to `exports/`, and is one m
 
 from __future__ import annotations
 
-import csv
 import io
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from qol_dagster.csv_text import csv_text
 from qol_dagster.errors import QolError, QolInputError
 from qol_dagster.lake.freeze import manifest_key
 from qol_dagster.lake.history import verify_objects
@@ -98,17 +97,7 @@ def _as_parquet(rows: pa.Table) -> bytes:
 
 
 def _as_csv(rows: list[dict[str, Any]]) -> bytes:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(rows[0] if rows else ())
-    writer.writerows([_cell(value) for value in row.values()] for row in rows)
-    return text.getvalue().encode()
-
-
-def _cell(value: Any) -> Any:
-    if isinstance(value, bool | list):
-        return json.dumps(value)
-    return value.isoformat(timespec="milliseconds") if hasattr(value, "isoformat") else value
+    return csv_text(list(rows[0]) if rows else [], (list(row.values()) for row in rows)).encode()
 
 
 def _readme(freeze: Freeze) -> str:

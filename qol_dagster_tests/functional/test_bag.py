@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import bagit
@@ -56,6 +56,14 @@ def test_a_bag_is_valid_and_has_the_frozen_rows_as_parquet_and_csv(lake: Lake, t
     assert citation(freeze).endswith(f"metrics {freeze.facts['made_by']['metrics_version']}. sha256:{freeze.sha256}")
     assert "Table 2" in (data / "README.md").read_text()
     assert "steps_mean" in (data / "dictionary.csv").read_text()
+
+
+def test_the_text_of_a_bag_is_spelled_as_that_of_a_query(lake: Lake, tmp_path: Path) -> None:
+    when = datetime(2026, 11, 25, 0, 5, tzinfo=UTC)
+    lake.revise("weekly", MONDAY, rows("weekly", {"participant_id": "P1", "computed_at": when}), {})
+    write_bag(lake, create_freeze(lake, "paper-1"), tmp_path / "bag")
+    with (tmp_path / "bag/data/weekly_metrics.csv").open() as file:
+        assert next(csv.DictReader(file))["computed_at"] == "2026-11-25T00:05:00.000Z"
 
 
 def test_a_bag_is_not_written_over_something_nor_from_what_is_damaged(lake: Lake, tmp_path: Path) -> None:
