@@ -120,7 +120,7 @@ def users(participants: Participants = 20, seed: Seed = 0) -> None:
 
 
 def main() -> None:
-    """The entry point."""
+    """Run the command of this process."""
     app()
 
 

@@ -184,7 +184,7 @@ class Consent:
             raise _OAuthError("invalid_client", 401)
 
     def _exchange(self, form: Mapping[str, str]) -> int:
-        """Return the participant of a code, which is used up whatever comes of it."""
+        """Use a code up, whatever comes of it, and return its participant."""
         if not all(form.get(name) for name in ("code", "code_verifier", "redirect_uri")):
             raise _OAuthError("invalid_request")
         with self._lock:
@@ -202,7 +202,7 @@ class Consent:
         return code.participant
 
     def _rotate(self, refresh_token: str) -> TokenPair:
-        """New tokens for a refresh token, which is used up."""
+        """Use a refresh token up, and return new tokens."""
         if not refresh_token:
             raise _OAuthError("invalid_request")
         with self._lock:  # as one step: a participant who withdraws meanwhile is left with no token
@@ -214,7 +214,7 @@ class Consent:
     # -- tokens
 
     def issue(self, participant: int) -> TokenPair:
-        """Return the tokens of a new consent. Those given before live on."""
+        """Issue the tokens of a new consent. Those given before live on."""
         self._granted(participant)
         with self._lock:
             return self._new_pair(participant)

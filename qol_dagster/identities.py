@@ -33,11 +33,11 @@ class Identities:
     withdrawn: Mapping[str, date] = field(default_factory=dict)
 
     def participants_with_health_data(self) -> set[str]:
-        """Participants of whom at least one account gives health data."""
+        """Return participants of whom at least one account gives health data."""
         return {participant for user, participant in self.active.items() if self.withheld.get(user) != HEALTH}
 
     def participants_to_ask(self) -> set[str]:
-        """Participants who may be asked for something: not those who withdrew, though their past is still computed."""
+        """Return who may be asked for something: not those who withdrew, though their past is still computed."""
         return set(self.active.values()) - self.withdrawn.keys()
 
     def of_participant(self, participant_id: str) -> Identities:

@@ -350,7 +350,10 @@ show this run; running the week there again does no harm.
 
 
 def handler(event: object, _context: object) -> dict[str, str]:
-    """Return the Lambda's entry point. Set up from QOL_* variables. Raises KickError."""
+    """Start the weekly run, as the Lambda's entry point, and return the week's Monday and what came of it.
+
+    Set up from QOL_* variables. Raises KickError.
+    """
     logging.getLogger("qol_ingest").setLevel(logging.INFO)  # Lambda's root logger starts at WARNING
     now = datetime.now(UTC)
     at = scheduled_at(event, now)

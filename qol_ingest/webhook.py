@@ -261,7 +261,7 @@ class Receiver:
 
 
 def handler(event: Event, _context: object) -> Answer:
-    """Return the Lambda's entry point. Set up from QOL_* variables; 503 to everything as long as one is missing."""
+    """Answer a request, as the Lambda's entry point. Set up from QOL_* variables; 503 as long as one is missing."""
     try:
         receiver = _receiver_of_environment()
     except ReceiverError as error:
@@ -271,7 +271,7 @@ def handler(event: Event, _context: object) -> Answer:
 
 
 def drain_handler(_event: object, _context: object) -> dict[str, int]:
-    """Return the entry point of the scheduled Lambda that stores what was spilled.
+    """Store what was spilled, as the entry point of a scheduled Lambda, and return how much, and how much waits.
 
     Raises what makes Lambda try again.
     """

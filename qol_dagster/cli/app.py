@@ -601,7 +601,7 @@ def requarantine(
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Return the entry point: runs a command and ends the process."""
+    """Run the command of this process, and end the process with its exit code."""
     run_and_exit(lambda: run(arguments))
 
 

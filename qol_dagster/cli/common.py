@@ -49,7 +49,7 @@ def terminal_width() -> int:
 
 @contextmanager
 def show_progress() -> Iterator[Callable[[str], Callable[[int, int], None] | None]]:
-    """Bars on stderr when a person watches: gives, for a label, what is called with (done, total)."""
+    """Show bars on stderr when a person watches: yield what returns, for a label, what is called with (done, total)."""
     if not sys.stderr.isatty():
         yield lambda _label: None
         return

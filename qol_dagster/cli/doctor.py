@@ -125,7 +125,7 @@ def follow_push(settings: Settings, url: str, *, wait_s: float = 30.0) -> Iterat
 
 
 def _post(url: SplitResult, body: bytes, settings: Settings) -> int | str:
-    """Return the answer's status, or what went wrong. Neither holds the secret."""
+    """Send a body and return the answer's status, or what went wrong. Neither holds the secret."""
     headers = {"content-type": "application/json"}
     if settings.garmin_client_id:
         headers["garmin-client-id"] = settings.garmin_client_id

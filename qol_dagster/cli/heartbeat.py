@@ -32,7 +32,7 @@ Dagster のデーモンが動作していません（最後の確認：{seen_ja}
 
 
 def heartbeat(settings: Settings) -> str:
-    """Return "" if the daemon is at work, else what is known; the first call of an outage alerts people.
+    """Check the daemon: "" if it is at work, else what is known, and the first call of an outage alerts people.
 
     Raises QolInputError on AWS, where alarms watch the daemon's work.
     """

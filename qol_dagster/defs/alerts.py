@@ -192,14 +192,14 @@ def notify_failed_step(context: dg.HookContext) -> None:
 
 
 def wait_until_sent() -> None:
-    """Return once this process sends no alert about a failed step any more."""
+    """Wait until this process sends no alert about a failed step any more."""
     for thread in threading.enumerate():
         if thread.name == _SENDING:
             thread.join()
 
 
 def failure_sensor(parts: AlertParts) -> dg.SensorDefinition:
-    """Return the guarantee: alerts about every failed run that the hook did not announce."""
+    """Return the sensor that alerts about every failed run that the hook did not announce."""
     unsent_at = float("-inf")
 
     @dg.run_failure_sensor(

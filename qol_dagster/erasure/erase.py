@@ -113,7 +113,7 @@ class ErasureReport:
 
 
 def count_person(settings: Settings, name: str) -> dict[str, int]:
-    """Return how much of a person is in each place, and change nothing. Raises UnknownPersonError."""
+    """Count how much of a person is in each place, and change nothing. Raises UnknownPersonError."""
     place = _place(settings)
     person, _ = _find(place, name)
     clearing = _clearing(place, person, [])
@@ -216,7 +216,7 @@ def _erase(place: Place, name: str, log: Log) -> ErasureReport:
 
 
 def _begin(ledger: AnyLedger, person: Person) -> Entry:
-    """Return the entry that began this erasure, which may have been another call's."""
+    """Note in the ledger that an erasure begins, unless an earlier call did, and return that entry."""
     users = {*map(ledger.hash_of, person.users)} if ledger.entries() else set()
     participants = {*map(ledger.hash_of_participant, person.participants)} if users else set()
     for entry in reversed(ledger.entries()):

@@ -97,7 +97,7 @@ class Lake(Objects):
     # -- raw
 
     def raw_days(self) -> list[date]:
-        """Dates that have a raw folder, in order. Folders with other names are not ours and are passed over."""
+        """Return the dates that have a raw folder, in order. Folders with other names are passed over."""
         names = (path.rsplit("/", 1)[-1] for path in self._list(RAW).folders)
         return sorted(day for name in names if (day := _partition_date(name)))
 
@@ -135,7 +135,7 @@ class Lake(Objects):
         return self.read_object(item.key)
 
     def lifecycle_files(self) -> dict[str, int]:
-        """Sizes in bytes by key of the files of `raw/lifecycle/`, in the order of the dates of receipt."""
+        """Return sizes in bytes by key of the files of `raw/lifecycle/`, in the order of the dates of receipt."""
         return {key: size for key, size in self.objects(LIFECYCLE).items() if _is_raw(key)}
 
     def lifecycle_lines(self, keys: Iterable[str]) -> Iterator[str]:
@@ -176,7 +176,7 @@ class Lake(Objects):
     # -- processed
 
     def table_dates(self, table: TableName) -> list[date]:
-        """Dates of the partitions of a table that hold a file, in order."""
+        """Return the dates of the partitions of a table that hold a file, in order."""
         prefix = f"{self.processed}/{table}/"
         parts = (key.removeprefix(prefix).split("/") for key in self.objects(prefix) if key.endswith(".parquet"))
         return sorted({day for folder, *names in parts if len(names) == 1 and (day := _partition_date(folder))})
@@ -200,7 +200,7 @@ class Lake(Objects):
         return None if schema is None else revision_of(schema)
 
     def checked_metadata(self, table: TableName, day: date) -> dict[str, Any] | None:
-        """Return `partition_metadata`, and log the partition's revision if a killed run did not come to it."""
+        """Log the partition's revision if a killed run did not come to it, and return `partition_metadata`."""
         schema = self._partition_schema(table, day)
         if schema is not None and (revision := revision_of(schema)):
             self._log(table, revision)

@@ -113,7 +113,7 @@ class Lease:
             )
 
     def renew(self, mine: Version, me: bytes, word: bytes = b"held") -> Version | None:
-        """Return the lease written anew, which changes its tag; None if it is somebody else's.
+        """Write the lease anew, which changes its tag, and return it; None if it is somebody else's.
 
         A write that got no answer may have been carried out: then what is there bears our name, and is ours.
         """
@@ -123,7 +123,7 @@ class Lease:
         return done
 
     def _give_back(self, mine: Version | None, me: bytes) -> bool:
-        """Return whether it was ours to the end."""
+        """Free the lease; False if it was not ours to the end."""
         try:
             return mine is not None and self.renew(mine, me, FREE) is not None
         except SharedObjectError as error:  # whoever comes next waits until it is stale
@@ -131,7 +131,7 @@ class Lease:
             return True
 
     def _acquire(self, me: bytes) -> tuple[Version, bytes]:
-        """Return the lease, and what it is renewed with: since when it is held."""
+        """Wait for the lease and return it, and what it is renewed with: since when it is held."""
         began = time.monotonic()
         seen, since = self.place.read(), began
         waits = False
@@ -178,7 +178,7 @@ class _Keeper(threading.Thread):
                 self._mine, until = mine, time.monotonic() + self._lease.stale_s
 
     def stopped(self) -> Version | None:
-        """Return the last version, or None if the lease was lost."""
+        """End the thread and return the last version, or None if the lease was lost."""
         self._over.set()
         self.join()
         return None if self._lost else self._mine

@@ -70,7 +70,7 @@ class Objects:
         return list(self.objects(prefix))
 
     def objects(self, prefix: str) -> dict[str, int]:
-        """Sizes in bytes by key of everything below a prefix, in key order."""
+        """Return sizes in bytes by key of everything below a prefix, in key order."""
         return dict(sorted((item["path"], item["size"]) for item in self.deep_listing(prefix).objects))
 
     def deep_listing(self, prefix: str) -> odd_names.Listing:
@@ -178,7 +178,7 @@ class Objects:
         return b"PAR1" + (end if length <= len(end) else self.read_object(key))[-length:]
 
     def _put(self, key: str, content: bytes, mode: Any = "overwrite", store: Any = None) -> None:
-        """One request, so that the object is there whole or not at all. Raises what obstore raises."""
+        """Write an object by one request, so that it is there whole or not at all. Raises what obstore raises."""
         if self.folder:
             self.store.put(key, content, mode=mode)
             return

@@ -38,7 +38,7 @@ class SharedObject:
 
     @classmethod
     def local(cls, folder: Path, key: str) -> SharedObject:
-        """One in a folder, which is made if it is missing."""
+        """Return one in a folder, which is made if it is missing."""
         from obstore.store import LocalStore
 
         return cls(LocalStore(folder.absolute(), mkdir=True), key)
@@ -86,7 +86,7 @@ class SharedObject:
 
 
 def reason(error: Exception) -> str:
-    """S3's code for a refusal, else an error's first line; obstore goes on with what only its developers can use."""
+    """Return S3's code for a refusal, else an error's first line: obstore goes on for its developers."""
     text = str(error).strip()
     code = re.search(r"<Code>(\w+)</Code>", text)
     return code[1] if code else text.partition("\n")[0]

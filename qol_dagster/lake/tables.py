@@ -86,14 +86,14 @@ def with_time(rows: pa.Table, computed_at: datetime) -> pa.Table:
 
 
 def read_rows(lake: Lake, table: TableName, days: Iterable[date], metrics: Sequence[Metric]) -> pa.Table:
-    """These columns of the partitions that are there."""
+    """Return these columns of the partitions that are there."""
     return concat_rows([part.rows for part in read_partitions(lake, table, days, metrics).values()], metrics)
 
 
 def read_partitions(
     lake: Lake, table: TableName, days: Iterable[date], metrics: Sequence[Metric]
 ) -> dict[date, Partition]:
-    """These columns of the partitions that are there, by date in the order of `days`."""
+    """Return these columns of the partitions that are there, by date in the order of `days`."""
     schema = arrow_schema(metrics)
 
     def read(day: date) -> Partition | None:
@@ -104,7 +104,7 @@ def read_partitions(
 
 
 def concat_rows(rows: Iterable[pa.Table], metrics: Sequence[Metric]) -> pa.Table:
-    """One table of rows that have these columns."""
+    """Return one table of rows that have these columns."""
     import pyarrow as pa
 
     return pa.concat_tables([arrow_schema(metrics).empty_table(), *rows])

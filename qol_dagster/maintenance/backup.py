@@ -237,7 +237,7 @@ def _readable(store: BackupStore) -> Iterator[Backup]:
 
 
 def _archive(source: Source, part: str, listed: list[HomeFile], target: _Target) -> tuple[Archive, bool]:
-    """Return the archive of a part, and whether it was written now. Raises BackupError."""
+    """Write the archive of a part unless it is there, and return it and whether it was written. Raises BackupError."""
     for _ in range(LISTINGS):
         if (known := target.known.get(archive_name(part, listed))) and not target.damage(known):
             return known, False

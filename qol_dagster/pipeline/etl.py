@@ -138,7 +138,7 @@ class _Computer:
     log: Callable[[str], object]
 
     def compute(self, plans: Mapping[date, RecordsPlan]) -> tuple[dict[date, ComputedDay], dict[date, int]]:
-        """Return what was computed for each date, and how many raw bytes were parsed.
+        """Parse and compute what is planned, and return the days and how many raw bytes were parsed for each.
 
         Stored records that cannot be read are made again from all raw files.
         """

@@ -68,7 +68,7 @@ class EtlReport:
     status: tuple[WeekReport, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON has it."""
+        """Return the report as JSON has it."""
         return {
             "days": [vars(one) | {"date": str(one.date), "counts": dict(one.counts)} for one in self.daily.days],
             "seconds": dict(self.daily.seconds),

@@ -48,7 +48,7 @@ class Arrivals(Protocol):
     """Where it is heard of new raw files."""
 
     def poll(self, since: date, on: date, seen: Mapping[date, str]) -> Mapping[date, str]:
-        """Fingerprints of the raw days from `since` on, as far as they may differ from those `seen`, and more.
+        """Return fingerprints of the raw days from `since` on, as far as they may differ from those `seen`, and more.
 
         `seen` is what earlier calls gave and what is sure to be remembered. A day is left out if it is as it was seen,
         or if its turn comes with a later call on this or another date; `on` is today's. Raises LakeError and others:

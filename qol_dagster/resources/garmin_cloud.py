@@ -151,7 +151,7 @@ class Garmin:
         return bool(self.settings.garmin_client_id and self.settings.garmin_client_secret)
 
     def api(self) -> GarminApi:
-        """Garmin's cloud, or the one at QOL_GARMIN_URL. Raises GarminSetupError."""
+        """Return Garmin's cloud, or the one at QOL_GARMIN_URL. Raises GarminSetupError."""
         if not self.is_set_up:
             raise GarminSetupError(
                 "set QOL_GARMIN_CLIENT_ID and QOL_GARMIN_CLIENT_SECRET to those of your Garmin developer programme"
@@ -171,7 +171,7 @@ class Garmin:
         return Enrolments(self.invitations.state, self.api(), self.id_map, url, programme_of(self.settings))
 
     def invite(self, participant_id: str) -> tuple[str, str]:
-        """Return a new entry code, which makes any older one of the participant void, and its link. Raises InviteError.
+        """Make an entry code and return it and its link; any older one of the participant is void. Raises InviteError.
 
         P0001 and the like are given to whoever is enrolled without an id: such an id may be invited only when it is
         somebody's already, or two people could end up under it.
@@ -192,7 +192,7 @@ class Garmin:
             )
 
     def _invitation_link(self) -> Callable[[str], str]:
-        """Return the link of an entry code.
+        """Return what makes the link of an entry code.
 
         On AWS the pages are a Lambda's, which alone knows Garmin's client secret.
         """

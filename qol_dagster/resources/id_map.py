@@ -74,7 +74,7 @@ def _date_in_japan(moment: str) -> date:
 
 
 def read_csv(file: Path) -> list[tuple[str, str, datetime | None]]:
-    """(garmin_user_id, participant_id, enrolled_at) of a CSV file with these columns, of which the last may be missing.
+    """Return (garmin_user_id, participant_id, enrolled_at) of a CSV file with these columns; the last may be missing.
 
     Raises IdMapError naming the column or the entry.
     """

@@ -146,7 +146,7 @@ def survey_links(settings: Settings) -> SurveyLinks:
 def make_link(
     settings: Settings, links: SurveyLinks, participant_id: str, wave: int, valid_for: timedelta
 ) -> tuple[str, datetime]:
-    """Return a new link for a form, and when it expires; an older one of the form is void."""
+    """Make a link for a form and return it and when it expires; an older one of the form is void."""
     code, expires_at = links.invite(participant_id, wave, valid_for)
     return survey_url(settings.public_url or LOCAL_URL, code), expires_at
 

@@ -267,7 +267,7 @@ class Invitations:
     clock: Callable[[], float] = time.time
 
     def invite(self, participant_id: str, valid_for: timedelta = VALID_FOR) -> str:
-        """Return a new entry code; the participant's older one is void from now on. It cannot be shown a second time.
+        """Make an entry code, which cannot be shown a second time; the participant's older one is void from now on.
 
         Raises InvitationError for an id that cannot be one, EnrolmentStateError.
         """
@@ -427,7 +427,7 @@ class SignIns:
     clock: Callable[[], float] = time.time
 
     def begin(self, participant_id: str, code: str, browser: str) -> tuple[str, str]:
-        """(state, PKCE verifier) of a new sign-in. Raises EnrolmentStateError."""
+        """Begin a sign-in and return its state and PKCE verifier. Raises EnrolmentStateError."""
         state, verifier = secrets.token_urlsafe(32), secrets.token_urlsafe(64)
         content = {
             "participant_id": participant_id,
@@ -441,7 +441,7 @@ class SignIns:
         return state, verifier
 
     def take(self, state: str, browser: str) -> SignIn | None:
-        """Return the sign-in of a state, which is used up by this; or, for a reload, the one that is done.
+        """Use the sign-in of a state up and return it; or, for a reload, return the one that is done.
 
         None if there is none, it is over, another browser's, or used. Raises EnrolmentStateError.
         """

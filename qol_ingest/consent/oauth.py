@@ -221,7 +221,7 @@ class Enrolments:
         return _redirect(f"{self.public_url}/oauth/done?{urlencode({'lang': visit.language})}")
 
     def _connect(self, sign_in: SignIn, code: str, error: str) -> PageName:
-        """Return what came of a sign-in."""
+        """Link the account of a sign-in, and return the page that says what came of it."""
         if not code:
             return "denied" if error == "access_denied" else "later"
         tokens = self.api.exchange_code(code, sign_in.verifier, self.redirect_uri)
@@ -378,7 +378,7 @@ def _plain(status: int, headers: Mapping[str, str]) -> Answer:
 
 
 def handler(event: Event, _context: object) -> Answer:
-    """Return the Lambda's entry point. Set up from QOL_* variables; 503 to everything as long as one is missing."""
+    """Answer a request, as the Lambda's entry point. Set up from QOL_* variables; 503 as long as one is missing."""
     try:
         enrolments = _enrolments_of_environment()
     except (EnrolmentSetupError, TokenStoreError) as error:

@@ -74,7 +74,7 @@ class Endpoints:
 
     @classmethod
     def at(cls, base_url: str) -> Self:
-        """Everything at one base URL: a simulated cloud."""
+        """Return endpoints that are all at one base URL: a simulated cloud's."""
         base = base_url.rstrip("/")
         return cls(base, f"{base}/oauth2Confirm", f"{base}/di-oauth2-service/oauth/token")
 
@@ -127,13 +127,13 @@ class GarminApi:
     # -- OAuth
 
     def exchange_code(self, code: str, verifier: str, redirect_uri: str) -> Tokens:
-        """Return the tokens for an authorisation code. Raises GarminApiError."""
+        """Exchange an authorisation code for tokens; it is used up by this. Raises GarminApiError."""
         return self._tokens(
             {"grant_type": "authorization_code", "code": code, "code_verifier": verifier, "redirect_uri": redirect_uri}
         )
 
     def refresh(self, refresh_token: str) -> Tokens:
-        """New tokens; the refresh token is used up.
+        """Exchange a refresh token, which is used up by this, for new tokens.
 
         Raises RefreshRefusedError if Garmin says that it is dead, GarminApiError for anything else: neither a wrong
         client secret nor a firewall's 400 may look like participants who withdrew.

@@ -407,8 +407,10 @@ def participant_names(id_map: IdMap) -> Callable[[str], str]:
 
 
 def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
-    """Return the Lambda's entry point, for a queue with partial batch responses (`ReportBatchItemFailures`), best one
-    by one; called with {"renew": "tokens"}, it renews those that end soon.
+    """Fetch what the messages of a queue announce, and return which failed, as the Lambda's entry point.
+
+    The queue needs partial batch responses (`ReportBatchItemFailures`), and hands messages out best one by one. Called
+    with {"renew": "tokens"}, it renews those that end soon.
 
     Set up from QOL_* variables, see below. Raises PullerSetupError if one is missing: all messages stay in the queue.
     """

@@ -64,7 +64,7 @@ def faults() -> tuple[type[Exception], ...]:
 
 
 def why(error: Exception) -> str:
-    """AWS's code for its refusal, or the kind of the fault. Not the message: it may quote keys and ids."""
+    """Return AWS's code for its refusal, or the kind of the fault. Not the message: it may quote keys and ids."""
     response = getattr(error, "response", None)
     code = response.get("Error", {}).get("Code") if isinstance(response, dict) else None
     return str(code or type(error).__name__)

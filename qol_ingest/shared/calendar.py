@@ -23,7 +23,7 @@ WEEKLY_RUN_TIME = time(9, 5)
 
 
 def receipt_date(received_at: datetime) -> date:
-    """`proc_date`: the date in Japan at the time of receipt."""
+    """Return `proc_date`: the date in Japan at the time of receipt."""
     try:
         return aware(received_at).astimezone(JST).date()
     except OverflowError:
@@ -46,10 +46,10 @@ def last_complete_week(at: datetime) -> date:
 
 
 def end_of(week: date) -> datetime:
-    """When the week that begins on this Monday was over in Japan."""
+    """Return when the week that begins on this Monday was over in Japan."""
     return datetime.combine(week + timedelta(weeks=1), time(), JST)
 
 
 def weekly_run_of(week: date) -> datetime:
-    """When the weekly run computes the week that begins on this Monday."""
+    """Return when the weekly run computes the week that begins on this Monday."""
     return datetime.combine(week + timedelta(weeks=1, days=WEEKLY_RUN_WEEKDAY), WEEKLY_RUN_TIME, JST)

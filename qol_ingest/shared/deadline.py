@@ -21,7 +21,7 @@ class TooSlowError(QolError):
 
 
 def within(until: float, what: str, call: Callable[[], T]) -> T:
-    """Return what `call` returns or raises. Raises TooSlowError if it has done neither by `until` (time.monotonic).
+    """Call, and return or raise what that does. Raises TooSlowError if it has done neither by `until` (time.monotonic).
 
     Then it goes on in the background and nobody hears of its end, so it must do no harm when it is done late or twice.
     """

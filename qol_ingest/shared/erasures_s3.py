@@ -105,7 +105,7 @@ class S3Ledger(AnyLedger):
             return bytes(answer["Body"].read()), str(answer["ETag"])
 
     def _put(self, name: str, content: bytes, **condition: str) -> bool:
-        """Return False if somebody else was faster."""
+        """Write an object; False if somebody else was faster."""
         key = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": self.kms_key} if self.kms_key else {}
         with self._clear_errors(name):
             try:

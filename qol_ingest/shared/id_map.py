@@ -132,7 +132,7 @@ class IdMap(Protocol):
         """Return all users by participant id, pending ones first."""
 
     def get(self, garmin_user_id: str) -> Enrolment | None:
-        """One user."""
+        """Return one user; None for one of whom nothing is known."""
 
     def seen(self, users: Iterable[str], at: datetime) -> int:
         """Note users that pushed, `SEEN_STEP` after the last time at least: unknown ones become pending.
@@ -143,7 +143,7 @@ class IdMap(Protocol):
         """
 
     def deregister(self, garmin_user_id: str, at: datetime) -> bool:
-        """Return the user has left at Garmin. False if nothing changes: unknown, or enrolled again since then."""
+        """Note that a user has left at Garmin. False if nothing changes: unknown, or enrolled again since then."""
 
     def reinstate(self, garmin_user_id: str, at: datetime) -> bool:
         """Take a deregistration back that was none, as was found out at `at`. False if nothing changes."""
@@ -236,14 +236,14 @@ def readmit(ledger: AnyLedger, user: str, participant: str) -> None:
 
 
 def free_ids(taken: Iterable[str]) -> Iterator[str]:
-    """P0001 and so on, from behind the last one that is taken."""
+    """Yield P0001 and so on, from behind the last one that is taken."""
     found = map(_AUTOMATIC.fullmatch, taken)
     for number in itertools.count(max((int(one[1]) for one in found if one), default=0) + 1):
         yield f"P{number:04d}"
 
 
 def allowed_of(permissions: Iterable[str]) -> list[str]:
-    """Garmin's names for what is allowed, each once, in order. Text that is no such name is left out."""
+    """Return Garmin's names for what is allowed, each once, in order. Text that is no such name is left out."""
     return sorted({one for one in permissions if _PERMISSION.fullmatch(one)})
 
 

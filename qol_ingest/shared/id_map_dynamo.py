@@ -200,7 +200,7 @@ class DynamoIdMap:
         return [Change(line["at"], line["what"]) for line in sorted(lines, key=lambda line: line["noted_at"])]
 
     def item(self, user: str) -> Item | None:
-        """One user's item, with all its attributes."""
+        """Return one user's item, with all its attributes."""
         if not _is_key(user):
             return None
         found = self._ask("get_item", Key={KEY: {"S": user}}, ConsistentRead=True)
@@ -322,7 +322,7 @@ class DynamoIdMap:
         return self._ask("put_item", Item=_packed(item), **condition) is not None
 
     def _transact(self, writes: Sequence[Item]) -> bool:
-        """Return all writes or none; False if somebody wrote meanwhile."""
+        """Do all writes or none; False if somebody wrote meanwhile."""
         items = [{"Put" if "Item" in one else "Delete": {"TableName": self.table, **one}} for one in writes]
         return not items or self._call("transact_write_items", TransactItems=items) is not None
 
@@ -330,7 +330,7 @@ class DynamoIdMap:
         return self._call(call, TableName=self.table, **arguments)
 
     def _call(self, call: str, **arguments: Any) -> Any:
-        """Return the answer, or None when the condition of a write does not hold."""
+        """Call DynamoDB and return its answer; None when the condition of a write does not hold. Raises IdMapError."""
         try:
             return getattr(self._client, call)(**arguments)
         except aws.faults() as error:
@@ -371,7 +371,7 @@ class _Step:
         return [*self._writes.values(), *self._id_map.count_fewer(self._no_longer_pending)]
 
     def enrol(self, user: str, participant: str | None, enrolled_at: str = "") -> str:
-        """Return the participant id; what there is to write for it is added to `writes`.
+        """Add what there is to write for an enrolment to `writes`, and return the participant id. Raises IdMapError.
 
         `enrolled_at` is when it was made, "" for now.
         """

@@ -57,7 +57,7 @@ class SurveyLinks:
     clock: Callable[[], float] = time.time
 
     def invite(self, participant_id: str, wave: int, valid_for: timedelta = VALID_FOR) -> tuple[str, datetime]:
-        """Return a new code and when it expires; an older one of this form is void. It cannot be shown a second time.
+        """Make a code, which cannot be shown a second time, and return it and when it expires; an older one is void.
 
         Raises InvitationError for an id or a wave that cannot be one, EnrolmentStateError.
         """

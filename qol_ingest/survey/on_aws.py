@@ -66,7 +66,7 @@ class SurveyFunction:
 
 
 def handler(event: Event, _context: object) -> Answer:
-    """Return the Lambda's entry point. Set up from QOL_* variables; 503 to everything as long as one is missing."""
+    """Answer a request, as the Lambda's entry point. Set up from QOL_* variables; 503 as long as one is missing."""
     try:
         function = _function_of_environment()
     except (SurveyVariablesError, TokenStoreError) as error:

@@ -58,7 +58,7 @@ class GlueRequest:
 def compute_on_glue(
     context: dg.AssetExecutionContext, job: GlueJob, lake: Lake, request: GlueRequest
 ) -> tuple[EtlReport, dict[str, Any]]:
-    """Return what a run says it did, as far as the lake bears it out, and metadata of the run. Raises GlueError."""
+    """Run the Glue job and return its report, which the lake bears out, and metadata of the run. Raises GlueError."""
     place = f"{PIPES}/{context.run.run_id}-{secrets.token_hex(4)}"
     with dg.open_pipes_session(
         context=context.op_execution_context,  # of the other, Dagster itself asks what it has deprecated
