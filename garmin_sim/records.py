@@ -48,7 +48,6 @@ VALIDATIONS = (
     "Enhanced_Final",
     "auto_final",
 )
-INTENSITY = {"SEDENTARY": ("SEDENTARY", 1.0), "WALKING": ("ACTIVE", 3.3)}
 TYPE_CODES = {"SEDENTARY": 8, "WALKING": 6, "RUNNING": 1, "CYCLING": 2, "GENERIC": 0}
 
 

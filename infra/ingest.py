@@ -114,9 +114,7 @@ class IngestStack(Stack):
                 # It learns who is known, and never as whom; it notes new users, together with how many there are.
                 allow("dynamodb:BatchGetItem", on=[_table(names.ID_MAP_TABLE)], when=_only_attributes(*KNOWN)),
                 allow("dynamodb:PutItem", on=[_table(names.ID_MAP_TABLE)], when=IN_A_TRANSACTION),
-                allow(
-                    "dynamodb:UpdateItem", on=[_table(names.ID_MAP_TABLE)], when=_only_attributes(KNOWN[0], KNOWN[-1])
-                ),
+                allow("dynamodb:UpdateItem", on=[_table(names.ID_MAP_TABLE)], when=_only_attributes(*NOTED)),
                 encrypt(data.map_key.key_arn, "dynamodb"),
                 *_reads(data.webhook_secret.secret_arn, data),
             ],

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from qol_dagster.lake.objects import map_concurrently
 from qol_dagster.lake.partition import partition_metadata_of
+from qol_dagster.metrics.types import arrow_type
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -31,17 +32,8 @@ def arrow_schema(metrics: Sequence[Metric]) -> pa.Schema:
     """Return the Parquet schema of a table, every column with its comment."""
     import pyarrow as pa
 
-    types = {
-        "string": pa.string(),
-        "int64": pa.int64(),
-        "float64": pa.float64(),
-        "bool": pa.bool_(),
-        "timestamp": pa.timestamp("ms", tz="UTC"),
-        "list<float64>": pa.list_(pa.float64()),
-        "list<int64>": pa.list_(pa.int64()),
-    }
     return pa.schema(
-        [pa.field(metric.name, types[metric.type], metadata={"comment": metric.comment}) for metric in metrics]
+        [pa.field(metric.name, arrow_type(metric.type), metadata={"comment": metric.comment}) for metric in metrics]
     )
 
 

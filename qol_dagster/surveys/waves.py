@@ -105,11 +105,6 @@ def due_waves(worn_on: Iterable[date], plan: WavePlan = DEFAULT_PLAN) -> tuple[D
     return tuple(_due(wave, first, plan) for wave in range(plan.waves))
 
 
-def wave_of(answered_on: date, waves: Iterable[DueWave]) -> int | None:
-    """Return the wave in whose window a date is, or None."""
-    return next((one.wave for one in waves if one.opens_on <= answered_on <= one.closes_on), None)
-
-
 def _due(wave: int, first: date, plan: WavePlan) -> DueWave:
     due, window = first + timedelta(weeks=wave * plan.every_weeks), timedelta(days=plan.window_days)
     return DueWave(wave, due - window if wave else due, due, due + window)

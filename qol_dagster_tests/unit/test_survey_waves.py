@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qol_dagster.metrics.dictionary import DAILY, by_name
-from qol_dagster.surveys.waves import PlanError, WavePlan, due_waves, wave_of
+from qol_dagster.surveys.waves import PlanError, WavePlan, due_waves
 from qol_dagster.surveys.windows import MEASURES, READ_DAILY, sensor_window, window_dates
 
 START = date(2026, 9, 1)
@@ -61,11 +61,6 @@ def test_a_wave_may_be_answered_some_days_before_and_after_but_the_baseline_not_
 def test_the_state_of_a_wave_follows_from_its_window(answered: str | None, today: str, state: str) -> None:
     wave = due_waves(days(14), PLAN)[1]
     assert wave.state(date.fromisoformat(answered) if answered else None, date.fromisoformat(today)) == state
-
-
-def test_a_date_belongs_to_the_wave_whose_window_it_is_in() -> None:
-    waves = due_waves(days(14), PLAN)
-    assert [wave_of(date(2026, 10, day), waves) for day in (9, 10, 16, 17)] == [None, 1, 1, None]
 
 
 @pytest.mark.parametrize("wrong", [{"wear_days": 0}, {"every_weeks": 0}, {"waves": 0}, {"window_days": -1}])
