@@ -10,32 +10,37 @@ import logging
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
-from datetime import date, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from datetime import date
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from qol_dagster.cli.backup import backup
-from qol_dagster.cli.common import note, read_settings, show_progress, terminal_width
+from qol_dagster.cli.common import (
+    NotPossibleError,
+    UsageError,
+    local_settings,
+    note,
+    read_settings,
+    show_progress,
+    terminal_width,
+)
 from qol_dagster.cli.dates import DATE
-from qol_dagster.cli.erasure import erase, withdraw
 from qol_dagster.cli.export import export, samples
 from qol_dagster.cli.fast_exit import run_and_exit
+from qol_dagster.cli.garmin import garmin
 from qol_dagster.cli.metrics import metrics
-from qol_dagster.cli.output import Format, in_japan
+from qol_dagster.cli.output import Format
+from qol_dagster.cli.participants import participants
+from qol_dagster.cli.raw import raw
 from qol_dagster.cli.retention import retention
 from qol_dagster.cli.revisions import diff, freeze
 from qol_dagster.cli.surveys import surveys
 from qol_dagster.cli.upgrade import upgrade
 from qol_dagster.engines import EngineName
-from qol_dagster.errors import QolError, QolInputError
+from qol_dagster.errors import QolError
 from qol_dagster.metrics.profiles import PROFILES, ProfileName
 from qol_ingest.shared.languages import Language
-
-if TYPE_CHECKING:
-    from qol_dagster.resources.id_map import Enrolment, People
-    from qol_dagster.settings import Settings
 
 OPTIONS: dict[str, Any] = {"add_completion": False, "rich_markup_mode": "rich"}
 BEGIN, EVERY_WEEK, ASK, PEOPLE, DATA, KEEP = (
@@ -53,18 +58,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     **OPTIONS,
 )
-participants = typer.Typer(help="Enrol, list, invite, revoke, withdraw and erase participants.", **OPTIONS)
 webhook = typer.Typer(help="Receive Garmin's pushes.", **OPTIONS)
-raw = typer.Typer(help="Mend raw files: move misfiled records, read quarantine again.", **OPTIONS)
-garmin = typer.Typer(help="Ask Garmin's cloud for what pings announced, or for old data.", **OPTIONS)
-
-
-class UsageError(QolInputError):
-    """Options that do not go together."""
-
-
-class NotPossibleError(QolError):
-    """Could not be done."""
 
 
 def _show_version(asked: bool) -> None:
@@ -96,7 +90,7 @@ def demo(
     """Show the whole way once: a simulated Garmin cloud pushes over HTTP, the weekly job runs, a table is printed."""
     from qol_dagster.cli.demo import run_demo
 
-    settings = _local_settings()
+    settings = local_settings()
     with show_progress() as progress:
         shown = run_demo(settings, number, weeks, note=note, progress=progress, width=terminal_width())
     typer.echo(shown, nl=False)
@@ -181,10 +175,11 @@ def simulate(
     import garmin_sim
     from qol_dagster.cli.demo import push
     from qol_dagster.cli.simulated import enrol as enrol_simulated
+    from qol_dagster.resources.platform import open_platform
 
     if bool(to) == lake:
         raise UsageError("say where the data goes: --to URL or --lake")
-    settings = _local_settings() if lake else read_settings()
+    settings = local_settings() if lake else read_settings()
     with show_progress() as progress:
         try:
             sim = garmin_sim.Simulation.named(number, weeks, until, seed, traps=traps, personas=personas)
@@ -197,7 +192,7 @@ def simulate(
         except ValueError as error:
             raise UsageError(str(error)) from error
     if enrol:
-        enrol_simulated(_id_map(settings), sim)
+        enrol_simulated(open_platform(settings).id_map(), sim)
     typer.echo(f"{sim.dates()[0]} to {sim.dates()[-1]}: {what}, {size / 1e6:.1f} MB")
 
 
@@ -220,7 +215,7 @@ def serve(
 
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
     logging.getLogger("qol_ingest").setLevel(logging.INFO)
-    settings = _local_settings()
+    settings = local_settings()
     cloud = Garmin(settings)
     server = local_webhook(settings, host, port)
     server.survey = served_survey(settings, webhook_secret(settings))
@@ -244,7 +239,7 @@ def url(
 
     from qol_dagster.cli.demo import webhook_secret
 
-    settings = _local_settings()
+    settings = local_settings()
     place = base.rstrip("/") or settings.public_url or "http://127.0.0.1:8321"
     typer.echo(f"{place}/garmin/{quote(webhook_secret(settings), safe='')}")
 
@@ -361,245 +356,6 @@ def silent(
     typer.echo(rendered(COLUMNS, rows, form, terminal_width()), nl=False)
 
 
-@participants.command()
-def add(
-    garmin_user_id: Annotated[str, typer.Argument(help="Garmin's userId.")],
-    participant_id: Annotated[str | None, typer.Option("--participant-id", help="By default the next free.")] = None,
-    *,
-    after_erasure: Annotated[
-        bool, typer.Option("--after-erasure", help="Of somebody who was erased, and has consented anew.")
-    ] = False,
-) -> None:
-    """Enrol a Garmin user; prints the participant id."""
-    if after_erasure:
-        _readmit([garmin_user_id.strip()], [participant_id] if participant_id else [])
-    typer.echo(_id_map(read_settings()).add(garmin_user_id, participant_id))
-
-
-@participants.command(name="import")
-def import_(
-    file: Annotated[
-        Path,
-        typer.Argument(help="CSV with the columns garmin_user_id, participant_id and, if it is known, enrolled_at."),
-    ],
-) -> None:
-    """Enrol everybody of a CSV file, or nobody when a line of it is wrong."""
-    from qol_dagster.resources.id_map import read_csv
-
-    typer.echo(f"{_id_map(read_settings()).import_rows(read_csv(file))} enrolled")
-
-
-@participants.command(name="list")
-def list_(form: Annotated[Format, typer.Option("--format", help="How the rows are printed.")] = "table") -> None:
-    """Show who is enrolled, without Garmin's ids."""
-    from qol_dagster.cli.output import rendered
-
-    everyone = _id_map(read_settings(existing=True)).list()
-    rows = [(one.participant_id, one.status, _moment(one.updated_at)) for one in everyone if one.participant_id]
-    typer.echo(rendered(("participant_id", "status", "updated_at"), rows, form, terminal_width()), nl=False)
-    if pending := len(everyone) - len(rows):
-        note(
-            f"{pending} Garmin users push data and are not enrolled; it is kept and counts for nobody "
-            "(`qol participants pending`)"
-        )
-
-
-@participants.command(name="pending")
-def pending_(form: Annotated[Format, typer.Option("--format", help="How the rows are printed.")] = "table") -> None:
-    """Show who pushes data and is not enrolled: Garmin's id masked, since when, records of the last 28 dates."""
-    from qol_dagster.cli.output import rendered
-    from qol_dagster.resources.garmin_cloud import Garmin
-
-    waiting = Garmin(read_settings(existing=True)).pending()
-    rows = [(one.garmin_user, _moment(one.since), one.records) for one in waiting]
-    typer.echo(rendered(("garmin_user", "since", "records"), rows, form, terminal_width()), nl=False)
-
-
-@participants.command()
-def forget(
-    garmin_user: Annotated[str, typer.Argument(help="Garmin's userId, or as `qol participants pending` shows it.")],
-    *,
-    participant_id: Annotated[
-        str, typer.Option("--participant-id", help="Whose account it is, if it was enrolled by mistake.")
-    ] = "",
-) -> None:
-    """Remove a Garmin user who is nobody or was enrolled by mistake, with history and tokens. Raw files stay."""
-    from qol_dagster.resources.garmin_cloud import Garmin
-
-    Garmin(read_settings(existing=True)).forget(garmin_user, participant_id)
-    typer.echo("forgotten; whoever still pushes data becomes pending again")
-
-
-@participants.command()
-def invite(
-    participant_id: Annotated[str, typer.Argument(help="The id the participant has, or is to have.")],
-    *,
-    after_erasure: Annotated[
-        bool, typer.Option("--after-erasure", help="Of somebody who was erased, and has consented anew.")
-    ] = False,
-) -> None:
-    """Make a link by which a participant connects a Garmin account. It works once, for two weeks."""
-    from qol_dagster.resources.garmin_cloud import Garmin
-
-    if after_erasure:
-        _readmit([], [participant_id])
-    code, url = Garmin(read_settings()).invite(participant_id)
-    typer.echo(url)
-    note(f"entry code {code}; an older link of {participant_id} is void. It is shown this once and kept nowhere")
-
-
-@participants.command()
-def show(participant_id: Annotated[str, typer.Argument(help="The participant's id.")]) -> None:
-    """Show what is known of a participant, without Garmin's ids: accounts, permissions, connection, history."""
-    from qol_dagster.resources.garmin_cloud import Garmin
-
-    cloud = Garmin(read_settings(existing=True))
-    accounts = [one for one in cloud.id_map.list() if one.participant_id == participant_id]
-    waiting = [one for one in cloud.invitations.open() if one.participant_id == participant_id]
-    if not accounts and not waiting:
-        raise UsageError(f"there is no participant {participant_id}; `qol participants list` shows who there is")
-    for number, one in enumerate(accounts, start=1):
-        typer.echo(f"account {number}: {one.status}, {cloud.connection(one)} to Garmin; permissions: {_allowed(one)}")
-    for invitation in waiting:
-        typer.echo(f"invited until {in_japan(invitation.expires_at)}")
-    for change in cloud.id_map.history(participant_id):
-        typer.echo(f"{in_japan(_moment(change.at))}  {change.what}")
-
-
-def _moment(text: str) -> datetime:
-    """Return a time that the id map has, ISO 8601 in UTC."""
-    return datetime.fromisoformat(text)
-
-
-def _allowed(account: Enrolment) -> str:
-    """Return what an account permits, and when Garmin was asked."""
-    if account.permissions is None:
-        return "unknown"
-    asked = f" (asked {in_japan(_moment(account.permissions_at))})" if account.permissions_at else ""
-    return (", ".join(account.permissions) or "nothing") + asked
-
-
-@participants.command()
-def revoke(
-    participant_id: Annotated[str, typer.Argument(help="The participant's id.")],
-    *,
-    at_garmin: Annotated[
-        bool, typer.Option("--at-garmin", help="End the registration at Garmin too: no more data is sent.")
-    ] = False,
-    keep_tokens: Annotated[
-        bool, typer.Option("--keep-tokens", help="Keep the tokens, to take the participant back in with `add`.")
-    ] = False,
-) -> None:
-    """Stop using a participant's data from the next run on, and forget the Garmin tokens. Raw files stay.
-
-    The rows of the weeks that are run again go. With `withdraw` they stay, with `erase` the raw files go too.
-    """
-    from qol_dagster.resources.garmin_cloud import Garmin
-    from qol_dagster.resources.survey_pages import withdraw_links
-
-    if at_garmin and keep_tokens:
-        raise UsageError("tokens are worth nothing after --at-garmin; leave --keep-tokens out")
-    cloud = Garmin(read_settings(existing=True))
-    cloud.id_map.revoke(participant_id)
-    cloud.invitations.withdraw(participant_id)
-    withdraw_links(cloud.settings, participant_id)
-    typer.echo(f"{participant_id} revoked; run the weeks again to take the data out of the tables")
-    problems = [] if keep_tokens else cloud.disconnect(participant_id, at_garmin=at_garmin)
-    if problems:
-        goes_on = "the registration at Garmin goes on" if at_garmin else "the tokens are not forgotten"
-        raise NotPossibleError(f"{goes_on}, do the same again: {'; '.join(problems)}")
-
-
-participants.command()(withdraw)
-participants.command()(erase)
-
-
-def _readmit(users: Sequence[str], participant_ids: Sequence[str]) -> None:
-    """Note that staff take somebody back in who was erased."""
-    from qol_dagster.resources.platform import open_platform
-
-    open_platform(read_settings()).ledger().append("readmitted", users, participant_ids)
-
-
-@garmin.command()
-def pull(
-    *,
-    redrive: Annotated[
-        bool, typer.Option("--redrive", help="Try dead letters again first: what was tried in vain for half a day.")
-    ] = False,
-) -> None:
-    """Fetch what pings announced, and apply what Garmin says of its users; `qol webhook serve` does so all along."""
-    from qol_dagster.resources.garmin_cloud import Garmin
-
-    cloud = Garmin(_local_settings(existing=True))
-    if redrive:
-        note(f"dead letters tried again: {cloud.arrivals.redrive()}")
-    worked = cloud.pull()
-    try:
-        worked += cloud.renew_tokens()
-    finally:
-        counts = ", ".join(f"{number} {outcome}" for outcome, number in sorted(worked.outcomes.items()))
-        waiting = f"; {worked.waiting} wait" if worked.waiting else ""
-        typer.echo(f"{counts or 'nothing to do'}{waiting}")
-
-
-@garmin.command(name="backfill")
-def backfill_(
-    participant: Annotated[str, typer.Option(help="The participant's id.")],
-    since: Annotated[date, typer.Option(**DATE, help="First date.")],
-    until: Annotated[date, typer.Option(**DATE, help="Last date.")],
-    types: Annotated[str, typer.Option(help="Garmin's summary types, with commas; by default all.")] = "",
-) -> None:
-    """Ask Garmin for old data of a participant; it comes by the webhook. The same command again goes on."""
-    from qol_dagster.resources.garmin_cloud import Garmin
-
-    chosen = [one for one in types.split(",") if one.strip()]
-    with show_progress() as progress:
-        bar = progress(f"asking for {participant}")
-        report = Garmin(read_settings(existing=True)).backfill(
-            participant, since, until, chosen, on_progress=lambda step: bar(step.done, step.total) if bar else None
-        )
-    typer.echo(f"requests accepted: {report.asked}, accepted before: {report.already}")
-    for one in report.refused:
-        note(f"{one.type} up to {one.until}: {one.reason}")
-    if not report.complete:
-        raise NotPossibleError(
-            f"{report.waiting} requests wait: {report.why_waiting}; give the same command again later"
-        )
-
-
-@raw.command()
-def refile(
-    *,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count only; change nothing.")] = False,
-) -> None:
-    """Move records that are stored under another date than their own to where they belong."""
-    from qol_dagster.lake.refile import refile as move
-    from qol_dagster.resources.platform import open_platform
-
-    platform = open_platform(read_settings(existing=True))
-    with show_progress() as progress:
-        report = move(platform.lake(), dry_run=dry_run, on_progress=progress("looking"))
-    typer.echo(f"{report.misfiled} of {report.lines} records {'are under another date' if dry_run else 'moved'}")
-
-
-@raw.command()
-def requarantine(
-    *,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count only; change nothing.")] = False,
-) -> None:
-    """Read again what is in quarantine, after a fix; what still cannot be read stays there."""
-    from qol_dagster.resources.platform import open_platform
-    from qol_dagster.resources.requarantine import requarantine as read_again
-    from qol_dagster.resources.requarantine import store_of
-
-    platform = open_platform(read_settings(existing=True))
-    with show_progress() as progress:
-        report = read_again(platform.lake(), store_of(platform), dry_run=dry_run, on_progress=progress("reading"))
-    done = "can be read" if dry_run else "read and taken out of quarantine"
-    typer.echo(f"{report.read} of {report.files} files {done}, records: {report.records}")
-
-
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command of this process, and end the process with its exit code."""
     run_and_exit(lambda: run(arguments))
@@ -630,20 +386,6 @@ def run(arguments: Sequence[str] | None = None) -> int:
 def _complain(message: str, code: int) -> int:
     typer.echo(f"qol: {' '.join(message.split())}", err=True)
     return code
-
-
-def _local_settings(*, existing: bool = False) -> Settings:
-    """Return the settings, for what is done on one machine only."""
-    settings = read_settings(existing=existing)
-    if settings.target != "local":
-        raise UsageError("this works on one machine only; unset QOL_TARGET. On AWS the Lambdas take and fetch data")
-    return settings
-
-
-def _id_map(settings: Settings) -> People:
-    from qol_dagster.resources.platform import open_platform
-
-    return open_platform(settings).id_map()
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from qol_dagster.errors import QolError
+from qol_dagster.errors import QolError, QolInputError
 
 if TYPE_CHECKING:
     from qol_dagster.settings import Settings
@@ -21,6 +21,14 @@ if TYPE_CHECKING:
 
 class NoHomeError(QolError):
     """There is no QOL_HOME."""
+
+
+class UsageError(QolInputError):
+    """Options that do not go together."""
+
+
+class NotPossibleError(QolError):
+    """Could not be done."""
 
 
 def read_settings(*, existing: bool = False) -> Settings:
@@ -34,6 +42,14 @@ def read_settings(*, existing: bool = False) -> Settings:
     if existing and settings.target == "local" and not settings.home.is_dir():
         raise NoHomeError(f"there is no {settings.home}; set QOL_HOME, or begin with `qol demo`")
     settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return settings
+
+
+def local_settings(*, existing: bool = False) -> Settings:
+    """Return the settings, for what is done on one machine only."""
+    settings = read_settings(existing=existing)
+    if settings.target != "local":
+        raise UsageError("this works on one machine only; unset QOL_TARGET. On AWS the Lambdas take and fetch data")
     return settings
 
 
