@@ -849,32 +849,31 @@ def test_in_a_lake_the_version_received_last_is_the_one_delivered_last(tmp_path:
     }
 
 
-def test_lake_lines_carry_the_receivers_fields_and_lie_under_their_own_date(
-    tmp_path: Path, trapped: tuple[Simulation, list[Sent]]
-) -> None:
-    write_lake(trapped[0], tmp_path)
-    undated = 0
+def test_lake_lines_carry_the_receivers_fields_and_lie_under_their_own_date(tmp_path: Path) -> None:
+    write_lake(Simulation(8, 1, SUNDAY, seed=2, traps=frozenset({"all"})), tmp_path)
+    dated_by = set()
     for folder, line in raw_lines(tmp_path):
         received = datetime.strptime(line["_received_at"], "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
         assert len(line["_received_at"]) == 24
         assert len(line["_ingest_id"]) == 64
         assert "userAccessToken" not in line
         if "calendarDate" in line:
-            assert line["calendarDate"] == folder
+            rule, expected = "calendarDate", line["calendarDate"]
         elif line["_summary_type"] in ("sleeps", "hrv"):
             parts = ("durationInSeconds", "awakeDurationInSeconds", "unmeasurableSleepInSeconds")
             end = local(line) + timedelta(seconds=sum(line.get(part, 0) for part in parts))
-            assert str(end.date()) == folder
+            rule, expected = "waking", str(end.date())
         elif "startTimeInSeconds" in line:
-            assert str(local(line).date()) == folder
+            rule, expected = "start", str(local(line).date())
         elif "measurementTimeInSeconds" in line:
-            assert str(local(line, "measurementTime").date()) == folder
+            rule, expected = "measurement", str(local(line, "measurementTime").date())
         elif "summary" in line:
-            assert str(local(line["summary"]).date()) == folder
+            rule, expected = "start inside", str(local(line["summary"]).date())
         else:
-            undated += 1
-            assert str((received + timedelta(hours=9)).date()) == folder
-    assert undated
+            rule, expected = "receipt", str((received + timedelta(hours=9)).date())
+        assert folder == expected, rule
+        dated_by.add(rule)
+    assert dated_by == {"calendarDate", "waking", "start", "measurement", "start inside", "receipt"}
 
 
 @pytest.mark.slow
