@@ -18,7 +18,7 @@ from qol_ingest.shared.permissions import HEALTH
 if TYPE_CHECKING:
     from qol_dagster.resources.id_map import Enrolment
     from qol_dagster.resources.id_map import People as IdMapPort
-    from qol_ingest.consent.enrolment import EnrolmentState
+    from qol_ingest.consent.state import EnrolmentState
     from qol_ingest.garmin.tokens import TokenStore
 
 

@@ -10,13 +10,13 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
 from qol_dagster.weeks import last_due_week, receipt_date, weekly_run_of
-from qol_ingest.consent.enrolment import EnrolmentStateError
+from qol_ingest.consent.state import EnrolmentStateError
 from qol_ingest.survey.links import SurveyLinks
 
 if TYPE_CHECKING:
     from qol_dagster.resources.catalogue import Catalogue
     from qol_dagster.resources.id_map import People
-    from qol_ingest.consent.enrolment import EnrolmentState
+    from qol_ingest.consent.state import EnrolmentState
 
 Form = tuple[str, int]
 """A participant and a wave."""

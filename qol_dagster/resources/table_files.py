@@ -14,7 +14,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qol_ingest.consent.enrolment import DynamoState, StateRow, make_table
+from qol_ingest.consent.state import DynamoState, StateRow, make_table
 from qol_ingest.shared import sqlite
 from qol_ingest.shared.errors import QolError, reason
 from qol_ingest.shared.id_map_dynamo import CLAIM, COUNT, KEY, PENDING, DynamoIdMap, Item

@@ -10,7 +10,8 @@ from qol_dagster_tests.support.cloud import Cloud
 from qol_dagster_tests.support.contracts import contract_tests
 from qol_dagster_tests.support.contracts import enrolment as contract
 from qol_dagster_tests.support.contracts.enrolment import NOW, Clock
-from qol_ingest.consent.enrolment import DynamoState, EnrolmentState, EnrolmentStateError, Entry, Invitations, SignIns
+from qol_ingest.consent.enrolment import Invitations, SignIns
+from qol_ingest.consent.state import DynamoState, EnrolmentState, EnrolmentStateError, Entry
 from qol_ingest.shared import aws
 
 pytestmark = pytest.mark.aws

@@ -26,16 +26,10 @@ from botocore.exceptions import ClientError
 from garmin_sim import GarminCloud, Simulation
 from qol_ingest.consent import oauth
 from qol_ingest.consent.browsers import visitor_of
-from qol_ingest.consent.enrolment import (
-    CLAIM_S,
-    WRONG_CODES,
-    DynamoState,
-    EnrolmentStateError,
-    Invitations,
-    SqliteState,
-)
+from qol_ingest.consent.enrolment import CLAIM_S, WRONG_CODES, Invitations
 from qol_ingest.consent.oauth import COOKIE, Enrolments, EnrolmentSetupError
 from qol_ingest.consent.pages import TEXTS, PageName, Programme
+from qol_ingest.consent.state import DynamoState, EnrolmentStateError, SqliteState
 from qol_ingest.garmin import tokens
 from qol_ingest.garmin.api import Endpoints, GarminApi
 from qol_ingest.garmin.tokens import FileTokenStore, SecretsManagerTokenStore, TokenStoreError

@@ -36,7 +36,7 @@ from qol_dagster.surveys.responses import Sending, latest_responses
 from qol_dagster.surveys.waves import WavePlan
 from qol_dagster.weeks import dates_of, last_due_week, today
 from qol_dagster_tests.support.lakes import record, worn, write_raw
-from qol_ingest.consent.enrolment import EnrolmentStateError, SqliteState
+from qol_ingest.consent.state import EnrolmentStateError, SqliteState
 from qol_ingest.server import LocalWebhook
 from qol_ingest.shared.stores import DirectoryStore
 from qol_ingest.survey.links import SurveyLinks

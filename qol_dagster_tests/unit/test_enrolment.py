@@ -17,15 +17,8 @@ from qol_dagster_tests.support.contracts import contract_tests
 from qol_dagster_tests.support.contracts import enrolment as contract
 from qol_dagster_tests.support.contracts.enrolment import NOW, Clock
 from qol_ingest.consent import enrolment
-from qol_ingest.consent.enrolment import (
-    DynamoState,
-    EnrolmentState,
-    EnrolmentStateError,
-    Invitations,
-    SignIns,
-    SqliteState,
-    read_code,
-)
+from qol_ingest.consent.enrolment import Invitations, SignIns, read_code
+from qol_ingest.consent.state import DynamoState, EnrolmentState, EnrolmentStateError, SqliteState
 
 globals().update(contract_tests(contract))
 
@@ -176,7 +169,8 @@ def test_a_code_is_read_as_people_type_it(typed: str, read: str) -> None:
 PROCESS = """
 import sys
 from pathlib import Path
-from qol_ingest.consent.enrolment import Invitations, SignIn, SqliteState
+from qol_ingest.consent.enrolment import Invitations, SignIn
+from qol_ingest.consent.state import SqliteState
 
 invitations = Invitations(SqliteState(Path(sys.argv[1])))
 sign_in = SignIn("P1", sys.argv[2], "", False, "x")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from qol_ingest.consent.enrolment import SqliteState
+from qol_ingest.consent.state import SqliteState
 from qol_ingest.shared.languages import Language
 from qol_ingest.shared.stores import DirectoryStore, StoreError
 from qol_ingest.survey import on_aws

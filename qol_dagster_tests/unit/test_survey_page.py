@@ -17,7 +17,8 @@ import pytest
 from qol_dagster.lake.lake import Lake
 from qol_dagster.lake.surveys import read_sendings
 from qol_dagster.surveys.responses import latest_responses
-from qol_ingest.consent.enrolment import EnrolmentStateError, Entry, InvitationError, SqliteState, hash_of, read_code
+from qol_ingest.consent.enrolment import InvitationError, hash_of, read_code
+from qol_ingest.consent.state import EnrolmentStateError, Entry, SqliteState
 from qol_ingest.shared.languages import LANGUAGES, Language
 from qol_ingest.shared.stores import DirectoryStore, StoreError
 from qol_ingest.survey import links

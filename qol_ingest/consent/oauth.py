@@ -39,20 +39,10 @@ from typing import cast
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from qol_ingest.consent.browsers import form_of, preferred_language, visitor_of
-from qol_ingest.consent.enrolment import (
-    SIGN_IN_S,
-    DynamoState,
-    EnrolmentState,
-    EnrolmentStateError,
-    InvitationError,
-    Invitations,
-    SignIn,
-    SignIns,
-    SqliteState,
-    read_code,
-)
+from qol_ingest.consent.enrolment import SIGN_IN_S, InvitationError, Invitations, SignIn, SignIns, read_code
 from qol_ingest.consent.pages import PageName, Programme, page, programme_of_environment
 from qol_ingest.consent.pages import headers as page_headers
+from qol_ingest.consent.state import DynamoState, EnrolmentState, EnrolmentStateError, SqliteState
 from qol_ingest.garmin.api import Endpoints, GarminApi, GarminApiError
 from qol_ingest.garmin.tokens import (
     FileTokenStore,

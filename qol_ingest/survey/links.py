@@ -20,8 +20,6 @@ from qol_ingest.consent.enrolment import (
     PARTICIPANT,
     REMEMBERED_S,
     TRIES,
-    EnrolmentState,
-    EnrolmentStateError,
     InvitationError,
     count_guess,
     hash_of,
@@ -29,6 +27,7 @@ from qol_ingest.consent.enrolment import (
     read_code,
     spelled,
 )
+from qol_ingest.consent.state import EnrolmentState, EnrolmentStateError
 
 VALID_FOR = timedelta(days=30)
 GRACE_S = 86_400.0

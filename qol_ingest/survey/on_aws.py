@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 
-from qol_ingest.consent.enrolment import DynamoState
 from qol_ingest.consent.pages import programme_of_environment
+from qol_ingest.consent.state import DynamoState
 from qol_ingest.garmin.tokens import TokenStoreError, read_secret
 from qol_ingest.shared.errors import QolInputError
 from qol_ingest.shared.languages import Language

@@ -35,9 +35,10 @@ from typing import cast
 from urllib.parse import parse_qs, urlencode
 
 from qol_ingest.consent.browsers import form_of, preferred_language, visitor_of
-from qol_ingest.consent.enrolment import EnrolmentState, EnrolmentStateError, InvitationError
+from qol_ingest.consent.enrolment import InvitationError
 from qol_ingest.consent.pages import Programme
 from qol_ingest.consent.pages import headers as page_headers
+from qol_ingest.consent.state import EnrolmentState, EnrolmentStateError
 from qol_ingest.shared.languages import LANGUAGES, Language
 from qol_ingest.shared.sendings import Sending
 from qol_ingest.shared.stores import Store, StoreError

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from qol_dagster.resources.id_map import People
     from qol_dagster.resources.notifier import Notifier
     from qol_dagster.settings import Settings
-    from qol_ingest.consent.enrolment import EnrolmentState
+    from qol_ingest.consent.state import EnrolmentState
     from qol_ingest.garmin.tokens import TokenStore
     from qol_ingest.shared.erasures import AnyLedger
     from qol_ingest.shared.stores import Store

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from qol_dagster.resources.catalogue import Catalogue
     from qol_dagster.resources.platform import Kind
     from qol_dagster.settings import Settings
-    from qol_ingest.consent.enrolment import DynamoState
+    from qol_ingest.consent.state import DynamoState
     from qol_ingest.garmin.tokens import TokenStore
     from qol_ingest.shared.erasures_s3 import S3Ledger
     from qol_ingest.shared.stores import Store
@@ -93,7 +93,7 @@ class AwsPlatform:
 
     def enrolment_state(self) -> DynamoState:
         """Return a table of DynamoDB."""
-        from qol_ingest.consent.enrolment import DynamoState
+        from qol_ingest.consent.state import DynamoState
 
         return DynamoState(self.settings.enrolment_table)
 

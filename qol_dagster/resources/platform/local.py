@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from qol_dagster.resources.catalogue import Catalogue
     from qol_dagster.resources.platform import Kind
     from qol_dagster.settings import Settings
-    from qol_ingest.consent.enrolment import EnrolmentState
+    from qol_ingest.consent.state import EnrolmentState
     from qol_ingest.garmin.tokens import TokenStore
     from qol_ingest.shared.erasures import AnyLedger
     from qol_ingest.shared.stores import Store
@@ -88,7 +88,7 @@ class LocalPlatform:
 
     def enrolment_state(self) -> EnrolmentState:
         """Return a SQLite file."""
-        from qol_ingest.consent.enrolment import SqliteState
+        from qol_ingest.consent.state import SqliteState
 
         return SqliteState(self.settings.home / "enrolment.sqlite")
 

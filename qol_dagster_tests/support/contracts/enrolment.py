@@ -17,9 +17,6 @@ from qol_ingest.consent.enrolment import (
     SIGN_IN_S,
     WRONG_CODES,
     WRONG_CODES_S,
-    EnrolmentState,
-    EnrolmentStateError,
-    Entry,
     Invitation,
     InvitationError,
     Invitations,
@@ -27,6 +24,7 @@ from qol_ingest.consent.enrolment import (
     SignIns,
     read_code,
 )
+from qol_ingest.consent.state import EnrolmentState, EnrolmentStateError, Entry
 from qol_ingest.survey.links import SurveyLinks
 
 NOW = 1_800_000_000.0
