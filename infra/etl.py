@@ -41,7 +41,7 @@ from qol_dagster.metrics.tables import (
     external_table,
     revisions_table,
 )
-from qol_dagster.pipeline.announced import NOTEBOOK as ANNOUNCED
+from qol_dagster.pipeline.announced import ANNOUNCED
 from qol_dagster.surveys.tables import SURVEY_LAYOUTS, survey_external_tables
 
 SCRIPT, ARCHIVE = f"{names.ETL_JOB}.py", f"{names.ETL_JOB}.zip"

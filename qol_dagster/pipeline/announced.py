@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from qol_dagster.lake.lake import Lake
     from qol_dagster.resources.id_map import Enrolment, People
 
-NOTEBOOK = f"{ARRIVALS}/announced"
+ANNOUNCED = f"{ARRIVALS}/announced"
 """With which map which files changed nothing. It names nobody."""
 
 
@@ -51,12 +51,12 @@ def apply_announced(lake: Lake, people: People) -> int:
     """
     files = lake.lifecycle_files()
     marks, of_day = _by_day(files)
-    applied, now = Applied.of(SharedObject(lake.store, NOTEBOOK).read().content), _fingerprint(people.list())
+    applied, now = Applied.of(SharedObject(lake.store, ANNOUNCED).read().content), _fingerprint(people.list())
     known = applied.days if applied.people == now else {}
     unread = [key for day, keys in of_day.items() if known.get(day) != marks[day] for key in keys]
     changed = people.replay(lake.lifecycle_lines(unread))
     if not changed and (applied.people, applied.days) != (now, marks):
-        lake.replace_object(NOTEBOOK, json.dumps(asdict(Applied(now, marks))).encode())
+        lake.replace_object(ANNOUNCED, json.dumps(asdict(Applied(now, marks))).encode())
     return changed
 
 

@@ -84,9 +84,9 @@ class ListedArrivals:
 
 @dataclass(frozen=True)
 class PendingDays:
-    """The days that are to be looked at, and the date on which all there are were last put among them.
+    """The days that are to be checked, and the date on which all there are were last put among them.
 
-    Beside each day stands the fingerprint it had when it was last looked at, or nothing.
+    Beside each day is the fingerprint it had when it was last checked, or nothing.
     """
 
     days: Mapping[date, str] = field(default_factory=dict)
@@ -100,7 +100,7 @@ class PendingDays:
 
     @classmethod
     def of(cls, content: bytes) -> PendingDays:
-        """Return a notebook that was written; a new one if there is none, or one that nobody can read."""
+        """Return the pending days that were stored; none if nothing is stored, or what nobody can read."""
         try:
             found = json.loads(content)
             days = {date.fromisoformat(day): str(mark) for day, mark in found["days"].items()}
@@ -113,10 +113,10 @@ class PendingDays:
 class QueuedArrivals:
     """For a bucket whose notifications go to a queue.
 
-    A message says that a day has to be looked at. It is taken off once that stands in the notebook, and a day is struck
-    off there once what was found is remembered. So whoever is killed at any moment leaves the day in one of the two.
-    Once a day, and when nothing is remembered, all days are put into the notebook, whatever the queue says: a message
-    that was lost costs a day.
+    A message says that a day has to be checked. It is taken off once the day is stored as pending, and a day is no
+    longer pending once its fingerprint is remembered. So whoever is killed at any moment leaves the day in one of the
+    two. Once a day, and when nothing is remembered, all days become pending, whatever the queue says: a message that
+    was lost costs a day.
     """
 
     lake: Lake
@@ -130,16 +130,16 @@ class QueuedArrivals:
         return SharedObject(self.lake.store, PENDING_DAYS)
 
     def poll(self, since: date, on: date, seen: Mapping[date, str]) -> Mapping[date, str]:
-        """Return the days that are over and have to be looked at, the latest first. See `Arrivals`."""
+        """Return the days that are over and have to be checked, the latest first. See `Arrivals`."""
         was = self.place.read()
-        book, messages = PendingDays.of(was.content), list(self._received())
+        pending, messages = PendingDays.of(was.content), list(self._received())
         announced = {day for message in messages for day in announced_days(message.body)}
-        everything = () if book.listed == on and seen else self.lake.raw_days()
-        days = _open(book.days, seen) | dict.fromkeys((*announced, *everything), "")
+        everything = () if pending.listed == on and seen else self.lake.raw_days()
+        days = _open(pending.days, seen) | dict.fromkeys((*announced, *everything), "")
         days = {day: mark for day, mark in days.items() if day >= since}
         turn = sorted((day for day in days if day < on), reverse=True)[: self.days_a_tick]
         now = {day: raw_fingerprint(self.lake.raw_objects(day)) for day in turn}
-        self._note(PendingDays(_open(days | now, seen), on), was)
+        self._store(PendingDays(_open(days | now, seen), on), was)
         for message in messages:
             self.queue.done(message)
         return {**seen, **now}
@@ -152,10 +152,10 @@ class QueuedArrivals:
             yield from found
             count += len(found)
 
-    def _note(self, book: PendingDays, was: Version) -> None:
-        if book != PendingDays.of(was.content) and self.place.write(book.content, was) is None:
+    def _store(self, pending: PendingDays, was: Version) -> None:
+        if pending != PendingDays.of(was.content) and self.place.write(pending.content, was) is None:
             raise ArrivalsError(
-                "the notebook of arrivals was changed by another sensor meanwhile; the next tick goes on"
+                "the pending days of arrivals were changed by another sensor meanwhile; the next tick goes on"
             )
 
 

@@ -31,7 +31,7 @@ from qol_ingest.garmin.tokens import (
     TokenStoreError,
 )
 from qol_ingest.pulling import backfill
-from qol_ingest.pulling.messages import Worked, work_off
+from qol_ingest.pulling.messages import Worked, drain
 from qol_ingest.pulling.pings import Ping
 from qol_ingest.pulling.puller import CLAIM_S, Puller, participant_names
 from qol_ingest.pulling.renewal import keep_renewing, renew_tokens
@@ -210,7 +210,7 @@ class Garmin:
 
     def pull(self) -> Worked:
         """Process everything that is due."""
-        return work_off(self.arrivals, self.puller().work)
+        return drain(self.arrivals, self.puller().work)
 
     def renew_tokens(self) -> Worked:
         """Renew tokens that end soon. Raises RenewalError."""
@@ -225,7 +225,7 @@ class Garmin:
         puller = self.puller()
         threads = (
             threading.Thread(
-                target=work_off, args=(self.arrivals, puller.work), kwargs={"stopped": over.is_set}, daemon=True
+                target=drain, args=(self.arrivals, puller.work), kwargs={"stopped": over.is_set}, daemon=True
             ),
             threading.Thread(target=keep_renewing, args=(puller.api, puller.id_map, over), daemon=True),
         )

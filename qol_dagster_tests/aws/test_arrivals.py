@@ -232,7 +232,7 @@ def test_a_message_is_taken_off_once_its_day_is_noted(told: Place) -> None:
 
 @pytest.mark.aws
 @pytest.mark.parametrize("dies", ["before the day is noted", "after it"])
-def test_who_is_killed_between_queue_and_notebook_leaves_the_day_in_one_of_them(
+def test_who_is_killed_between_queue_and_pending_days_leaves_the_day_in_one_of_them(
     cloud: Cloud, dies: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = queued(cloud, hidden_s=HIDDEN_S)
@@ -316,7 +316,7 @@ def test_the_days_of_a_message_are_read_from_its_keys_as_they_were_before_they_w
 
 
 @pytest.mark.aws
-def test_a_notebook_that_nobody_can_read_is_begun_anew_from_a_listing(told: Place) -> None:
+def test_pending_days_that_nobody_can_read_are_begun_anew_from_a_listing(told: Place) -> None:
     told.put(MONDAY)
     for content in (b"", b"no json", b"[]", b'{"days": {"tomorrow": ""}, "listed": "2026-11-23"}'):
         told.lake.store.put(PENDING_DAYS, content)

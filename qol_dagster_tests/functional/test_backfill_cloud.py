@@ -21,7 +21,7 @@ from garmin_sim import Faults, GarminCloud, Simulation
 from qol_ingest.garmin.api import Endpoints, GarminApi
 from qol_ingest.garmin.tokens import FileTokenStore, Tokens
 from qol_ingest.pulling.backfill import TYPES, Account, Piece, Report, Step, accounts, plan, run
-from qol_ingest.pulling.messages import Worked, work_off
+from qol_ingest.pulling.messages import Worked, drain
 from qol_ingest.pulling.puller import Puller, participant_names
 from qol_ingest.server import LocalWebhook
 from qol_ingest.shared.id_map_sqlite import SqliteIdMap
@@ -68,7 +68,7 @@ class World:
         """Work everything off, and what is put off after it is due."""
         total = Worked()
         for _ in range(10):
-            worked = work_off(self.queue, self.puller.work)
+            worked = drain(self.queue, self.puller.work)
             total += Worked(worked.outcomes)
             if not worked.waiting:
                 return total

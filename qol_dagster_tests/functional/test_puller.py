@@ -25,7 +25,7 @@ from qol_ingest.garmin.api import Endpoints, GarminApi
 from qol_ingest.garmin.tokens import FileTokenStore, Tokens, TokenStoreError
 from qol_ingest.pulling import puller as module
 from qol_ingest.pulling import renewal
-from qol_ingest.pulling.messages import Worked, settle, work_off
+from qol_ingest.pulling.messages import Worked, drain, settle
 from qol_ingest.pulling.puller import Puller, PullerSetupError, handler, participant_names
 from qol_ingest.pulling.renewal import RenewalError, keep_renewing, renew_tokens
 from qol_ingest.records import parse_body
@@ -167,7 +167,7 @@ class World:
         self.push({kind: [{"userId": user, "callbackURL": self.url(kind), **more}] for kind in kinds}, at)
 
     def work(self, puller: Puller | None = None) -> Worked:
-        return work_off(self.queue, (puller or self.puller).work)
+        return drain(self.queue, (puller or self.puller).work)
 
     def later(self, hours: float = 6) -> Worked:
         """What was put off is due."""
@@ -867,9 +867,9 @@ def test_for_ever_means_until_it_is_stopped_and_through_a_failing_queue(world: W
 
     world.ping("dailies")
     with pytest.raises(QueueError):
-        work_off(Shaky(), world.puller.work)
+        drain(Shaky(), world.puller.work)
     seen: list[Worked] = []
-    work_off(Shaky(), world.puller.work, stopped=lambda: bool(world.markers()), wait_s=0.01, sleep=seen.append)  # type: ignore[arg-type]
+    drain(Shaky(), world.puller.work, stopped=lambda: bool(world.markers()), wait_s=0.01, sleep=seen.append)  # type: ignore[arg-type]
     assert len(seen) == 2
     assert len(world.lines()) == 1
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from qol_dagster.lake.lake import Lake
-from qol_dagster.pipeline.announced import NOTEBOOK, apply_announced
+from qol_dagster.pipeline.announced import ANNOUNCED, apply_announced
 from qol_dagster.resources.id_map import Enrolment, IdMap
 from qol_dagster_tests.support.contracts.lifecycle import ALL, LATER, NO_HEALTH, OTHER, USER, allows, left
 
@@ -97,21 +97,21 @@ def test_a_file_that_was_written_over_is_read_again(lake: Lake, people: IdMap) -
 
 
 @pytest.mark.parametrize("content", [b"", b"no json", b"[]", b'{"people": 1}', b'{"people": "", "days": [1]}'])
-def test_with_a_notebook_that_nobody_can_read_all_is_read(
+def test_with_a_note_that_nobody_can_read_all_is_read(
     lake: Lake, people: IdMap, read: list[str], content: bytes
 ) -> None:
     announce(lake, "a.jsonl", left(OTHER, LATER))
     for _ in range(2):
         apply_announced(lake, people)
-        lake.replace_object(NOTEBOOK, content)
+        lake.replace_object(ANNOUNCED, content)
     assert read == ["a.jsonl", "a.jsonl"]
 
 
-def test_the_notebook_names_nobody(lake: Lake, people: IdMap) -> None:
+def test_the_note_names_nobody(lake: Lake, people: IdMap) -> None:
     announce(lake, "a.jsonl", allows(NO_HEALTH, LATER), left(OTHER, LATER))
     for _ in range(3):
         apply_announced(lake, people)
-    noted = lake.read_object(NOTEBOOK)
+    noted = lake.read_object(ANNOUNCED)
     assert json.loads(noted)["days"]
     assert not any(text.encode() in noted for text in (USER, OTHER, "P7", "a.jsonl"))
 

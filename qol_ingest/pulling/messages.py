@@ -38,7 +38,7 @@ class Worked:
         return Worked(dict(outcomes), self.waiting + other.waiting, wait_s, unverified)
 
 
-def work_off(
+def drain(
     queue: Queue,
     work: Callable[[Message], Worked],
     *,
