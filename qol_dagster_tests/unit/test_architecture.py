@@ -139,6 +139,12 @@ def test_what_is_for_a_few_is_imported_by_nobody_else(target: str) -> None:
     assert [name for name in sorted(users) if not any(within(name, place) for place in ONLY_IN[target])] == []
 
 
+def test_what_the_receiver_shares_knows_nothing_of_the_rest_of_the_receiver() -> None:
+    shared = [(name, target) for name, target in arrows(SHARED.replace(".", "/")) if within(target, "qol_ingest")]
+    assert shared
+    assert [one for one in shared if not within(one[1], SHARED)] == []
+
+
 def test_every_module_says_what_it_is_for_and_every_package_what_belongs_in_it() -> None:
     for package in ("qol_dagster", "qol_ingest", "garmin_sim", "soak"):
         for name, file in modules(package).items():
