@@ -11,19 +11,17 @@ import json
 import os
 import secrets
 import shutil
-import sqlite3
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
+from qol_dagster.cli.dagster_files import is_beating, last_heartbeat, last_seen, process_that_is_gone, query_dagster
 from qol_dagster.cli.output import in_japan
-from qol_dagster.defs.dagster_home import BEATS_S
 from qol_dagster.lake.objects import LakeError
 from qol_dagster.maintenance.backup import newest_verified
 from qol_dagster.maintenance.contents import BackupError
@@ -224,7 +222,7 @@ def _arrivals(settings: Settings) -> Iterator[Finding]:
 
 
 def _last_run(settings: Settings) -> Iterator[Finding]:
-    found = _ask_dagster(
+    found = query_dagster(
         settings,
         "SELECT run_id, status, coalesce(end_time, start_time) FROM runs "
         "WHERE pipeline_name NOT IN ('garmin_backfill_job', 'surveys_job', 'backup_job', 'retention_job') "
@@ -235,7 +233,7 @@ def _last_run(settings: Settings) -> Iterator[Finding]:
     ((run_id, status, seconds),) = found
     at = datetime.fromtimestamp(seconds, UTC) if seconds else None
     text = f"{run_id[:8]} {RUN_STATES.get(status, 'is under way')}" + (f" at {in_japan(at)}, {_ago(at)}" if at else "")
-    if status == "STARTED" and (process := _process_that_is_gone(settings, run_id)):
+    if status == "STARTED" and (process := process_that_is_gone(settings, run_id)):
         text = f"{run_id[:8]} was killed: its process {process} is gone" + (
             f"; it began at {in_japan(at)}" if at else ""
         )
@@ -249,20 +247,6 @@ def _last_run(settings: Settings) -> Iterator[Finding]:
         yield Finding("ok", "last run", text)
 
 
-def _process_that_is_gone(settings: Settings, run_id: str) -> int:
-    """Return the number of the process of a run if there is none of that number on this machine, else 0."""
-    begun = "SELECT event FROM event_logs WHERE dagster_event_type = 'PIPELINE_START' ORDER BY id DESC LIMIT 1"
-    for (event,) in _ask_dagster(settings, begun, f"runs/{run_id}.db"):
-        process = int((json.loads(event).get("dagster_event") or {}).get("pid") or 0)
-        try:
-            os.kill(process, 0)
-        except ProcessLookupError:
-            return process
-        except PermissionError:  # there is one, of somebody else's
-            return 0
-    return 0
-
-
 def _daemon(settings: Settings) -> Iterator[Finding]:
     """Whether schedule, sensors and alerts are at work."""
     beat = last_heartbeat(settings)
@@ -271,22 +255,6 @@ def _daemon(settings: Settings) -> Iterator[Finding]:
     else:
         advice = "`qol dev` starts it; without it no week runs by itself, and nobody is alerted"
         yield Finding("note", "daemon", f"not running; last seen: {last_seen(beat)}", advice)
-
-
-def last_heartbeat(settings: Settings) -> datetime | None:
-    """Return when the daemon of this QOL_HOME was last seen at work (UTC), if ever."""
-    found = _ask_dagster(settings, "SELECT max(timestamp) FROM daemon_heartbeats")
-    return datetime.fromisoformat(found[0][0]).replace(tzinfo=UTC) if found and found[0][0] else None
-
-
-def last_seen(beat: datetime | None, never: str = "never") -> str:
-    """Return when a daemon was last seen at work, as people read it."""
-    return in_japan(beat) if beat else never
-
-
-def is_beating(beat: datetime | None) -> bool:
-    """Return whether that is recent enough for a daemon that runs."""
-    return beat is not None and datetime.now(UTC) - beat < timedelta(seconds=BEATS_S)
 
 
 def _backup(settings: Settings) -> Iterator[Finding]:
@@ -311,18 +279,6 @@ def _backup(settings: Settings) -> Iterator[Finding]:
         yield Finding("note", "backup", found, "Run `qol backup create`, and look at the runs of backup_job")
     else:
         yield Finding("ok", "backup", found)
-
-
-def _ask_dagster(settings: Settings, sql: str, name: str = "runs.db") -> list[Any]:
-    """Return rows of one of Dagster's databases, that of runs by default, or none if there is none here.
-
-    It is read as what it is, a SQLite file: importing Dagster takes longer than everything else that is looked at.
-    """
-    file = settings.dagster_home.absolute() / "history" / name
-    if not file.exists():
-        return []
-    with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as database:
-        return database.execute(sql).fetchall()
 
 
 def _ago(moment: datetime) -> str:

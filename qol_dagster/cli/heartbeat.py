@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qol_dagster.cli.doctor import is_beating, last_heartbeat, last_seen
+from qol_dagster.cli.dagster_files import is_beating, last_heartbeat, last_seen
 from qol_dagster.defs.messages import subject
 from qol_dagster.errors import QolInputError
 from qol_dagster.resources.outbox import Outgoing
