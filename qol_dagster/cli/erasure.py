@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from datetime import date, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -86,6 +87,22 @@ def erase(
     if prove:
         typer.echo(save_report(settings, report))
     _tell(report)
+
+
+def verify_erasure(
+    report: Annotated[Path, typer.Argument(help="A file that `erase --prove` wrote.")],
+    person: Annotated[
+        str, typer.Argument(metavar="[P]", help="Whom it is to be about: a participant id, or Garmin's userId.")
+    ] = "",
+) -> None:
+    """Say whether a report of an erasure is as it was signed here, and about a person. Exit code 2 if not."""
+    from qol_dagster.erasure.proof import verify_report
+    from qol_dagster.resources.platform import open_platform
+
+    told = verify_report(open_platform(read_settings(existing=True)).ledger(), report, person.strip())
+    whom = ", about that person" if person else ""
+    found = "nothing was left" if told.is_complete else f"left: {', '.join(told.left) or 'see the report'}"
+    typer.echo(f"genuine{whom}: begun {told.begun_at}, ended {told.ended_at}; {found}")
 
 
 def _tell(report: ErasureReport) -> None:

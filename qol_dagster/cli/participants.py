@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from qol_dagster.cli.common import NotPossibleError, UsageError, note, read_settings, terminal_width
-from qol_dagster.cli.erasure import erase, withdraw
+from qol_dagster.cli.erasure import erase, verify_erasure, withdraw
 from qol_dagster.cli.output import Format, in_japan, rendered
 
 if TYPE_CHECKING:
@@ -174,6 +174,7 @@ def revoke(
 
 participants.command()(withdraw)
 participants.command()(erase)
+participants.command()(verify_erasure)
 
 
 def _readmit(users: Sequence[str], participant_ids: Sequence[str]) -> None:

@@ -161,9 +161,13 @@ def replay_ledger(settings: Settings, *, log: Log = lambda _text: None) -> list[
 def save_report(settings: Settings, report: ErasureReport) -> str:
     """Store a report with its HMAC-SHA-256 under the ledger's key, and return where it is."""
     place, content = _place(settings), asdict(report)
-    text = json.dumps(content, sort_keys=True, ensure_ascii=False)
-    signed = {"report": content, "hmac_sha256": place.ledger().sign(text)}
+    signed = {"report": content, "hmac_sha256": place.ledger().sign(signed_text(content))}
     return place.write_report(f"{report.erasure}.json", json.dumps(signed, indent=1, ensure_ascii=False).encode())
+
+
+def signed_text(content: Mapping[str, Any]) -> str:
+    """Return what is signed of a report."""
+    return json.dumps(content, sort_keys=True, ensure_ascii=False)
 
 
 def _place(settings: Settings) -> Place:

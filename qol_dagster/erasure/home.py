@@ -5,7 +5,6 @@ Belongs here: what `erase.py` asks of a place, in the form for one machine.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -98,10 +97,3 @@ class Home:
         files.make_folder(path.parent)
         files.replace(path, content)
         return str(path)
-
-
-def is_genuine(settings: Settings, path: Path) -> bool:
-    """Return whether a signed report is as it was written here."""
-    found = json.loads(path.read_bytes())
-    text = json.dumps(found["report"], sort_keys=True, ensure_ascii=False)
-    return bool(found["hmac_sha256"] == Ledger(settings.home).sign(text))

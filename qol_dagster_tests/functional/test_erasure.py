@@ -31,9 +31,9 @@ from qol_dagster.engines import Engine, open_engine
 from qol_dagster.erasure import ErasureError, UnknownPersonError
 from qol_dagster.erasure.erase import count_person, erase, replay_ledger
 from qol_dagster.erasure.home import Home as ErasedHome
-from qol_dagster.erasure.home import is_genuine
 from qol_dagster.erasure.names import Person
 from qol_dagster.erasure.places import Clearing
+from qol_dagster.erasure.proof import NoProofError, verify_report
 from qol_dagster.exports.folder import new_folder
 from qol_dagster.lake.freeze import create_freeze, read_freeze, verify_freeze
 from qol_dagster.lake.history import revisions_of, states_at
@@ -326,9 +326,13 @@ def test_no_byte_of_the_person_is_left_and_everything_of_the_others_is_as_it_was
     assert {place: counts[place] for place in expected if place not in ("id map", "Dagster's texts")} == {
         place: number for place, number in expected.items() if place not in ("id map", "Dagster's texts")
     }
-    assert is_genuine(settings, report)
+    for person in ("", "QOL-1", ADA_USER_2):
+        assert verify_report(Ledger(home), report, person).is_complete
+    with pytest.raises(NoProofError, match="about somebody else"):
+        verify_report(Ledger(home), report, "QOL-12")
     report.write_text(report.read_text().replace('"raw lines": 29', '"raw lines": 30'))
-    assert not is_genuine(settings, report)
+    with pytest.raises(NoProofError, match="not as it was signed here"):
+        verify_report(Ledger(home), report)
     assert Ledger(home).state_of_user(ADA_USER_2.replace("-", "").upper()) == "finished"
 
 
