@@ -68,11 +68,12 @@ def test_the_weekly_run_does_not_wait_behind_a_hundred_runs_of_a_backfill_and_a_
         others = [one for one in instance.get_run_records() if one.dagster_run.run_id != weekly.dagster_run.run_id]
         of_backlog = [one for one in others if one.dagster_run.tags.items() >= BY_SENSOR.items()]
         assert weekly.start_time
-        begun = [one for one in others if one.start_time and one.start_time < weekly.start_time]
-        assert weekly.start_time - queued_at(instance, weekly) < SOON_S
+        queued = queued_at(instance, weekly)
+        overtook = [one for one in others if one.start_time and queued < one.start_time < weekly.start_time]
+        assert weekly.start_time - queued < SOON_S
         assert len(others) - len(of_backlog) == ASKED
         assert len(of_backlog) > 1
-        assert len(begun) < 5
+        assert len(overtook) < 3, "runs that were about to begin"
 
 
 def queued_at(instance: dg.DagsterInstance, run: dg.RunRecord) -> float:
