@@ -57,7 +57,7 @@ def _take_survey(browser: Browser, url: str, language: Language) -> None:
 
 def _take_report(browser: Browser, file: Path, language: Language) -> None:
     with quiet_page(browser, width=1100, height=1010, locale=language) as page:
-        page.goto(file.as_uri())
+        page.goto(file.absolute().as_uri())
         _take(page, f"report.{language}")
 
 
