@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 import typer
@@ -16,6 +16,8 @@ import typer
 from qol_dagster.errors import QolError, QolInputError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from qol_dagster.settings import Settings
 
 
@@ -51,6 +53,18 @@ def local_settings(*, existing: bool = False) -> Settings:
     if settings.target != "local":
         raise UsageError("this works on one machine only; unset QOL_TARGET. On AWS the Lambdas take and fetch data")
     return settings
+
+
+def writing_rows(settings: Settings, out: Path) -> AbstractContextManager[None]:
+    """Hold the lake while participants' rows are written below QOL_HOME: an erasure clears it before that, or after.
+
+    What is written elsewhere is the reader's own to delete, and waits for nobody.
+    """
+    if settings.target != "local" or not out.resolve().is_relative_to(settings.home.resolve()):
+        return nullcontext()
+    from qol_dagster.lake.lake import Lake
+
+    return Lake.local(settings.lake_dir).lock()
 
 
 def note(message: str) -> None:

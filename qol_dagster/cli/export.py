@@ -8,13 +8,14 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import nullcontext
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
-from qol_dagster.cli.common import note, read_settings
+from qol_dagster.cli.common import note, read_settings, writing_rows
 from qol_dagster.cli.dates import DATE
 from qol_dagster.errors import QolInputError
 from qol_dagster.exports import FormatName, SampleFormat
@@ -65,9 +66,10 @@ def export(
     from qol_dagster.resources.platform import open_platform
 
     weeks = _weeks(week, until)
-    catalogue = open_platform(read_settings(existing=True)).catalogue()
-    options = Options(language, excel)
-    done = write_export(catalogue, _table(table), weeks, form, out, options=options, force=force)
+    settings, options = read_settings(existing=True), Options(language, excel)
+    catalogue = open_platform(settings).catalogue()
+    with writing_rows(settings, out):
+        done = write_export(catalogue, _table(table), weeks, form, out, options=options, force=force)
     for name in done.files:
         typer.echo(out / name)
     for text in _notes(done):
@@ -87,9 +89,12 @@ def samples(
 
     if form == "parquet" and out is None and sys.stdout.isatty():
         raise ExportOptionsError("Parquet is no text for a terminal; name a file with --out")
-    found = _samples(read_settings(existing=True), participant, day, type_)
+    settings = read_settings(existing=True)
+    with writing_rows(settings, out) if out else nullcontext():
+        found = _samples(settings, participant, day, type_)
+        if out:
+            files.replace(out, found.encoded(form))
     if out:
-        files.replace(out, found.encoded(form))
         typer.echo(out)
     else:
         sys.stdout.flush()

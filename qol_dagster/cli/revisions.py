@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from qol_dagster.cli import common
-from qol_dagster.cli.common import read_settings, terminal_width
+from qol_dagster.cli.common import read_settings, terminal_width, writing_rows
 from qol_dagster.cli.output import Format, rendered
 from qol_dagster.errors import QolError, QolInputError
 from qol_dagster.metrics.tables import TableId, all_tables
@@ -163,8 +163,9 @@ def export(
     from qol_dagster.lake.freeze import read_freeze
 
     lake = _lake()
-    found = read_freeze(lake, name)
-    write_bag(lake, found, folder)
+    with writing_rows(read_settings(), folder):
+        found = read_freeze(lake, name)
+        write_bag(lake, found, folder)
     typer.echo(citation(found))
 
 

@@ -10,12 +10,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from threading import Thread
 
 import pyarrow.parquet as pq
 import pytest
 
 from qol_dagster.cli.app import run
 from qol_dagster.exports import FORMAT_NAMES
+from qol_dagster.lake.lake import Lake
 from qol_dagster.resources.id_map import IdMap
 from qol_dagster.settings import Settings, load_settings
 from qol_dagster_tests.support.lakes import MONDAY, local_s, record, worn, write_raw
@@ -139,6 +141,22 @@ def test_an_export_is_written_announced_and_cited(qol: Qol, computed: Settings, 
     assert rows_of((out / "absent_weeks.csv").read_text()) == [
         {"participant_id": "P2", "date": "2026-11-16", "reason": "not_synced"}
     ]
+
+
+@pytest.mark.parametrize("command", ["export --format csv", "samples --participant P1 --date {day} --type stress"])
+def test_an_export_into_the_home_waits_for_an_erasure_and_one_elsewhere_for_nobody(
+    copied: Settings, tmp_path: Path, command: str
+) -> None:
+    words, within, elsewhere = command.format(day=DAY).split(), copied.home / "mine", tmp_path / "mine"
+    with Lake.local(copied.lake_dir).lock():  # as an erasure does while it looks through the home
+        assert run([*words, "--out", str(elsewhere)]) == 0
+        waiting = Thread(target=run, args=([*words, "--out", str(within)],))
+        waiting.start()
+        waiting.join(2)
+        assert waiting.is_alive()
+        assert not within.exists()
+    waiting.join(60)
+    assert within.exists()
 
 
 def test_what_is_asked_wrongly_is_answered_in_one_line(qol: Qol, computed: Settings, tmp_path: Path) -> None:
