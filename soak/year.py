@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from garmin_sim.simulation import Delivery
 from qol_dagster.resources.id_map import IdMap
 from qol_dagster.weeks import weekly_run_of
-from qol_ingest.garmin.tokens import FileTokenStore
+from qol_ingest.garmin.tokens_file import FileTokenStore
 from soak.command_weeks import CommandWeeks
 from soak.daemon_weeks import DaemonWeeks
 from soak.plan import deal

@@ -25,11 +25,7 @@ from qol_ingest.consent.enrolment import Invitations
 from qol_ingest.consent.oauth import Enrolments, start_url
 from qol_ingest.consent.pages import Programme
 from qol_ingest.garmin.api import Endpoints, GarminApi, GarminApiError
-from qol_ingest.garmin.tokens import (
-    ConsentNeededError,
-    TokenStore,
-    TokenStoreError,
-)
+from qol_ingest.garmin.tokens import ConsentNeededError, TokenStore, TokenStoreError
 from qol_ingest.pulling import backfill
 from qol_ingest.pulling.messages import Worked, drain
 from qol_ingest.pulling.pings import Ping

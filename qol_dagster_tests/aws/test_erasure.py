@@ -35,7 +35,8 @@ from qol_dagster_tests.support.lakes import MONDAY, record
 from qol_dagster_tests.support.tables import rows
 from qol_ingest.consent.enrolment import InvitationError, Invitations
 from qol_ingest.consent.state import DynamoState
-from qol_ingest.garmin.tokens import SecretsManagerTokenStore, Tokens
+from qol_ingest.garmin.tokens import Tokens
+from qol_ingest.garmin.tokens_aws import SecretsManagerTokenStore
 from qol_ingest.shared import aws
 from qol_ingest.shared.erasures_s3 import S3Ledger
 from qol_ingest.shared.queues import SqsQueue

@@ -13,7 +13,8 @@ from qol_dagster_tests.support.cloud import Cloud
 from qol_dagster_tests.support.contracts import contract_tests
 from qol_dagster_tests.support.contracts import tokens as contract
 from qol_dagster_tests.support.contracts.tokens import OTHER, USER, tokens
-from qol_ingest.garmin.tokens import SecretsManagerTokenStore, TokenStore, TokenStoreError, read_secret
+from qol_ingest.garmin.tokens import TokenStore, TokenStoreError
+from qol_ingest.garmin.tokens_aws import SecretsManagerTokenStore, read_secret
 from qol_ingest.shared import aws
 
 pytestmark = pytest.mark.aws

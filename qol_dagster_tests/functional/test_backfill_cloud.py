@@ -19,7 +19,8 @@ import pytest
 
 from garmin_sim import Faults, GarminCloud, Simulation
 from qol_ingest.garmin.api import Endpoints, GarminApi
-from qol_ingest.garmin.tokens import FileTokenStore, Tokens
+from qol_ingest.garmin.tokens import Tokens
+from qol_ingest.garmin.tokens_file import FileTokenStore
 from qol_ingest.pulling.backfill import TYPES, Account, Piece, Report, Step, accounts, plan, run
 from qol_ingest.pulling.messages import Worked, drain
 from qol_ingest.pulling.puller import Puller, participant_names
@@ -291,7 +292,7 @@ from pathlib import Path
 from qol_ingest.pulling.backfill import Account, plan, run
 from qol_ingest.garmin.api import Endpoints, GarminApi
 from qol_ingest.shared.stores import DirectoryStore
-from qol_ingest.garmin.tokens import FileTokenStore
+from qol_ingest.garmin.tokens_file import FileTokenStore
 
 class Deadly(DirectoryStore):
     def put_new(self, key, content):

@@ -56,7 +56,8 @@ from qol_dagster_tests.support.killed_commands import killed_command
 from qol_dagster_tests.support.lakes import MONDAY, record, worn, write_raw
 from qol_ingest.consent.enrolment import Invitations
 from qol_ingest.consent.state import SqliteState
-from qol_ingest.garmin.tokens import FileTokenStore, Tokens
+from qol_ingest.garmin.tokens import Tokens
+from qol_ingest.garmin.tokens_file import FileTokenStore
 from qol_ingest.pulling.pings import Ping
 from qol_ingest.shared import files
 from qol_ingest.shared.erasures import Ledger

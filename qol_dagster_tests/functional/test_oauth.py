@@ -30,9 +30,11 @@ from qol_ingest.consent.enrolment import CLAIM_S, WRONG_CODES, Invitations
 from qol_ingest.consent.oauth import COOKIE, Enrolments, EnrolmentSetupError
 from qol_ingest.consent.pages import TEXTS, PageName, Programme
 from qol_ingest.consent.state import DynamoState, EnrolmentStateError, SqliteState
-from qol_ingest.garmin import tokens
+from qol_ingest.garmin import tokens_aws
 from qol_ingest.garmin.api import Endpoints, GarminApi
-from qol_ingest.garmin.tokens import FileTokenStore, SecretsManagerTokenStore, TokenStoreError
+from qol_ingest.garmin.tokens import TokenStoreError
+from qol_ingest.garmin.tokens_aws import SecretsManagerTokenStore
+from qol_ingest.garmin.tokens_file import FileTokenStore
 from qol_ingest.server import LocalWebhook
 from qol_ingest.shared.id_map import IdMapError
 from qol_ingest.shared.id_map_sqlite import SqliteIdMap
@@ -966,7 +968,7 @@ def test_on_aws_everything_is_kept_there_and_the_client_secret_read_from_there(
 ) -> None:
     from qol_ingest.shared.id_map_dynamo import DynamoIdMap
 
-    monkeypatch.setattr(tokens, "_secrets_manager", SecretsManager)
+    monkeypatch.setattr(tokens_aws, "_secrets_manager", SecretsManager)
     for name, value in {
         "QOL_PUBLIC_URL": "https://qol.example.org",
         "QOL_GARMIN_CLIENT_ID": "sim-client",

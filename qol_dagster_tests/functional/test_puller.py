@@ -22,7 +22,8 @@ from typing import Any
 import pytest
 
 from qol_ingest.garmin.api import Endpoints, GarminApi
-from qol_ingest.garmin.tokens import FileTokenStore, Tokens, TokenStoreError
+from qol_ingest.garmin.tokens import Tokens, TokenStoreError
+from qol_ingest.garmin.tokens_file import FileTokenStore
 from qol_ingest.pulling import puller as module
 from qol_ingest.pulling import renewal
 from qol_ingest.pulling.messages import Worked, drain, settle
@@ -1257,7 +1258,8 @@ from qol_ingest.shared.id_map_sqlite import SqliteIdMap
 from qol_ingest.pulling.puller import Puller
 from qol_ingest.shared.queues import Message, announcement
 from qol_ingest.shared.stores import DirectoryStore
-from qol_ingest.garmin.tokens import FileTokenStore, Tokens, TokenStoreError
+from qol_ingest.garmin.tokens import Tokens, TokenStoreError
+from qol_ingest.garmin.tokens_file import FileTokenStore
 
 home, url = Path(sys.argv[1]), sys.argv[2]
 tokens = FileTokenStore(home / "tokens.sqlite", home / "tokens.key")

@@ -14,7 +14,7 @@ import pytest
 
 from garmin_sim.simulation import Delivery
 from qol_ingest.garmin.api import Endpoints, GarminApi, GarminApiError
-from qol_ingest.garmin.tokens import FileTokenStore
+from qol_ingest.garmin.tokens_file import FileTokenStore
 from soak.alerts import Due
 from soak.comparison import compare_records
 from soak.garmin import CLIENT_ID, CLIENT_SECRET, Cloud

@@ -63,7 +63,7 @@ class Secrets:
 @pytest.fixture
 def _as_on_aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(aws, "client", lambda _service: Secrets())
-    monkeypatch.setattr("qol_ingest.garmin.tokens._secrets_manager", Secrets)
+    monkeypatch.setattr("qol_ingest.garmin.tokens_aws._secrets_manager", Secrets)
     readers = [reader for reader in SETTINGS_OF_HANDLERS.values() if hasattr(reader, "cache_clear")]
     for reader in readers:
         reader.cache_clear()

@@ -15,7 +15,8 @@ import pytest
 
 from infra.ops import watch_definition
 from qol_dagster_tests.support.templates import System, arn
-from qol_ingest.garmin.tokens import AccessTokens, ConsentNeededError, FileTokenStore, RefreshRefusedError, Tokens
+from qol_ingest.garmin.tokens import AccessTokens, ConsentNeededError, RefreshRefusedError, Tokens
+from qol_ingest.garmin.tokens_file import FileTokenStore
 from qol_ingest.pulling import puller
 from qol_ingest.shared.stores import DirectoryStore
 from qol_ingest.webhook import Receiver

@@ -19,7 +19,8 @@ import pytest
 
 from qol_ingest.garmin import api as garmin_api
 from qol_ingest.garmin.api import BackfillAnswer, Endpoints, GarminApi, GarminApiError
-from qol_ingest.garmin.tokens import ConsentNeededError, FileTokenStore, RefreshRefusedError, Tokens
+from qol_ingest.garmin.tokens import ConsentNeededError, RefreshRefusedError, Tokens
+from qol_ingest.garmin.tokens_file import FileTokenStore
 
 USER = "4aacafe82427c251df9c9592d0c06768"
 NOW = 1_800_000_000.0

@@ -21,14 +21,9 @@ from cryptography.fernet import Fernet
 from qol_dagster_tests.support.contracts import contract_tests
 from qol_dagster_tests.support.contracts import tokens as contract
 from qol_dagster_tests.support.contracts.tokens import NOW, OTHER, USER, Garmin, access, tokens
-from qol_ingest.garmin import tokens as tokens_module
-from qol_ingest.garmin.tokens import (
-    ConsentNeededError,
-    FileTokenStore,
-    SecretsManagerTokenStore,
-    TokenStore,
-    TokenStoreError,
-)
+from qol_ingest.garmin.tokens import ConsentNeededError, TokenStore, TokenStoreError
+from qol_ingest.garmin.tokens_aws import LEASE_S, SecretsManagerTokenStore
+from qol_ingest.garmin.tokens_file import FileTokenStore
 
 globals().update(contract_tests(contract))
 
@@ -105,7 +100,8 @@ def new_store(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], To
 PROCESS = """
 import os, sys, time
 from pathlib import Path
-from qol_ingest.garmin.tokens import AccessTokens, FileTokenStore, Tokens
+from qol_ingest.garmin.tokens import AccessTokens, Tokens
+from qol_ingest.garmin.tokens_file import FileTokenStore
 
 folder = Path(sys.argv[1])
 
@@ -287,7 +283,7 @@ def test_the_lease_of_a_killed_lambda_ends_by_itself(secrets_manager: SecretsMan
     killed = store().locked(USER)
     killed.__enter__()
     with store().locked(USER):
-        assert at["now"] >= NOW + tokens_module.LEASE_S
+        assert at["now"] >= NOW + LEASE_S
         killed.__exit__(None, None, None)  # not killed after all: it must not end the lease of another
         assert json.loads(secrets_manager.get_secret_value(SecretId=store()._id(USER))["SecretString"])["lease"]
     assert len(slept) == 6

@@ -1,7 +1,7 @@
 """Enrolment over HTTP: a participant with an entry code connects a Garmin account.
 
 Belongs here: the paths, what is checked in which order, and what is answered. Words belong in `pages`, codes and
-sign-ins in `enrolment`, Garmin's side in `garmin_api`.
+sign-ins in `enrolment`, Garmin's side in `garmin/api.py`.
 
     GET /oauth/start              a field for the code
     GET /oauth/start?entry=CODE   what will be shared and for whom, and a button; uses nothing up, since mail scanners
@@ -44,14 +44,9 @@ from qol_ingest.consent.pages import PageName, Programme, page, programme_of_env
 from qol_ingest.consent.pages import headers as page_headers
 from qol_ingest.consent.state import DynamoState, EnrolmentState, EnrolmentStateError, SqliteState
 from qol_ingest.garmin.api import Endpoints, GarminApi, GarminApiError
-from qol_ingest.garmin.tokens import (
-    FileTokenStore,
-    SecretsManagerTokenStore,
-    Tokens,
-    TokenStore,
-    TokenStoreError,
-    read_secret,
-)
+from qol_ingest.garmin.tokens import Tokens, TokenStore, TokenStoreError
+from qol_ingest.garmin.tokens_aws import SecretsManagerTokenStore, read_secret
+from qol_ingest.garmin.tokens_file import FileTokenStore
 from qol_ingest.shared.erasures import Ledger
 from qol_ingest.shared.errors import QolInputError
 from qol_ingest.shared.id_map import IdMap, IdMapError

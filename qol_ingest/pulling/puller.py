@@ -1,7 +1,7 @@
 """What happens after the receiver: pings are fetched, what Garmin announces of its users goes into the id map.
 
 Belongs here: which announced object needs what, fetching with patience, and when to give up. Asking Garmin belongs in
-`garmin_api`, what an event changes in `lifecycle`, how a body becomes raw lines in `records` and `webhook`.
+`garmin/api.py`, what an event changes in `lifecycle`, how a body becomes raw lines in `records` and `webhook`.
 
 A message of the queue announces objects. Whatever of it could not be done stays in the queue and is handed out again,
 later each time, until the queue makes it a dead letter. Nothing is done twice: a ping that is settled has a marker,
@@ -40,14 +40,9 @@ from tempfile import SpooledTemporaryFile
 from typing import Any, Literal, cast
 
 from qol_ingest.garmin.api import DOWNLOAD_S, Endpoints, GarminApi, GarminApiError
-from qol_ingest.garmin.tokens import (
-    ConsentNeededError,
-    FileTokenStore,
-    SecretsManagerTokenStore,
-    TokenStore,
-    TokenStoreError,
-    read_secret,
-)
+from qol_ingest.garmin.tokens import ConsentNeededError, TokenStore, TokenStoreError
+from qol_ingest.garmin.tokens_aws import SecretsManagerTokenStore, read_secret
+from qol_ingest.garmin.tokens_file import FileTokenStore
 from qol_ingest.pulling.messages import Worked, settle
 from qol_ingest.pulling.pings import Ping, as_push, name_of_download, with_user
 from qol_ingest.pulling.renewal import renew_tokens

@@ -14,7 +14,8 @@ from functools import cache
 
 from qol_ingest.consent.pages import programme_of_environment
 from qol_ingest.consent.state import DynamoState
-from qol_ingest.garmin.tokens import TokenStoreError, read_secret
+from qol_ingest.garmin.tokens import TokenStoreError
+from qol_ingest.garmin.tokens_aws import read_secret
 from qol_ingest.shared.errors import QolInputError
 from qol_ingest.shared.languages import Language
 from qol_ingest.shared.stores import S3Store, StoreError

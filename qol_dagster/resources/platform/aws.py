@@ -99,7 +99,7 @@ class AwsPlatform:
 
     def tokens(self) -> TokenStore:
         """Secrets Manager."""
-        from qol_ingest.garmin.tokens import SecretsManagerTokenStore
+        from qol_ingest.garmin.tokens_aws import SecretsManagerTokenStore
 
         return SecretsManagerTokenStore()
 

@@ -94,7 +94,7 @@ class LocalPlatform:
 
     def tokens(self) -> TokenStore:
         """Encrypted in a SQLite file, with the key in another; a backup must not hold the two together."""
-        from qol_ingest.garmin.tokens import FileTokenStore
+        from qol_ingest.garmin.tokens_file import FileTokenStore
 
         return FileTokenStore(self.settings.home / "tokens.sqlite", self.settings.home / "tokens.key")
 
