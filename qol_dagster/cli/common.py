@@ -55,12 +55,12 @@ def local_settings(*, existing: bool = False) -> Settings:
     return settings
 
 
-def writing_rows(settings: Settings, out: Path) -> AbstractContextManager[None]:
+def writing_rows(settings: Settings, out: Path | None) -> AbstractContextManager[None]:
     """Hold the lake while participants' rows are written below QOL_HOME: an erasure clears it before that, or after.
 
-    What is written elsewhere is the reader's own to delete, and waits for nobody.
+    What is written elsewhere, or printed, is the reader's own to delete, and waits for nobody.
     """
-    if settings.target != "local" or not out.resolve().is_relative_to(settings.home.resolve()):
+    if out is None or settings.target != "local" or not out.resolve().is_relative_to(settings.home.resolve()):
         return nullcontext()
     from qol_dagster.lake.lake import Lake
 

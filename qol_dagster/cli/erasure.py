@@ -101,7 +101,7 @@ def verify_erasure(
 
     told = verify_report(open_platform(read_settings(existing=True)).ledger(), report, person.strip())
     whom = ", about that person" if person else ""
-    found = "nothing was left" if told.is_complete else f"left: {', '.join(told.left) or 'see the report'}"
+    found = "nothing was left" if told.is_complete else f"left: {', '.join(told.left)}"
     typer.echo(f"genuine{whom}: begun {told.begun_at}, ended {told.ended_at}; {found}")
 
 

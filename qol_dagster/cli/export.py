@@ -8,7 +8,6 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import nullcontext
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, get_args
@@ -90,15 +89,14 @@ def samples(
     if form == "parquet" and out is None and sys.stdout.isatty():
         raise ExportOptionsError("Parquet is no text for a terminal; name a file with --out")
     settings = read_settings(existing=True)
-    with writing_rows(settings, out) if out else nullcontext():
+    with writing_rows(settings, out):
         found = _samples(settings, participant, day, type_)
         if out:
             files.replace(out, found.encoded(form))
-    if out:
-        typer.echo(out)
-    else:
-        sys.stdout.flush()
-        sys.stdout.buffer.write(found.encoded(form))
+            typer.echo(out)
+        else:
+            sys.stdout.flush()
+            sys.stdout.buffer.write(found.encoded(form))
     if found.is_stale:
         note(f"raw files of {day} changed since; `qol materialize --week {day}` reads them")
     if not found.rows.num_rows:
