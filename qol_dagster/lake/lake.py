@@ -103,10 +103,10 @@ class Lake(Objects):
 
     def raw_objects(self, day: date) -> tuple[RawObject, ...]:
         """Return the raw files of one date, in key order: `*.jsonl` whose name starts with neither `.` nor `_`."""
-        found = (
-            RawObject(item["path"], item["size"], self._tag(item))
-            for item in self._list(f"{RAW}/date={day.isoformat()}").objects
-        )
+        return self._raw_objects(self._list(f"{RAW}/date={day.isoformat()}").objects)
+
+    def _raw_objects(self, listed: Iterable[Any]) -> tuple[RawObject, ...]:
+        found = (RawObject(item["path"], item["size"], self._tag(item)) for item in listed)
         return tuple(sorted(item for item in found if _is_raw(item.key)))
 
     def raw_day_changed_ns(self, day: date) -> int:
@@ -134,13 +134,13 @@ class Lake(Objects):
         """Return a raw file's bytes."""
         return self.read_object(item.key)
 
-    def lifecycle_files(self) -> dict[str, int]:
-        """Return sizes in bytes by key of the files of `raw/lifecycle/`, in the order of the dates of receipt."""
-        return {key: size for key, size in self.objects(LIFECYCLE).items() if _is_raw(key)}
+    def lifecycle_objects(self) -> tuple[RawObject, ...]:
+        """Return the files of `raw/lifecycle/`, in the order of the dates of receipt."""
+        return self._raw_objects(self.deep_listing(LIFECYCLE).objects)
 
-    def lifecycle_lines(self, keys: Iterable[str]) -> Iterator[str]:
+    def lifecycle_lines(self, objects: Iterable[RawObject]) -> Iterator[str]:
         """Yield all lines of these files of `raw/lifecycle/`."""
-        for _, content in self.read_objects(keys):
+        for _, content in self.read_objects(item.key for item in objects):
             # Not splitlines: text in JSON may hold other separators.
             yield from filter(None, content.decode("utf-8", "replace").split("\n"))
 

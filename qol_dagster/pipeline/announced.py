@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from itertools import groupby
 from typing import TYPE_CHECKING
 
+from qol_dagster.lake.fingerprints import raw_fingerprint
 from qol_dagster.lake.shared_object import SharedObject
 from qol_ingest.shared.keys import ARRIVALS
 
@@ -49,29 +50,18 @@ def apply_announced(lake: Lake, people: People) -> int:
     What events do depends on them and on the map. So while the map is as it was when they changed nothing, only files
     that came since are read; when it is not, since somebody was enrolled or has left, all are.
     """
-    files = lake.lifecycle_files()
-    marks, of_day = _by_day(files)
+    of_day = {day: [*found] for day, found in groupby(lake.lifecycle_objects(), lambda one: one.key.rpartition("/")[0])}
+    marks = {day: raw_fingerprint(found) for day, found in of_day.items()}
     applied, now = Applied.of(SharedObject(lake.store, ANNOUNCED).read().content), _fingerprint(people.list())
     known = applied.days if applied.people == now else {}
-    unread = [key for day, keys in of_day.items() if known.get(day) != marks[day] for key in keys]
+    unread = [one for day, found in of_day.items() if known.get(day) != marks[day] for one in found]
     changed = people.replay(lake.lifecycle_lines(unread))
     if not changed and (applied.people, applied.days) != (now, marks):
         lake.replace_object(ANNOUNCED, json.dumps(asdict(Applied(now, marks))).encode())
     return changed
 
 
-def _by_day(files: Mapping[str, int]) -> tuple[dict[str, str], dict[str, list[str]]]:
-    """Return a fingerprint of each date's files, and their keys."""
-    of_day = defaultdict(list)
-    for key in sorted(files):
-        of_day[key.rpartition("/")[0]].append(key)
-    return {day: _digest(f"{key} {files[key]}" for key in keys) for day, keys in of_day.items()}, of_day
-
-
 def _fingerprint(everyone: Iterable[Enrolment]) -> str:
     """Changes with all that is known of anybody, but for when the user last pushed."""
-    return _digest(sorted(str({**asdict(one), "seen_at": ""}) for one in everyone))
-
-
-def _digest(texts: Iterable[str]) -> str:
-    return hashlib.sha256("\n".join(texts).encode("utf-8", "surrogatepass")).hexdigest()
+    known = sorted(str({**asdict(one), "seen_at": ""}) for one in everyone)
+    return hashlib.sha256("\n".join(known).encode("utf-8", "surrogatepass")).hexdigest()

@@ -226,11 +226,11 @@ def test_raw_files_are_added_once_and_changed_or_taken_away_only_on_purpose(lake
 
 
 def test_lifecycle_lines_come_in_the_order_of_their_receipt(lake: Lake) -> None:
-    assert lake.lifecycle_files() == {}
+    assert lake.lifecycle_objects() == ()
     for day, line in (("2026-11-18", "c"), ("2026-11-16", "a"), ("2026-11-17", "b\nb")):
         put(lake, f"raw/lifecycle/date={day}/x.jsonl", content=f"{line}\n".encode())
     put(lake, "raw/lifecycle/date=2026-11-16/_temp.jsonl", "raw/daily/date=2026-11-16/d.jsonl")
-    assert list(lake.lifecycle_lines(lake.lifecycle_files())) == ["a", "b", "b", "c"]
+    assert list(lake.lifecycle_lines(lake.lifecycle_objects())) == ["a", "b", "b", "c"]
 
 
 # -- one writer at a time
@@ -322,7 +322,7 @@ def test_a_bucket_that_is_not_there_is_a_clear_error_in_one_line(cloud: Cloud) -
         lake.raw_days,
         lambda: lake.raw_objects(MONDAY),
         lambda: lake.write_table("daily", MONDAY, ROWS, {}),
-        lake.lifecycle_files,
+        lake.lifecycle_objects,
     ]
     for act in acts:
         with pytest.raises(LakeError, match="^s3://no-such-bucket-of-ours/.*cannot be listed: NoSuchBucket$"):

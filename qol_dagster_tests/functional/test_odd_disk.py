@@ -110,7 +110,7 @@ def test_a_folder_that_cannot_be_listed_for_another_reason_is_an_error(lake: Lak
 def test_a_withdrawal_beside_such_a_name_is_read_and_the_name_counted(lake: Lake) -> None:
     put(lake, "raw/lifecycle/date=2026-11-16", b"a.jsonl", b"{}\n")
     put(lake, "raw/lifecycle/date=2026-11-16", b"a\nb.jsonl", b"{}\n")
-    assert list(lake.lifecycle_lines(lake.lifecycle_files())) == ["{}"]
+    assert list(lake.lifecycle_lines(lake.lifecycle_objects())) == ["{}"]
     assert list(files_not_read(lake, [MONDAY])) == [r"raw/lifecycle/date=2026-11-16/a\nb.jsonl"]
 
 

@@ -65,7 +65,7 @@ def test_a_line_break_of_another_script_within_an_event_loses_no_withdrawal(sett
     events = [{"userId": f"u-{number}", "note": "a\u2028b\x85c"} for number in (1, 2)]
     push(settings, json.dumps({"deregistrations": events}, ensure_ascii=False).encode())
     lake = Lake.local(settings.lake_dir)
-    lines = lake.lifecycle_lines(lake.lifecycle_files())
+    lines = lake.lifecycle_lines(lake.lifecycle_objects())
     assert [json.loads(line)["userId"] for line in lines] == ["u-1", "u-2"]
 
 
