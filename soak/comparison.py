@@ -64,8 +64,25 @@ def compare_records(reference: Path, lake: Path, erased: Collection[str]) -> Rec
 
 def _records(folder: Path) -> Iterator[bytes]:
     for file in folder.glob("[!._]*.jsonl"):
-        for line in file.read_bytes().splitlines():
-            yield _OF_DELIVERY.sub(b"", line, count=1)
+        yield from map(_without_delivery, file.read_bytes().splitlines())
+
+
+def _without_delivery(line: bytes) -> bytes:
+    return _OF_DELIVERY.sub(b"", line, count=1)
+
+
+def take_out(reference: Path, withheld: Collection[bytes]) -> int:
+    """Take records out of a raw zone, each given without what names its delivery; return how many lines that were."""
+    taken = 0
+    for file in sorted(reference.glob("raw/daily/date=*/*.jsonl")) if withheld else ():
+        lines = file.read_bytes().splitlines(keepends=True)
+        rest = [line for line in lines if _without_delivery(line.rstrip(b"\n")) not in withheld]
+        taken += len(lines) - len(rest)
+        if not rest:
+            file.unlink()
+        elif len(rest) < len(lines):
+            file.write_bytes(b"".join(rest))
+    return taken
 
 
 def count_late_files(lake: Path) -> int:

@@ -50,6 +50,7 @@ class _Callback:
     content: bytes
     ends_at: float
     is_broken: bool
+    key: int
     was_asked: bool = False
 
 
@@ -67,6 +68,9 @@ class Cloud:
     _announced: set[int] = field(default_factory=set)
     _waiting: dict[bytes, tuple[_Callback, ...]] = field(default_factory=dict)
     _pinged: dict[int, int] = field(default_factory=dict)
+    _owed: dict[int, _Callback] = field(default_factory=dict)
+    _was_given: set[int] = field(default_factory=set)
+    _gone: set[int] = field(default_factory=set)
     _failing: list[Answer] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _asked_at: float = 0.0
@@ -98,7 +102,17 @@ class Cloud:
     def withdraw(self, users: Collection[str]) -> None:
         """End all that users have granted."""
         for user in users:
+            self._gone.add(self._number[user])
             self._consent.revoke(self._number[user])
+
+    def withheld(self) -> set[bytes]:
+        """Return the records that were announced and never given before their users withdrew, as raw lines."""
+        return {
+            b'{"_summary_type":"%s",%s' % (one.path.removeprefix(REST).encode(), _as_json(record)[1:])
+            for one in self._owed.values()
+            if one.user in self._gone
+            for record in json.loads(one.content)
+        }
 
     # -- pings
 
@@ -119,17 +133,19 @@ class Cloud:
         ping: dict[str, list[dict[str, str]]] = {}
         for kind, items in body.items():
             for user, own in groupby(sorted(items, key=_user_of), key=_user_of):
-                content = json.dumps(list(own), separators=(",", ":")).encode()
-                if self._pinged.setdefault(hash((kind, user, content)), fingerprint) != fingerprint:
+                content = _as_json(list(own))
+                key = hash((kind, user, content))
+                if self._pinged.setdefault(key, fingerprint) != fingerprint:
                     return None
                 token, path = secrets.token_urlsafe(12), f"{REST}{kind}"
-                made[token] = _Callback(self._number[user], path, content, now + URL_LIFE_S, user in broken)
+                made[token] = _Callback(self._number[user], path, content, now + URL_LIFE_S, user in broken, key)
                 ping.setdefault(kind, []).append({"userId": user, "callbackURL": f"{self.url}{path}?token={token}"})
         with self._lock:
             self._given = {token: one for token, one in self._given.items() if now < one.ends_at} | made
+            self._owed |= {one.key: one for one in made.values() if one.key not in self._was_given}
             self.announced += len(made)
             self.is_broken |= any(one.is_broken for one in made.values())
-        content = json.dumps(ping, separators=(",", ":")).encode()
+        content = _as_json(ping)
         self._announced.add(fingerprint)
         self._waiting[content] = tuple(made.values())
         return replace(delivery, body=content)
@@ -181,9 +197,16 @@ class Cloud:
             callback.was_asked = True
             failure = _FAILURES[0] if callback.is_broken else self._failing.pop(0) if self._failing else None
             self.failed += failure is not None
+            if failure is None:
+                self._owed.pop(callback.key, None)
+                self._was_given.add(callback.key)
         if failure is None:
             return Answer(200, callback.content)
         return replace(failure, body=callback.content) if failure.cut else failure
+
+
+def _as_json(value: object) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()
 
 
 def _user_of(item: dict[str, Any]) -> str:

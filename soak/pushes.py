@@ -62,7 +62,7 @@ class Pushes:
         timed = sorted((begin + self.stage.chance.uniform(0.5, 6.0) * DAY_S, kind) for kind in faults if kind in acts)
         headers = {CLIENT_ID_HEADER: CLIENT_ID}
         url, wait = self.stage.box.url, self.stage.cloud.wait
-        with _TimedSender(url, PATIENCE_S, headers, before=self._advance_clock, after=wait) as sender:
+        with _TimedSender(url, PATIENCE_S, headers, before=self._begin, after=wait) as sender:
             report = sender.send_all(self._with_faults(deliveries, timed, acts))
         for thread in self._threads:
             thread.join()
@@ -96,10 +96,7 @@ class Pushes:
     def _as_garmin_sends(self, delivery: Delivery, *, may_break: bool) -> Delivery:
         """Return a push, or the ping that announces it, with URLs that fail if they may."""
         cloud, broken = self.stage.cloud, delivery.users & self.stage.staying_users if may_break else frozenset()
-        if any(kind in delivery.body for kind in _LEAVING):
-            cloud.withdraw(delivery.users)
-            return delivery
-        if not (cloud.is_pinged(delivery) or broken):
+        if _is_leaving(delivery) or not (cloud.is_pinged(delivery) or broken):
             return delivery
         ping = cloud.ping_of(delivery, broken)
         if ping and broken:
@@ -107,8 +104,11 @@ class Pushes:
         self.stage.tally.pings += ping is not None
         return ping or delivery
 
-    def _advance_clock(self, delivery: Delivery) -> None:
+    def _begin(self, delivery: Delivery) -> None:
+        """Have its time come: who leaves does so then, and not when it is made, some deliveries ahead."""
         self.pass_time(delivery.at.timestamp() + self._skew_s)
+        if _is_leaving(delivery):
+            self.stage.cloud.withdraw(delivery.users)
 
     def pass_time(self, until: float) -> None:
         """Go on to a time; while a callback is broken in steps, so that it is tried as often as in real hours."""
@@ -149,6 +149,10 @@ class Pushes:
     def _set_clock_back(self) -> None:
         self._skew_s = -SET_BACK_S
         self.stage.clock.set(self.stage.clock.time() - SET_BACK_S)
+
+
+def _is_leaving(delivery: Delivery) -> bool:
+    return any(kind in delivery.body for kind in _LEAVING)
 
 
 @dataclass(eq=False)

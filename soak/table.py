@@ -66,6 +66,7 @@ def rendered(outcome: Outcome) -> str:
         "pushes": f"{tally.pushes:,}",
         "pings in their place": f"{tally.pings:,}, of callbacks: {tally.callbacks:,}",
         "  answers that failed": f"{tally.callbacks_failed}",
+        "  records not given, as users left": str(tally.withheld),
         "  dead letters redriven": f"{tally.redriven}",
         "redeliveries": f"{tally.retries + tally.repeated:,}, of which after no answer of 200: {tally.retries:,}",
         "faults": f"{tally.faults.total()}",

@@ -30,6 +30,8 @@ class Tally:
     pings: int = 0
     callbacks: int = 0
     callbacks_failed: int = 0
+    withheld: int = 0
+    """Records that were announced, and not given before their users left."""
     redriven: int = 0
     retries: int = 0
     repeated: int = 0

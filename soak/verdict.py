@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from garmin_sim.lake import write_lake
 from qol_dagster.lake.lake import Lake
-from soak.comparison import Rows, compare_records, compare_rows, count_late_files
+from soak.comparison import Rows, compare_records, compare_rows, count_late_files, take_out
 from soak.stage import FIRST
 from soak.start import NEXT_VERSION
 from soak.table import Outcome, Quarter
@@ -57,6 +57,7 @@ def _without_faults(year: Year) -> Path:
     home.mkdir()
     year.note("the same without faults, to compare with")
     write_lake(year.sim, home / "lake")
+    year.tally.withheld = take_out(home / "lake", year.cloud.withheld())
     enrolled = [one for one in year.enrolments if one.first_user_id not in year.erased]
     now, begin = year.clock.now(), datetime.combine(FIRST, datetime.min.time(), UTC)
     early = [one for one in enrolled if one.at <= begin]  # among them all who leave: first they are enrolled

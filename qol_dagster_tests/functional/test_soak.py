@@ -14,9 +14,10 @@ import pytest
 
 from garmin_sim.simulation import Delivery
 from qol_ingest.garmin.api import Endpoints, GarminApi, GarminApiError
+from qol_ingest.garmin.tokens import ConsentNeededError
 from qol_ingest.garmin.tokens_file import FileTokenStore
 from soak.alerts import Due
-from soak.comparison import compare_records
+from soak.comparison import compare_records, take_out
 from soak.garmin import CLIENT_ID, CLIENT_SECRET, Cloud
 from soak.history import Run
 from soak.plan import KINDS, deal
@@ -62,6 +63,8 @@ def test_a_ping_announces_what_a_push_holds_and_its_urls_give_it_to_the_user_alo
         def fetched(url: str, user: str) -> str | int | None:
             try:
                 return b"".join(api.fetch(url, user)).decode()
+            except ConsentNeededError:
+                return "withdrawn"
             except GarminApiError as error:
                 return error.status
 
@@ -73,6 +76,16 @@ def test_a_ping_announces_what_a_push_holds_and_its_urls_give_it_to_the_user_alo
         assert asked == [f"[{days}]", 400, 503]
         cloud.mend()
         assert fetched(second["callbackURL"], "b") == f"[{night}]"
+        assert not cloud.withheld()
+
+        nap = '{"userId":"b","awake":2.5}'
+        later = cloud.ping_of(Delivery(datetime.now(UTC), f'{{"sleeps":[{nap}]}}'.encode(), frozenset("b")))
+        again = cloud.ping_of(Delivery(datetime.now(UTC), body.encode(), frozenset("ab")))
+        assert later
+        assert again
+        cloud.withdraw(["b"])
+        assert fetched(json.loads(later.body)["sleeps"][0]["callbackURL"], "b") == "withdrawn"
+        assert cloud.withheld() == {b'{"_summary_type":"sleeps",' + nap[1:].encode()}
     finally:
         cloud.stop()
 
@@ -97,6 +110,10 @@ def test_a_record_that_is_lost_or_there_twice_is_counted_and_when_it_was_receive
     write("lake", ".half.jsonl", b)
     found = compare_records(tmp_path / "reference", tmp_path / "lake", ['"c"'])
     assert (found.delivered, found.lost, found.twice) == (2, 1, 1)
+
+    assert take_out(tmp_path / "reference", {b'{"userId":"b","steps":2}'}) == 1
+    found = compare_records(tmp_path / "reference", tmp_path / "lake", ['"c"'])
+    assert (found.delivered, found.lost, found.twice) == (1, 0, 1)
 
 
 def test_a_run_that_was_given_up_has_failed_though_it_succeeds_later_and_one_that_starts_again_has_not() -> None:
