@@ -84,6 +84,10 @@ class Engine(Protocol):
         """Raw bytes to parse at once: enough to be fast, little enough for its memory."""
 
     @property
+    def appends(self) -> bool:
+        """Whether the records of a date may come from several calls of `write_records`."""
+
+    @property
     def reading(self) -> str:
         """The SQL by which it reads lines, the same in every process."""
 
@@ -94,7 +98,8 @@ class Engine(Protocol):
         """Write the records of these dates, one row a raw line, to Parquet files below `folder`/date=YYYY-MM-DD.
 
         `folder` is the URI of one that does not exist. Columns are the fields of `metrics.fields`, samples as two
-        lists, and `file` and `line`: the raw file's name without its ending, and a number that rises with its lines.
+        lists, and `file` and `line`: the raw file's name without its ending, and a number that rises with its lines,
+        null where its rows are in their order.
         """
 
     def load_records(self, parts: Mapping[date, Sequence[str]]) -> None:

@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pyarrow as pa
 
-from qol_dagster.engines import DUCKDB_SETTINGS, REC_BITS, EngineError, EngineName, RawFile, RecordsUpdate
+from qol_dagster.engines import DUCKDB_SETTINGS, EngineError, EngineName, RawFile, RecordsUpdate
 from qol_dagster.engines.duckdb_lines import typed_lines
-from qol_dagster.engines.duckdb_offsets import files_with_an_offset_twice
+from qol_dagster.engines.duckdb_odd import odd_files
 from qol_dagster.engines.odd_lines import write_plain
 from qol_dagster.engines.queries import queries
 from qol_dagster.metrics.fields import FIELDS
@@ -37,7 +37,9 @@ LONGEST_LINE_MB = 128
 """Longer lines cannot be records: Garmin's largest body is 100 MB."""
 COMMON_LINE_MB = 16
 WRITERS = 2
-"""Dates whose records are written at once: each holds a group of rows in memory."""
+"""Dates whose records are written at once: each holds a group of rows for each thread in memory."""
+ROW_BITS = 40
+"""Of the number of a record, for its row in its file."""
 
 
 @contextmanager
@@ -68,6 +70,7 @@ class DuckDBEngine:
     memory_mb: int
     work: Path
     name: EngineName = "duckdb"
+    appends: bool = True
     _now: dict[str, int | None] = dataclasses.field(default_factory=dict)
 
     @property
@@ -85,67 +88,68 @@ class DuckDBEngine:
         return queries("duckdb", thresholds, self.work.parent)
 
     def write_records(self, days: Mapping[date, RecordsUpdate], folder: str) -> None:
-        """Write the records of these dates below `folder`, as one file each."""
+        """Write the records of these dates below `folder`, as one file each, as they are read."""
         files = _files({day: update.parse for day, update in days.items()})
-        if files:
-            self._parse(files)
-        self._set(threads=None, preserve_insertion_order=False)
+        read = self._get_ready(files)
         with ThreadPoolExecutor(WRITERS) as pool:
-            for _ in pool.map(partial(self._write_day, folder), days, days.values()):
-                pass
-        self._execute("DROP TABLE IF EXISTS parsed")
+            found = pool.map(partial(self._write_day, folder, read), days, days.values())
+            odd = dict(zip(days, found, strict=True))
+        if again := [file for file in files if file.name in odd[date.fromisoformat(file.date)]]:
+            self._write_odd_again(folder, again)
 
-    def _write_day(self, folder: str, day: date, update: RecordsUpdate) -> None:
-        """Write the records of a date as one file. For one date DuckDB uses one thread, so dates are side by side."""
+    def _get_ready(self, files: Sequence[_File]) -> str:
+        """Make the settings with which these files are read, and return the query; their paths are its `$paths`."""
+        largest = max((file.size for file in files), default=0)
+        longest_mb, threads = _reading(largest, self.memory_mb)
+        # A file of this size may be read by several threads, whose rows would come in any order.
+        self._set(threads=threads, preserve_insertion_order=largest > COMMON_LINE_MB * MB)
+        return typed_lines(longest_mb * MB)
+
+    def _write_day(self, folder: str, read: str, day: date, update: RecordsUpdate) -> set[str]:
+        """Write the records of a date as one file, and return the raw files in which a line is odd."""
         target = Path(folder, f"date={day}", "part-0.parquet")
         target.parent.mkdir(parents=True)
         rows = []
         with self.connection.cursor() as own, _clear_errors():
             if update.parse:
-                rows.append(f"SELECT rowid AS line, file, {_FIELDS} FROM parsed WHERE date = '{day}'")
+                rows.append(f"SELECT {_UNNUMBERED} AS line, file, odd, {_FIELDS} FROM ({read})")
             if update.stored:
                 kept = "true"
                 if update.keep is not None:
                     own.register("kept_files", pa.table({"file": pa.array(update.keep, pa.string())}))
                     kept = "file IN (SELECT file FROM kept_files)"
-                rows.append(f"SELECT line, file, {_FIELDS} FROM {_parquet(update.stored)} WHERE {kept}")
-            own.execute(f"COPY ({' UNION ALL '.join(rows)}) TO '{_quoted(target)}' ({_FORMAT})")
+                rows.append(
+                    f"SELECT {_LINE} AS line, file, false AS odd, {_FIELDS} FROM {_parquet(update.stored)} WHERE {kept}"
+                )
+            paths = {"paths": [_literal(file.uri) for file in update.parse]} if update.parse else {}
+            own.execute(f"COPY ({' UNION ALL '.join(rows)}) TO '{_quoted(target)}' ({_FORMAT})", paths)
+            return odd_files(own, _parquet([str(target)])) if update.parse else set()
+
+    def _write_odd_again(self, folder: str, files: Sequence[_File]) -> None:
+        """Replace the records of these files by those of the same lines in their plain spelling."""
+        with _plain_copies(files, self.work) as copies:
+            read = self._get_ready(copies)
+            self._set(preserve_insertion_order=True)
+            for day in sorted({file.date for file in copies}):
+                first = Path(folder, f"date={day}", "part-0.parquet")
+                of_day = [file for file in copies if file.date == day]
+                self.connection.register("odd_files", pa.table({"file": [file.name for file in of_day]}))
+                kept = f"SELECT {_LINE} AS line, file, odd, {_FIELDS} FROM {_parquet([str(first)])}"
+                plain = f"SELECT {_UNNUMBERED} AS line, file, odd, {_FIELDS} FROM ({read})"
+                self._execute(
+                    f"COPY ({kept} WHERE file NOT IN (SELECT file FROM odd_files) UNION ALL {plain}) "
+                    f"TO '{_quoted(first.with_name('part-1.parquet'))}' ({_FORMAT})",
+                    {"paths": [_literal(file.path) for file in of_day]},
+                )
+                first.unlink()
 
     def load_records(self, parts: Mapping[date, Sequence[str]]) -> None:
         """Register `records`: those stored in these files."""
-        first = min(parts)
-        rec = f"file_row_number + (CAST(CAST(date AS DATE) - DATE '{first}' AS BIGINT) << {REC_BITS})"
         files = _parquet([part for day in sorted(parts) for part in parts[day]])
         self._execute(
-            f"CREATE OR REPLACE TEMP VIEW records AS SELECT {rec} AS rec, date, file, line, "
-            f"coalesce(ingest_id, file) AS body, {_FIELDS} FROM {files}"
+            f"CREATE OR REPLACE TEMP VIEW records AS SELECT file_row_number + (file_index << {ROW_BITS}) AS rec, date, "
+            f"file, {_LINE} AS line, coalesce(ingest_id, file) AS body, {_FIELDS} FROM {files}"
         )
-
-    def _parse(self, files: Sequence[_File]) -> None:
-        """Keep all lines of these files, typed, in the table `parsed`."""
-        longest_mb, threads = _reading(max(file.size for file in files), self.memory_mb)
-        # A file of this size may be read by several threads, whose rows would come in any order.
-        in_order = any(file.size > COMMON_LINE_MB * MB for file in files)
-        self._set(threads=threads, preserve_insertion_order=in_order)
-        read = typed_lines(longest_mb * MB)
-        self._execute(f"CREATE OR REPLACE TABLE parsed AS {read}", {"paths": [_literal(file.path) for file in files]})
-        self._parse_odd_again(files, read)
-
-    def _parse_odd_again(self, files: Sequence[_File], read: str) -> None:
-        """Replace the rows of files in which a line is odd by those of the same lines in their plain spelling."""
-        rows = {*self.connection.execute("SELECT DISTINCT date, file FROM parsed WHERE odd").fetchall()}
-        for name in _SAMPLES:
-            rows.update(files_with_an_offset_twice(self.connection, name))
-        odd = [file for file in files if (file.date, file.name) in rows]
-        if not odd:
-            return
-        with _plain_copies(odd, self.work) as plain:
-            self.connection.register(
-                "odd_files", pa.table({"date": [f.date for f in odd], "file": [f.name for f in odd]})
-            )
-            self._execute("DELETE FROM parsed WHERE (date, file) IN (SELECT date, file FROM odd_files)")
-            self._set(threads=1, preserve_insertion_order=True)
-            self._execute(f"INSERT INTO parsed {read}", {"paths": [_literal(file.path) for file in plain]})
 
     def load_table(self, name: str, rows: pa.Table) -> None:
         """Register `rows` under `name`."""
@@ -262,6 +266,8 @@ def _literal(path: str) -> str:
 
 
 _FIELDS = ", ".join(field.name for field in FIELDS)
-_SAMPLES = [field.name for field in FIELDS if field.kind == "samples"]
+_UNNUMBERED = "CAST(NULL AS BIGINT)"
+_LINE = "coalesce(line, file_row_number)"
+"""Rows that were just read are in the order of their lines; copied once, they need a number."""
 _FORMAT = "FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 20480"
 """Row groups are what threads take one at a time."""

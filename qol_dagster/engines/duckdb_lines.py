@@ -29,7 +29,7 @@ def typed_lines(longest_line: int) -> str:
     """Return the query that reads the lines of `$paths` (of at most so many bytes), one typed row a line.
 
     Columns: date and file, of the path `date=DATE/FILE.jsonl`, the fields, and `odd`: whether parsers read the line
-    differently, so that it needs a second look. For an offset that comes twice it does, too: `duckdb_offsets.py`. Lines
+    differently, so that it needs a second look. For an offset that comes twice it does, too: `duckdb_odd.py`. Lines
     of a file are in their order. A join would undo that, whatever `preserve_insertion_order` says.
     """
     # In steps, as DuckDB works out what stands in a CASE as often as it stands there.

@@ -145,6 +145,7 @@ class SparkEngine:
     work: Path
     shared: str = ""
     name: EngineName = "spark"
+    appends: bool = False  # numbers of records are those of one call
     # Each batch is planned anew, which takes longer than a small one; what it holds is on disk.
     batch_bytes: int = 4 * 1024**3
     _written: int = 0

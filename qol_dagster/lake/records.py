@@ -121,14 +121,22 @@ def clear_staging(lake: Lake) -> None:
 
 
 def store_records(
-    lake: Lake, staging: str, reading: str, files: Mapping[date, Sequence[RawObject]]
+    lake: Lake,
+    staging: str,
+    reading: str,
+    files: Mapping[date, Sequence[RawObject]],
+    beside: Mapping[date, Mapping[str, int]],
 ) -> dict[date, StoredRecords]:
-    """Put what an engine wrote below `staging` in the place of the records of these dates, made from these files."""
+    """Put what an engine wrote below `staging` in the place of the records of these dates, made from these files.
+
+    The files `beside` it stay (sizes by key).
+    """
     staged = {key: size for key, size in lake.objects(f"{staging}/").items() if _is_part(key)}
     found = {}
     for day, made_from in files.items():
         of_day = {key: size for key, size in staged.items() if key.startswith(f"{staging}/date={day}/")}
-        found[day] = StoredRecords(_move(lake, of_day, day), frozenset(map(mark, made_from)))
+        parts = {**beside.get(day, {}), **_move(lake, of_day, day)}
+        found[day] = StoredRecords(parts, frozenset(map(mark, made_from)))
         _note(lake, day, found[day], reading)
     clear_staging(lake)
     return found

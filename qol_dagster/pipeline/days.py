@@ -39,6 +39,8 @@ COUNTS = (
     "records",
     "values_set_aside",
 )
+MOST_PARTS = 8
+"""Files of a date's records; before there are more they are made one."""
 
 
 @dataclass(frozen=True)
@@ -62,13 +64,21 @@ def update_records(
     forget_records(lake, [day for day, plan in plans.items() if not plan.files])
     if changed:
         staging = new_staging()
+        beside = {day: plan.stored.parts for day, plan in changed.items() if engine.appends and _may_stay(plan)}
         updates = {
-            day: RecordsUpdate(_located(lake, plan.new), [lake.uri(key) for key in plan.stored.parts], plan.keep)
+            day: RecordsUpdate(_located(lake, plan.new))
+            if day in beside
+            else RecordsUpdate(_located(lake, plan.new), [lake.uri(key) for key in plan.stored.parts], plan.keep)
             for day, plan in changed.items()
         }
         engine.write_records(updates, lake.uri(staging))
-        found |= store_records(lake, staging, reading, {day: plan.files for day, plan in changed.items()})
+        found |= store_records(lake, staging, reading, {day: plan.files for day, plan in changed.items()}, beside)
     return found
+
+
+def _may_stay(plan: RecordsPlan) -> bool:
+    """Whether what is new comes beside the stored files: all in them stays, and they are not too many."""
+    return plan.keep is None and len(plan.stored.parts) < MOST_PARTS
 
 
 def compute_days(

@@ -65,15 +65,19 @@ def test_records_take_the_place_of_a_date_s_others_and_are_known_by_who_read_the
     put(lake, f"{DAY}/a.jsonl", f"{DAY}/b.jsonl")
     a, b = lake.raw_objects(MONDAY)
     assert stored_records(lake, MONDAY, "v1") == NOTHING
-    first = store_records(lake, staged(lake, "part-0.parquet"), "v1", {MONDAY: [a]})[MONDAY]
+    first = store_records(lake, staged(lake, "part-0.parquet"), "v1", {MONDAY: [a]}, {})[MONDAY]
     assert (list(first.parts.values()), first.marks) == ([4], {mark(a)})
     assert stored_records(lake, MONDAY, "v1") == first
     assert stored_records(lake, MONDAY, "v2") == NOTHING
     put(lake, f"records/date={MONDAY}/stray.parquet")
     names = ("part-0.parquet", "part-1.parquet", ".part-1.parquet.crc", "_metadata")
-    second = store_records(lake, staged(lake, *names), "v1", {MONDAY: [a, b]})[MONDAY]
+    second = store_records(lake, staged(lake, *names), "v1", {MONDAY: [a, b]}, {})[MONDAY]
     assert (len(second.parts), second.marks, second.size) == (2, {mark(a), mark(b)}, 8)
     assert keys(lake, "records") == sorted([*second.parts, f"records/date={MONDAY}/{MANIFEST}"])
+    beside = {MONDAY: second.parts}
+    third = store_records(lake, staged(lake, "part-0.parquet"), "v1", {MONDAY: [a, b]}, beside)[MONDAY]
+    assert (len(third.parts), third.parts.keys() > second.parts.keys()) == (3, True)
+    assert stored_records(lake, MONDAY, "v1") == third
     put(lake, next(iter(second.parts)), content=b"PAR")
     assert stored_records(lake, MONDAY, "v1") == NOTHING
     forget_records(lake, [MONDAY])

@@ -23,6 +23,7 @@ from qol_dagster.lake.records import MANIFEST, STAGING
 from qol_dagster.metrics.fields import FIELDS
 from qol_dagster.metrics.thresholds import Thresholds
 from qol_dagster.pipeline import etl
+from qol_dagster.pipeline.days import MOST_PARTS
 from qol_dagster.pipeline.etl import materialize_daily
 from qol_dagster.pipeline.reports import DailyReport
 from qol_dagster.weeks import dates_of
@@ -177,6 +178,26 @@ def test_a_raw_file_that_goes_or_changes_takes_its_records_along(tmp_path: Path,
     assert (counts["lines"], list((tmp_path / f"records/date={MONDAY}").glob("*"))) == (0, [])
 
 
+def test_a_late_file_is_stored_beside_the_others_until_they_are_too_many(tmp_path: Path, watched: Watched) -> None:
+    lake = fill(tmp_path)
+    watched.run(lake)
+    (first,) = parts(lake)
+    content, numbers = first.read_bytes(), []
+    for steps in range(1, MOST_PARTS + 2):
+        write_raw(tmp_path, MONDAY, [later(ADA, MONDAY, steps=steps)], f"late-{steps}")
+        watched.run(lake)
+        assert watched.parsed == [f"late-{steps}"]
+        numbers.append(len(parts(lake)))
+        if numbers[-1] > 1:
+            assert first.read_bytes() == content
+        else:
+            assert not first.exists()
+            (first,) = parts(lake)
+            content = first.read_bytes()
+    assert numbers == [*range(2, MOST_PARTS + 1), 1, 2]
+    assert (row(lake, MONDAY, "P1")["steps"], row(lake, MONDAY, "P2")["steps"]) == (MOST_PARTS + 1, 4000)
+
+
 def test_files_that_come_in_waves_give_what_they_give_at_once(tmp_path: Path, watched: Watched) -> None:
     chance, users = random.Random(7), write_trap_lake(tmp_path / "traps", MONDAY)
     stranger, leaver = chance.sample(sorted(users), 2)
@@ -187,7 +208,7 @@ def test_files_that_come_in_waves_give_what_they_give_at_once(tmp_path: Path, wa
         files = sorted((tmp_path / f"traps/raw/daily/date={day}").glob("*.jsonl"))
         for file in files:
             whole.write_raw(day, file.stem, file.read_bytes())
-    waves = 3
+    waves = MOST_PARTS + 2
     for wave in range(waves):
         for day in dates_of(MONDAY):
             for number, file in enumerate(sorted((tmp_path / f"traps/raw/daily/date={day}").glob("*.jsonl"))):
