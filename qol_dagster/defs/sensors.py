@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
 
 import dagster as dg
@@ -19,10 +19,13 @@ from qol_dagster.defs.assets.external import RAW_ASSET
 from qol_dagster.pipeline.staleness import stale_weeks
 from qol_dagster.resources.arrivals import ReportedDays
 from qol_dagster.resources.platform import Resources
-from qol_dagster.weeks import contributing_weeks, dates_of, is_closed, monday_of, mondays, today
+from qol_dagster.settings import Target
+from qol_dagster.weeks import contributing_weeks, dates_of, last_due_week, monday_of, mondays, today
 
 WEEKS_A_TICK = 8
 """A backlog is drained over several ticks."""
+EVERY_S: Mapping[Target, int] = {"local": 60, "aws": 900}
+"""Between two ticks: on AWS a week is a run of Glue, and one is enough for all that came in a quarter of an hour."""
 
 
 @dataclass(frozen=True)
@@ -38,18 +41,20 @@ def decide(
     listing: Mapping[date, str],
     seen: Mapping[str, str],
     on: date,
+    due: date,
     stale: Callable[[Sequence[date]], Sequence[date]],
 ) -> Arrivals:
     """Return what a tick does. `listing` has the fingerprint of each raw day looked at, `seen` those of the ticks
     before.
 
-    A day is reported when it is over. A week that is over is asked for when a day that has a part in it changed and
-    `stale` finds it computed from other files; the running week's turn comes with the schedule.
+    A day is reported when it is over. A week up to `due` is asked for when a day that has a part in it changed and
+    `stale` finds it computed from other files. For a later one it is too early: devices have until the weekly run to
+    synchronise, and its turn comes with the schedule.
     """
     changed = [day for day, mark in sorted(listing.items()) if day < on and seen.get(day.isoformat()) != mark]
     soon = set(mondays(changed)[:WEEKS_A_TICK])
     taken = tuple(day for day in changed if monday_of(day) in soon)
-    weeks = tuple(week for week in stale(taken) if is_closed(week, on))
+    weeks = tuple(week for week in stale(taken) if week <= due)
     return Arrivals(taken, weeks, {**seen, **{day.isoformat(): listing[day] for day in taken}})
 
 
@@ -62,10 +67,10 @@ def arrivals_sensor(parts: Resources, job: Any, since: date, first: date) -> dg.
     @dg.sensor(
         name="raw_arrivals_sensor",
         job=job,
-        minimum_interval_seconds=60,
+        minimum_interval_seconds=EVERY_S[parts.settings.target],
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Reports new raw files as materialisations of garmin_raw_daily and asks for runs of closed "
-        "weeks whose raw files changed.",
+        description="Reports new raw files as materialisations of garmin_raw_daily and asks for runs of weeks whose "
+        "raw files changed after their weekly run was due.",
     )
     def raw_arrivals_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         lake, on = parts.lake(), today()
@@ -75,22 +80,31 @@ def arrivals_sensor(parts: Resources, job: Any, since: date, first: date) -> dg.
         polled = parts.arrivals().poll(since, on, {date.fromisoformat(day): mark for day, mark in seen.items()})
         listing = {day: mark for day, mark in polled.items() if day >= first}
         waiting = _waiting([day for day in polled if day < first], first)
-        found = decide(listing, seen, on, lambda days: stale_weeks(lake, days, since))
+        due = last_due_week(datetime.now(UTC))
+        found = decide(listing, seen, on, due, lambda days: stale_weeks(lake, days, since))
         if not found.days:
             return dg.SkipReason(
                 f"no raw file of a day that is over came or changed; raw days: {len(listing)}{waiting}"
             )
         changed = f"{len(found.days)} raw days came or changed, {found.days[0]} to {found.days[-1]}"
-        weeks = ", ".join(map(str, found.weeks)) or "none: they are not over, or computed from these files already"
+        queued = _queued(context.instance, job.name)
+        asked = [week for week in found.weeks if week.isoformat() not in queued]
+        weeks = ", ".join(map(str, asked)) or "none: not due yet, in the queue, or computed from these files already"
         context.log.info("%s; weeks to compute: %s%s", changed, weeks, waiting)
         return dg.SensorResult(
             asset_events=[_arrival(parts, day) for day in found.days],
-            run_requests=[_request(week, listing) for week in found.weeks],
-            skip_reason=None if found.weeks else f"{changed}; weeks to compute: {weeks}{waiting}",
+            run_requests=[_request(week, listing) for week in asked],
+            skip_reason=None if asked else f"{changed}; weeks to compute: {weeks}{waiting}",
             cursor=reported.replace(seen, found.seen),
         )
 
     return raw_arrivals_sensor
+
+
+def _queued(instance: dg.DagsterInstance, job: str) -> set[str]:
+    """Return the partitions of the runs that wait: what they read, they list when they start."""
+    waiting = instance.get_runs(dg.RunsFilter(job_name=job, statuses=[dg.DagsterRunStatus.QUEUED]))
+    return {run.tags.get("dagster/partition", "") for run in waiting}
 
 
 def _seen(reported: ReportedDays, cursor: str | None) -> dict[str, str]:

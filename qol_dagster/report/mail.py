@@ -6,12 +6,12 @@ Belongs here: what it says, and that it is sent once a week. How mail is sent is
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from datetime import date, timedelta
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Protocol
 
 from qol_dagster.report.files import Report
 from qol_dagster.report.texts import text
-from qol_dagster.weeks import monday_of, today
+from qol_dagster.weeks import last_due_week
 from qol_ingest.shared.keys import REPORTS
 from qol_ingest.shared.languages import LANGUAGES
 
@@ -46,9 +46,12 @@ class MailParts(Protocol):
 
 
 def announce(parts: MailParts, lake: Lake, report: Report) -> bool:
-    """Mail the report of the last week that is over to staff, once; return whether this call did."""
+    """Mail the report of the last week whose weekly run was due to staff, once; return whether this call did.
+
+    Not before: devices have two days to synchronise, and who did not yet is no one to call.
+    """
     notifier, week = parts.report_notifier(), report.facts.week
-    if notifier is None or week != monday_of(today()) - timedelta(weeks=1):
+    if notifier is None or week != last_due_week(datetime.now(UTC)):
         return False
     marker = parts.marker(f"{REPORTS}/mailed-{week}")
     if not marker.claim():

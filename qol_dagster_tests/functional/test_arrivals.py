@@ -14,12 +14,13 @@ from dagster._core.definitions.reconstruct import (
     initialize_repository_def_from_pointer,
     reconstruct_repository_def_from_pointer,
 )
+from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 
 from qol_dagster.cli.runs import materialize_weeks
 from qol_dagster.definitions import build_defs
 from qol_dagster.defs.code_location import first_week_of
 from qol_dagster.defs.partitions import first_week
-from qol_dagster.defs.sensors import WEEKS_A_TICK, decide
+from qol_dagster.defs.sensors import EVERY_S, WEEKS_A_TICK, decide
 from qol_dagster.engines import open_engine
 from qol_dagster.identities import Identities
 from qol_dagster.lake.fingerprints import raw_fingerprint
@@ -34,6 +35,8 @@ from qol_dagster_tests.support.lakes import MONDAY, record, write_raw
 from qol_dagster_tests.support.tables import rows
 
 SUNDAY = MONDAY + timedelta(days=6)
+LOCATION = RegisteredCodeLocationOrigin("qol_dagster")
+ORIGIN = RemoteJobOrigin(RemoteRepositoryOrigin(LOCATION, "__repository__"), "weekly_metrics_job")
 
 
 def all_stale(days: Any) -> list[date]:
@@ -45,31 +48,37 @@ def none_stale(_days: Any) -> list[date]:
 
 
 def test_a_changed_day_of_a_closed_week_is_reported_and_its_week_asked_for() -> None:
-    found = decide({MONDAY: "a", SUNDAY: "b"}, {}, SUNDAY + timedelta(days=1), all_stale)
+    found = decide({MONDAY: "a", SUNDAY: "b"}, {}, SUNDAY + timedelta(days=1), MONDAY, all_stale)
     assert (found.days, found.weeks) == ((MONDAY, SUNDAY), (MONDAY,))
     assert found.seen == {"2026-11-16": "a", "2026-11-22": "b"}
 
 
 def test_what_was_seen_before_is_passed_over_until_it_changes() -> None:
     on, seen = SUNDAY + timedelta(days=1), {"2026-11-16": "a", "2026-11-22": "b"}
-    assert decide({MONDAY: "a", SUNDAY: "b"}, seen, on, all_stale).days == ()
-    assert decide({MONDAY: "changed", SUNDAY: "b"}, seen, on, all_stale).days == (MONDAY,)
+    assert decide({MONDAY: "a", SUNDAY: "b"}, seen, on, MONDAY, all_stale).days == ()
+    assert decide({MONDAY: "changed", SUNDAY: "b"}, seen, on, MONDAY, all_stale).days == (MONDAY,)
 
 
 def test_the_running_week_is_reported_day_by_day_but_not_asked_for() -> None:
-    found = decide({MONDAY: "a", SUNDAY: "b"}, {}, SUNDAY, all_stale)
+    found = decide({MONDAY: "a", SUNDAY: "b"}, {}, SUNDAY, MONDAY - timedelta(weeks=1), all_stale)
     assert (found.days, found.weeks) == ((MONDAY,), ())
 
 
+def test_a_week_whose_weekly_run_was_not_due_yet_is_not_asked_for_though_it_is_over() -> None:
+    last_due = MONDAY - timedelta(weeks=1)
+    found = decide({last_due: "a", MONDAY: "b"}, {}, SUNDAY + timedelta(days=1), last_due, all_stale)
+    assert (found.days, found.weeks) == ((last_due, MONDAY), (last_due,))
+
+
 def test_a_week_that_is_computed_from_the_same_files_is_not_asked_for_again() -> None:
-    found = decide({MONDAY: "a"}, {}, SUNDAY + timedelta(days=1), none_stale)
+    found = decide({MONDAY: "a"}, {}, SUNDAY + timedelta(days=1), MONDAY, none_stale)
     assert (found.days, found.weeks) == ((MONDAY,), ())
 
 
 def test_a_long_backlog_is_worked_off_over_several_ticks() -> None:
     mondays = [MONDAY - timedelta(weeks=n) for n in range(20)]
     listing, seen, asked = dict.fromkeys(mondays, "x"), {}, []
-    while (found := decide(listing, seen, date(2026, 12, 1), all_stale)).days:
+    while (found := decide(listing, seen, date(2026, 12, 1), MONDAY, all_stale)).days:
         assert len(found.weeks) <= WEEKS_A_TICK
         asked += found.weeks
         seen = dict(found.seen)
@@ -101,6 +110,30 @@ def test_two_ticks_report_and_ask_for_each_arrival_once(settings: Settings, sens
         third = tick(sensor, instance, first.cursor)
     assert first.run_requests[0].run_key != third.run_requests[0].run_key
     assert user not in str((first, third))
+
+
+def test_a_week_whose_run_waits_in_the_queue_is_not_asked_for_again(settings: Settings, sensor: Any) -> None:
+    user = "a1b2c3d4e5f60718293a4b5c6d7e8f90"
+    write_raw(settings.lake_dir, MONDAY, [record("dailies", user, MONDAY)])
+    with dg.DagsterInstance.ephemeral() as instance:
+        first = tick(sensor, instance)
+        statuses = (dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTED)
+        tags = {"dagster/partition": first.run_requests[0].partition_key}
+        runs = [dg.DagsterRun(ORIGIN.job_name, status=one, tags=tags, remote_job_origin=ORIGIN) for one in statuses]
+        for run in runs:
+            instance.add_run(run)
+        write_raw(settings.lake_dir, MONDAY, [record("hrv", user, MONDAY)], name="late")
+        second = tick(sensor, instance, first.cursor)
+        assert ([one.partition for one in second.asset_events], second.run_requests) == (["2026-11-16"], [])
+        assert "in the queue" in str(second.skip_reason)
+        instance.delete_run(runs[0].run_id)  # the other has begun, and may have listed the files before
+        write_raw(settings.lake_dir, MONDAY, [record("hrv", user, MONDAY)], name="later")
+        third = tick(sensor, instance, second.cursor)
+    assert [one.partition_key for one in third.run_requests] == ["2026-11-16"]
+
+
+def test_on_aws_the_sensor_looks_four_times_an_hour(settings: Settings, sensor: Any) -> None:
+    assert (sensor.minimum_interval_seconds, EVERY_S["aws"]) == (60, 900)
 
 
 def test_the_cursor_is_as_short_after_four_hundred_days_as_after_one(settings: Settings, sensor: Any) -> None:

@@ -25,7 +25,7 @@ from qol_dagster.resources.id_map import IdMap
 from qol_dagster.resources.platform import open_platform
 from qol_dagster.resources.silence import silences
 from qol_dagster.settings import Settings
-from qol_dagster.weeks import dates_of
+from qol_dagster.weeks import dates_of, last_due_week, weekly_run_of
 from qol_dagster_tests.support.lakes import MONDAY, record, worn, write_raw
 from qol_dagster_tests.support.mail import Inbox
 
@@ -228,7 +228,11 @@ def test_staff_get_one_mail_a_week_with_a_link_and_three_counts(
     )  # fmt: skip
     platform = open_platform(settings)
     reports = [write_report(platform.catalogue(), platform.lake(), platform, week) for week in (LAST_WEEK, MONDAY)]
-    monkeypatch.setattr("qol_dagster.report.mail.today", lambda: MONDAY + timedelta(days=9))
+    due = weekly_run_of(MONDAY)
+    too_early = last_due_week(due - timedelta(minutes=1))
+    monkeypatch.setattr("qol_dagster.report.mail.last_due_week", lambda _now: too_early)
+    assert not announce(platform, platform.lake(), reports[1])
+    monkeypatch.setattr("qol_dagster.report.mail.last_due_week", lambda _now: last_due_week(due))
     inbox[0].answer = "451 come again"
     assert not announce(platform, platform.lake(), reports[1])
     inbox[0].answer = "250 OK"
