@@ -20,7 +20,7 @@ from qol_dagster.defs.jobs import garmin_backfill_job, weekly_job
 from qol_dagster.defs.partitions import first_week, partitions_from
 from qol_dagster.defs.resources import as_dagster
 from qol_dagster.defs.retention import retention_job, retention_schedule
-from qol_dagster.defs.schedules import surveys_schedule, weekly_schedule
+from qol_dagster.defs.schedules import people_schedule, surveys_schedule, weekly_schedule
 from qol_dagster.defs.sensors import arrivals_sensor
 from qol_dagster.defs.unread import unread_sensor
 from qol_dagster.defs.watch import watch_sensor
@@ -43,14 +43,15 @@ def build_defs(
     resources = Resources.of(platform, resource_overrides)
     first = first or settings.start_date
     job, surveys = weekly_job(), surveys_job()
-    other_jobs = [weekly_job(profile) for profile in PROFILES.values() if profile is not DEFAULT]
+    jobs = {profile: job if profile is DEFAULT else weekly_job(profile) for profile in PROFILES.values()}
     return dg.Definitions(
         assets=all_assets(partitions_from(first), settings.owners, platform.kinds),
         jobs=[
-            *(job, *other_jobs, garmin_backfill_job(), surveys, retention_job(), backup_job()),
+            *(*jobs.values(), garmin_backfill_job(), surveys, retention_job(), backup_job()),
         ],
         schedules=[
             *(weekly_schedule(job, first), surveys_schedule(resources, surveys)),
+            *(people_schedule(resources, of, profile, settings.start_date, first) for profile, of in jobs.items()),
             *(retention_schedule(), backup_schedule(settings)),
         ],
         sensors=[

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+WEEKS_A_RUN = 13
+"""Of a backfill: a quarter of a year. A run holds the lake, and the weekly run waits for the one under way."""
+
 
 @dataclass(frozen=True)
 class Partitions:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from dagster._core.run_coordinator.queued_run_coordinator import QueuedRunCoordinator  # Dagster exports no public name
 
-from qol_dagster.defs.schedules import WEEKLY_SCHEDULE
+from qol_dagster.defs.schedules import PEOPLE_SCHEDULE, WEEKLY_SCHEDULE
 
 if TYPE_CHECKING:
     from dagster import DagsterRun
@@ -34,8 +34,11 @@ def lane_of(tags: Mapping[str, str]) -> Lane:
 
 
 def priority_of(tags: Mapping[str, str]) -> int:
-    """Return the priority of a run with these tags in its lane: people and schedules, then sensors, then backfills."""
-    if "dagster/backfill" in tags:
+    """Return the priority of a run with these tags in its lane: people and schedules, then sensors, then backfills.
+
+    Old weeks brought up to date by schedule are as backfills.
+    """
+    if "dagster/backfill" in tags or tags.get("dagster/schedule_name", "").startswith(PEOPLE_SCHEDULE):
         return BY_BACKFILL
     return BY_SENSOR if "dagster/sensor_name" in tags else 0
 

@@ -28,12 +28,16 @@ from qol_dagster.pipeline.inputs import count_accounts, inherited, noted_inputs,
 from qol_dagster.pipeline.plan import RecordsPlan, batches, plan_records, stale_days
 from qol_dagster.pipeline.reports import DailyReport, DayReport, EtlReport, WeekReport
 from qol_dagster.pipeline.status import materialize_status
-from qol_dagster.weeks import contributing_weeks, dates_of, mondays
+from qol_dagster.weeks import affected_weeks, contributing_weeks, dates_of, mondays
 
 if TYPE_CHECKING:
     from qol_dagster.engines import Engine
     from qol_dagster.identities import Identities
     from qol_dagster.lake.lake import Lake, RawObject
+
+
+_OF_EACH_WEEK = {"code", "thresholds"}
+"""Causes of revisions that all weeks have."""
 
 
 def run_etl(
@@ -49,16 +53,29 @@ def run_etl(
 ) -> EtlReport:
     """Bring the daily, weekly and status partitions of these weeks (any date names its week) up to date.
 
-    Rows that fail a check are not written, nor what is made from them: raises ChecksError.
+    Weekly and status rows of other weeks follow: see `following_weeks`. Rows that fail a check are not written, nor
+    what is made from them: raises ChecksError.
     """
     verify = refuse_failing({*identities.active, *identities.revoked})
     daily = materialize_daily(
         engine, lake, weeks, identities, since=since, thresholds=thresholds, force=force, log=log, verify=verify
     )
     now = datetime.now(UTC)
+    weeks = [*mondays(weeks), *following_weeks(lake, daily, weeks)]
     weekly = materialize_weekly(engine, lake, weeks, computed_at=now, thresholds=thresholds, verify=verify)
     status = materialize_status(engine, lake, weeks, identities, computed_at=now, thresholds=thresholds, verify=verify)
     return EtlReport(daily, weekly, status)
+
+
+def following_weeks(lake: Lake, daily: DailyReport, weeks: Sequence[date]) -> list[date]:
+    """Return stored weeks beside these whose rows are made from days that have other rows since this run.
+
+    A run computes the days that its weeks look back on, and weeks look back on its days. Not among them are weeks whose
+    days other code or thresholds changed: those are all computed anew, each with all of its days (`qol upgrade`).
+    """
+    changed = [day.date for day in daily.days if day.cause and _OF_EACH_WEEK.isdisjoint(day.cause.split("+"))]
+    stored = {*lake.table_dates("weekly")} - {*mondays(weeks)} if changed else set()
+    return [week for week in affected_weeks(changed) if week in stored]
 
 
 def materialize_daily(

@@ -17,12 +17,9 @@ from qol_dagster.defs.assets.external import external_specs
 from qol_dagster.defs.assets.report import report_asset
 from qol_dagster.defs.assets.surveys import survey_assets
 from qol_dagster.defs.assets.weekly import weekly_table_asset
-from qol_dagster.defs.partitions import Partitions
+from qol_dagster.defs.partitions import WEEKS_A_RUN, Partitions
 from qol_dagster.metrics.profiles import DEFAULT, PROFILES
 from qol_dagster.resources.platform import Kind
-
-WEEKS_A_RUN = 13
-"""Of a backfill: a quarter of a year. A run holds the lake, and the weekly run waits for the one under way."""
 
 
 def all_assets(partitions: Partitions, owners: Sequence[str], kinds: Mapping[Kind, str]) -> list[Any]:

@@ -57,6 +57,17 @@ class Computation:
             both = {**values, **of_the_run, **self.made_with()}
             self.context.add_asset_metadata(both, asset_key=asset, partition_key=week.isoformat())
 
+    def log_following(self, asset: str, reports: Iterable[WeekReport]) -> list[WeekReport]:
+        """Tell Dagster of weeks that followed, which are no partitions of the run; return the reports of the others."""
+        own = []
+        for report in reports:
+            if report.week in self.weeks:
+                own.append(report)
+                continue
+            metadata = {**week_metadata(report), **self.made_with()}
+            self.context.log_event(dg.AssetMaterialization(asset, partition=report.week.isoformat(), metadata=metadata))
+        return own
+
     def log_table(self, table: str, rows: int, *facts: str) -> None:
         """Log one line of what became of a table."""
         weeks = f"week {self.weeks[0]}" if len(self.weeks) == 1 else f"weeks {self.weeks[0]} to {self.weeks[-1]}"

@@ -52,17 +52,19 @@ def status_spec(profile: Profile) -> dg.AssetSpec:
 def status_result(run: Computation, reports: Sequence[WeekReport]) -> dg.MaterializeResult:
     """Return the metadata of the status table, with the states of each week counted."""
     daily, table, lake = TableId("daily", run.profile), TableId("status", run.profile), run.lake
-    rows = read_rows(lake, "status", run.weeks, STATUS)
+    own = run.log_following(table.name, reports)
+    rows = read_rows(lake, "status", [one.week for one in reports], STATUS)
+    of_week = {one.week: rows_of_week(rows, one.week) for one in own}
     participants = len(run.identities.enrolled)
     run.add_week_metadata(
         table.name,
-        {one.week: _week_metadata(one, rows_of_week(rows, one.week)) for one in reports},
+        {one.week: _week_metadata(one, of_week[one.week]) for one in own},
         {
             **written_metadata(STATUS, daily.name, f"{lake.root}/{table.folder}"),
             **(run_seconds(reports[0].seconds) if reports else {}),
         },
     )
-    run.log_table(table.name, rows.num_rows, f"participants {participants:,}")
+    run.log_table(table.name, sum(one.rows for one in own), f"participants {participants:,}")
     return dg.MaterializeResult(
         asset_key=table.name,
         check_results=check_rows(table.name, rows, STATUS, participants, run.garmin_ids),

@@ -59,21 +59,29 @@ def weekly_spec(profile: Profile) -> dg.AssetSpec:
 def weekly_result(run: Computation, reports: Sequence[WeekReport]) -> dg.MaterializeResult:
     """Return the metadata of the run's weeks."""
     daily, table, lake = TableId("daily", run.profile), TableId("weekly", run.profile), run.lake
-    rows = read_rows(lake, "weekly", run.weeks, WEEKLY)
+    own = run.log_following(table.name, reports)
+    rows = read_rows(lake, "weekly", [one.week for one in reports], WEEKLY)
+    of_week = {one.week: rows_of_week(rows, one.week) for one in own}
     set_aside = sum(one.set_aside for one in reports)
     run.add_week_metadata(
         table.name,
-        {one.week: _week_metadata(one, rows_of_week(rows, one.week)) for one in reports},
+        {one.week: _week_metadata(one, of_week[one.week]) for one in own},
         {
             **written_metadata(WEEKLY, daily.name, f"{lake.root}/{table.folder}"),
             **(run_seconds(reports[0].seconds) if reports else {}),
         },
     )
-    run.log_table(table.name, rows.num_rows, f"valid weeks {sum(rows['is_valid_week'].to_pylist()):,}")
+    n_valid = sum(sum(one["is_valid_week"].to_pylist()) for one in of_week.values())
+    run.log_table(table.name, sum(one.rows for one in own), f"valid weeks {n_valid:,}")
     return dg.MaterializeResult(
         asset_key=table.name,
         check_results=check_rows(
-            table.name, rows, WEEKLY, _daily_rows(lake, run.weeks), run.garmin_ids, set_aside=set_aside
+            table.name,
+            rows,
+            WEEKLY,
+            _daily_rows(lake, [one.week for one in reports]),
+            run.garmin_ids,
+            set_aside=set_aside,
         ),
     )
 
