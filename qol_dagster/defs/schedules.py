@@ -19,7 +19,7 @@ from qol_dagster.pipeline.announced import apply_announced
 from qol_dagster.pipeline.staleness import weeks_of_other_people
 from qol_dagster.resources.platform import Resources
 from qol_dagster.resources.survey_pages import has_surveys
-from qol_dagster.weeks import TIMEZONE, WEEKLY_RUN_CRON, monday_of
+from qol_dagster.weeks import TIMEZONE, WEEKLY_RUN_CRON, monday_of, today
 
 WEEKLY_SCHEDULE = "weekly_metrics_schedule"
 PEOPLE_SCHEDULE = "people_changed_schedule"
@@ -66,18 +66,16 @@ def people_schedule(parts: Resources, job: Any, profile: Profile, since: date, f
         description="Each night at 01:30 Japan time: the weeks that were computed before somebody was enrolled, left "
         f"or changed their permissions, the newest first, at most {WEEKS_A_RUN} in a run.",
     )
-    def people_changed_schedule(
-        context: dg.ScheduleEvaluationContext,
-    ) -> Sequence[dg.RunRequest] | dg.SkipReason:
+    def people_changed_schedule() -> Sequence[dg.RunRequest] | dg.SkipReason:
         lake = parts.lake()
         with lake.with_people():
             apply_announced(lake, parts.id_map())
         people = parts.id_map().identities().fingerprint()
         old = weeks_of_other_people(lake.with_tables(profile.folder), people, since)
-        night = context.scheduled_execution_time.astimezone(ZoneInfo(TIMEZONE)).date()
         requests = [
             dg.RunRequest(
-                run_key=f"{begin}-{end}:{night}",
+                # A daemon that was away makes up for several nights at once: one run is enough.
+                run_key=f"{begin}-{end}:{today()}",
                 tags={"dagster/asset_partition_range_start": str(begin), "dagster/asset_partition_range_end": str(end)},
             )
             for begin, end in ranges([week for week in old if week >= first])
