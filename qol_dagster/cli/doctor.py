@@ -27,6 +27,7 @@ from qol_dagster.maintenance.backup import newest_verified
 from qol_dagster.maintenance.contents import BackupError
 from qol_dagster.maintenance.places import is_set_up, open_store
 from qol_dagster.metrics.fields import TEST_TYPE
+from qol_dagster.pipeline.staleness import weeks_left_out
 from qol_dagster.resources.notifier import require_encryption
 from qol_dagster.resources.platform import open_platform
 from qol_dagster.resources.survey_pages import has_surveys, read_texts
@@ -193,6 +194,11 @@ def _lake(settings: Settings) -> Iterator[Finding]:
         yield Finding("note", "start date", f"raw files before {settings.start_date} are not computed", advice)
     if weeks:
         yield Finding("ok", "db_qol.weekly_metrics", f"weeks: {len(weeks)}, {weeks[0]} to {weeks[-1]}")
+        if left_out := weeks_left_out(days, weeks):
+            found = f"weeks with raw files that are not computed: {', '.join(map(str, left_out))}"
+            advice = f"Run `qol materialize --week {left_out[-1]}`"
+            advice += ", and the same for the others" if len(left_out) > 1 else ""
+            yield Finding("note", "db_qol.weekly_metrics", found, advice)
         due = last_due_week(datetime.now(UTC))
         if days and weeks[-1] < min(due, monday_of(days[-1])):
             behind = f"its newest week is {weeks[-1]}, and that of {due} is due"

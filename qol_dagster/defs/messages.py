@@ -20,6 +20,7 @@ SUBJECTS: Mapping[AlertName, str] = {
     "not_read": "[qol] not read: {what}",
     "no_data": "[qol] no data for {hours} hours",
     "week_missing": "[qol] the week {week} is missing",
+    "weeks_left_out": "[qol] weeks left out between others: {n}",
     "fewer_valid_days": "[qol] fewer valid days in the week {week}",
     "silent": "[qol] participants silent for {days} days: {n}",
     "to_invite": "[qol] to be invited to the questionnaire: {n}",

@@ -247,14 +247,16 @@ def _tiles(shared: _Shared, words: Words) -> list[dict[str, str]]:
             "value": words.number(getattr(now, name)),
             "share": "" if name == "enrolled" or not now.enrolled
             else words("of_enrolled", pct=words.percent(100 * getattr(now, name) / now.enrolled)),
-            "change": _change(getattr(now, name) - getattr(before, name), words),
+            "change": _change(getattr(now, name), getattr(before, name), words),
         }
         for name in ("enrolled", "active", "valid")
     ]  # fmt: skip
 
 
-def _change(change: int, words: Words) -> str:
-    return words("change", change=words.signed(change)) if change else words("no_change")
+def _change(now: int, before: int | None, words: Words) -> str:
+    if before is None:
+        return words("none_before")
+    return words("change", change=words.signed(now - before)) if now != before else words("no_change")
 
 
 def _headline(shared: _Shared, measure: str, words: Words) -> dict[str, str]:

@@ -95,6 +95,7 @@ TEXTS: Mapping[str, Mapping[Language, str]] = {
     "valid": {"ja": "有効週", "en": "Valid weeks"},
     "of_enrolled": {"ja": "登録中の {pct}", "en": "{pct} of those enrolled"},
     "change": {"ja": "前週比 {change}", "en": "{change} since last week"},
+    "none_before": {"ja": "前週は未計算", "en": "last week is not computed"},
     "no_change": {"ja": "前週と同じ", "en": "as last week"},
     "valid_trend": {"ja": "有効週の割合（%）", "en": "Valid weeks, in percent of those enrolled"},
     "from_to": {"ja": "{low}～{high}", "en": "{low}–{high}"},

@@ -27,22 +27,28 @@ def week_label(week: date) -> str:
 
 @dataclass(frozen=True)
 class Overview:
-    """A week in numbers of people. `enrolled` are those who may be measured, `active` those who wore the device."""
+    """A week in numbers of people. `enrolled` are those who may be measured, `active` those who wore the device.
+
+    All are None of a week that is not computed.
+    """
 
     week: date
-    enrolled: int
-    active: int
-    valid: int
+    enrolled: int | None = None
+    active: int | None = None
+    valid: int | None = None
 
     @property
     def valid_pct(self) -> float | None:
         """Valid weeks in percent of those enrolled; None if nobody is."""
-        return 100 * self.valid / self.enrolled if self.enrolled else None
+        return 100 * self.valid / self.enrolled if self.enrolled and self.valid is not None else None
 
 
 def overview(facts: Facts, week: date) -> Overview:
-    """Return the numbers of a week, from `participant_status`."""
-    states = Counter(row["status"] for row in facts.status_of(week))
+    """Return the numbers of a week, from `participant_status`, which has a row of everybody in each computed week."""
+    rows = facts.status_of(week)
+    if not rows and week != facts.week:
+        return Overview(week)
+    states = Counter(row["status"] for row in rows)
     gone = states["revoked"] + states["not_enrolled"]
     return Overview(week, states.total() - gone, states["valid"] + states["too_short"], states["valid"])
 

@@ -13,6 +13,7 @@ from datetime import date, datetime, timedelta
 from statistics import fmean
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from qol_dagster.pipeline.staleness import weeks_left_out
 from qol_dagster.resources.invitations import InvitationParts, forms_to_invite
 from qol_dagster.resources.silence import SilenceParts, silences
 from qol_dagster.weeks import WEEKLY_DEADLINE, WEEKLY_RUN_TIME, last_due_week, weekly_run_of
@@ -22,7 +23,16 @@ if TYPE_CHECKING:
     from qol_dagster.lake.lake import Lake
     from qol_dagster.settings import Settings
 
-ConditionName = Literal["no_data", "week_missing", "fewer_valid_days", "silent", "to_invite", "ticks_fail", "disk_full"]
+ConditionName = Literal[
+    "no_data",
+    "week_missing",
+    "weeks_left_out",
+    "fewer_valid_days",
+    "silent",
+    "to_invite",
+    "ticks_fail",
+    "disk_full",
+]
 
 QUIET_H = 24
 """After so many hours without anything from anybody, something is wrong."""
@@ -36,6 +46,8 @@ WEEKS_BEFORE = 4
 LEAST_PERSONS = 5
 """Of fewer participants, one who is on holiday would be a drop."""
 LEAST_FREE_GB = 2.0
+NAMED = 5
+"""So many weeks are named at most."""
 
 _VALID_SHARE = f"""
     SELECT date, avg(n_valid_days / 7.0), count(*) FROM db_qol.participant_status
@@ -59,8 +71,8 @@ class Facts:
     """What is known at a time.
 
     `last_data_at`: when anybody's last record was received. `valid_share`: the mean share of valid days, and of how
-    many participants, by week. `to_invite`: forms that may be answered and never had a link. `failing`: sensors and
-    schedules that fail again and again.
+    many participants, by week. `left_out`: weeks with raw files that are not computed, between others. `to_invite`:
+    forms that may be answered and never had a link. `failing`: sensors and schedules that fail again and again.
     """
 
     now: datetime
@@ -70,6 +82,7 @@ class Facts:
     last_data_at: datetime | None = None
     first_raw_date: date | None = None
     newest_week: date | None = None
+    left_out: tuple[date, ...] = ()
     valid_share: Mapping[date, tuple[float, int]] = field(default_factory=dict)
     failing: tuple[str, ...] = ()
     free_gb: float = float("inf")
@@ -98,6 +111,7 @@ def gather_facts(parts: WatchParts, now: datetime, failing: tuple[str, ...] = ()
         last_data_at=max((one.last_data_at for one in everyone if one.last_data_at), default=None),
         first_raw_date=days[0] if days else None,
         newest_week=weeks[-1] if weeks else None,
+        left_out=tuple(weeks_left_out(days, weeks)),
         valid_share={date.fromisoformat(str(week)): (float(share), int(n)) for week, share, n in shares},
         failing=failing,
         free_gb=shutil.disk_usage(home).free / 1e9 if home.is_dir() else float("inf"),
@@ -108,6 +122,9 @@ def conditions(facts: Facts) -> Iterator[Condition]:
     """Yield what holds, each with a level that grows when it gets worse."""
     yield from _no_data(facts)
     yield from _week_missing(facts)
+    if facts.left_out:
+        weeks = ", ".join(map(str, facts.left_out[:NAMED]))
+        yield Condition("weeks_left_out", len(facts.left_out), {"n": str(len(facts.left_out)), "weeks": weeks})
     yield from _fewer_valid_days(facts)
     if facts.silent:
         yield Condition("silent", facts.silent, {"n": str(facts.silent), "days": str(SILENT_DAYS)})

@@ -114,11 +114,12 @@ def bring_about_all_but_a_failed_run(machine: Deployment, due: date) -> None:
     settings = load_settings()
     for user, participant in USERS.items():
         IdMap(settings.id_map_path).add(user, participant)
-    usual, poor = due - timedelta(weeks=2), due - timedelta(weeks=1)
-    for week, hours in ((usual, 12), (poor, 2)):
+    first, left_out, usual, poor = (due - timedelta(weeks=back) for back in (4, 3, 2, 1))
+    for week, hours in ((first, 12), (left_out, 12), (usual, 12), (poor, 2)):
         for day in dates_of(week):
             lines = [record("dailies", user, day, timeOffsetHeartRateSamples=worn(hours)) for user in USERS]
             write_raw(settings.lake_dir, day, lines)
+    assert run(["materialize", "--week", str(first)]) == 0
     assert run(["materialize", "--week", str(usual), "--until", str(poor)]) == 0
     asked_on = datetime.now(UTC).date() - timedelta(weeks=2)
     write_due(Lake.local(settings.lake_dir), next(iter(USERS.values())), asked_on, asked_on + timedelta(weeks=4))

@@ -17,6 +17,7 @@ from dagster._daemon.types import DaemonHeartbeat
 from qol_dagster.cli.app import run
 from qol_dagster.defs.instance import dagster_instance
 from qol_dagster.defs.watch import TEXTS, failing, message, watch_sensor
+from qol_dagster.pipeline.staleness import weeks_left_out
 from qol_dagster.resources.id_map import IdMap
 from qol_dagster.resources.platform import Resources, open_platform
 from qol_dagster.resources.watch import Condition, Facts, conditions, gather_facts
@@ -86,6 +87,17 @@ def test_a_week_is_not_missing_before_there_was_any_raw_file_of_it() -> None:
     assert levels(newest_week=None, first_raw_date=MONDAY + timedelta(days=6), valid_share={}) == {"week_missing": 1}
 
 
+def test_weeks_with_raw_files_that_are_not_computed_between_others_are_said() -> None:
+    weeks = [MONDAY - timedelta(weeks=back) for back in (5, 4, 2, 0)]
+    raw = [MONDAY - timedelta(weeks=back) + timedelta(days=2) for back in (7, 5, 4, 3, 2)]  # one before, and a pause
+    assert weeks_left_out(raw, weeks) == [MONDAY - timedelta(weeks=3)]
+    assert weeks_left_out(raw, []) == weeks_left_out([], weeks) == []
+    (found,) = conditions(replace(WELL, left_out=(MONDAY - timedelta(weeks=3), MONDAY - timedelta(weeks=1))))
+    subject, body = message(found)
+    assert (found.level, subject) == (2, "[qol] weeks left out between others: 2")
+    assert "no rows of 2026-10-26, 2026-11-09," in body
+
+
 @pytest.mark.parametrize(("share", "level"), [(0.61, 0), (0.59, 1), (0.39, 2), (0.01, 3)])
 def test_a_drop_of_the_valid_days_is_held_against_the_weeks_before(share: float, level: int) -> None:
     shares = {**WELL.valid_share, MONDAY: (share, 6)}
@@ -120,7 +132,7 @@ def test_silence_failing_ticks_and_a_full_disk_are_said() -> None:
 @pytest.mark.parametrize("name", TEXTS)
 def test_each_alert_is_in_both_languages_with_its_values_and_says_when_it_is_over(name: Any) -> None:
     values = {"hours": "26", "week": "2026-11-16", "now": "41%", "usual": "80%", "n": "3"}
-    values |= {"days": "7", "names": "unread_sensor", "free_gb": "1.2"}
+    values |= {"weeks": "2026-11-09", "days": "7", "names": "unread_sensor", "free_gb": "1.2"}
     subject, body = message(Condition(name, 1, values))
     english, japanese, end = body.split("\n\n") if body.count("\n\n") == 2 else (*body.split("\n\n"), "")
     assert not re.search(r"[{}]", subject + body)

@@ -146,6 +146,12 @@ def test_people_are_counted_by_the_state_of_their_week() -> None:
     assert overview(facts(), WEEK).valid_pct is None
 
 
+def test_a_week_before_that_is_not_computed_is_no_week_in_which_nobody_was_enrolled() -> None:
+    found = overview(facts(status("P1")), WEEK - timedelta(weeks=1))
+    assert (found.enrolled, found.active, found.valid, found.valid_pct) == (None, None, None, None)
+    assert overview(facts(), WEEK).enrolled == 0
+
+
 def test_a_spread_is_that_of_valid_weeks_with_a_value() -> None:
     values = (100.0, 200.0, 300.0, 400.0, 1000.0)
     rows = [weekly(f"P{n}", steps_mean=value) for n, value in enumerate(values)]
