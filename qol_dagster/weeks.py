@@ -37,6 +37,7 @@ __all__ = [
     "receipt_date",
     "today",
     "weekly_run_of",
+    "weeks_left_out",
 ]
 
 WEEKLY_DEADLINE = time(12)
@@ -71,6 +72,12 @@ def contributing_weeks(weeks: Sequence[date]) -> list[date]:
 def affected_weeks(days: Sequence[date]) -> list[date]:
     """Return the Mondays of all weeks whose rows are computed from these dates, among others."""
     return mondays([day + timedelta(weeks=later) for day in days for later in range(TRAILING_WEEKS)])
+
+
+def weeks_left_out(raw_days: Sequence[date], stored: Sequence[date]) -> list[date]:
+    """Return the weeks that have raw files and are not stored, between weeks that are; both sequences in order."""
+    known = set(stored)
+    return [week for week in mondays(raw_days) if known and stored[0] < week < stored[-1] and week not in known]
 
 
 def last_due_week(now: datetime) -> date:

@@ -27,13 +27,12 @@ from qol_dagster.maintenance.backup import newest_verified
 from qol_dagster.maintenance.contents import BackupError
 from qol_dagster.maintenance.places import is_set_up, open_store
 from qol_dagster.metrics.fields import TEST_TYPE
-from qol_dagster.pipeline.staleness import weeks_left_out
 from qol_dagster.resources.notifier import require_encryption
 from qol_dagster.resources.platform import open_platform
 from qol_dagster.resources.survey_pages import has_surveys, read_texts
 from qol_dagster.resources.unread import ADVICE, count_unread, name_files, recent_files_not_read
 from qol_dagster.settings import Settings, SettingsError, Target, load_settings
-from qol_dagster.weeks import last_due_week, monday_of
+from qol_dagster.weeks import last_due_week, monday_of, weeks_left_out
 from qol_ingest.shared import aws, http
 from qol_ingest.shared.calendar import receipt_date
 from qol_ingest.shared.erasures import Ledger

@@ -55,8 +55,8 @@ TEXTS: Mapping[ConditionName, Text] = {
         english="`weekly_metrics` has no rows of {weeks}, though raw files of {n} such weeks are there and weeks "
         "before and after are computed. A run failed, or was never asked for. Run `qol materialize --week DATE` for "
         "each; `qol doctor` names them. It is over when those weeks are in the table.",
-        japanese="`weekly_metrics` に {weeks} の週がありません。生データはあり、前後の週は計算済みです（該当する週：{n} "
-        "件）。実行が失敗したか、要求されなかったと考えられます。それぞれの週に `qol materialize --week DATE` を実行して"
+        japanese="`weekly_metrics` に {weeks} の週がありません（全部で {n} 週）。生データはあり、前後の週は計算済みで"
+        "す。実行が失敗したか、要求されなかったと考えられます。それぞれの週に `qol materialize --week DATE` を実行して"
         "ください。該当する週は `qol doctor` に表示されます。その週が表に現れれば解消です。",
     ),
     "fewer_valid_days": Text(
@@ -126,8 +126,9 @@ def watch_sensor(parts: Resources) -> dg.SensorDefinition:
         minimum_interval_seconds=EVERY_S,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Alerts people when no data comes, a week is missing or left out, far fewer days are valid, "
-        "participants fall silent or are to be invited to the questionnaire, sensors or schedules fail, or the disk is "
-        "nearly full; once, and again when it gets worse. Alerts about failed runs that could not be sent are sent here.",
+        "participants fall silent or are to be invited to the questionnaire, sensors or schedules fail, or the disk "
+        "is nearly full; once, and again when it gets worse. Alerts about failed runs that could not be sent are sent "
+        "here.",
     )
     def watch_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         if not resend_failures(parts, context.instance):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from qol_dagster.lake.fingerprints import NO_RAW, raw_fingerprint, week_fingerprint
 from qol_dagster.lake.objects import map_concurrently
-from qol_dagster.weeks import affected_weeks, contributing_weeks, dates_of, mondays
+from qol_dagster.weeks import affected_weeks, contributing_weeks, dates_of
 
 if TYPE_CHECKING:
     from qol_dagster.lake.lake import Lake
@@ -38,12 +38,6 @@ def stale_weeks(lake: Lake, days: Sequence[date], since: date = date.min) -> lis
         return (notes or {}).get("raw") != now
 
     return [week for week in affected_weeks(days) if is_stale(week)]
-
-
-def weeks_left_out(raw_days: Sequence[date], stored: Sequence[date]) -> list[date]:
-    """Return the weeks that have raw files and are not stored, between weeks that are; both sequences in order."""
-    known = set(stored)
-    return [week for week in mondays(raw_days) if known and stored[0] < week < stored[-1] and week not in known]
 
 
 def weeks_of_other_people(lake: Lake, people: str, since: date = date.min) -> list[date]:

@@ -13,10 +13,9 @@ from datetime import date, datetime, timedelta
 from statistics import fmean
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from qol_dagster.pipeline.staleness import weeks_left_out
 from qol_dagster.resources.invitations import InvitationParts, forms_to_invite
 from qol_dagster.resources.silence import SilenceParts, silences
-from qol_dagster.weeks import WEEKLY_DEADLINE, WEEKLY_RUN_TIME, last_due_week, weekly_run_of
+from qol_dagster.weeks import WEEKLY_DEADLINE, WEEKLY_RUN_TIME, last_due_week, weekly_run_of, weeks_left_out
 from qol_ingest.shared.calendar import EPOCH
 
 if TYPE_CHECKING:

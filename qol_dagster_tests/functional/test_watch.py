@@ -17,11 +17,10 @@ from dagster._daemon.types import DaemonHeartbeat
 from qol_dagster.cli.app import run
 from qol_dagster.defs.instance import dagster_instance
 from qol_dagster.defs.watch import TEXTS, failing, message, watch_sensor
-from qol_dagster.pipeline.staleness import weeks_left_out
 from qol_dagster.resources.id_map import IdMap
 from qol_dagster.resources.platform import Resources, open_platform
 from qol_dagster.resources.watch import Condition, Facts, conditions, gather_facts
-from qol_dagster.weeks import dates_of
+from qol_dagster.weeks import dates_of, weeks_left_out
 from qol_dagster_tests.support.forms import answers_of, form, survey_lake
 from qol_dagster_tests.support.lakes import MONDAY, record, worn, write_raw
 from qol_dagster_tests.support.outbox import Outbox
