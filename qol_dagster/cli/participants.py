@@ -5,7 +5,7 @@ Belongs here: options, messages and layout. Who withdraws or is erased is `erasu
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -34,11 +34,24 @@ def add(
     after_erasure: Annotated[
         bool, typer.Option("--after-erasure", help="Of somebody who was erased, and has consented anew.")
     ] = False,
+    after_leaving: Annotated[
+        bool, typer.Option("--after-leaving", help="Of somebody who left at Garmin, and has consented anew.")
+    ] = False,
 ) -> None:
-    """Enrol a Garmin user; prints the participant id."""
+    """Enrol a Garmin user; prints the participant id. Who has left at Garmin is enrolled only with a new consent."""
+    from qol_dagster.resources.id_map import LeftError
+
     if after_erasure:
         _readmit([garmin_user_id.strip()], [participant_id] if participant_id else [])
-    typer.echo(_id_map(read_settings()).add(garmin_user_id, participant_id))
+    people = _current_id_map(read_settings(), {garmin_user_id.strip()})
+    try:
+        typer.echo(people.add(garmin_user_id, participant_id, after_leaving=after_leaving))
+    except LeftError as error:
+        advice = (
+            "Nobody was enrolled. With a new consent, send a link (`qol participants invite`), or enrol with "
+            "`qol participants add ... --after-leaving`"
+        )
+        raise LeftError(str(error), advice=advice) from None
 
 
 @participants.command(name="import")
@@ -47,20 +60,31 @@ def import_(
         Path,
         typer.Argument(help="CSV with the columns garmin_user_id, participant_id and, if it is known, enrolled_at."),
     ],
+    *,
+    after_leaving: Annotated[
+        bool, typer.Option("--after-leaving", help="Also who left, at Garmin or here: all have consented anew.")
+    ] = False,
 ) -> None:
-    """Enrol everybody of a CSV file, or nobody when a line of it is wrong."""
+    """Enrol everybody of a CSV file but who has left, or nobody when a line of it is wrong."""
     from qol_dagster.resources.id_map import read_csv
 
-    typer.echo(f"{_id_map(read_settings()).import_rows(read_csv(file))} enrolled")
+    rows = read_csv(file)
+    found = _current_id_map(read_settings(), {user for user, *_ in rows}).import_rows(rows, after_leaving=after_leaving)
+    typer.echo(f"{found.enrolled} enrolled")
+    if found.left:
+        raise NotPossibleError(
+            f"{len(found.left)} not enrolled: {'; '.join(found.left)}",
+            advice="With a new consent, import these entries with --after-leaving; else take them out of the file",
+        )
 
 
 @participants.command(name="list")
 def list_(form: Annotated[Format, typer.Option("--format", help="How the rows are printed.")] = "table") -> None:
     """Show who is enrolled, without Garmin's ids."""
-    everyone = _id_map(read_settings(existing=True)).list()
+    everyone = _current_id_map(read_settings(existing=True)).list()
     rows = [(one.participant_id, one.status, _moment(one.updated_at)) for one in everyone if one.participant_id]
     typer.echo(rendered(("participant_id", "status", "updated_at"), rows, form, terminal_width()), nl=False)
-    if pending := len(everyone) - len(rows):
+    if pending := sum(one.is_pending for one in everyone):
         note(
             f"{pending} Garmin users push data and are not enrolled; it is kept and counts for nobody "
             "(`qol participants pending`)"
@@ -72,7 +96,9 @@ def pending_(form: Annotated[Format, typer.Option("--format", help="How the rows
     """Show who pushes data and is not enrolled: Garmin's id masked, since when, records of the last 28 dates."""
     from qol_dagster.resources.garmin_cloud import Garmin
 
-    waiting = Garmin(read_settings(existing=True)).pending()
+    settings = read_settings(existing=True)
+    _current_id_map(settings)  # who has left meanwhile is pending no longer
+    waiting = Garmin(settings).pending()
     rows = [(one.garmin_user, _moment(one.since), one.records) for one in waiting]
     typer.echo(rendered(("garmin_user", "since", "records"), rows, form, terminal_width()), nl=False)
 
@@ -115,7 +141,9 @@ def show(participant_id: Annotated[str, typer.Argument(help="The participant's i
     """Show what is known of a participant, without Garmin's ids: accounts, permissions, connection, history."""
     from qol_dagster.resources.garmin_cloud import Garmin
 
-    cloud = Garmin(read_settings(existing=True))
+    settings = read_settings(existing=True)
+    _current_id_map(settings)  # the history has what was announced meanwhile
+    cloud = Garmin(settings)
     accounts = [one for one in cloud.id_map.list() if one.participant_id == participant_id]
     waiting = [one for one in cloud.invitations.open() if one.participant_id == participant_id]
     if not accounts and not waiting:
@@ -184,7 +212,17 @@ def _readmit(users: Sequence[str], participant_ids: Sequence[str]) -> None:
     open_platform(read_settings()).ledger().append("readmitted", users, participant_ids)
 
 
-def _id_map(settings: Settings) -> People:
+def _current_id_map(settings: Settings, users: Collection[str] = ()) -> People:
+    """Return the id map, in which everything counts that Garmin announced; of `users` also if nobody knew them.
+
+    On AWS the puller applies it on arrival, and staff may not read raw files.
+    """
     from qol_dagster.resources.platform import open_platform
 
-    return open_platform(settings).id_map()
+    platform = open_platform(settings)
+    people = platform.id_map()
+    if settings.target == "local":
+        lake, ledger = platform.lake(), platform.ledger()
+        allowed = {user for user in users if ledger.state_of_user(user) in (None, "readmitted")}
+        people.replay(lake.lifecycle_lines(lake.lifecycle_objects()), allowed)
+    return people

@@ -30,7 +30,7 @@ def enrol(people: People, sim: Simulation) -> None:
         people.enrol([one.user_id for one in together], at=at)
     for one in enrolments:
         if one.user_id != one.first_user_id and (known := people.get(one.first_user_id)):
-            people.add(one.user_id, known.participant_id, at=one.at)
+            people.add(one.user_id, known.participant_id, at=one.at, after_leaving=True)
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,7 @@ def read_people(parts: PeopleParts) -> People:
     enrolled = [one for one in everyone if one.participant_id]
     return People(
         persons_of(enrolled, _connections(parts, enrolled)),
-        len(everyone) - len(enrolled),
+        sum(one.is_pending for one in everyone),
         _invited(parts, {one.participant_id for one in enrolled}),
         invited_forms(parts),
     )

@@ -281,7 +281,7 @@ class Garmin:
 
         Their records are counted in the raw files of the last COUNTED_DATES dates; None where these cannot be read.
         """
-        waiting = [one for one in self.id_map.list() if not one.participant_id]
+        waiting = [one for one in self.id_map.list() if one.is_pending]
         counts = _count_records(self._platform.lake(), {one.garmin_user_id for one in waiting}) if waiting else {}
         return [
             PendingUser(

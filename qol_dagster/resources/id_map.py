@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,12 +16,22 @@ from qol_dagster.identities import Identities
 from qol_dagster.weeks import receipt_date
 from qol_ingest.shared import id_map as port
 from qol_ingest.shared.calendar import JST
-from qol_ingest.shared.id_map import CHANCE_LENGTH, Enrolment, IdMapError, tells_user
+from qol_ingest.shared.id_map import CHANCE_LENGTH, Enrolment, IdMapError, LeftError, tells_user
 from qol_ingest.shared.id_map_dynamo import DynamoIdMap
 from qol_ingest.shared.id_map_sqlite import SqliteIdMap
 from qol_ingest.shared.lifecycle import replay
 
-__all__ = ["CHANCE_LENGTH", "AwsIdMap", "Enrolment", "IdMap", "IdMapError", "People", "read_csv", "tells_user"]
+__all__ = [
+    "CHANCE_LENGTH",
+    "AwsIdMap",
+    "Enrolment",
+    "IdMap",
+    "IdMapError",
+    "LeftError",
+    "People",
+    "read_csv",
+    "tells_user",
+]
 
 
 COLUMNS = ("garmin_user_id", "participant_id", "enrolled_at")
@@ -40,9 +50,12 @@ class People(port.IdMap, Protocol):
         everyone = [one for one in self.list() if one.participant_id and one.status != "erasing"]
         return identities_of(everyone)
 
-    def replay(self, lines: Iterable[str]) -> int:
-        """Apply raw lifecycle lines that were not applied on arrival; return how many changed something."""
-        return replay(self, lines)
+    def replay(self, lines: Iterable[str], users: Collection[str] = ()) -> int:
+        """Apply raw lifecycle lines that were not applied on arrival; return how many changed something.
+
+        `users` count even if nobody knows them yet.
+        """
+        return replay(self, lines, users)
 
 
 def identities_of(everyone: Iterable[Enrolment]) -> Identities:

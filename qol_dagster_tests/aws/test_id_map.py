@@ -38,7 +38,7 @@ def _act(people: IdMap, chance: random.Random, begun: datetime) -> Any:
     at = begun + timedelta(seconds=600 * chance.randrange(-20, 20) + 300)
     acts: list[Callable[[], Any]] = [
         lambda: people.add(user),
-        lambda: people.add(user, f"Q{chance.randrange(3)}"),
+        lambda: people.add(user, f"Q{chance.randrange(3)}", after_leaving=chance.random() < 0.5),
         lambda: people.revoke(f"P{chance.randrange(1, 5):04d}"),
         lambda: people.seen([user, f"user-{chance.randrange(5)}"], at),
         lambda: people.deregister(user, at),
@@ -77,7 +77,7 @@ def test_a_large_import_that_ends_in_an_error_says_what_is_done_and_is_simply_do
     with pytest.raises(IdMapError, match="^entry 71: .*; the 49 entries before entry 50 are enrolled$"):
         people.import_rows(wrong)
     assert len(people.list()) == 49
-    assert people.import_rows(rows) == 120
+    assert people.import_rows(rows).enrolled == 120
     assert len(people.list()) == 120
 
 

@@ -35,12 +35,15 @@ from qol_dagster.defs.instance import dagster_instance
 from qol_dagster.lake.lake import Lake
 from qol_dagster.metrics.dictionary import DAILY, METRICS_VERSION, STATUS, WEEKLY
 from qol_dagster.resources.catalogue.duckdb import query
+from qol_dagster.resources.connections import read_people
 from qol_dagster.resources.id_map import IdMap
+from qol_dagster.resources.platform import open_platform
 from qol_dagster.settings import Settings
 from qol_dagster.weeks import last_due_week
 from qol_dagster_tests.support.lakes import MONDAY, record, worn, write_raw
 from qol_dagster_tests.support.tables import rows
 from qol_ingest.shared.stores import DirectoryStore
+from qol_ingest.webhook import Receiver
 
 USER = "a1b2c3d4e5f60718293a4b5c6d7e8f90"
 STANDARD = "SELECT * FROM db_qol.weekly_metrics ORDER BY date DESC LIMIT 10;"
@@ -185,6 +188,76 @@ def test_who_pushes_without_being_enrolled_is_listed_masked_and_may_be_forgotten
     assert qol("participants", "forget", shown).code == 0
     assert qol("participants", "forget", USER).code == 2
     assert [one.garmin_user_id for one in people.list()] == ["1" * 32, "0" * 32]
+
+
+def announce_departure(settings: Settings, *users: str, at: datetime | None = None) -> None:
+    """Receive a deregistration, which nobody applies: there is no puller."""
+    receiver = Receiver(DirectoryStore(settings.lake_dir), "secret", id_map=IdMap(settings.id_map_path))
+    body = json.dumps({"deregistrations": [{"userId": user} for user in users]})
+    push = {"rawPath": "/garmin/secret", "body": body, "requestContext": {"http": {"method": "POST"}}}
+    assert receiver.handle(push, at)["statusCode"] == 200
+
+
+def test_who_has_left_at_garmin_is_not_enrolled_without_a_word(qol: Qol, settings: Settings) -> None:
+    announce_departure(settings, USER, at=datetime(2026, 11, 19, 15, tzinfo=UTC))
+    add = ("participants", "add", USER, "--participant-id", "FF1")
+    refused = qol(*add)
+    assert (refused.code, refused.out, refused.err.count("\n")) == (2, "", 1)
+    assert "FF1 left at Garmin on 2026-11-20. Nobody was enrolled." in refused.err
+    assert USER not in refused.err
+    assert json.loads(qol("participants", "list", "--format", "json").out) == []
+    assert qol(*add, "--after-leaving").out == "FF1\n"
+    shown = qol("participants", "show", "FF1").out
+    assert re.findall(r"JST  (\w+)$", shown, re.M) == ["pending", "deregistered", "active"]
+
+
+def test_a_list_of_participants_enrols_all_but_who_has_left_and_says_which(
+    qol: Qol, settings: Settings, tmp_path: Path
+) -> None:
+    users = [f"{number:032x}" for number in range(1, 51)]
+    file = tmp_path / "people.csv"
+    file.write_text("garmin_user_id,participant_id\n" + "".join(f"{one},C{one[-2:]}\n" for one in users))
+    announce_departure(settings, users[6], at=datetime(2026, 11, 20, tzinfo=UTC))
+    for _ in range(2):
+        said = qol("participants", "import", str(file))
+        assert (said.code, said.out, said.err.count("\n")) == (1, "49 enrolled\n", 1)
+        assert "1 not enrolled: entry 7: C07 left at Garmin on 2026-11-20. " in said.err
+        assert not any(one in said.err for one in users)
+    assert "C07" not in qol("participants", "list").out
+    assert qol("participants", "import", str(file), "--after-leaving").out == "50 enrolled\n"
+    assert qol("participants", "revoke", "C08").code == 0
+    assert "entry 8: C08 was revoked on 20" in qol("participants", "import", str(file)).err
+
+
+@pytest.mark.parametrize("how", ["forgotten", "never noted"])
+def test_a_departure_counts_also_of_a_user_whom_the_id_map_does_not_know(
+    qol: Qol, settings: Settings, how: str
+) -> None:
+    announce_departure(settings, USER)
+    if how == "forgotten":
+        assert qol("participants", "forget", USER).code == 0
+    else:
+        settings.id_map_path.unlink()
+    refused = qol("participants", "add", USER)
+    assert (refused.code, "this Garmin user left at Garmin on" in refused.err) == (2, True)
+
+
+def test_who_has_left_at_garmin_is_neither_pending_nor_counted(qol: Qol, settings: Settings) -> None:
+    IdMap(settings.id_map_path).seen(["1" * 32], datetime(2026, 11, 17, tzinfo=UTC))
+    announce_departure(settings, USER)
+    listed = qol("participants", "list")
+    assert listed.err.startswith("1 Garmin users push data and are not enrolled")
+    pending = json.loads(qol("participants", "pending", "--format", "json").out)
+    assert [one["garmin_user"] for one in pending] == ["1111...1111"]
+    assert read_people(open_platform(settings)).n_pending == 1
+
+
+def test_a_participant_s_history_has_what_nobody_has_applied_yet(qol: Qol, settings: Settings) -> None:
+    assert qol("participants", "add", USER).out == "P0001\n"
+    announce_departure(settings, USER)
+    shown = qol("participants", "show", "P0001").out
+    assert shown.startswith("account 1: deregistered, ")
+    assert re.findall(r"JST  (\w+)$", shown, re.M) == ["active", "deregistered"]
 
 
 def test_an_enrolled_user_is_forgotten_only_by_saying_whose_account_it_is(qol: Qol, settings: Settings) -> None:

@@ -529,7 +529,7 @@ class Failing:
     def __init__(self, inner: SqliteIdMap, error: BaseException) -> None:
         self.inner, self.error, self.get = inner, error, inner.get
 
-    def add(self, user: str, participant_id: str | None = None) -> str:
+    def add(self, user: str, participant_id: str | None = None, *, after_leaving: bool) -> str:
         raise self.error
 
 
@@ -547,9 +547,9 @@ def test_an_account_linked_to_somebody_else_meanwhile_is_told(place: Place) -> N
     link, good = place.link("P0001"), place.id_map
 
     class Late(Failing):
-        def add(self, user: str, participant_id: str | None = None) -> str:
+        def add(self, user: str, participant_id: str | None = None, *, after_leaving: bool) -> str:
             self.inner.add(user, "P0009")
-            return self.inner.add(user, participant_id)
+            return self.inner.add(user, participant_id, after_leaving=after_leaving)
 
     place.swap(id_map=Late(good, ValueError()))
     assert Browser().connect(link, 1).title == titled("other-account")
@@ -578,7 +578,7 @@ def test_a_crash_anywhere_is_made_good_by_opening_the_link_again(
     class Killed(BaseException):
         """Nothing runs any more after it, not even what tidies up."""
 
-    def die(*_: object) -> None:
+    def die(*_: object, **__: object) -> None:
         raise Killed
 
     link = place.link()

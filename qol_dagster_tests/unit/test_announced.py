@@ -127,7 +127,7 @@ def test_runs_that_read_what_is_new_end_as_those_that_read_everything(tmp_path: 
         if chance.random() < 0.3:
             since = at - timedelta(days=chance.randrange(4))
             for people in (reading_news, reading_all):
-                people.add(user, "P7" if user == USER else "P8", at=since)
+                people.add(user, "P7" if user == USER else "P8", at=since, after_leaving=True)
         else:
             announced = chance.choice([left(user, at), allows(chance.choice([ALL, NO_HEALTH, [], None]), at)])
             announce(lake, f"{number}.jsonl", announced, at=at)

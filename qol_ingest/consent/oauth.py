@@ -232,7 +232,7 @@ class Enrolments:
                 return False
             self.api.store.put(user, consent.tokens)
             try:
-                self.id_map.add(user, sign_in.participant_id)
+                self.id_map.add(user, sign_in.participant_id, after_leaving=True)
             except IdMapError:
                 if self._is_of_another(user, sign_in):  # as of this moment
                     return False

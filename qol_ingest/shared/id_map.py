@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Literal, Protocol
 
+from qol_ingest.shared.calendar import receipt_date
 from qol_ingest.shared.erasures import AnyLedger
 from qol_ingest.shared.errors import QolInputError
 from qol_ingest.shared.permissions import kind_is_permitted, withheld_of
@@ -47,8 +48,26 @@ Row = tuple[str, str] | tuple[str, str, datetime | None]
 """An enrolment to import: Garmin user id, participant id, and when it was made, if that is known."""
 
 
+LEFT_AT_GARMIN: frozenset[Status] = frozenset({"deregistered"})
+LEFT: frozenset[Status] = LEFT_AT_GARMIN | {"revoked", "withdrawn"}
+"""Whom a list does not take back in; whoever adds a single person who was revoked, or withdrew, has decided so."""
+_HOW_LEFT = {"deregistered": "left at Garmin", "revoked": "was revoked", "withdrawn": "withdrew"}
+
+
 class IdMapError(QolInputError):
     """An enrolment cannot be made or changed; the message says why and what to do."""
+
+
+class LeftError(IdMapError):
+    """Somebody has left since the last consent that is known, and is not enrolled again by this."""
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What became of a list: how many rows are enrolled, and which are not since the person has left, as messages."""
+
+    enrolled: int
+    left: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -73,6 +92,12 @@ class Enrolment:
     status_before: str = ""
     withdrawn_from: str = ""
     status_at: str = ""
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether the user pushes and was never enrolled. Who has left at Garmin does not, until more is pushed."""
+        pushes = self.status == "pending" or (self.status in LEFT_AT_GARMIN and self.seen_at > self.status_at)
+        return not self.participant_id and pushes
 
     @property
     def may_be_used(self) -> bool:
@@ -100,18 +125,29 @@ class Change:
 class IdMap(Protocol):
     """The map. Every change is one transaction or conditional write. Raises IdMapError."""
 
-    def add(self, garmin_user_id: str, participant_id: str | None = None, *, at: datetime | None = None) -> str:
+    def add(
+        self,
+        garmin_user_id: str,
+        participant_id: str | None = None,
+        *,
+        at: datetime | None = None,
+        after_leaving: bool = False,
+    ) -> str:
         """Enrol a user, or take one back in, and give the participant id (the next free one by default).
 
         `at` is as of when, by default now; of an active user, the earlier time stays. Doing it twice changes nothing.
-        Several Garmin accounts may belong to one participant.
+        Several Garmin accounts may belong to one participant. Raises LeftError for who has left at Garmin, unless
+        there is a consent `after_leaving`.
         """
 
     def enrol(self, users: Iterable[str], *, at: datetime | None = None) -> int:
-        """Enrol many users as of `at` under the next free participant ids, all or none; return their number."""
+        """Enrol many users as of `at` under the next free participant ids, all or none; return their number.
 
-    def import_rows(self, rows: Iterable[Row]) -> int:
-        """Enrol many, all or none; return their number."""
+        Also who has left: it is for simulated people, whose departure is announced after `at`.
+        """
+
+    def import_rows(self, rows: Iterable[Row], *, after_leaving: bool = False) -> Imported:
+        """Enrol many, all or none, but for who has left: without a consent `after_leaving` they stay as they are."""
 
     def forget(self, garmin_user_id: str) -> bool:
         """Remove a user and the history; False if there is none. Who pushes again is pending again."""
@@ -197,6 +233,13 @@ def check_swapped(*, user_is_participant: bool, participant_is_user: bool, user:
         raise IdMapError("this is a participant id and no Garmin user id; give Garmin's userId first")
     if participant_is_user:
         raise IdMapError("the participant id given is a Garmin user id; choose another")
+
+
+def check_stays(status: Status, since: str, left: Collection[Status], participant: str) -> None:
+    """Raise LeftError if a status, which holds `since` (ISO 8601, or ""), is among those of people who have left."""
+    if status in left:
+        on = f" on {receipt_date(datetime.fromisoformat(since))}" if since else ""
+        raise LeftError(f"{participant or 'this Garmin user'} {_HOW_LEFT[status]}{on}")
 
 
 def past_text(moment: datetime | None) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import cached_property
@@ -17,13 +17,19 @@ from typing import Any
 from qol_ingest.shared import aws, id_map
 from qol_ingest.shared.erasures import AnyLedger
 from qol_ingest.shared.id_map import (
+    LEFT,
+    LEFT_AT_GARMIN,
     SEEN_STEP,
     Change,
     Enrolment,
     IdMapError,
+    Imported,
+    LeftError,
     Row,
+    Status,
     allowed_of,
     check_participant,
+    check_stays,
     check_swapped,
     check_user,
     free_ids,
@@ -62,10 +68,17 @@ class DynamoIdMap:
     ledger: AnyLedger | None = field(default=None, repr=False)
     """Who withdrew or was erased, and is enrolled again only by a new decision."""
 
-    def add(self, garmin_user_id: str, participant_id: str | None = None, *, at: datetime | None = None) -> str:
+    def add(
+        self,
+        garmin_user_id: str,
+        participant_id: str | None = None,
+        *,
+        at: datetime | None = None,
+        after_leaving: bool = False,
+    ) -> str:
         """See `IdMap`."""
         for _ in _tries():
-            step = _Step(self, self._free_ids(), past_text(at))
+            step = _Step(self, self._free_ids(), past_text(at), () if after_leaving else LEFT_AT_GARMIN)
             wanted = step.enrol(garmin_user_id, participant_id)
             if self._transact(step.writes):
                 return wanted
@@ -73,11 +86,12 @@ class DynamoIdMap:
 
     def enrol(self, users: Iterable[str], *, at: datetime | None = None) -> int:
         """See `IdMap`. All or none up to `MOST_IN_ONE`; beyond that in steps."""
-        return self._in_steps([(user, None, None) for user in users], past_text(at))
+        return self._in_steps([(user, None, None) for user in users], past_text(at)).enrolled
 
-    def import_rows(self, rows: Iterable[Row]) -> int:
+    def import_rows(self, rows: Iterable[Row], *, after_leaving: bool = False) -> Imported:
         """See `IdMap`. All or none up to `MOST_IN_ONE`; beyond that in steps."""
-        return self._in_steps([row if len(row) == 3 else (*row, None) for row in rows])
+        left = () if after_leaving else LEFT
+        return self._in_steps([row if len(row) == 3 else (*row, None) for row in rows], left=left)
 
     def forget(self, garmin_user_id: str) -> bool:
         """See `IdMap`."""
@@ -265,23 +279,27 @@ class DynamoIdMap:
                 return True
         raise IdMapError(_BUSY)
 
-    def _in_steps(self, rows: list_[_Enrolment], at: str = "") -> int:
-        done = 0
+    def _in_steps(self, rows: list_[_Enrolment], at: str = "", left: Collection[Status] = ()) -> Imported:
+        done, who_left = 0, list_[str]()
         while done < len(rows):
             before = f"the {done} entries before entry {done + 1} are enrolled" if done else "nobody was enrolled"
-            if not any(self._transact(self._step_from(rows, done, before, at).writes) for _ in _tries()):
+            steps = (self._step_from(rows, done, before, _Step(self, self._free_ids(), at, left)) for _ in _tries())
+            written = next((step for step in steps if self._transact(step.writes)), None)
+            if written is None:
                 raise IdMapError(f"the id map was changed by somebody else meanwhile; {before}; do the same again")
+            who_left += written.who_left
             done = min(done + MOST_IN_ONE, len(rows))
-        return done
+        return Imported(done - len(who_left), tuple(who_left))
 
-    def _step_from(self, rows: list_[_Enrolment], done: int, before: str, at: str) -> _Step:
-        """Return the next enrolments as one step. Raises IdMapError that names the entry, and what was done before."""
-        step = _Step(self, self._free_ids(), at)
+    def _step_from(self, rows: list_[_Enrolment], done: int, before: str, step: _Step) -> _Step:
+        """Return the step with the next enrolments. Raises IdMapError that names the entry, and what was done."""
         for number, (user, participant, enrolled_at) in enumerate(rows[done : done + MOST_IN_ONE], start=done + 1):
             try:
                 if participant is not None:
                     check_participant(participant.strip(), user)
                 step.enrol(user, participant, past_text(enrolled_at))
+            except LeftError as error:
+                step.who_left.append(f"entry {number}: {error}")
             except IdMapError as error:
                 raise IdMapError(f"entry {number}: {error}; {before}") from error
         return step
@@ -358,9 +376,10 @@ def _counter(counted: Item, more: int) -> Item:
 class _Step:
     """Enrolments that are written together; each of them sees those before it."""
 
-    def __init__(self, id_map: DynamoIdMap, free: Iterator[str], at: str) -> None:
-        """`at`: as of when users are enrolled, "" for now."""
-        self._id_map, self._free, self._at = id_map, free, at
+    def __init__(self, id_map: DynamoIdMap, free: Iterator[str], at: str, left: Collection[Status]) -> None:
+        """`at`: as of when users are enrolled, "" for now. `left`: the statuses of users who are not."""
+        self._id_map, self._free, self._at, self._left = id_map, free, at, left
+        self.who_left: list_[str] = []
         self._items: dict[str, Item] = {}
         self._writes: dict[str, Item] = {}
         self._no_longer_pending = 0
@@ -389,6 +408,8 @@ class _Step:
         )
         if known and known != wanted:
             raise IdMapError(f"this Garmin user is enrolled as {known} already; revoke {known} or leave it as it is")
+        if old is not None:
+            check_stays(old["status"], old["status_at"], self._left, known or (participant or "").strip())
         if self._id_map.ledger is not None:
             readmit(self._id_map.ledger, user, wanted)
         at = self._at or _now()

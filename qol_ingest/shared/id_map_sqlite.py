@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -17,15 +17,21 @@ from typing import Any
 from qol_ingest.shared import id_map, sqlite
 from qol_ingest.shared.erasures import AnyLedger
 from qol_ingest.shared.id_map import (
+    LEFT,
+    LEFT_AT_GARMIN,
     NOTHING_TO_WITHDRAW,
     SEEN_STEP,
     TOO_MANY_PENDING,
     Change,
     Enrolment,
     IdMapError,
+    Imported,
+    LeftError,
     Row,
+    Status,
     allowed_of,
     check_participant,
+    check_stays,
     check_swapped,
     check_user,
     free_ids,
@@ -78,11 +84,24 @@ class SqliteIdMap:
     ledger: AnyLedger | None = None
     """Who withdrew or was erased, and is enrolled again only by a new decision."""
 
-    def add(self, garmin_user_id: str, participant_id: str | None = None, *, at: datetime | None = None) -> str:
+    def add(
+        self,
+        garmin_user_id: str,
+        participant_id: str | None = None,
+        *,
+        at: datetime | None = None,
+        after_leaving: bool = False,
+    ) -> str:
         """See `IdMap`."""
         with self._write() as database:
             return _add(
-                database, garmin_user_id, participant_id, self._free_ids(database), at=past_text(at), ledger=self.ledger
+                database,
+                garmin_user_id,
+                participant_id,
+                self._free_ids(database),
+                at=past_text(at),
+                left=() if after_leaving else LEFT_AT_GARMIN,
+                ledger=self.ledger,
             )
 
     def enrol(self, users: Iterable[str], *, at: datetime | None = None) -> int:
@@ -92,11 +111,11 @@ class SqliteIdMap:
             free = self._free_ids(database)
             return sum(bool(_add(database, user, None, free, at=as_of, ledger=self.ledger)) for user in users)
 
-    def import_rows(self, rows: Iterable[Row]) -> int:
+    def import_rows(self, rows: Iterable[Row], *, after_leaving: bool = False) -> Imported:
         """See `IdMap`."""
-        done = 0
+        done, left = 0, []
         with self._write() as database:
-            for user, participant, *enrolled_at in rows:
+            for number, (user, participant, *enrolled_at) in enumerate(rows, start=1):
                 try:
                     check_participant(participant.strip(), user)
                     _add(
@@ -105,12 +124,16 @@ class SqliteIdMap:
                         participant,
                         self._free_ids(database),
                         *map(past_text, enrolled_at),
+                        left=() if after_leaving else LEFT,
                         ledger=self.ledger,
                     )
+                except LeftError as error:
+                    left.append(f"entry {number}: {error}")
                 except IdMapError as error:
-                    raise IdMapError(f"entry {done + 1}: {error}; nobody was enrolled") from error
-                done += 1
-        return done
+                    raise IdMapError(f"entry {number}: {error}; nobody was enrolled") from error
+                else:
+                    done += 1
+        return Imported(done, tuple(left))
 
     def list(self) -> list_[Enrolment]:
         """See `IdMap`."""
@@ -349,9 +372,13 @@ def _add(
     enrolled_at: str = "",
     *,
     at: str = "",
+    left: Collection[Status] = (),
     ledger: AnyLedger | None = None,
 ) -> str:
-    """Enrol a user as of `at` ("": now) and return the participant id; `enrolled_at` replaces the date alone."""
+    """Enrol a user as of `at` ("": now) and return the participant id; `enrolled_at` replaces the date alone.
+
+    Raises LeftError for a user with a status in `left`.
+    """
     user = check_user(user)
     row = _row(database, user)
     known = row["participant_id"] if row else ""
@@ -364,6 +391,8 @@ def _add(
     )
     if known and known != wanted:
         raise IdMapError(f"this Garmin user is enrolled as {known} already; revoke {known} or leave it as it is")
+    if row is not None:
+        check_stays(row["status"], row["status_at"], left, known or (participant or "").strip())
     if ledger is not None:
         readmit(ledger, user, wanted)
     now = at or _now()

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, Protocol
@@ -86,14 +86,20 @@ def apply(id_map: IdMap, event: LifecycleEvent, garmin: Garmin | None = None) ->
     return "applied" if changed else "nothing new"
 
 
-def replay(id_map: IdMap, lines: Iterable[str]) -> int:
+def replay(id_map: IdMap, lines: Iterable[str], users: Collection[str] = ()) -> int:
     """Apply raw lifecycle lines once more, and return how many changed something. Raises IdMapError.
 
     After years most have been applied long ago, and the map is asked once for all of those instead of once for each.
+    Of `users` whom the map does not know, what was announced until now is noted as on receipt: the receiver may have
+    failed to, or they were forgotten since.
     """
     known = {one.garmin_user_id: one for one in id_map.list()}
-    changed = 0
+    now, changed = datetime.now(UTC), 0
     for event in events(lines):
+        if event.user in users and event.user not in known and event.received_at <= now:
+            id_map.seen([event.user], event.received_at)
+            if found := id_map.get(event.user):
+                known[event.user] = found
         if event.user in known and _is_news(known[event.user], event):
             changed += apply(id_map, event) == "applied"
             known[event.user] = id_map.get(event.user) or known[event.user]

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from qol_ingest.shared.id_map import IdMap, IdMapError, text_of
+from qol_ingest.shared.id_map import IdMap, IdMapError, Imported, LeftError, text_of
 
 USER, OTHER = "a1b2c3d4e5f60718293a4b5c6d7e8f90", "ffeeddccbbaa99887766554433221100"
 LATER = datetime.now(UTC) + timedelta(hours=1)
@@ -74,8 +74,8 @@ def test_what_cannot_be_a_garmin_user_id_is_refused_by_staff_and_passed_over_by_
 
 def test_an_import_is_done_again_in_vain_and_says_how_many_there_are(people: IdMap) -> None:
     rows = [(f"user-{n}", f"Q{n:03d}") for n in range(60)] + [("user-7", "Q007"), (" user-8 ", " Q008 ")]
-    assert people.import_rows(rows) == 62
-    assert people.import_rows(iter(rows)) == 62
+    assert people.import_rows(rows).enrolled == 62
+    assert people.import_rows(iter(rows)).enrolled == 62
     assert statuses(people) == {f"user-{n}": (f"Q{n:03d}", "active") for n in range(60)}
     assert people.enrol(["user-1", "new", "new"]) == 3
     assert statuses(people)["new"] == ("P0001", "active")
@@ -142,7 +142,7 @@ def test_no_more_users_are_pending_than_the_map_has_room_for(people: IdMap, monk
     people.add("user-1")
     assert people.seen(["user-4"], LATER) == 1
     assert people.forget("user-2")
-    assert people.import_rows([("user-3", "Q3")]) == 1
+    assert people.import_rows([("user-3", "Q3")]).enrolled == 1
     assert people.seen(["user-5", "user-6"], LATER) == 2
     with pytest.raises(IdMapError, match="no more are noted"):
         people.seen(["user-7"], LATER)
@@ -189,11 +189,12 @@ def test_a_participant_id_is_no_garmin_user_id_and_the_other_way_round(people: I
 def test_an_import_keeps_when_somebody_was_enrolled(people: IdMap) -> None:
     april = datetime(2026, 4, 1, tzinfo=UTC)
     people.add(OTHER, "Q2")
-    assert people.import_rows([(USER, "Q1", april), (OTHER, "Q2", april), ("third", "Q3", None), ("fourth", "Q4")]) == 4
+    found = people.import_rows([(USER, "Q1", april), (OTHER, "Q2", april), ("third", "Q3", None), ("fourth", "Q4")])
+    assert found.enrolled == 4
     enrolled = {one.participant_id: one.enrolled_at[:10] for one in people.list()}
     today = datetime.now(UTC).date().isoformat()
     assert enrolled == {"Q1": "2026-04-01", "Q2": "2026-04-01", "Q3": today, "Q4": today}
-    assert people.import_rows([(USER, "Q1")]) == 1
+    assert people.import_rows([(USER, "Q1")]).enrolled == 1
     assert {one.participant_id: one.enrolled_at[:10] for one in people.list()} == enrolled
     with pytest.raises(IdMapError, match="entry 1: the date of enrolment .* is in the future; nobody was enrolled"):
         people.import_rows([(USER, "Q1", LATER + timedelta(days=2))])
@@ -245,9 +246,81 @@ def test_who_leaves_is_deregistered_once_and_may_come_back(people: IdMap) -> Non
     assert not people.deregister(USER, LATER)
     assert not people.deregister("unknown", LATER)
     assert statuses(people) == {USER: ("P1", "deregistered")}
-    assert people.add(USER) == "P1"
+    assert people.add(USER, after_leaving=True) == "P1"
     assert whats(people, "P1") == ["active", "deregistered", "active"]
     assert USER not in str(people.history("P1"))
+
+
+@pytest.mark.parametrize("participant", ["P1", None])
+def test_nobody_who_has_left_at_garmin_is_enrolled_without_a_new_consent(
+    people: IdMap, participant: str | None
+) -> None:
+    left_at = datetime(2026, 11, 19, 15, tzinfo=UTC)  # midnight in Japan
+    people.seen([USER], left_at - SECOND)
+    assert people.deregister(USER, left_at)
+    with pytest.raises(LeftError, match=f"^{participant or 'this Garmin user'} left at Garmin on 2026-11-20$"):
+        people.add(USER, participant)
+    assert statuses(people) == {USER: ("", "deregistered")}
+    assert people.add(USER, "P1", after_leaving=True) == "P1"
+    assert statuses(people) == {USER: ("P1", "active")}
+    assert people.add(USER) == "P1"
+
+
+def test_who_was_enrolled_when_they_left_is_called_by_the_participant_id(people: IdMap) -> None:
+    people.add(USER, "P1")
+    people.deregister(USER, LATER)
+    with pytest.raises(LeftError, match="^P1 left at Garmin on "):
+        people.add(USER)
+    assert whats(people, "P1") == ["active", "deregistered"]
+
+
+def test_a_list_enrols_everybody_but_those_who_have_left_and_says_which_they_are(people: IdMap) -> None:
+    rows = [(f"user-{number}", f"Q{number:02d}") for number in range(1, 121)]
+    people.import_rows(rows[:3])
+    people.seen(["user-60"], EARLIER)
+    for user in ("user-1", "user-60"):
+        assert people.deregister(user, LATER)
+    people.revoke("Q02")
+    people.withdraw("Q03", LATER.date())
+    found = people.import_rows(rows)
+    assert found.enrolled == 116
+    assert [one.rpartition(" on ")[0] for one in found.left] == [
+        "entry 1: Q01 left at Garmin",
+        "entry 2: Q02 was revoked",
+        "entry 3: Q03 withdrew",
+        "entry 60: Q60 left at Garmin",
+    ]
+    assert "user-" not in str(found)
+    known = statuses(people)
+    assert [known[f"user-{number}"][1] for number in (1, 2, 3, 60)] == [
+        "deregistered",
+        "revoked",
+        "withdrawn",
+        "deregistered",
+    ]
+    assert sum(status == "active" for _, status in known.values()) == 116
+    assert people.import_rows(rows, after_leaving=True) == Imported(120)
+    assert {status for _, status in statuses(people).values()} == {"active"}
+
+
+def test_a_single_person_who_was_revoked_or_withdrew_is_taken_back_in_by_adding_them(people: IdMap) -> None:
+    people.import_rows([(USER, "P1"), (OTHER, "P2")])
+    people.revoke("P1")
+    people.withdraw("P2", LATER.date())
+    assert [people.add(USER), people.add(OTHER)] == ["P1", "P2"]
+    assert {status for _, status in statuses(people).values()} == {"active"}
+
+
+def test_who_has_left_before_anybody_enrolled_them_is_pending_no_longer_until_they_push_again(people: IdMap) -> None:
+    people.seen([USER], EARLIER)  # as of a push, or of the deregistration alone
+    people.seen([OTHER], EARLIER)
+    people.add("third")
+    assert people.deregister(USER, EARLIER)
+    assert [one.garmin_user_id for one in people.list() if one.is_pending] == [OTHER]
+    people.seen([USER], LATER)
+    assert {one.garmin_user_id for one in people.list() if one.is_pending} == {USER, OTHER}
+    with pytest.raises(LeftError):
+        people.add(USER)
 
 
 def test_a_deregistration_that_is_older_than_the_enrolment_changes_nothing(people: IdMap) -> None:

@@ -97,7 +97,7 @@ def test_an_old_deregistration_does_not_undo_a_later_enrolment(people: IdMap) ->
 def test_who_comes_back_is_the_same_participant_and_a_replay_does_not_send_them_away(people: IdMap) -> None:
     event = left(received=datetime.now(UTC))
     assert tell(people, event) == ["applied"]
-    assert people.add(USER) == "P7"
+    assert people.add(USER, after_leaving=True) == "P7"
     assert tell(people, event) == ["nothing new"]
     assert people.identities().active == {USER: "P7"}
 
@@ -239,6 +239,20 @@ def test_a_revoked_participant_stays_revoked_when_a_forgery_is_undone(people: Id
 def test_what_is_announced_of_a_stranger_changes_nothing(people: IdMap) -> None:
     assert tell(people, {**allows(ALL), "userId": OTHER}, left(OTHER)) == ["nothing new"] * 2
     assert people.get(OTHER) is None
+
+
+def test_of_a_stranger_who_is_about_to_be_enrolled_all_counts_that_was_announced_until_now(people: IdMap) -> None:
+    """And not what is from the future, such as the rest of a simulated year."""
+    past, later = datetime.now(UTC) - timedelta(days=1), LATER + timedelta(hours=1)
+    lines = [json.dumps(left(OTHER, past)), json.dumps({**allows(NO_HEALTH, past), "userId": "third"})]
+    lines += [json.dumps(left("fourth", later)), json.dumps(left("fifth", past))]
+    assert people.replay(lines, {OTHER.upper(), "third", "fourth"}) == 1
+    assert people.replay(lines, {OTHER, "third", "fourth"}) == 1
+    assert people.replay(lines, {OTHER, "third", "fourth"}) == 0
+    known = {one.garmin_user_id: (one.status, one.permissions) for one in people.list() if not one.participant_id}
+    assert known == {OTHER: ("deregistered", None), "third": ("pending", tuple(NO_HEALTH))}
+    people.add(OTHER, "P8", after_leaving=True)
+    assert [change.what for change in people.history("P8")] == ["pending", "deregistered", "active"]
 
 
 def test_what_is_announced_of_a_pending_user_makes_it_nobody_s_data(people: IdMap) -> None:
