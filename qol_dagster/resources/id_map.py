@@ -5,17 +5,15 @@ Belongs here: the map in the form the weekly job needs, and reading a CSV file o
 
 from __future__ import annotations
 
-import csv
-import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import date, datetime, time
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from qol_dagster.identities import Identities
+from qol_dagster.spreadsheets import SPELLINGS, Row, decode, read_rows, read_time
 from qol_dagster.weeks import receipt_date
 from qol_ingest.shared import id_map as port
-from qol_ingest.shared.calendar import JST
 from qol_ingest.shared.id_map import CHANCE_LENGTH, Enrolment, IdMapError, LeftError, tells_user
 from qol_ingest.shared.id_map_dynamo import DynamoIdMap
 from qol_ingest.shared.id_map_sqlite import SqliteIdMap
@@ -36,7 +34,6 @@ __all__ = [
 
 COLUMNS = ("garmin_user_id", "participant_id", "enrolled_at")
 """Of a file of enrolments; the last may be missing."""
-_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 class People(port.IdMap, Protocol):
@@ -89,49 +86,33 @@ def _date_in_japan(moment: str) -> date:
 def read_csv(file: Path) -> list[tuple[str, str, datetime | None]]:
     """Return (garmin_user_id, participant_id, enrolled_at) of a CSV file with these columns; the last may be missing.
 
-    Raises IdMapError naming the column or the entry.
+    A date is its midnight in Japan. Raises IdMapError naming the column or the entry.
     """
     try:
-        with file.open(encoding="utf-8-sig", newline="") as text:
-            reader = csv.DictReader(text, skipinitialspace=True)
-            _check_columns(file, reader.fieldnames or ())
-            lines = list(reader)
+        names, rows = read_rows(decode(file.read_bytes()))
     except UnicodeDecodeError as error:
-        raise IdMapError(f"{file} is not UTF-8 text; save it as CSV UTF-8") from error
-    return [_enrolment(f"{file}: entry {number}", line) for number, line in enumerate(lines, start=1)]
+        raise IdMapError(f"{file} is neither UTF-8 nor Shift JIS text; save it as CSV UTF-8") from error
+    _check_columns(file, names)
+    return [_enrolment(f"{file}: entry {number}", row) for number, row in enumerate(rows, start=1)]
 
 
 def _check_columns(file: Path, names: Sequence[str]) -> None:
     missing = [name for name in COLUMNS[:2] if name not in names]
     if missing:
         raise IdMapError(f"{file} has no column {' and no column '.join(missing)} in its first line")
-    if unknown := [name for name in names if name not in COLUMNS]:
+    if unknown := [name or "one without a name" for name in names if name not in COLUMNS]:
         raise IdMapError(f"{file} has columns that are not read: {', '.join(unknown)}. Leave {', '.join(COLUMNS)} only")
     if len({*names}) < len(names):
         raise IdMapError(f"{file} has a column twice")
 
 
-def _enrolment(where: str, line: Mapping[str | None, Any]) -> tuple[str, str, datetime | None]:
-    user, participant, enrolled = (str(line.get(name) or "") for name in COLUMNS)
-    if not user.strip() or not participant.strip():
+def _enrolment(where: str, row: Row) -> tuple[str, str, datetime | None]:
+    user, participant, enrolled = (row.values.get(name, "") for name in COLUMNS)
+    if not user or not participant:
         raise IdMapError(f"{where} lacks a garmin_user_id or a participant_id")
-    if None in line:
+    if any(row.beyond):
         raise IdMapError(f"{where} has more values than there are columns")
     try:
-        return user, participant, _moment(enrolled.strip())
+        return user, participant, read_time(enrolled, time()) if enrolled else None
     except ValueError:
-        raise IdMapError(
-            f"{where}: enrolled_at is a date like 2026-04-01, or a time with its zone like 2026-04-01T09:00+09:00"
-        ) from None
-
-
-def _moment(text: str) -> datetime | None:
-    """Return a time, midnight in Japan of a date, None of nothing. Raises ValueError."""
-    if not text:
-        return None
-    if _DATE.fullmatch(text):
-        return datetime.combine(date.fromisoformat(text), time(), JST)
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        raise ValueError
-    return moment
+        raise IdMapError(f"{where}: enrolled_at is a date or time like {SPELLINGS}") from None

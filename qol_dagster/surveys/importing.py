@@ -6,8 +6,6 @@ all. A time without a zone is Japan's; a date alone is its noon.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import re
 import unicodedata
@@ -17,6 +15,7 @@ from datetime import date, datetime, time
 from typing import Any, Literal
 
 from qol_dagster.errors import QolInputError
+from qol_dagster.spreadsheets import SPELLINGS, decode, read_rows, read_time
 from qol_dagster.surveys.responses import MODES, Mode, Sending
 from qol_dagster.surveys.whoqol import HIGHEST, ITEMS, LOWEST, read_answer
 from qol_ingest.shared.calendar import JST, receipt_date
@@ -198,39 +197,30 @@ def _wave(text: object) -> int | None:
 
 
 def _moment(text: object, received_at: datetime, problems: list[str]) -> datetime | None:
-    try:
-        moment = datetime.fromisoformat(str(text).strip().replace("/", "-"))
-    except ValueError:
-        problems.append(
-            f"answered_at {text!r} is no time like 2026-11-16 or 2026-11-16T09:30"
-            if text
-            else ("there is no answered_at")
-        )
+    if not text:
+        problems.append("there is no answered_at")
         return None
-    if len(str(text).strip()) <= len("2026-11-16"):
-        moment = datetime.combine(moment.date(), time(12), JST)
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=JST)
+    try:
+        moment = read_time(str(text), time(12))
+    except ValueError:
+        problems.append(f"answered_at {text!r} is no date or time like {SPELLINGS}")
+        return None
     if moment.astimezone(JST).date() > received_at.astimezone(JST).date():
         problems.append(f"answered_at {text!r} is in the future")
     return moment
 
 
 def _decoded(content: bytes) -> str:
-    """Return the text; Excel in Japan writes either of two encodings."""
-    for encoding in ("utf-8-sig", "cp932"):
-        try:
-            return content.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-    raise SurveyImportError("nothing was imported: the file is neither UTF-8 nor Shift JIS")
+    try:
+        return decode(content)
+    except UnicodeDecodeError:
+        raise SurveyImportError("nothing was imported: the file is neither UTF-8 nor Shift JIS") from None
 
 
 def _csv_rows(text: str) -> Iterator[tuple[int, Row]]:
-    head = text.partition("\n")[0]
-    delimiter = max(",;\t", key=head.count)
-    reader = csv.DictReader(io.StringIO(text, newline=""), restval="", delimiter=delimiter)
-    for row in reader:
-        yield reader.line_num, {str(name or "").strip(): value for name, value in row.items() if name}
+    _, rows = read_rows(text)
+    for row in rows:
+        yield row.line, {name: value for name, value in row.values.items() if name}
 
 
 def _fhir_rows(text: str) -> Iterator[tuple[int, Row]]:

@@ -23,7 +23,7 @@ HEAVY = ("dagster", "pyspark", "boto3", "ibis", "duckdb", "pyarrow", "numpy", "p
 PACKAGES = ("qol_dagster", "qol_ingest", "garmin_sim", "infra", "emulated_aws", "soak")
 
 FLOORS = (
-    ("errors", "csv_text"),
+    ("errors", "csv_text", "spreadsheets"),
     ("metrics",),
     ("weeks",),
     ("surveys",),

@@ -138,17 +138,18 @@ def test_a_csv_file_may_say_when_somebody_was_enrolled(tmp_path: Path) -> None:
     ("content", "problem"),
     [
         (b"", "no column garmin_user_id"),
-        (b"garmin_user_id;participant_id\na;b\n", "no column garmin_user_id"),
         (b"garmin_user_id\na\n", "no column participant_id"),
         (b"garmin_user_id,participant_id\na,P1\nb,\n", "entry 2 lacks"),
         (b"garmin_user_id,participant_id\na\n", "entry 1 lacks"),
-        (b"garmin_user_id,participant_id\n\xff,P1\n", "not UTF-8"),
+        (b"garmin_user_id,participant_id\n\x81\xff,P1\n", "neither UTF-8 nor Shift JIS"),
         (b"garmin_user_id,participant_id,name\na,P1,Hanako\n", "columns that are not read: name"),
         (b"garmin_user_id,participant_id,enroled_at\na,P1,2026-04-01\n", "columns that are not read: enroled_at"),
         (b"garmin_user_id,participant_id,participant_id\na,P1,P2\n", "a column twice"),
         (b"garmin_user_id,participant_id\na,P1,2026-04-01\n", "entry 1 has more values"),
-        (b"garmin_user_id,participant_id,enrolled_at\na,P1,1.4.2026\n", "entry 1: enrolled_at is a date like"),
-        (b"garmin_user_id,participant_id,enrolled_at\na,P1,2026-04-01T09:00\n", "entry 1: enrolled_at is a date like"),
+        (b"garmin_user_id,participant_id,,enrolled_at\na,P1,,2026-04-01\n", "not read: one without a name"),
+        (b"garmin_user_id,participant_id,,\na,P1,x,\n", "entry 1 has more values"),
+        (b"garmin_user_id,participant_id,enrolled_at\n,,\na,P1,1.4.2026\n", "entry 1: enrolled_at .* the year first"),
+        (b"garmin_user_id,participant_id,enrolled_at\na,P1,27/11/2026\n", "entry 1: enrolled_at is .* 2026/4/1"),
     ],
 )
 def test_a_csv_file_that_is_wrong_is_refused_with_the_place(tmp_path: Path, content: bytes, problem: str) -> None:

@@ -239,7 +239,7 @@ def test_a_refused_file_is_told_every_reason_with_its_line() -> None:
         "line 3: 'P9' is not enrolled",
         "line 4: there is no participant_id",
         "line 4: there is no answer from 1 to 5",
-        "line 4: answered_at '16.11.2026' is no time like 2026-11-16",
+        "line 4: answered_at '16.11.2026' is no date or time like 2026-04-01, 2026/4/1, ",
         "line 4: the wave 'first' is no number",
         "line 4: the mode 'fax' is none of web, paper, import",
         "line 5: is another form of the same participant and wave as line 2",
