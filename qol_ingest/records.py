@@ -42,6 +42,8 @@ GZIP = b"\x1f\x8b\x08"
 """How a gzip stream begins, and no JSON."""
 
 _SPACE = re.compile(r"[ \t\r\n]*")
+_NOTHING = re.compile(r"(?:null|\[\s*\])?")
+"""A body, without the space around it, that holds as little as `{}` does."""
 _NAME = re.compile(r"[ -~]{1,64}")
 _LINE_BREAKS = re.compile(r"[\r\n][ \t\r\n]*")
 _UTF8_BOM = b"\xef\xbb\xbf"
@@ -193,6 +195,8 @@ class _Scanner:
         """Yield all entries in order. Raises BodyError, JSONDecodeError, RecursionError."""
         at = self._skip(0)
         if self._char(at) != "{":
+            if _NOTHING.fullmatch(self._text.strip()):
+                return
             raise BodyError("the body is not a JSON object")
         at = self._skip(at + 1)
         more = self._char(at) != "}"
@@ -363,6 +367,8 @@ def _sorted(scanner: _Scanner, ingest_id: str, received_at: datetime, bounds: Bo
             raise BodyError(f"the body holds more than {bounds.records} records")
         if time.monotonic() > until:
             raise BodyError("the body could not be read in time")
+        if _is_empty(entry):
+            continue
         reason = _fault(entry)
         if reason:
             rejects.append(_reject_line(entry, reason))
@@ -386,6 +392,11 @@ def _sorted(scanner: _Scanner, ingest_id: str, received_at: datetime, bounds: Bo
 
 def _timestamp(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _is_empty(entry: _Entry) -> bool:
+    """Whether what stands in the place of a list holds as little as an empty one. NaN is read as None, and does not."""
+    return not entry.in_list and entry.is_json and entry.value in (None, {}, [])
 
 
 def _fault(entry: _Entry) -> str | None:

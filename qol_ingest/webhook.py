@@ -8,6 +8,7 @@ records belongs in `records`, writing in `stores`. Processing never happens here
 
 Answers. 200 says that a body is kept: as raw lines, or in quarantine if it can never be read, since Garmin would
 send it again for days; in the store, or in the spill queue while the store fails. Only 503 makes Garmin send again.
+Of a body that holds nothing, such as an empty one, nothing is kept.
 A body beyond `WHILE_GARMIN_WAITS` goes into quarantine as well, unread and as it was sent, so packed if it was packed.
 
 Time. Garmin waits 30 s. Nothing is begun at the store, the queue or the id map once its share of the time is used

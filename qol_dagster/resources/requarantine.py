@@ -65,7 +65,7 @@ def requarantine(
             found = _read(key, content, _received_at(lake, key))
             read += not found.left
             records += found.records
-            if found.left != content and not dry_run:
+            if not dry_run and (found.left != content or not content):
                 for raw_key, raw_content in found.objects:
                     store.put_new(raw_key, raw_content)
                 if found.left:

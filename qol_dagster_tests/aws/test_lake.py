@@ -27,10 +27,12 @@ from qol_dagster.lake.records import (
     store_records,
     stored_records,
 )
+from qol_dagster.resources.requarantine import requarantine
 from qol_dagster.resources.unread import files_not_read
 from qol_dagster_tests.support.cloud import Cloud
 from qol_dagster_tests.support.lakes import MONDAY
 from qol_ingest.shared import aws
+from qol_ingest.shared.stores import DirectoryStore
 
 ROWS = pa.table({"participant_id": ["P1", "P2"], "steps": [1.0, None], "date": ["2026-11-16"] * 2})
 DAY = f"raw/daily/date={MONDAY}"
@@ -48,6 +50,16 @@ def put(lake: Lake, *keys: str, content: bytes = b"{}\n") -> None:
 
 def keys(lake: Lake, prefix: str) -> list[str]:
     return sorted(item["path"] for batch in lake.store.list(prefix) for item in batch)
+
+
+def test_what_holds_nothing_is_taken_out_of_quarantine_and_what_holds_anything_is_left(
+    lake: Lake, tmp_path: Path
+) -> None:
+    put(lake, *(f"raw/quarantine/date={MONDAY}/{name}" for name in ("a.body", "a.rejects.jsonl")), content=b"")
+    put(lake, f"raw/quarantine/date={MONDAY}/b.body", content=b"no json")
+    report = requarantine(lake, DirectoryStore(tmp_path / "nothing is written"))
+    assert (report.files, report.read, report.records) == (3, 2, 0)
+    assert keys(lake, "raw/quarantine") == [f"raw/quarantine/date={MONDAY}/b.body"]
 
 
 # -- records

@@ -187,7 +187,7 @@ def test_what_a_fixed_receiver_can_read_is_stored_as_if_it_had_come_to_it_and_th
     settings: Settings, narrow: pytest.MonkeyPatch
 ) -> None:
     record = '{"userId":"u-1","calendarDate":"2026-11-14","steps":1.50,"a":"x\\n\\u2028 y","userAccessToken":"t"}'
-    push(settings, f'{{"dailies":[{record},7],"x":[{record},{record.replace("14", "15")}],"y":{{}}}}'.encode())
+    push(settings, f'{{"dailies":[{record},7],"x":[{record},{record.replace("14", "15")}],"y":{{"steps":7}}}}'.encode())
     narrow.undo()
     before = files(settings)
     assert reread(settings, dry_run=True) == (1, 0, 2)
@@ -239,6 +239,42 @@ def test_a_body_counts_as_received_when_it_was_and_one_that_was_copied_first_of_
             timespec="milliseconds"
         ).replace("+00:00", "Z")
         daily.unlink()
+
+
+def test_what_holds_nothing_goes_from_quarantine_and_what_holds_anything_stays(settings: Settings) -> None:
+    today = f"raw/quarantine/date={receipt_date(datetime.now(UTC))}"
+    old = "raw/quarantine/date=2026-11-14"
+    nothing = {
+        f"{old}/e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855.body": b"",
+        f"{today}/e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855.body": b"",
+        f"{old}/a1.body": b" \n",
+        f"{old}/a2.body": gzip.compress(b""),
+        f"{old}/a3.body": b"null",
+        f"{old}/a4.rejects.jsonl": b"",
+        f"{old}/a5.rejects.jsonl": b'{"reason":"the value of this type is not a list","_summary_type":"dailies",'
+        b'"value":null}\n',
+    }
+    something = {
+        f"{old}/b1.body": b"no json",
+        f"{old}/b2.body": b"[null]",
+        f"{old}/b3.rejects.jsonl": b'{"reason":"not an object","_summary_type":"dailies","value":null}\n',
+        f"{old}/b4.rejects.jsonl": b'{"reason":"the value of this type is not a list","_summary_type":"dailies",'
+        b'"value":"NaN"}\n',
+    }
+    for key, content in (nothing | something).items():
+        put(settings, key, content)
+    assert reread(settings, dry_run=True) == (11, 7, 0)
+    assert files(settings) == nothing | something
+    assert reread(settings) == (11, 7, 0)
+    assert files(settings) == something
+    assert reread(settings) == (4, 0, 0)
+
+
+def test_a_probe_with_an_empty_body_leaves_nothing_that_is_not_read(settings: Settings) -> None:
+    for body in (b"", b"", b"\r\n", b'{"dailies":null}'):
+        push(settings, body)
+    assert not files(settings)
+    assert set(count_unread(Lake.local(settings.lake_dir), settings).values()) == {0}
 
 
 @dataclass

@@ -181,7 +181,7 @@ def test_a_clock_that_is_set_back_is_warned_of_once_and_one_that_lags_a_little_i
 
 
 def test_a_body_that_cannot_be_read_is_kept_byte_for_byte(hook: LocalWebhook, tmp_path: Path) -> None:
-    for body in (b'\x00\xff{"dailies":[', b"", BODY[:-1], b"[" * 50_000):
+    for body in (b'\x00\xff{"dailies":[', b'""', BODY[:-1], b"[" * 50_000):
         assert send(hook, body) == (200, {"stored": 0, "rejected": 1})
         key = f"raw/quarantine/date={today()}/{hashlib.sha256(body).hexdigest()}.body"
         assert stored(tmp_path / "lake")[key] == body
@@ -372,13 +372,12 @@ def test_a_gzipped_body_is_the_same_body_whatever_its_header_says(
     "packed",
     [
         b"no gzip",
-        b"",
         PACKED[:-9],
         PACKED[:-8] + b"\0" * 8,
         PACKED[:10] + b"\xff" * 20,
         PACKED + b"more",
     ],
-    ids=["no gzip", "empty", "cut short", "wrong checksum", "wrong stream", "more behind"],
+    ids=["no gzip", "cut short", "wrong checksum", "wrong stream", "more behind"],
 )
 def test_a_broken_gzip_is_kept_as_it_came(hook: LocalWebhook, tmp_path: Path, packed: bytes) -> None:
     assert send(hook, packed, headers={"Content-Encoding": "gzip"}) == (200, {"stored": 0, "rejected": 1})
@@ -485,9 +484,19 @@ def test_lambda_events_bring_bodies_as_text_or_base64(tmp_path: Path) -> None:
 
 def test_a_lambda_event_without_a_proper_body_is_quarantined(tmp_path: Path) -> None:
     receiver = Receiver(DirectoryStore(tmp_path), SECRET)
-    for odd in (event(), event("no base64 !", isBase64Encoded=True), event("\ud83d"), event() | {"body": None}):
+    for odd in (event("no base64 !", isBase64Encoded=True), event("\ud83d")):
         assert json.loads(receiver.handle(odd, NOW)["body"]) == {"stored": 0, "rejected": 1}
-    assert sorted(stored(tmp_path).values()) == [b"", b"no base64 !", b"\xed\xa0\xbd"]
+    assert sorted(stored(tmp_path).values()) == [b"no base64 !", b"\xed\xa0\xbd"]
+
+
+def test_a_lambda_event_with_nothing_in_its_body_is_taken_and_leaves_nothing(tmp_path: Path) -> None:
+    receiver = Receiver(DirectoryStore(tmp_path), SECRET)
+    without = {name: value for name, value in event().items() if name != "body"}
+    packed = event(base64.b64encode(gzip.compress(b"")).decode(), isBase64Encoded=True)
+    for empty in (event(), event(" \n"), event() | {"body": None}, without, packed, event(), event('{"dailies":null}')):
+        answer = receiver.handle(empty, NOW)
+        assert (answer["statusCode"], json.loads(answer["body"])) == (200, {"stored": 0, "rejected": 0})
+    assert not stored(tmp_path)
 
 
 # -- a store that fails

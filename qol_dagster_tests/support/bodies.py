@@ -24,7 +24,7 @@ TYPES = (
 class Body:
     """A request body. `records` are the raw texts of the objects in it that can be kept as they are; `others` counts
     the elements that cannot, those with a repeated key among them unless they are events; a `broken` body is no JSON
-    object at all.
+    object at all, and not nothing.
     """
 
     content: bytes
@@ -62,7 +62,7 @@ def _value(chance: random.Random, draft: _Draft, *, may_repeat: bool) -> str:
         value = chance.choice(("null", "7", '"text"', "{}", summary := '{"userId":"u"}', "true"))
         if value == summary:
             draft.records.append(value)
-        else:
+        elif value not in _NOTHING:
             draft.others += 1
         return value
     elements = []
@@ -114,9 +114,10 @@ def _broken(chance: random.Random) -> Body:
     sound = _sound(chance).content
     cut = chance.randrange(1, len(sound) + 1)
     content = chance.choice(_WAYS)(sound, cut)
-    return Body(content, broken=True)
+    return Body(content, broken=content.strip().decode("latin-1") not in _NOTHING)
 
 
+_NOTHING = ("", "null", "{}")
 _WAYS = (
     lambda sound, cut: sound.rstrip()[: min(cut, len(sound.rstrip()) - 1)],
     lambda sound, cut: sound[:cut] + b"\xff\xfe" + sound[cut:],

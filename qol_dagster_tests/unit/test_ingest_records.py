@@ -211,10 +211,31 @@ def test_an_element_that_is_no_object_is_rejected_and_the_others_are_kept(elemen
     assert json.loads(found.rejects[0]) == {"reason": "not an object", "_summary_type": "dailies", "value": element}
 
 
-@pytest.mark.parametrize("value", [None, 1, "text", True, {}, {"steps": 7}])
+@pytest.mark.parametrize("value", [0, 1, "", "text", False, {"steps": 7}, {"": None}])
 def test_a_type_that_is_no_list_is_rejected_whole(value: object) -> None:
     reject = only_reject({"dailies": value})
     assert (reject["reason"], reject["value"]) == ("the value of this type is not a list", value)
+
+
+BOM = b"\xef\xbb\xbf"
+EMPTY = (
+    b"", b" \r\n\t", b"{}", b"[]", b"[ \n]", b"null", b" null\n", BOM, BOM + b"{}", BOM + b" ",
+    b'{"dailies":[]}', b'{"dailies":null}', b'{"dailies": { }}', b'{"dailies":null,"sleeps":{},"dailies":[]}',
+    b'{"deregistrations":null}', b'{"userAccessToken":null}',
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("body", EMPTY)
+def test_a_body_that_holds_nothing_gives_no_line_and_no_reject(body: bytes) -> None:
+    found = parsed(body)
+    assert found == Parsed(hashlib.sha256(body).hexdigest())
+    assert (found.stored, found.rejected) == (0, 0)
+
+
+def test_a_type_of_nothing_hides_no_other_type_and_no_number_json_does_not_have() -> None:
+    found = parsed(b'{"sleeps":null,"dailies":[{"steps":1}],"hrv":NaN,"epochs":{}}')
+    assert found.stored == 1
+    assert [json.loads(line)["value"] for line in found.rejects] == ["NaN"]
 
 
 @pytest.mark.parametrize(("type_", "kind"), [("dailies", "daily"), ("deregistrations", "lifecycle")])
@@ -339,9 +360,15 @@ def test_a_token_is_in_no_reject_whatever_it_is() -> None:
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        (b"", "not a JSON object"),
-        (b"[]", "not a JSON object"),
         (b'"dailies"', "not a JSON object"),
+        (b'""', "not a JSON object"),
+        (b"[null]", "not a JSON object"),
+        (b"[{}]", "not a JSON object"),
+        (b"nullnull", "not a JSON object"),
+        (b"NaN", "not a JSON object"),
+        (b"0", "not a JSON object"),
+        (b"\0", "not a JSON object"),
+        (b"\xef\xbb\xbf\xef\xbb\xbf", "not a JSON object"),
         (b"\xff\xfe{}", "not UTF-8"),
         (b'{"dailies":[{"name":"\xed\xa0\xbd"}]}', "not UTF-8"),
         (b'{"dailies":[{"steps":1}', "not JSON from character 23 on"),
@@ -516,13 +543,14 @@ def without_token(value: Any) -> Any:
 @given(bodies, layouts)
 def test_every_value_of_every_record_comes_out_again(body: dict[str, Any], layout: dict[str, Any]) -> None:
     found = parsed(json.dumps(body, **layout).encode("utf-8", "surrogatepass"))
+    nothing: list[Any] = [None, {}, []]
     came = [
         (type_, without_token(element))
         for type_, value in body.items()
-        if type_ != "userAccessToken"
+        if type_ != "userAccessToken" and value not in nothing
         for element in (value if isinstance(value, list) else [value])
     ]
-    tokens = "userAccessToken" in body
+    tokens = body.get("userAccessToken") not in nothing
     lines = [json.loads(line) for lines in [*found.daily.values(), found.lifecycle, found.pings] for line in lines]
     rejects = [json.loads(line) for line in found.rejects]
     went = [(line["_summary_type"], without(line, OUR_KEYS)) for line in lines]
