@@ -13,7 +13,7 @@ from qol_dagster.metrics.profiles import DEFAULT, Profile
 from qol_dagster.metrics.tables import DATABASE, LAYOUTS, TableId, all_tables
 from qol_dagster.metrics.types import TableName
 from qol_dagster.surveys.dictionary import SURVEY_TABLES
-from qol_dagster.surveys.tables import SURVEY_LAYOUTS
+from qol_dagster.surveys.tables import SURVEY_LAYOUTS, survey_key
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def key_of(table: ExportTable) -> tuple[str, ...]:
     """Return the columns that no two rows have alike, in the order of an export's rows."""
     if isinstance(table, TableId):
         return ("participant_id", "date")
-    return ("participant_id", "wave") if has_participants(table) else ("domain", "measure", "method")
+    return survey_key(table.table)
 
 
 def has_participants(table: ExportTable) -> bool:

@@ -7,7 +7,7 @@ a check is `defs/checks.py`'s.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from qol_dagster.errors import QolError
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _GARMIN_ID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 """The shape of Garmin's user ids. Whoever knows the webhook's URL can push for a user of any name, such as `meets`."""
+KEY = ("participant_id", "date")
+"""Of a row of the daily, weekly and status tables."""
 _METRICS: dict[TableName, Sequence[Metric]] = {"daily": DAILY, "weekly": WEEKLY, "status": STATUS}
 
 Verify = Callable[["TableName", "date", "pa.Table", int], None]
@@ -41,34 +43,43 @@ def refuse_failing(garmin_ids: Iterable[str]) -> Verify:
     ids = tuple(garmin_ids)
 
     def verify(table: TableName, day: date, rows: pa.Table, used: int) -> None:
-        problems = find_problems(rows, _METRICS[table], used, ids)
-        if failed := [name for name, problem in problems.items() if problem]:
-            raise ChecksError(
-                f"the {table} rows of {day} fail {', '.join(failed)}, and were not written; the old rows stay",
-                advice="See The checks in the guide of operations; when the reason is mended, run the week again",
-            )
+        refuse(f"the {table} rows of {day}", find_problems(rows, _METRICS[table], used, ids), "run the week again")
 
     return verify
 
 
-def find_problems(rows: pa.Table, metrics: Sequence[Metric], used: int, garmin_ids: Iterable[str]) -> dict[str, str]:
-    """Return by check what is wrong with the rows, made from `used` records or participants; empty if nothing is."""
+def refuse(rows: str, problems: Mapping[str, str], again: str) -> None:
+    """Raise ChecksError if there are problems; `rows` and `again` say of which rows, and what to do once mended."""
+    if failed := [name for name, problem in problems.items() if problem]:
+        raise ChecksError(
+            f"{rows} fail {', '.join(failed)}, and were not written; the old rows stay",
+            advice=f"See The checks in the guide of operations; when the reason is mended, {again}",
+        )
+
+
+def find_problems(
+    rows: pa.Table, metrics: Sequence[Metric], used: int, garmin_ids: Iterable[str], key: Sequence[str] = KEY
+) -> dict[str, str]:
+    """Return by check what is wrong with the rows, made from `used` records, forms or people; empty if nothing is.
+
+    `key` are the columns that no two rows may have alike.
+    """
     return {
         "rows": _missing_rows(rows, used),
-        "unique_keys": _double_keys(rows),
+        "unique_keys": _double_keys(rows, key),
         "ranges": _out_of_range(rows, metrics),
         "no_garmin_id": _garmin_ids(rows, garmin_ids),
     }
 
 
 def _missing_rows(rows: pa.Table, used: int) -> str:
-    return f"{used} records or participants gave no row" if used and not rows.num_rows else ""
+    return f"{used} records, forms or participants gave no row" if used and not rows.num_rows else ""
 
 
-def _double_keys(rows: pa.Table) -> str:
-    unique = rows.select(["participant_id", "date"]).group_by(["participant_id", "date"]).aggregate([])
-    double = rows.num_rows - unique.num_rows
-    return f"{double} rows stand for a participant and date that has one already" if double else ""
+def _double_keys(rows: pa.Table, key: Sequence[str]) -> str:
+    columns = list(key)
+    double = rows.num_rows - rows.select(columns).group_by(columns).aggregate([]).num_rows
+    return f"{double} rows have the {', '.join(columns)} of another one" if double else ""
 
 
 def _out_of_range(rows: pa.Table, metrics: Sequence[Metric]) -> str:

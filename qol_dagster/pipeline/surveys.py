@@ -6,7 +6,7 @@ are a few thousand, and a late day or a correction then repairs whatever it touc
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from functools import partial
@@ -14,12 +14,14 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from qol_dagster.lake.surveys import read_sendings, write_sendings
-from qol_dagster.lake.tables import arrow_schema, read_rows
+from qol_dagster.lake.tables import arrow_schema, read_rows, set_aside
 from qol_dagster.metrics.dictionary import DAILY, by_name
+from qol_dagster.pipeline.checks import find_problems, refuse
 from qol_dagster.surveys.dictionary import SURVEY_TABLES
 from qol_dagster.surveys.quality import check_form, describe_domain, item_nonresponse
 from qol_dagster.surveys.responses import Response, Sending, latest_responses
 from qol_dagster.surveys.simulated import simulated_sendings
+from qol_dagster.surveys.tables import survey_key
 from qol_dagster.surveys.waves import DEFAULT_PLAN, DueWave, WavePlan, due_waves
 from qol_dagster.surveys.whoqol import (
     DEFAULT_RULE,
@@ -35,6 +37,8 @@ from qol_dagster.surveys.windows import READ_DAILY, sensor_window, window_dates
 from qol_dagster.weeks import receipt_date
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from qol_dagster.identities import Identities
     from qol_dagster.lake.lake import Lake
     from qol_dagster.metrics.types import TableName
@@ -42,6 +46,9 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 Days = Mapping[str, Mapping[date, Row]]
 """Daily rows by participant and date."""
+Verify = Callable[["TableName", "pa.Table", int, int], None]
+"""Called with the rows of each table before any is written, how many forms they are from, and how many of their values
+were set aside."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +67,13 @@ def score_surveys(
     computed_at: datetime,
     rule: RuleName = DEFAULT_RULE,
     plan: WavePlan = DEFAULT_PLAN,
+    verify: Verify | None = None,
 ) -> SurveyReport:
-    """Write the five tables from all stored forms and the daily rows as they are now. Raises LakeError."""
+    """Write the five tables from all stored forms and the daily rows as they are now.
+
+    If the rows of any fail a check, none is written: raises ChecksError, or what else `verify` does. Raises LakeError.
+    """
+    verify = verify or _refuse_failing({*identities.active, *identities.revoked})
     with lake.lock():
         stored = read_sendings(lake)
         everyone = latest_responses(stored.sendings)
@@ -80,10 +92,26 @@ def score_surveys(
             "whoqol_sensor_windows": windows,
             "whoqol_associations": _association_rows(scored, windows, rule),
         }
-        for table, rows in tables.items():
-            _replace_table(lake, table, [{**row, "computed_at": computed_at} for row in rows])
+        computed = {table: _as_table(table, rows, computed_at) for table, rows in tables.items()}
+        for table, (found, aside) in computed.items():
+            verify(table, found, 0 if table == "survey_due" else len(responses), sum(aside.values()))
+        for table, (found, _) in computed.items():
+            _replace_table(lake, table, found)
     counts = {table: len(rows) for table, rows in tables.items()}
     return SurveyReport(counts, len(everyone) - len(responses), stored.unreadable)
+
+
+def _refuse_failing(garmin_ids: Collection[str]) -> Verify:
+    def verify(table: TableName, rows: pa.Table, used: int, _aside: int) -> None:
+        problems = find_problems(rows, SURVEY_TABLES[table], used, garmin_ids, survey_key(table))
+        refuse_rows(table, problems)
+
+    return verify
+
+
+def refuse_rows(table: TableName, problems: Mapping[str, str]) -> None:
+    """Raise ChecksError if there are problems with a table's rows, by check."""
+    refuse(f"the rows of {table}", problems, "compute the tables of questionnaires again")
 
 
 def describe_waves(lake: Lake, identities: Identities, *, rule: RuleName = DEFAULT_RULE) -> list[Row]:
@@ -250,15 +278,22 @@ def _daily_rows(lake: Lake, days: Iterable[date], columns: Sequence[str]) -> Day
     return found
 
 
-def _replace_table(lake: Lake, table: TableName, rows: Sequence[Row]) -> None:
-    """Write every partition of a table and remove those that have no rows any more."""
+def _as_table(table: TableName, rows: Sequence[Row], computed_at: datetime) -> tuple[pa.Table, dict[str, int]]:
+    """Return the rows without values that cannot be, and how many there were by column."""
     import pyarrow as pa
 
-    by_date: dict[date, list[Row]] = {}
-    for row in rows:
-        by_date.setdefault(date.fromisoformat(row["date"]), []).append(row)
-    schema = arrow_schema(SURVEY_TABLES[table])
-    for day, found in sorted(by_date.items()):
-        lake.write_table(table, day, pa.Table.from_pylist(found, schema=schema), {"rows": len(found)})
-    for day in set(lake.table_dates(table)) - set(by_date):
+    columns = SURVEY_TABLES[table]
+    full = [{**row, "computed_at": computed_at} for row in rows]
+    return set_aside(pa.Table.from_pylist(full, schema=arrow_schema(columns)), columns)
+
+
+def _replace_table(lake: Lake, table: TableName, rows: pa.Table) -> None:
+    """Write every partition of a table and remove those that have no rows any more."""
+    import pyarrow.compute as pc
+
+    days = sorted(map(date.fromisoformat, rows["date"].unique().to_pylist()))
+    for day in days:
+        found = rows.filter(pc.equal(rows["date"], day.isoformat()))
+        lake.write_table(table, day, found, {"rows": found.num_rows})
+    for day in set(lake.table_dates(table)) - set(days):
         lake.remove_objects(lake.keys(f"{lake.partition_key(table, day)}/"))

@@ -25,6 +25,11 @@ _COMMENTS: dict[TableName, str] = {
 SURVEY_LAYOUTS: dict[TableName, Layout] = {name: Layout(name, 1, comment) for name, comment in _COMMENTS.items()}
 
 
+def survey_key(table: TableName) -> tuple[str, ...]:
+    """Return the columns of a table that no two rows have alike."""
+    return ("domain", "measure", "method") if table == "whoqol_associations" else ("participant_id", "wave")
+
+
 def survey_folder(table: TableName) -> str:
     """Return a table's folder in the lake."""
     return f"{DEFAULT.folder}/{table}"

@@ -357,7 +357,7 @@ def test_a_week_whose_checks_block_is_never_visible_and_its_old_rows_stay(
             materialize_weekly(engine, lake, [MONDAY], computed_at=now, verify=refuse_failing(sample.people))
         says(lake, {"failed": reason_of(failed.value)})(arguments)
 
-    monkeypatch.setattr(checks, "_double_keys", lambda _rows: "two rows")
+    monkeypatch.setattr(checks, "_double_keys", lambda *_: "two rows")
     run = done(scripted(deployed, Run(("FAILED",), computes), Run(("FAILED",), computes))[0])
     assert "the weekly rows of 2026-11-16 fail unique_keys, and were not written; the old rows stay" in run.error
     for table, rows in before.items():

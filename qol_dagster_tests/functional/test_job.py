@@ -274,7 +274,7 @@ def test_one_of_the_tables_can_be_made_alone(settings: Settings) -> None:
 
 def test_nothing_is_made_from_rows_that_fail_a_check(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(settings)
-    monkeypatch.setattr("qol_dagster.pipeline.checks._double_keys", lambda rows: "P1 stands there twice")
+    monkeypatch.setattr("qol_dagster.pipeline.checks._double_keys", lambda *_: "P1 stands there twice")
     done = materialized(settings, "daily_metrics", "weekly_metrics", "weekly_metrics_table")
     assert not done.success
     made = [one.asset_key.path[0] for one in done.asset_materializations_for_node("weekly_etl")]

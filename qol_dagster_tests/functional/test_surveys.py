@@ -25,6 +25,8 @@ from qol_dagster.lake.lake import Lake
 from qol_dagster.lake.surveys import read_sendings, write_sendings
 from qol_dagster.lake.tables import arrow_schema
 from qol_dagster.metrics.dictionary import DAILY
+from qol_dagster.pipeline import surveys as pipeline_surveys
+from qol_dagster.pipeline.checks import ChecksError
 from qol_dagster.pipeline.surveys import SurveyReport, open_forms, score_surveys
 from qol_dagster.resources.catalogue.duckdb import query
 from qol_dagster.resources.id_map import IdMap
@@ -235,9 +237,9 @@ def qol(settings: Settings, capfd: pytest.CaptureFixture[str]) -> Callable[..., 
     return call
 
 
-def csv_file(folder: Path, people: Iterable[str] = ("P1",), first: str = "4") -> Path:
-    head = "participant_id,wave,answered_at," + ",".join(f"q{item}" for item in range(1, 27))
-    lines = [f"{person},0,2026-11-16,{first}" + ",3" * 25 for person in people]
+def csv_file(folder: Path, people: Iterable[str] = ("P1",), first: str = "4", language: str = "ja") -> Path:
+    head = "participant_id,wave,answered_at,language," + ",".join(f"q{item}" for item in range(1, 27))
+    lines = [f"{person},0,2026-11-16,{language},{first}" + ",3" * 25 for person in people]
     file = folder / "forms.csv"
     file.write_text("\n".join([head, *lines]))
     return file
@@ -481,7 +483,116 @@ def test_simulated_participants_answer_what_is_due_and_a_second_time_nothing_new
     assert found[0]["n"] >= 1
 
 
+# -- checks
+
+
+def tables_of(settings: Settings) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in settings.lake_dir.glob("processed/*/*/*.parquet")}
+
+
+def run_job(settings: Settings) -> tuple[bool, int, list[tuple[str, str]], str]:
+    """Return whether the job ran to its end, how many checks were made, which failed, and all that it said."""
+    result = build_defs(settings).resolve_job_def("surveys_job").execute_in_process(raise_on_error=False)
+    checks = result.get_asset_check_evaluations()
+    assert all(one.blocking for one in checks)
+    failed = [(one.asset_key.to_user_string(), one.check_name) for one in checks if not one.passed]
+    return result.success, len(checks), failed, " ".join(str(event) for event in result.all_events)
+
+
+@pytest.mark.slow
+def test_a_garmin_id_in_an_imported_file_stops_all_tables_and_the_report_until_it_is_mended(
+    qol: Callable[..., Said], settings: Settings, tmp_path: Path
+) -> None:
+    other = "a1b2c3d4e5f60718293a4b5c6d7e8f90"
+    IdMap(settings.id_map_path).seen([other], NOW)  # it pushed, and is not enrolled
+    write_daily(Lake.local(settings.lake_dir), dict.fromkeys(dates(14), 5000))
+    qol("import", str(csv_file(tmp_path)))
+    assert run_job(settings)[:3] == (True, 20, [])
+    before = tables_of(settings)
+
+    qol("import", str(csv_file(tmp_path, first="5", language=other)))
+    done, number, failed, said = run_job(settings)
+    assert (done, number, failed) == (False, 4, [("survey_responses", "no_garmin_id")])
+    assert "the rows of survey_responses fail no_garmin_id, and were not written; the old rows stay" in said
+    assert other not in said
+    assert "weekly_report" not in said
+    assert tables_of(settings) == before
+
+    qol("import", str(csv_file(tmp_path, first="5")))
+    assert run_job(settings)[:3] == (True, 20, [])
+    assert rows(settings.lake_dir, "SELECT q1, language FROM db_qol.survey_responses") == [{"q1": 5, "language": "ja"}]
+
+
+def test_a_participant_who_is_called_by_a_garmin_id_is_in_no_table(lake: Lake) -> None:
+    user = "a1b2c3d4-e5f6-0718-293a-4b5c6d7e8f90"
+    write_sendings(lake, [form(participant_id=user)])
+    with pytest.raises(ChecksError, match="the rows of survey_responses fail no_garmin_id") as failed:
+        score_surveys(lake, Identities({user: user}), computed_at=NOW, plan=PLAN)
+    assert user not in str(failed.value)
+    assert not lake.keys("processed")
+
+
+@pytest.mark.slow
+def test_a_form_that_is_in_the_tables_twice_leaves_them_as_they_were(
+    qol: Callable[..., Said], settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake = Lake.local(settings.lake_dir)
+    write_sendings(lake, [form(), form(wave=1)])  # two waves of one participant and date are two forms
+    assert qol("score")[0] == 0
+    before = tables_of(settings)
+    monkeypatch.setattr("qol_dagster.pipeline.surveys.latest_responses", lambda found: latest_responses(found) * 2)
+    assert run_job(settings)[:3] == (False, 4, [("survey_responses", "unique_keys")])
+    code, out, err = qol("score")
+    assert (code, out) == (1, "")
+    assert "the rows of survey_responses fail unique_keys, and were not written" in err
+    assert tables_of(settings) == before
+
+
+def test_the_last_table_is_checked_before_the_first_is_written(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_sendings(lake, [form()])
+    rows_of = pipeline_surveys._association_rows
+    monkeypatch.setattr(pipeline_surveys, "_association_rows", lambda *given: rows_of(*given) * 2)
+    with pytest.raises(ChecksError, match="the rows of whoqol_associations fail unique_keys"):
+        scored(lake)
+    assert not lake.keys("processed")
+
+
+def test_a_sensor_value_that_cannot_be_is_set_aside_and_warned_of_and_stops_nobody_s_form(
+    settings: Settings,
+) -> None:
+    IdMap(settings.id_map_path).add("garmin-1", "P1")
+    lake = Lake.local(settings.lake_dir)
+    write_daily(lake, {**dict.fromkeys(dates(13), 5000), FIRST + timedelta(days=13): -(10**6)})
+    write_sendings(lake, [form()])
+    assert run_job(settings)[:3] == (True, 20, [("whoqol_sensor_windows", "ranges")])
+    found = rows(settings.lake_dir, "SELECT steps_mean_14d, n_steps_mean_14d FROM db_qol.whoqol_sensor_windows")
+    assert found == [{"steps_mean_14d": None, "n_steps_mean_14d": 14}]
+
+
 # -- in Dagster
+
+
+@pytest.mark.slow
+def test_the_job_names_the_columns_that_each_column_comes_from(settings: Settings) -> None:
+    IdMap(settings.id_map_path).add("garmin-1", "P1")
+    write_daily(Lake.local(settings.lake_dir), dict.fromkeys(dates(14), 5000))
+    write_sendings(Lake.local(settings.lake_dir), [form()])
+    result = build_defs(settings).resolve_job_def("surveys_job").execute_in_process()
+    origins = {
+        (event.asset_key.to_user_string(), column): {(one.asset_key.to_user_string(), one.column_name) for one in deps}
+        for event in result.get_asset_materialization_events()
+        if (found := event.materialization.metadata.get("dagster/column_lineage"))
+        for column, deps in found.value.deps_by_column.items()
+    }
+    assert origins["whoqol_scores", "social_mean"] == {("survey_responses", f"q{item}") for item in (20, 21, 22)}
+    assert origins["whoqol_sensor_windows", "steps_mean_14d"] == {
+        ("daily_metrics", "is_valid_day"), ("daily_metrics", "steps"),
+    }  # fmt: skip
+    assert origins["survey_due", "opens_on"] == {("daily_metrics", "date"), ("daily_metrics", "wear_min")}
+    estimate = origins["whoqol_associations", "estimate"]
+    assert {("whoqol_scores", "social_0_100"), ("whoqol_sensor_windows", "steps_mean_14d")} < estimate
+    assert {table for table, _ in origins} == set(SURVEY_TABLES) - {"survey_responses"}, "which are of no asset"
+    assert ("whoqol_scores", "missing_rule") not in origins, "it is a setting"
 
 
 @pytest.mark.slow

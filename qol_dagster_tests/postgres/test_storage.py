@@ -150,7 +150,7 @@ def test_a_database_that_is_restarted_in_the_middle_of_a_run_is_waited_for(
     fill(hosted, MONDAY)
     comes_back = threading.Timer(0.5, postgres.start)
 
-    def restart(_rows: Any) -> str:
+    def restart(*_: Any) -> str:
         if not comes_back.ident:
             postgres.stop(signal.SIGQUIT)
             comes_back.start()
@@ -171,7 +171,7 @@ def test_a_database_that_stays_away_ends_the_run_with_the_reason_and_leaves_the_
     before = table(hosted)
     fill(hosted, MONDAY, steps=50)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("qol_dagster.pipeline.checks._double_keys", lambda _: postgres.stop(signal.SIGQUIT))
+        patch.setattr("qol_dagster.pipeline.checks._double_keys", lambda *_: postgres.stop(signal.SIGQUIT))
         with pytest.raises(DagsterPostgresException, match="too many retries for DB connection"):
             materialize_weeks(hosted, [MONDAY])
     assert f'connection to server at "127.0.0.1", port {postgres.port} failed' in caplog.text

@@ -13,6 +13,10 @@ from qol_dagster.defs.checks import check_rows, check_specs
 from qol_dagster.defs.table_metadata import column_lineage, column_schema
 from qol_dagster.lake.tables import arrow_schema, set_aside
 from qol_dagster.metrics.dictionary import DAILY, WEEKLY, by_name
+from qol_dagster.metrics.types import TableName
+from qol_dagster.pipeline.checks import find_problems
+from qol_dagster.surveys.dictionary import SURVEY_TABLES
+from qol_dagster.surveys.tables import survey_key
 
 USER = "a1b2c3d4e5f60718293a4b5c6d7e8f90"
 GOOD: dict[str, Any] = {
@@ -56,6 +60,22 @@ def test_records_that_give_no_row_fail_and_no_records_are_fine() -> None:
 def test_two_rows_of_one_participant_and_week_fail() -> None:
     assert failed(GOOD, GOOD) == {"unique_keys"}
     assert failed(GOOD, {**GOOD, "date": "2026-11-09"}) == set()
+
+
+@pytest.mark.parametrize("table", SURVEY_TABLES)
+def test_two_rows_of_one_form_or_of_one_estimate_fail(table: TableName) -> None:
+    key, schema = survey_key(table), arrow_schema(SURVEY_TABLES[table])
+    words = {"participant_id": "P1", "domain": "social", "measure": "steps_mean_14d", "method": "mixed_slope"}
+    row = {**dict.fromkeys(schema.names), "date": "2026-11-16", "wave": 0, **words}
+    other = {**row, key[-1]: 1 if key[-1] == "wave" else "between_correlation"}
+
+    def doubles(*rows: dict[str, Any]) -> str:
+        given = [{name: one[name] for name in schema.names} for one in rows]
+        found = pa.Table.from_pylist(given, schema=schema)
+        return find_problems(found, SURVEY_TABLES[table], 1, [], key)["unique_keys"]
+
+    assert doubles(row, other) == ""
+    assert doubles(row, other, {**row, "date": "2026-11-17"}) == f"1 rows have the {', '.join(key)} of another one"
 
 
 @pytest.mark.parametrize(
