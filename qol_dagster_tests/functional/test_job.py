@@ -17,10 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from sqlalchemy import create_engine
 
+from qol_dagster.cli.app import run as cli
 from qol_dagster.cli.runs import WeekError, materialize_weeks
 from qol_dagster.definitions import build_defs
 from qol_dagster.defs.instance import HistoryError, dagster_instance, new_run
@@ -447,6 +449,58 @@ def test_no_garmin_id_is_in_anything_but_raw_files_their_records_and_the_id_map(
 def is_told(settings: Settings, path: Path) -> bool:
     """Whether a file is one of those that must not name anybody."""
     return path != settings.id_map_path and not {"raw", "records"} & {*path.relative_to(settings.home).parts}
+
+
+@pytest.mark.slow
+def test_where_somebody_was_is_in_raw_files_and_in_nothing_that_is_made_of_them(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QOL_HOME", str(settings.home))
+    fill(settings)
+    place = {
+        "startingLatitudeInDegree": 35.658581,
+        "startingLongitudeInDegree": 139.745433,
+        "activityName": "Shiba Run",
+    }
+    activity = {"summaryId": "a-1", "activityId": 1, "activityType": "RUNNING", "durationInSeconds": 1800, **place}
+    points = [
+        {"startTimeInSeconds": 0, "latitudeInDegree": 35.658581, "longitudeInDegree": 139.745433, "heartRate": 90}
+    ]
+    user = next(iter(USERS))
+    write_raw(
+        settings.lake_dir,
+        MONDAY,
+        [
+            record("activities", user, MONDAY, **activity),
+            record("activityDetails", user, MONDAY, summary=activity, samples=points, **activity),
+        ],
+        name="run",
+    )
+    run(settings)
+    assert [row["exercise_min_sum"] for row in table(settings)] == [30, 0], "who recorded none has 0, not null"
+    out = tmp_path / "out"
+    for name in ("daily_metrics", "weekly_metrics"):
+        assert cli(["export", "--table", name, "--format", "csv", "--out", str(out / name)]) == 0
+    samples = ["samples", "--participant", "P1", "--date", str(MONDAY), "--type", "heart_rate", "--format", "csv"]
+    assert cli([*samples, "--out", str(out / "samples.csv")]) == 0
+    assert cli(["report", "--week", str(MONDAY)]) == 0
+
+    words = ("35.658581", "139.745433", "Shiba", "atitude", "ongitude")
+    naming: set[str] = set()
+    seen: Counter[str] = Counter()
+    for path in [path for folder in (settings.home, out) for path in folder.rglob("*") if path.is_file()]:
+        seen[path.suffix] += 1
+        if path.suffix == ".parquet":
+            rows = pq.read_table(path)
+            text = f"{rows.schema} {rows.to_pylist()}"
+        else:
+            text = path.read_bytes().decode(errors="replace")
+        if any(word in text for word in words):
+            naming.add(path.relative_to(settings.home).as_posix() if path.is_relative_to(settings.home) else str(path))
+    assert naming == {f"lake/raw/daily/date={MONDAY}/run.jsonl"}
+    assert seen[".parquet"] > 10
+    assert seen[".csv"] > 2
+    assert seen[".html"] == 4
 
 
 @pytest.mark.slow
