@@ -44,10 +44,23 @@ _LONG = 8
 
 
 NO_PARTITION = "no partition"
+FACTS = """\
+Weeks:  {weeks}
+Step:   {step}
+Reason: {reason}
+"""
+FACTS_JA = """\
+対象週：{weeks}
+ステップ：{step}
+理由：{reason}
+"""
 AGAIN = """\
 Open the run in Dagster to see its log; when the reason is mended, start it again with the same configuration.
 
-実行が失敗しました。Dagster でこの実行のログを確認し、原因を取り除いてから、同じ設定でもう一度実行してください。
+実行が失敗しました。
+
+{facts}
+Dagster でこの実行のログを確認し、原因を取り除いてから、同じ設定でもう一度実行してください。
 """
 WEEKS_AGAIN = """\
 The tables are written one after the other: {daily}, {weekly}, {status}. Each file is whole: what was
@@ -57,9 +70,12 @@ disagree. If a check failed, the rows that failed it are in their table: do not 
 Open the run in Dagster to see its log; when the reason is mended, run the same weeks again
 (Dagster > {weekly} > Materialize, or `qol materialize --week DATE{option}`). That makes all tables agree.
 
-週の計算が失敗しました。各ファイルは新旧どちらかの完全な状態ですが、同じ週を再び実行するまで、
-表どうしが一致しないことがあります。チェックが失敗した週は、それまで使わないでください。Dagster でこの実行のログを
-確認し、原因を取り除いてから、同じ週をもう一度実行してください
+週の計算が失敗しました。
+
+{facts}
+各ファイルは新旧どちらかの完全な状態ですが、同じ週を再び実行するまで、表どうしが一致しないことがあります。
+チェックが失敗した週は、それまで使わないでください。Dagster でこの実行のログを確認し、原因を取り除いてから、
+同じ週をもう一度実行してください
 （Dagster > {weekly} > Materialize、または `qol materialize --week DATE{option}`）。
 """
 """True of every failure; on Glue, rows that fail a check are not even written."""
@@ -81,18 +97,18 @@ class Alert:
 
     def body(self) -> str:
         """Return what happened, to what, how the tables are now, and what to do."""
-        return (
-            f"The run {self.run_id} of {self.job} failed.\n\n"
-            f"Weeks:  {self.partition}\nStep:   {self.step}\nReason: {self.error}\n\n{self._what_to_do()}"
-        )
+        facts = FACTS.format(weeks=self.partition, step=self.step, reason=self.error)
+        return f"The run {self.run_id} of {self.job} failed.\n\n{facts}\n{self._what_to_do()}"
 
     def _what_to_do(self) -> str:
+        weeks = "なし" if self.partition == NO_PARTITION else self.partition.replace(" to ", "～")
+        facts = FACTS_JA.format(weeks=weeks, step=self.step, reason=self.error)
         if self.partition == NO_PARTITION:
-            return AGAIN
+            return AGAIN.format(facts=facts)
         profile = next((one for one in PROFILES.values() if one.suffix and one.suffix in self.job + self.step), DEFAULT)
         daily, weekly, status = (TableId(table, profile).name for table in ("daily", "weekly", "status"))
         option = "" if profile is DEFAULT else f" --profile {profile.name}"
-        return WEEKS_AGAIN.format(daily=daily, weekly=weekly, status=status, option=option)
+        return WEEKS_AGAIN.format(facts=facts, daily=daily, weekly=weekly, status=status, option=option)
 
 
 class AlertParts(Protocol):

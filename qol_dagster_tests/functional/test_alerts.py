@@ -104,6 +104,14 @@ def test_the_mail_promises_nothing_that_a_run_does_not_keep_and_the_next_run_mak
     assert nights(mailing) == ([1], ["2026-11-16"])
 
 
+def test_the_japanese_half_says_which_weeks_and_step_failed_and_why() -> None:
+    alert = replace(ALERT, partition="2026-11-16 to 2026-11-23", step="weekly_etl", error="the disk is {full}")
+    for one, weeks in ((alert, "2026-11-16～2026-11-23"), (replace(alert, partition="no partition"), "なし")):
+        english, _, japanese = one.body().partition("失敗しました。")
+        assert f"対象週：{weeks}\nステップ：weekly_etl\n理由：the disk is {{full}}\n" in japanese
+        assert f"Weeks:  {one.partition}\nStep:   weekly_etl\nReason: the disk is {{full}}\n" in english
+
+
 def test_the_advice_is_that_of_the_job() -> None:
     strict = replace(ALERT, job="weekly_metrics_strict_job", step="weekly_etl_strict").body()
     assert "weekly_metrics_strict > Materialize" in strict
