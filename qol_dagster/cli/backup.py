@@ -84,7 +84,7 @@ def verify(name: Annotated[str, NAME] = "", *, folder: Annotated[Path | None, DI
             advice="Create a backup: an archive whose files are as they were is written anew",
         )
     members = sum(one.members for one in found.archives)
-    typer.echo(f"{found.name}: {len(found.archives)} archives with {members} files are as they were written")
+    typer.echo(f"{found.name} is as it was written; archives: {len(found.archives)}, files: {members}")
 
 
 @backup.command()
@@ -133,7 +133,7 @@ def restore(
             number, left = restore_deployment(store, found, settings, **more)
             if left:
                 note(f"not restored, since it has no place on AWS: {', '.join(left)}")
-    typer.echo(f"{number} files of {found.name} are in {where}")
+    typer.echo(f"{found.name} is in {where}; files: {number}")
     note("the tokens and the secret of the webhook are in no backup: put your own copies there, or begin anew with")
     note("`qol webhook url`, which Garmin is given, and `qol participants invite`")
 

@@ -120,7 +120,7 @@ def _notes(done: Exported) -> Iterator[str]:
     """Yield how to cite an export, and what it does not explain."""
     yield done.citation
     if absent := done.dataset.absent.num_rows:
-        yield f"{absent} weeks of participants have no row; absent_weeks.csv says why"
+        yield f"weeks of participants without a row: {absent}; absent_weeks.csv says why"
     if silent := done.dataset.unexplained:
         yield (
             f"participant_status has nothing of {len(silent)} of the weeks, the first {silent[0]}: who is absent "

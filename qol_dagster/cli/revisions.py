@@ -97,7 +97,7 @@ def create(
 
     made = create_freeze(_lake(), name, _weeks(weeks), note)
     typer.echo(made.sha256)
-    common.note(f"{name}: {len(made.objects)} objects; `qol query --as-of {name}` asks them")
+    common.note(f"{name}: objects: {len(made.objects)}; `qol query --as-of {name}` asks them")
 
 
 @freeze.command(name="list")
@@ -149,7 +149,7 @@ def verify(name: Annotated[str, typer.Argument(help="The freeze's name.")]) -> N
             f"{len(problems)} of {len(found.objects)} objects of {name} are not what was frozen; put them back from a "
             "backup"
         )
-    typer.echo(f"{name}: {len(found.objects)} objects are as they were frozen")
+    typer.echo(f"{name} is as it was frozen; objects: {len(found.objects)}")
     _note_erasures(found)
 
 
@@ -173,8 +173,8 @@ def _note_erasures(found: Freeze) -> None:
     """Say that rows of a person were taken out of a freeze, and what its manifest was called before."""
     for one in found.erasures:
         common.note(
-            f"erasure of {one['at'][:10]}: {len(one['objects'])} objects were rewritten without a person; the manifest "
-            f"was {one['manifest_was']}"
+            f"erasure of {one['at'][:10]}: objects rewritten without a person: {len(one['objects'])}; the manifest was "
+            f"{one['manifest_was']}"
         )
 
 

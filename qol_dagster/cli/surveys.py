@@ -280,12 +280,12 @@ def import_(
     known = set(lake.keys(SURVEYS))
     new = [one for one in found.sendings if one.key not in known]
     typer.echo(_waves(new), nl=False)
-    unchanged = f"forms that were stored before: {len(found.sendings) - len(new)}"
+    unchanged = f"stored before: {len(found.sendings) - len(new)}"
     invalid = f"answers that are none of 1-5 and count as missing: {found.invalid_answers}"
     if dry_run:
-        note(f"would store {len(new)} forms; {unchanged}; {invalid}. Nothing was stored")
+        note(f"forms that would be stored: {len(new)}; {unchanged}; {invalid}. Nothing was stored")
         return
-    note(f"stored {write_sendings(lake, new)} forms; {unchanged}; {invalid}. `qol survey score` brings the tables up")
+    note(f"forms stored: {write_sendings(lake, new)}; {unchanged}; {invalid}. `qol survey score` brings the tables up")
 
 
 @surveys.command()
@@ -308,9 +308,9 @@ def score(
     for table, rows in report.rows.items():
         typer.echo(f"{table}  rows: {rows}")
     if report.not_enrolled:
-        note(f"{report.not_enrolled} forms are of nobody who is enrolled, and were left out")
+        note(f"forms left out, of nobody who is enrolled: {report.not_enrolled}")
     if report.unreadable:
-        note(f"{report.unreadable} lines under raw/surveys/ are no form, and were left out")
+        note(f"lines under raw/surveys/ left out, which are no form: {report.unreadable}")
 
 
 @surveys.command()

@@ -50,7 +50,7 @@ def check_rows(
     found = find_problems(rows, metrics, used, garmin_ids, key)
     warned = set()
     if set_aside and not found["ranges"]:
-        found["ranges"] = f"{set_aside} values outside of what can be were set aside, and are null"
+        found["ranges"] = f"values outside of what can be, set aside as null: {set_aside}"
         warned.add("ranges")
     return [
         dg.AssetCheckResult(

@@ -73,13 +73,13 @@ def find_problems(
 
 
 def _missing_rows(rows: pa.Table, used: int) -> str:
-    return f"{used} records, forms or participants gave no row" if used and not rows.num_rows else ""
+    return f"no row of so many records, forms or participants: {used}" if used and not rows.num_rows else ""
 
 
 def _double_keys(rows: pa.Table, key: Sequence[str]) -> str:
     columns = list(key)
     double = rows.num_rows - rows.select(columns).group_by(columns).aggregate([]).num_rows
-    return f"{double} rows have the {', '.join(columns)} of another one" if double else ""
+    return f"rows with the {', '.join(columns)} of another one: {double}" if double else ""
 
 
 def _out_of_range(rows: pa.Table, metrics: Sequence[Metric]) -> str:

@@ -350,7 +350,7 @@ def test_a_home_restored_to_aws_and_from_there_to_a_home_answers_the_same_and_co
     for day in lake.table_dates("daily"):
         assert lake.partition_metadata("daily", day)["raw"] == raw_fingerprint(lake.raw_objects(day))
     name = qol("create").partition("\n")[0]
-    assert "are as they were written" in qol("verify")
+    assert "is as it was written" in qol("verify")
     assert name in qol("list")
     qol("restore", name, "--home", str(tmp_path / "there"))
     there = open_platform(Settings(home=tmp_path / "there"))

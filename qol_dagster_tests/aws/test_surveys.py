@@ -73,9 +73,9 @@ def test_forms_imported_and_scored_on_aws_are_the_rows_that_one_machine_makes_of
     file = tmp_path / "forms.csv"
     file.write_text(FORMS)
     assert run(["survey", "import", str(file)]) == 0
-    assert "stored 2 forms" in capsys.readouterr().err
+    assert "forms stored: 2;" in capsys.readouterr().err
     assert run(["survey", "import", str(file)]) == 0
-    assert "stored 0 forms" in capsys.readouterr().err
+    assert "forms stored: 0;" in capsys.readouterr().err
     for key in platform.lake().keys("raw/surveys"):
         local.write_raw(date.fromisoformat(key[17:27]), Path(key).stem, platform.lake().read_object(key), zone=key[:11])
     assert build_defs(deployed.settings).resolve_job_def("surveys_job").execute_in_process().success

@@ -332,7 +332,7 @@ def test_the_commands_create_list_verify_and_restore(
     assert said.err.startswith("archives written: 3, ")
     assert run(["backup", "verify", name]) == 0
     files = sum(one.members for one in find_backup(FolderStore(folder), name).archives)
-    assert capsys.readouterr().out == f"{name}: 3 archives with {files} files are as they were written\n"
+    assert capsys.readouterr().out == f"{name} is as it was written; archives: 3, files: {files}\n"
     assert run(["backup", "list", "--format", "csv"]) == 0
     heading, line = capsys.readouterr().out.splitlines()
     assert heading == "name,created_at,mb,first_month,last_month,verified_at"
@@ -349,7 +349,7 @@ def test_the_commands_create_list_verify_and_restore(
     assert run(["backup", "restore", str(folder)]) == 1
     assert "Give --home" in capsys.readouterr().err
     assert run(["backup", "restore", str(folder), "--home", str(home.with_name("new"))]) == 0
-    assert capsys.readouterr().out == f"{files} files of {name} are in {home.with_name('new')}\n"
+    assert capsys.readouterr().out == f"{name} is in {home.with_name('new')}; files: {files}\n"
     assert run(["backup", "restore", "none", "--home", str(home.with_name("newer"))]) == 1
     assert f"there is no backup none in {folder}" in capsys.readouterr().err
 

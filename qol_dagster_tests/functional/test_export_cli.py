@@ -133,7 +133,7 @@ def test_an_export_is_written_announced_and_cited(qol: Qol, computed: Settings, 
     assert said.out.splitlines() == sorted(str(path) for path in out.iterdir())
     cited, absent = said.err.splitlines()
     assert cited.startswith("db_qol.weekly_metrics, 2026-11-16 to 2026-11-16, 1 rows; definitions 2.0.0, ")
-    assert absent == "1 weeks of participants have no row; absent_weeks.csv says why"
+    assert absent == "weeks of participants without a row: 1; absent_weeks.csv says why"
     (row,) = rows_of((out / "weekly_metrics.csv").read_text())
     assert (row["participant_id"], row["date"], row["steps_mean"]) == ("P1", "2026-11-16", "4321")
     assert (row["hrv_rmssd_mean"], row["hrv_rmssd_mean_na"]) == ("", "device_does_not_measure")

@@ -174,7 +174,7 @@ def test_a_freeze_is_asked_for_by_its_name_whatever_runs_do_later(lake: Lake, qo
         write(lake, {"P1": 2.0 + number}, "b")
     write(lake, {"P2": 2.0}, "b", NEXT_MONDAY)
     assert steps(qol, "--as-of", "paper-1") == [("P1", 1.0)]
-    assert qol("freeze", "verify", "paper-1")[:2] == (0, "paper-1: 1 objects are as they were frozen\n")
+    assert qol("freeze", "verify", "paper-1")[:2] == (0, "paper-1 is as it was frozen; objects: 1\n")
     code, out, _ = qol("diff", "paper-1", "now", "--format", "json")
     assert [(row["participant_id"], row["difference"]) for row in json.loads(out)] == [("P1", 2.0), ("P2", None)]
 

@@ -421,11 +421,11 @@ def test_a_file_is_imported_once_and_shown_before(qol: Callable[..., Said], sett
     file = csv_file(tmp_path, first="9")
     code, out, err = qol("import", str(file), "--dry-run")
     assert (code, out) == (0, "wave 0  new forms: 1\n")
-    assert "would store 1 forms; forms that were stored before: 0" in err
+    assert "forms that would be stored: 1; stored before: 0" in err
     assert "count as missing: 1. Nothing was stored" in err
     assert Lake.local(settings.lake_dir).keys("raw/surveys") == []
-    assert "stored 1 forms" in qol("import", str(file))[2]
-    assert "stored 0 forms; forms that were stored before: 1" in qol("import", str(file))[2]
+    assert "forms stored: 1; stored before: 0" in qol("import", str(file))[2]
+    assert "forms stored: 0; stored before: 1" in qol("import", str(file))[2]
     assert len(Lake.local(settings.lake_dir).keys("raw/surveys")) == 1
     code, out, err = qol("score")
     assert (code, err) == (0, "")

@@ -75,7 +75,7 @@ def test_two_rows_of_one_form_or_of_one_estimate_fail(table: TableName) -> None:
         return find_problems(found, SURVEY_TABLES[table], 1, [], key)["unique_keys"]
 
     assert doubles(row, other) == ""
-    assert doubles(row, other, {**row, "date": "2026-11-17"}) == f"1 rows have the {', '.join(key)} of another one"
+    assert doubles(row, other, {**row, "date": "2026-11-17"}) == f"rows with the {', '.join(key)} of another one: 1"
 
 
 @pytest.mark.parametrize(
@@ -150,4 +150,4 @@ def test_values_that_cannot_be_are_set_aside_and_the_others_stay() -> None:
     results = check_rows("weekly_metrics", kept, WEEKLY, 70, (USER,), set_aside=sum(found.values()))
     (ranges,) = (result for result in results if result.check_name == "ranges")
     assert (ranges.passed, ranges.severity) == (False, dg.AssetCheckSeverity.WARN)
-    assert ranges.description == "2 values outside of what can be were set aside, and are null"
+    assert ranges.description == "values outside of what can be, set aside as null: 2"
