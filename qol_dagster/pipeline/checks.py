@@ -111,6 +111,7 @@ def _garmin_ids(rows: pa.Table, garmin_ids: Iterable[str]) -> str:
         for value in rows[name].unique().to_pylist()
         if value is not None
     }
-    everything = "\n".join(texts)
-    shown = sum(one in everything for one in {one.lower() for one in garmin_ids} if _GARMIN_ID.fullmatch(one))
+    everything = "\n".join(texts).replace("-", "")
+    known = {one.lower() for one in garmin_ids}
+    shown = sum(one.replace("-", "") in everything for one in known if _GARMIN_ID.fullmatch(one))
     return f"{shown} Garmin user ids stand in the data" if shown else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import dagster as dg
 import pyarrow as pa
@@ -92,7 +93,7 @@ def test_a_value_out_of_its_dictionary_range_or_missing_fails(column: str, value
     assert failed({**GOOD, column: value}) == {"ranges"}
 
 
-@pytest.mark.parametrize("told", [USER, f"x-{USER}", USER.upper()])
+@pytest.mark.parametrize("told", [USER, f"x-{USER}", USER.upper(), str(UUID(USER))])
 def test_a_garmin_id_in_any_text_fails_without_being_named(told: str) -> None:
     row = {**GOOD, "participant_id": told}
     assert failed(row) == {"no_garmin_id"}
