@@ -322,9 +322,9 @@ def _parse_sql(*, again: bool = False) -> str:
     `odd` is the text of a line that is no JSON at first sight, or has an offset twice.
     """
     clean = "encode(decode(CAST(value AS BINARY), 'UTF-8'), 'UTF-8') = CAST(value AS BINARY)"
-    maps = [f"map_keys(line.`{name}`)" for field in FIELDS if field.kind == "samples" for name in field.garmin]
-    keys = f"concat_ws('', {', '.join(maps)})"
-    twice = " OR ".join(f"size(array_distinct({each})) <> size({each})" for each in maps)
+    maps = [name for field in FIELDS if field.kind == "samples" for name in field.garmin]
+    keys = f"concat_ws('', {', '.join(f'map_keys(line.`{name}`)' for name in maps)})"
+    twice = " OR ".join(_has_an_offset_twice(name) for name in maps)
     columns = [
         f"CASE WHEN drifted THEN {_column(field, 'as_text')} ELSE {_column(field, 'line')} END AS {field.name}"
         for field in FIELDS
@@ -361,6 +361,12 @@ def _parse_sql(*, again: bool = False) -> str:
                     WHEN coalesce({twice}, false) THEN text END AS odd
         FROM read
     """
+
+
+def _has_an_offset_twice(name: str) -> str:
+    # A map with a value that is text is null in `line`.
+    offsets = f"CASE WHEN drifted THEN map_keys(as_text.`{name}`) ELSE map_keys(line.`{name}`) END"
+    return f"size(array_distinct({offsets})) <> size({offsets})"
 
 
 def _parsed(text: str, schema: str) -> str:

@@ -79,6 +79,8 @@ def test_of_an_offset_that_comes_twice_the_last_value_counts_and_the_neighbours_
         "near": ('{"0": 60, "15": 61, "15": 71}', [(0, 60), (15, 71)]),
         "back": ('{"30": 62, "15": 61, "0": 60}', [(0, 60), (15, 61), (30, 62)]),
         "once": ('{"0": 60, "15": 61}', [(0, 60), (15, 61)]),
+        "text": ('{"0": 60, "15": "61", "0": "70"}', [(0, 70), (15, 61)]),
+        "word": ('{"0": 60, "15": 61, "0": "none"}', [(15, 61)]),
     }
     files, folder = [], tmp_path / f"date={DAY}"
     folder.mkdir()
@@ -127,7 +129,7 @@ def odd_line(chance: random.Random, name: int) -> bytes:
 
 
 def samples(chance: random.Random) -> str:
-    at, value = chance.choice(OFFSETS), chance.choice(("60", "61.5", "-1", "null"))
+    at, value = chance.choice(OFFSETS), chance.choice(("60", "61.5", "-1", "null", '"62"'))
     pairs = [f'"{at}": {value}']
     pairs *= chance.choice([0, 1, 1, 1, 2])
     return chance.choice(["{" + ", ".join(pairs) + "}"] * 9 + ["[]", "null", "7"])
