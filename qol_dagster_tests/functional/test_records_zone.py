@@ -381,7 +381,7 @@ def test_stored_records_have_every_field_of_every_line_and_nothing_of_them_is_pr
     write_raw(tmp_path, MONDAY, [b"not json", record("new-type", "stranger", MONDAY)], "odd")
     watched.run(lake)
     table = pq.ParquetFile(parts(lake)[0]).read()
-    assert set(table.column_names) == {"line", "file", *(field.name for field in FIELDS)}
+    assert set(table.column_names) == {"line", "file", "odd", *(field.name for field in FIELDS)}
     assert sorted(map(str, table["user_id"].to_pylist())) == sorted([ADA, BEN] * 2 + ["None", "stranger"])
     beats = next(one for one in table["heart_rate"].to_pylist() if one["t"])
     assert (len(beats["t"]), beats["t"][:2], beats["v"][:2]) == (2880, [28_800.0, 28_815.0], [60.0, 60.0])

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from contextlib import closing
 from datetime import date, timedelta
 from typing import Any
@@ -116,8 +117,10 @@ def test_two_processes_that_come_first_at_once_make_the_schema_and_lose_nothing(
         assert [run.status for run in instance.get_runs()] == [dg.DagsterRunStatus.SUCCESS] * 2
         for asset in TABLES:
             assert partitions(instance, asset) == {week.isoformat() for week in (first, second, MONDAY)}
-            told = instance.fetch_materializations(dg.AssetKey(asset), limit=10).records
-            assert len(told) == 4
+            told = Counter(one.partition_key for one in instance.fetch_materializations(dg.AssetKey(asset), 10).records)
+            # The newest week looks back on the days of the first: where that comes after it, its rows follow.
+            assert (told[str(first)], told[str(second)]) == (1, 2)
+            assert told[str(MONDAY)] in ((1, 2) if asset in ("weekly_metrics", "participant_status") else (1,))
 
 
 def test_migrating_fills_an_empty_database_and_brings_an_older_schema_up_to_date_with_what_it_holds(
