@@ -386,7 +386,7 @@ def enrolled(sample: Sample, *, but: int = 0) -> Sample:
     words = sample.people.with_name("import.csv")
     rows = sample.people.read_text().replace("user_id", "garmin_user_id", 1).splitlines(keepends=True)
     words.write_text("".join(rows[: 1 + len(users) - but]))
-    qol(sample.home, "participants", "import", str(words))
+    qol(sample.home, "participants", "import", "--after-leaving", str(words))  # as simulated: before they leave
     kept = sample.home.parent / "sql"
     kept.mkdir(exist_ok=True)
     for dialect, profile in (("duckdb", "default"), ("duckdb", "strict"), ("pyspark", "default")):
