@@ -22,11 +22,15 @@ _SAMPLES = [field.name for field in FIELDS if field.kind == "samples"]
 
 def odd_files(connection: Any, rows: str) -> set[str]:
     """Return the names of files with an odd line. `rows` is the SQL of records, those just read without a `line`."""
-    odd = {name for (name,) in connection.execute(f"SELECT DISTINCT file FROM {rows} WHERE odd").fetchall()}
-    for samples in _SAMPLES:
-        asked = f"SELECT file, {samples}.t AS t FROM {rows} WHERE line IS NULL AND len({samples}.t) > 1"
-        for batch in connection.sql(asked).to_arrow_reader(ROWS_AT_A_TIME):
-            odd.update(batch["file"][row].as_py() for row in _with_an_offset_twice(batch["t"]))
+    offsets = [f"{name}.t" for name in _SAMPLES]
+    maps = " OR ".join(f"len({one}) > 1" for one in offsets)
+    columns = ", ".join(f"{one} AS t{number}" for number, one in enumerate(offsets))
+    asked = f"SELECT file, odd, {columns} FROM {rows} WHERE line IS NULL AND (odd OR {maps})"
+    odd: set[str] = set()
+    for batch in connection.sql(asked).to_arrow_reader(ROWS_AT_A_TIME):
+        odd.update(batch["file"].filter(batch["odd"]).to_pylist())
+        for number in range(len(offsets)):
+            odd.update(batch["file"][row].as_py() for row in _with_an_offset_twice(batch[f"t{number}"]))
     return odd
 
 
