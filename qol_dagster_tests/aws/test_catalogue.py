@@ -298,7 +298,7 @@ def test_a_folder_with_a_quote_in_its_name_is_no_problem(tmp_path: Path) -> None
 def test_what_takes_too_long_is_cancelled(cloud: Cloud) -> None:
     slow = AthenaCatalogue(cloud.workgroup(cloud.bucket()), limit_s=0.1)
     with pytest.raises(CatalogueError, match=r"^Athena took longer than 0\.1 s and was stopped; ask for less"):
-        slow.query("SELECT sum(sin(a.range * b.range)) FROM range(14000) AS a, range(14000) AS b")
+        slow.query("SELECT sum(sin(a.range * b.range)) FROM range(60000) AS a, range(60000) AS b")
     (asked,) = aws.client("athena").list_query_executions(WorkGroup=slow.workgroup)["QueryExecutionIds"]
     found = aws.client("athena").get_query_execution(QueryExecutionId=asked)["QueryExecution"]
     assert found["Status"]["State"] == "CANCELLED"
