@@ -93,8 +93,8 @@ class DuckDBEngine:
         read = self._get_ready(files)
         with ThreadPoolExecutor(WRITERS) as pool:
             found = pool.map(partial(self._write_day, folder, read), days, days.values())
-            odd = dict(zip(days, found, strict=True))
-        if again := [file for file in files if file.name in odd[date.fromisoformat(file.date)]]:
+            odd = dict(zip(map(str, days), found, strict=True))
+        if again := [file for file in files if file.name in odd[file.date]]:
             self._write_odd_again(folder, again)
 
     def _get_ready(self, files: Sequence[_File]) -> str:
@@ -112,15 +112,13 @@ class DuckDBEngine:
         rows = []
         with self.connection.cursor() as own, _clear_errors():
             if update.parse:
-                rows.append(f"SELECT {_UNNUMBERED} AS line, file, odd, {_FIELDS} FROM ({read})")
+                rows.append(_just_read(read))
             if update.stored:
                 kept = "true"
                 if update.keep is not None:
                     own.register("kept_files", pa.table({"file": pa.array(update.keep, pa.string())}))
                     kept = "file IN (SELECT file FROM kept_files)"
-                rows.append(
-                    f"SELECT {_LINE} AS line, file, false AS odd, {_FIELDS} FROM {_parquet(update.stored)} WHERE {kept}"
-                )
+                rows.append(f"{_stored(update.stored)} WHERE {kept}")
             paths = {"paths": [_literal(file.uri) for file in update.parse]} if update.parse else {}
             own.execute(f"COPY ({' UNION ALL '.join(rows)}) TO '{_quoted(target)}' ({_FORMAT})", paths)
             return odd_files(own, _parquet([str(target)])) if update.parse else set()
@@ -134,10 +132,9 @@ class DuckDBEngine:
                 first = Path(folder, f"date={day}", "part-0.parquet")
                 of_day = [file for file in copies if file.date == day]
                 self.connection.register("odd_files", pa.table({"file": [file.name for file in of_day]}))
-                kept = f"SELECT {_LINE} AS line, file, odd, {_FIELDS} FROM {_parquet([str(first)])}"
-                plain = f"SELECT {_UNNUMBERED} AS line, file, odd, {_FIELDS} FROM ({read})"
+                kept = f"{_stored([str(first)])} WHERE file NOT IN (SELECT file FROM odd_files)"
                 self._execute(
-                    f"COPY ({kept} WHERE file NOT IN (SELECT file FROM odd_files) UNION ALL {plain}) "
+                    f"COPY ({kept} UNION ALL {_just_read(read)}) "
                     f"TO '{_quoted(first.with_name('part-1.parquet'))}' ({_FORMAT})",
                     {"paths": [_literal(file.path) for file in of_day]},
                 )
@@ -249,6 +246,16 @@ def _plain_copies(files: Sequence[_File], work: Path) -> Iterator[list[_File]]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def _just_read(read: str) -> str:
+    """Return the query of rows as they are written. They are in the order of their lines and need no number."""
+    return f"SELECT CAST(NULL AS BIGINT) AS line, file, odd, {_FIELDS} FROM ({read})"
+
+
+def _stored(files: Sequence[str]) -> str:
+    """Return the same of rows that were written, with the number that they need once they are copied."""
+    return f"SELECT {_LINE} AS line, file, odd, {_FIELDS} FROM {_parquet(files)}"
+
+
 def _parquet(files: Sequence[str]) -> str:
     paths = ", ".join(f"'{_quoted(_literal(file))}'" for file in files)
     return (
@@ -266,8 +273,6 @@ def _literal(path: str) -> str:
 
 
 _FIELDS = ", ".join(field.name for field in FIELDS)
-_UNNUMBERED = "CAST(NULL AS BIGINT)"
 _LINE = "coalesce(line, file_row_number)"
-"""Rows that were just read are in the order of their lines; copied once, they need a number."""
 _FORMAT = "FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 20480"
 """Row groups are what threads take one at a time."""

@@ -66,9 +66,9 @@ def update_records(
         staging = new_staging()
         beside = {day: plan.stored.parts for day, plan in changed.items() if engine.appends and _may_stay(plan)}
         updates = {
-            day: RecordsUpdate(_located(lake, plan.new))
-            if day in beside
-            else RecordsUpdate(_located(lake, plan.new), [lake.uri(key) for key in plan.stored.parts], plan.keep)
+            day: RecordsUpdate(
+                _located(lake, plan.new), [lake.uri(key) for key in plan.stored.parts if day not in beside], plan.keep
+            )
             for day, plan in changed.items()
         }
         engine.write_records(updates, lake.uri(staging))
