@@ -42,8 +42,8 @@ def build_defs(
     platform = open_platform(settings)
     resources = Resources.of(platform, resource_overrides)
     first = first or settings.start_date
-    job, surveys = weekly_job(), surveys_job()
-    jobs = {profile: job if profile is DEFAULT else weekly_job(profile) for profile in PROFILES.values()}
+    jobs = {profile: weekly_job(profile) for profile in PROFILES.values()}
+    job, surveys = jobs[DEFAULT], surveys_job()
     return dg.Definitions(
         assets=all_assets(partitions_from(first), settings.owners, platform.kinds),
         jobs=[

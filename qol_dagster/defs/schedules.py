@@ -67,10 +67,10 @@ def people_schedule(parts: Resources, job: Any, profile: Profile, since: date, f
         f"or changed their permissions, the newest first, at most {WEEKS_A_RUN} in a run.",
     )
     def people_changed_schedule() -> Sequence[dg.RunRequest] | dg.SkipReason:
-        lake = parts.lake()
+        lake, id_map = parts.lake(), parts.id_map()
         with lake.with_people():
-            apply_announced(lake, parts.id_map())
-        people = parts.id_map().identities().fingerprint()
+            apply_announced(lake, id_map)
+        people = id_map.identities().fingerprint()
         old = weeks_of_other_people(lake.with_tables(profile.folder), people, since)
         requests = [
             dg.RunRequest(

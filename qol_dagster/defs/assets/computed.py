@@ -5,10 +5,10 @@ engine costs more to start than a small week to compute, and because on AWS it i
 before it writes, and here they are held once more of what is stored.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -27,7 +27,7 @@ from qol_dagster.lake.lake import Lake
 from qol_dagster.metrics.profiles import DEFAULT, Profile
 from qol_dagster.pipeline.announced import apply_announced
 from qol_dagster.pipeline.etl import following_weeks, materialize_daily, materialize_weekly
-from qol_dagster.pipeline.reports import DailyReport, WeekReport
+from qol_dagster.pipeline.reports import DailyReport
 from qol_dagster.pipeline.status import materialize_status
 from qol_dagster.resources.id_map import People
 from qol_dagster.resources.platform import Computer
@@ -92,23 +92,17 @@ def _in_this_process(run: Computation, config: EtlConfig, computer: Computer) ->
             force=config.force,
             log=run.context.log.debug,  # of each table, one line comes at its end
         )
-        done: list[DailyReport] = []
+        weeks = [*run.weeks]
 
-        def compute_daily() -> DailyReport:
-            done.append(daily())
-            return done[0]
+        def daily_first() -> DailyReport:
+            report = daily()
+            weeks.extend(following_weeks(run.lake, report, run.weeks))
+            return report
 
-        def weeks() -> list[date]:
-            return [*run.weeks, *(following_weeks(run.lake, done[0], run.weeks) if done else ())]
-
-        def weekly() -> Sequence[WeekReport]:
-            return materialize_weekly(engine, run.lake, weeks(), computed_at=now, thresholds=thresholds)
-
-        def status() -> Sequence[WeekReport]:
-            people = run.identities
-            return materialize_status(engine, run.lake, weeks(), people, computed_at=now, thresholds=thresholds)
-
-        yield _tables(run, compute_daily, weekly, status)
+        inputs = (engine, run.lake, weeks)
+        weekly = partial(materialize_weekly, *inputs, computed_at=now, thresholds=thresholds)
+        status = partial(materialize_status, *inputs, run.identities, computed_at=now, thresholds=thresholds)
+        yield _tables(run, daily_first, weekly, status)
 
 
 @contextmanager

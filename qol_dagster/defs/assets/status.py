@@ -54,11 +54,10 @@ def status_result(run: Computation, reports: Sequence[WeekReport]) -> dg.Materia
     daily, table, lake = TableId("daily", run.profile), TableId("status", run.profile), run.lake
     own = run.log_following(table.name, reports)
     rows = read_rows(lake, "status", [one.week for one in reports], STATUS)
-    of_week = {one.week: rows_of_week(rows, one.week) for one in own}
     participants = len(run.identities.enrolled)
     run.add_week_metadata(
         table.name,
-        {one.week: _week_metadata(one, of_week[one.week]) for one in own},
+        {one.week: _week_metadata(one, rows_of_week(rows, one.week)) for one in own},
         {
             **written_metadata(STATUS, daily.name, f"{lake.root}/{table.folder}"),
             **(run_seconds(reports[0].seconds) if reports else {}),
