@@ -68,8 +68,7 @@ class Cloud:
     _announced: set[int] = field(default_factory=set)
     _waiting: dict[bytes, tuple[_Callback, ...]] = field(default_factory=dict)
     _pinged: dict[int, int] = field(default_factory=dict)
-    _owed: dict[int, _Callback] = field(default_factory=dict)
-    _was_given: set[int] = field(default_factory=set)
+    _owed: dict[int, _Callback | None] = field(default_factory=dict)
     _gone: set[int] = field(default_factory=set)
     _failing: list[Answer] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -110,7 +109,7 @@ class Cloud:
         return {
             b'{"_summary_type":"%s",%s' % (one.path.removeprefix(REST).encode(), _as_json(record)[1:])
             for one in self._owed.values()
-            if one.user in self._gone
+            if one and one.user in self._gone
             for record in json.loads(one.content)
         }
 
@@ -142,7 +141,8 @@ class Cloud:
                 ping.setdefault(kind, []).append({"userId": user, "callbackURL": f"{self.url}{path}?token={token}"})
         with self._lock:
             self._given = {token: one for token, one in self._given.items() if now < one.ends_at} | made
-            self._owed |= {one.key: one for one in made.values() if one.key not in self._was_given}
+            for one in made.values():
+                self._owed.setdefault(one.key, one)
             self.announced += len(made)
             self.is_broken |= any(one.is_broken for one in made.values())
         content = _as_json(ping)
@@ -198,8 +198,7 @@ class Cloud:
             failure = _FAILURES[0] if callback.is_broken else self._failing.pop(0) if self._failing else None
             self.failed += failure is not None
             if failure is None:
-                self._owed.pop(callback.key, None)
-                self._was_given.add(callback.key)
+                self._owed[callback.key] = None
         if failure is None:
             return Answer(200, callback.content)
         return replace(failure, body=callback.content) if failure.cut else failure
