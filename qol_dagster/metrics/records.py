@@ -243,9 +243,10 @@ def finality(sleeps: ir.Table) -> ir.Value:
 
 def _replaced_epochs(lines: ir.Table) -> ir.Table:
     """Return the epochs whose start another delivery has too that counts: new ones replace all, whatever their type."""
-    usable = lines.filter(lines.state == "usable", lines.slice_hash.notnull())
-    slices = usable.group_by("slice_hash").agg(first=usable.key_1.min(), last=usable.key_1.max())
-    contested = usable.filter(usable.slice_hash.isin(slices.filter(slices.first != slices.last).slice_hash))
+    usable = lines.state == "usable"
+    body = usable.ifelse(hash_of(lines.key_1), ibis.null())
+    slices = lines.group_by("slice_hash").agg(first=body.min(), last=body.max())
+    contested = lines.filter(usable, lines.slice_hash.isin(slices.filter(slices.first != slices.last).slice_hash))
     slice_ = ["date", "user_id", "key_s", "key_id"]
     each = contested.select("rec", *slice_, "duration_s", "received_ms", body=contested.key_1)
     each = each.mutate(length_s=_length_among(each, slice_))
