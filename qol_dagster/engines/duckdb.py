@@ -143,9 +143,10 @@ class DuckDBEngine:
     def load_records(self, parts: Mapping[date, Sequence[str]]) -> None:
         """Register `records`: those stored in these files."""
         files = _parquet([part for day in sorted(parts) for part in parts[day]])
+        number = f"file_row_number + (CAST(file_index AS BIGINT) << {ROW_BITS})"  # without the cast, of 128 bits
         self._execute(
-            f"CREATE OR REPLACE TEMP VIEW records AS SELECT file_row_number + (file_index << {ROW_BITS}) AS rec, date, "
-            f"file, {_LINE} AS line, coalesce(ingest_id, file) AS body, {_FIELDS} FROM {files}"
+            f"CREATE OR REPLACE TEMP VIEW records AS SELECT {number} AS rec, date, file, {_LINE} AS line, "
+            f"coalesce(ingest_id, file) AS body, {_FIELDS} FROM {files}"
         )
 
     def load_table(self, name: str, rows: pa.Table) -> None:

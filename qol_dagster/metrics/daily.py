@@ -20,6 +20,7 @@ from qol_dagster.metrics.records import (
     DAY_S,
     NEWEST,
     ROW,
+    STAGE_SPANS,
     account_dailies,
     account_records,
     attach,
@@ -92,7 +93,7 @@ def daily_rows(records: ir.Table, thresholds: Thresholds) -> ir.Table:
         _from_dailies(dailies),
         _heart_rate(hours, dailies, thresholds),
         *_stress(records, _of_type(current, "stressDetails")),
-        _nights(records, sleeps),
+        _nights(sleeps),
         _spo2(records, of_sleep, "sleep_spo2", "sleep"),
         _spo2(records, _of_type(current.filter(~current.on_demand), "pulseox"), "spo2", "day"),
         _respiration(records, of_sleep, "sleep_respiration", "resp_sleep_brpm"),
@@ -250,7 +251,7 @@ def _stress(records: ir.Table, details: ir.Table) -> tuple[ir.Table, ir.Table]:
     return stress, battery
 
 
-def _nights(records: ir.Table, sleeps: ir.Table) -> ir.Table:
+def _nights(sleeps: ir.Table) -> ir.Table:
     s = sleeps
     to_local_min = s.offset_s - _midnight(s)
     known_s = s.awake_s.notnull().ifelse(s.tst_s + s.awake_s + s.unmeasurable_s, ibis.null("float64"))
@@ -268,7 +269,7 @@ def _nights(records: ir.Table, sleeps: ir.Table) -> ir.Table:
         sleep_end_min=(s.end_s + to_local_min) / 60,
         midsleep_min=((s.start_s + s.end_s) / 2 + to_local_min) / 60,
     )
-    return attach(night, _asleep_by_hour(records, sleeps, night), ["rec"]).drop("rec")
+    return attach(night, _asleep_by_hour(sleeps, night), ["rec"]).drop("rec")
 
 
 def _share(part: ir.Value, whole: ir.Value) -> ir.Value:
@@ -277,7 +278,7 @@ def _share(part: ir.Value, whole: ir.Value) -> ir.Value:
     return (share > 100).ifelse(100.0, share)
 
 
-def _asleep_by_hour(records: ir.Table, sleeps: ir.Table, night: ir.Table) -> ir.Table:
+def _asleep_by_hour(sleeps: ir.Table, night: ir.Table) -> ir.Table:
     """Return which minutes of the clock the main sleep was asleep: 60 bits for each of the 24 hours.
 
     Asleep is who is in a deep, light or REM interval; where the sleep has none, who is in no awake interval. A minute
@@ -286,10 +287,10 @@ def _asleep_by_hour(records: ir.Table, sleeps: ir.Table, night: ir.Table) -> ir.
     timed = night.filter(night.sleep_start_min.notnull(), night.sleep_end_min.notnull())
     timed = timed.select("rec", begin=timed.sleep_start_min.ceil(), end=timed.sleep_end_min.ceil())
     timed = timed.mutate(end=ibis.least(timed.end, timed.begin + DAY_MIN))
-    to_local_s = sleeps.select("rec", lead=sleeps.offset_s - _midnight(sleeps))
-    window = timed.inner_join(to_local_s, "rec")
-    awake = _minute_bits(_spans(records, window, "awake_spans"), "awake")
-    staged = [_spans(records, window, name) for name in ("deep_spans", "light_spans", "rem_spans")]
+    spans = sleeps.select("rec", "awake_spans", *STAGE_SPANS, lead=sleeps.offset_s - _midnight(sleeps))
+    window = timed.inner_join(spans, "rec")
+    awake = _minute_bits(_spans(window, "awake_spans"), "awake")
+    staged = [_spans(window, name) for name in STAGE_SPANS]
     asleep = ibis.union(*staged)
     has_stages = asleep.group_by("rec").agg(stages=asleep.count())
     hours = attach(_minute_bits(timed, "inside"), awake, ["rec", "hour"])
@@ -299,10 +300,9 @@ def _asleep_by_hour(records: ir.Table, sleeps: ir.Table, night: ir.Table) -> ir.
     return _by_clock_hour(hours.select("rec", "hour", bits=bits), ["rec"], "bits", "asleep_by_hour", ibis.literal(0))
 
 
-def _spans(records: ir.Table, window: ir.Table, field: str) -> ir.Table:
+def _spans(window: ir.Table, field: str) -> ir.Table:
     """Return the intervals of a stage that end after they begin, in whole local minutes within the sleep."""
-    each = with_fields(records, window, field)
-    each = each.select("rec", "begin", "end", "lead", span=each[field].unnest())
+    each = window.select("rec", "begin", "end", "lead", span=window[field].unnest())
     each = each.filter(each["span"].e > each["span"].s)
     return each.select(
         "rec",

@@ -64,6 +64,8 @@ ASKED_OF_ALL = (
 )
 CARRIED = ("received_ms", "duration_s", "start_s", "offset_s", "steps", "on_demand", "is_parent")
 SLEEP_PARTS = ("duration_s", "awake_s", "unmeasurable_s", "deep_s", "light_s", "rem_s")
+SLEEP_FIELDS = ("start_s", "offset_s", *SLEEP_PARTS, "sleep_levels", "awake_spans")
+STAGE_SPANS = ("deep_spans", "light_spans", "rem_spans")
 
 
 @ibis.udf.scalar.builtin(name="hash")
@@ -98,8 +100,9 @@ def classified(records: ir.Table) -> ir.Table:
     # Without a type it is of none that is known: of a day with nothing else, Spark would count null records of each.
     type_ = lines.summary_type.substitute(TYPE_ALIASES).fill_null("")
     lines = lines.mutate(type=type_, stated_day=_stated_day(lines))
-    undated = lines.filter(lines.type == "sleeps", lines.stated_day.isnull())
-    lines = attach(lines, sleep_times(records, undated).select("rec", "end_s"), ["rec"])
+    # Of `records` and not of `lines`, which DuckDB would write out whole, as it is read twice.
+    undated = records.filter(records.summary_type == "sleeps", _stated_day(records).isnull())
+    lines = attach(lines, with_times(undated).select("rec", "end_s"), ["rec"])
     lines = lines.mutate(own_day=_own_day(lines), **_key(lines))
     people = participants_table()
     joined = lines.left_join(people, lines.user_id == people.user_id).select(
@@ -118,7 +121,7 @@ def classified(records: ir.Table) -> ir.Table:
         start_s=real_start(joined),
         state=state,
         key_hash=hash_of(ibis.struct({name: joined[name] for name in KEY})),
-        slice_hash=(joined.type == "epochs").ifelse(hash_of(slice_), ibis.null("int64")),
+        slice_hash=(joined.type == "epochs").ifelse(hash_of(slice_), ibis.null()),
     )
     return joined.select("rec", *KEY, "participant_id", *CARRIED, "state", "key_hash", "slice_hash")
 
@@ -302,21 +305,20 @@ def of_chosen_accounts(table: ir.Table, others: ir.Table) -> ir.Table:
 # -- which night
 
 
-def sleep_times(records: ir.Table, sleeps: ir.Table) -> ir.Table:
-    """Return how long these sleeps lasted: `rec`, tst_s, awake_s, unmeasurable_s, end_s.
+def with_times(sleeps: ir.Table) -> ir.Table:
+    """Return sleeps, which have `SLEEP_FIELDS`, with how long they lasted: tst_s, awake_s, unmeasurable_s, end_s.
 
     What Garmin's duration includes differs, so that the stages decide, if they add up to it. Awake time that nobody
     gave is null; unmeasurable time then counts 0.
     """
-    s = with_fields(records, sleeps.select("rec"), "start_s", "offset_s", *SLEEP_PARTS, "sleep_levels", "awake_spans")
-    s = s.mutate(start_s=real_start(s))
+    s = sleeps.mutate(start_s=real_start(sleeps))
     lengths = s.awake_spans.map(lambda span: ibis.greatest(span.e - span.s, 0.0))
     in_map = s.awake_spans.notnull().ifelse(lengths.sums().fill_null(0.0), ibis.null("float64"))
     s = s.mutate(awake_s=s.awake_s.fill_null(in_map), unmeasurable_s=s.unmeasurable_s.fill_null(0.0))
     s = s.mutate(tst_s=_total_sleep_s(s), level_end_s=s.sleep_levels.filter(lambda end: end > s.start_s).maxs())
     expected = s.start_s + s.tst_s.fill_null(0.0) + s.awake_s.fill_null(0.0) + s.unmeasurable_s
     near = ((s.level_end_s - expected).abs() <= LAST_STAGE_WITHIN_S).fill_null(False)
-    return s.select("rec", "tst_s", "awake_s", "unmeasurable_s", end_s=near.ifelse(s.level_end_s, expected))
+    return s.mutate(end_s=near.ifelse(s.level_end_s, expected)).drop("level_end_s")
 
 
 def _total_sleep_s(s: ir.Table) -> ir.Value:
@@ -331,10 +333,10 @@ def _total_sleep_s(s: ir.Table) -> ir.Value:
 
 def main_sleeps(records: ir.Table, current: ir.Table) -> ir.Table:
     """Return the main sleep of each participant and date: of overlapping ones the most final, of others the longest."""
-    sleeps = current.filter(current.type == "sleeps").select("rec", *ROW, "start_s", "offset_s", "received_ms")
-    words = with_fields(records, sleeps, "validation", *ORIGIN, "deep_s", "light_s", "rem_s")
-    words = words.filter(~words.validation.fill_null("").strip().upper().isin(NO_SLEEP))
-    s = words.inner_join(sleep_times(records, sleeps), "rec")
+    sleeps = current.filter(current.type == "sleeps").select("rec", *ROW)
+    s = with_fields(records, sleeps, *SLEEP_FIELDS, *STAGE_SPANS, "validation", *NEWEST)
+    s = s.filter(~s.validation.fill_null("").strip().upper().isin(NO_SLEEP))
+    s = with_times(s)
     s = s.filter(s.tst_s > 0).mutate(finality=finality(s))
     return first_of_each(_without_overlaps(s), ROW, "tst_s", *NEWEST)
 
