@@ -58,11 +58,13 @@ TEXTS: Mapping[str, Mapping[Language, str]] = {
         "en": "Ask to wear it at night; ask why it is taken off (itching, charging).",
     },
     "low_coverage": {"ja": "装着が短く、有効日が {n} 日", "en": "Worn too little: {n} valid days"},
+    "low_coverage.1": {"ja": "装着が短く、有効日が {n} 日", "en": "Worn too little: {n} valid day"},
     "low_coverage.do": {
         "ja": "1 日 {hours} 時間以上の装着と、夜間の装着もお願いする。",
         "en": "Ask to wear it for at least {hours} hours a day, and at night.",
     },
     "survey_overdue": {"ja": "質問票の回答予定日を {n} 日過ぎている", "en": "Questionnaire due for {n} days"},
+    "survey_overdue.1": {"ja": "質問票の回答予定日を {n} 日過ぎている", "en": "Questionnaire due for {n} day"},
     "survey_overdue.do": {
         "ja": "回答のリンクが届いたかを確かめ、回答をお願いする。新しいリンクは qol survey invite で作る。",
         "en": "Check that the link arrived, and ask to answer. qol survey invite makes a new link.",
@@ -251,5 +253,6 @@ TEXTS: Mapping[str, Mapping[Language, str]] = {
 
 
 def text(name: str, language: Language, **values: object) -> str:
-    """Return a text with its places filled. Raises KeyError for a name that there is not."""
-    return TEXTS[name][language].format(**values)
+    """Return a text with its places filled; of `n` = 1 its own, if it has one. Raises KeyError for an unknown name."""
+    of_one = TEXTS.get(f"{name}.1") if values.get("n") == 1 else None
+    return (of_one or TEXTS[name])[language].format(**values)

@@ -304,6 +304,12 @@ def test_an_empty_programme_has_a_report_that_says_so() -> None:
     assert TEXTS["nobody_outside"]["en"] in pages["en"]
 
 
+@pytest.mark.parametrize(("days", "said"), [(0, "0 valid days"), (1, "1 valid day"), (2, "2 valid days")])
+def test_one_day_is_not_one_days(days: int, said: str) -> None:
+    page = render_report(facts(status("P1", status="too_short", n_valid_days=days, day_states="SSSSSSV")))["en"]
+    assert f"Worn too little: {said}<" in page or f"Worn too little: {said}\n" in page
+
+
 def test_a_participant_s_own_page_names_nobody_else() -> None:
     of = facts(
         status("P1"), status("P2"),
