@@ -247,9 +247,10 @@ def finality(sleeps: ir.Table) -> ir.Value:
 def _replaced_epochs(lines: ir.Table) -> ir.Table:
     """Return the epochs whose start another delivery has too that counts: new ones replace all, whatever their type."""
     usable = lines.state == "usable"
-    body = usable.ifelse(hash_of(lines.key_1), ibis.null())
-    slices = lines.group_by("slice_hash").agg(first=body.min(), last=body.max())
-    contested = lines.filter(usable, lines.slice_hash.isin(slices.filter(slices.first != slices.last).slice_hash))
+    slices = lines.group_by("slice_hash").agg(n=lines.count(where=usable))
+    shared = lines.filter(usable, lines.slice_hash.isin(slices.filter(slices.n > 1).slice_hash))
+    bodies = shared.group_by("slice_hash").agg(first=shared.key_1.min(), last=shared.key_1.max())
+    contested = shared.filter(shared.slice_hash.isin(bodies.filter(bodies.first != bodies.last).slice_hash))
     slice_ = ["date", "user_id", "key_s", "key_id"]
     each = contested.select("rec", *slice_, "duration_s", "received_ms", body=contested.key_1)
     each = each.mutate(length_s=_length_among(each, slice_))
