@@ -121,7 +121,7 @@ class DuckDBEngine:
                 rows.append(f"{_stored(update.stored)} WHERE {kept}")
             paths = {"paths": [_literal(file.uri) for file in update.parse]} if update.parse else {}
             own.execute(f"COPY ({' UNION ALL '.join(rows)}) TO '{_quoted(target)}' ({_FORMAT})", paths)
-            return odd_files(own, _parquet([str(target)])) if update.parse else set()
+            return odd_files(target) if update.parse else set()
 
     def _write_odd_again(self, folder: str, files: Sequence[_File]) -> None:
         """Replace the records of these files by those of the same lines in their plain spelling."""
