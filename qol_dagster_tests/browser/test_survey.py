@@ -125,6 +125,18 @@ def test_blanks_are_asked_for_once_and_the_language_changes_on_the_way(site: Sur
     assert page.locator("#q1 input:checked").get_attribute("value") == "5"
 
 
+def test_in_the_dark_the_form_and_its_errors_are_dark_and_readable(site: SurveySite, open_page: OpenPage) -> None:
+    page = open_page(**PHONE, dark=True)
+    page.goto(site.link("DARK", "ja"))
+    assert page.evaluate("getComputedStyle(document.querySelector('main')).backgroundColor") == "rgb(22, 28, 34)"
+    assert axe_findings(page) == []
+    page.locator("main .button").click()
+    page.locator("#q1").get_by_text("Label 5").click()
+    page.locator("main .button").first.click()
+    page.get_by_role("alert").wait_for()
+    assert axe_findings(page) == []
+
+
 def test_letters_are_a_sheet_of_a4_each_whose_printed_code_a_scanner_reads(open_page: OpenPage, tmp_path: Path) -> None:
     names: dict[Language, str] = {"ja": "健康プログラム", "en": "Health programme"}
     links = [f"https://abcdefghij.execute-api.ap-northeast-1.amazonaws.com/survey?code={one * 4}" for one in "23"]

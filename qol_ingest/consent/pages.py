@@ -267,30 +267,34 @@ _SMALL: Mapping[Language, Mapping[str, str]] = {
 
 STYLE = """
 *{box-sizing:border-box}
-html{color-scheme:light;background:#eef2f6;color:#16202b;-webkit-text-size-adjust:100%}
+:root{color-scheme:light;--ground:#eef2f6;--paper:#fff;--ink:#16202b;--soft:#41505f;--line:#4d5f73;--blue:#0b57a4;\
+--hover:#083f78;--tint:#e6f0fb;--focus:#b35c00;--warm:#fff6e8}
+@media screen and (prefers-color-scheme:dark){:root{color-scheme:dark;--ground:#0c1014;--paper:#161c22;--ink:#e6eaee;\
+--soft:#b3bec8;--line:#94a3b2;--blue:#8ec2ff;--hover:#b9daff;--tint:#1b3350;--focus:#ffb74d;--warm:#33260f}}
+html{background:var(--ground);color:var(--ink);-webkit-text-size-adjust:100%}
 body{margin:0;font:1.125rem/1.8 system-ui,-apple-system,"Hiragino Sans","Noto Sans JP","Yu Gothic UI",sans-serif;\
 overflow-wrap:anywhere;line-break:strict;text-wrap:pretty}
 body:lang(en){line-height:1.6}
 header,main,footer{max-width:38rem;margin:0 auto;padding:0 1.25rem}
 header{display:flex;justify-content:space-between;align-items:center;gap:1rem;padding-top:.75rem}
 header p{margin:0;font-weight:600;line-height:1.4}
-main{background:#fff;padding-top:1.75rem;padding-bottom:2rem;margin-top:.5rem;border-top:.375rem solid #0b57a4}
+main{background:var(--paper);padding-top:1.75rem;padding-bottom:2rem;margin-top:.5rem;border-top:.375rem solid var(--blue)}
 h1{font-size:1.625rem;line-height:1.35;margin:0 0 1.25rem}
 h2{font-size:1.25rem;line-height:1.4;margin:2rem 0 .5rem}
 h1,h2,.button{word-break:auto-phrase}
 p{margin:0 0 1rem}
 ul,ol{margin:0 0 1rem;padding-left:1.5rem}
 li{margin-bottom:.375rem}
-a{color:#0b57a4}
+a{color:var(--blue)}
 nav a{display:inline-block;padding:.75rem 0;white-space:nowrap}
-.button{display:block;width:100%;margin:2rem 0 1.25rem;padding:1rem;border:0;border-radius:.5rem;background:#0b57a4;\
-color:#fff;font:inherit;font-size:1.25rem;line-height:1.4;font-weight:700;text-align:center;text-decoration:none;\
+.button{display:block;width:100%;margin:2rem 0 1.25rem;padding:1rem;border:0;border-radius:.5rem;background:var(--blue);\
+color:var(--paper);font:inherit;font-size:1.25rem;line-height:1.4;font-weight:700;text-align:center;text-decoration:none;\
 cursor:pointer}
-.button:hover{background:#083f78}
-:focus-visible{outline:.25rem solid #e08a00;outline-offset:.125rem}
+.button:hover{background:var(--hover)}
+:focus-visible{outline:.25rem solid var(--focus);outline-offset:.125rem}
 label{display:block;font-weight:700}
-input{display:block;width:100%;margin-top:.375rem;padding:.75rem;border:.125rem solid #4d5f73;border-radius:.5rem;\
-font:1.375rem/1.4 ui-monospace,Menlo,Consolas,monospace;letter-spacing:.05em;background:#fff;color:inherit}
+input{display:block;width:100%;margin-top:.375rem;padding:.75rem;border:.125rem solid var(--line);border-radius:.5rem;\
+font:1.375rem/1.4 ui-monospace,Menlo,Consolas,monospace;letter-spacing:.05em;background:var(--paper);color:inherit}
 form .button{margin-top:1.25rem}
 footer{padding-top:1.25rem;padding-bottom:2.5rem;font-size:1rem}
 """.strip()

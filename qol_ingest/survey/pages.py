@@ -190,21 +190,21 @@ LABELS: Mapping[Language, Mapping[str, str]] = {
 FORM_STYLE = (
     STYLE
     + """
-.page{margin:0 0 1.25rem;color:#41505f}
-.notice{border:.1875rem solid #b35c00;border-radius:.5rem;padding:.75rem 1rem;margin:0 0 1.5rem;background:#fff6e8}
+.page{margin:0 0 1.25rem;color:var(--soft)}
+.notice{border:.1875rem solid var(--focus);border-radius:.5rem;padding:.75rem 1rem;margin:0 0 1.5rem;background:var(--warm)}
 .notice a{white-space:nowrap}
 fieldset{border:0;margin:0 0 2.25rem;padding:0;min-width:0}
 legend{padding:0;font-weight:700;font-size:1.25rem;line-height:1.5;margin-bottom:.75rem}
 .choice{display:flex;align-items:center;gap:.875rem;min-height:3.25rem;padding:.5rem .875rem;margin-bottom:.5rem;\
-border:.125rem solid #8795a3;border-radius:.5rem;font-weight:400;line-height:1.4;cursor:pointer}
-.choice:hover{border-color:#0b57a4}
-.choice:has(:checked){border-color:#0b57a4;background:#e6f0fb;font-weight:600}
-.choice:focus-within{outline:.25rem solid #e08a00;outline-offset:.125rem}
-.choice input{flex:none;width:1.5rem;height:1.5rem;margin:0;padding:0;border:0;accent-color:#0b57a4}
+border:.125rem solid var(--line);border-radius:.5rem;font-weight:400;line-height:1.4;cursor:pointer}
+.choice:hover{border-color:var(--blue)}
+.choice:has(:checked){border-color:var(--blue);background:var(--tint);font-weight:600}
+.choice:focus-within{outline:.25rem solid var(--focus);outline-offset:.125rem}
+.choice input{flex:none;width:1.5rem;height:1.5rem;margin:0;padding:0;border:0;accent-color:var(--blue)}
 .choice input:focus-visible{outline:0}
-.none{border-style:dashed;color:#41505f}
-.quiet{background:#fff;color:#0b57a4;border:.125rem solid #0b57a4;margin:0 0 1rem;font-size:1.125rem;font-weight:600}
-.quiet:hover{background:#e6f0fb}
+.none{border-style:dashed;color:var(--soft)}
+.quiet{background:var(--paper);color:var(--blue);border:.125rem solid var(--blue);margin:0 0 1rem;font-size:1.125rem;font-weight:600}
+.quiet:hover{background:var(--tint)}
 """
 ).strip()
 
