@@ -201,8 +201,13 @@ def contrast(one: str, other: str) -> float:
     return (lighter + 0.05) / (darker + 0.05)
 
 
-def rules() -> Mapping[str, Mapping[str, str]]:
-    found = re.findall(r"^([^{}]+)\{([^{}]*)\}", style(), re.MULTILINE)
+def rules(scheme: str) -> Mapping[str, Mapping[str, str]]:
+    """The rules of the style, with the colours that their names have by day or in the dark."""
+    colours: dict[str, str] = {}
+    for root in re.findall(r":root\{([^{}]*)\}", style())[: 1 if scheme == "light" else 2]:
+        colours |= dict(one.split(":", 1) for one in root.split(";"))
+    css = re.sub(r"var\(([^)]*)\)", lambda name: colours[name[1]], style())
+    found = re.findall(r"^([^{}]+)\{([^{}]*)\}", css, re.MULTILINE)
     return {selector: dict(one.split(":", 1) for one in body.split(";")) for selector, body in found}
 
 
@@ -211,8 +216,9 @@ def test_black_on_white_is_the_greatest_contrast() -> None:
     assert contrast("#777777", "#fff") == pytest.approx(4.48, abs=0.01)
 
 
-def test_everything_can_be_told_from_what_is_behind_it() -> None:
-    css = rules()
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_everything_can_be_told_from_what_is_behind_it(scheme: str) -> None:
+    css = rules(scheme)
     page_colour, text, link = css["html"]["background"], css["html"]["color"], css["a"]["color"]
     white, button = css["main"]["background"], css[".button"]
     pairs = [(text, page_colour), (text, white), (link, page_colour), (link, white)]
@@ -220,6 +226,8 @@ def test_everything_can_be_told_from_what_is_behind_it() -> None:
     assert all(contrast(*pair) >= 7 for pair in pairs[:2])
     assert all(contrast(*pair) >= 4.5 for pair in pairs)
     assert contrast(css["input"]["border"].split()[-1], white) >= 3
+    assert contrast(css[":focus-visible"]["outline"].split()[-1], white) >= 3
+    assert (luminance(white) > 0.9) == (scheme == "light")
 
 
 def test_no_letter_is_small() -> None:
