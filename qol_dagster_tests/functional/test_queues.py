@@ -61,6 +61,21 @@ def test_a_taker_that_was_killed_loses_nothing(queue: DirectoryQueue, clock: Clo
     assert [(one.body, one.receives) for one in queue.receive()] == [("a", 2)]
 
 
+def test_a_message_of_when_the_clock_was_a_year_ahead_is_handed_out_once_it_is_right(
+    queue: DirectoryQueue, clock: Clock
+) -> None:
+    clock.now += 365 * 86_400
+    queue.send("taken")
+    clock.now += 1
+    queue.send("sent")
+    assert [one.body for one in queue.receive(1)] == ["taken"]  # and hidden for a year and a minute
+    clock.now -= 365 * 86_400
+    queue.send("hidden", 3 * 3600)
+    queue.send("now")
+    assert [one.body for one in queue.receive()] == ["now", "sent", "taken"]
+    assert queue.receive() == []
+
+
 def test_a_sender_that_was_killed_half_way_leaves_nothing_that_is_taken_for_a_message(queue: DirectoryQueue) -> None:
     queue.send("a")
     (queue.root / ".0123456789abcdef.tmp").write_text("half a mess")

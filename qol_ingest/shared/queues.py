@@ -21,6 +21,8 @@ from qol_ingest.shared.errors import QolError, reason
 
 LARGEST_MESSAGE_BYTES = 256 * 1024
 """What every sender keeps to: SQS takes no more everywhere."""
+LONGEST_DELAY_S = 12 * 3600
+"""No message is hidden for longer. One that is due later was hidden while the clock was ahead, and is due now."""
 DEAD = "dead"
 _GONE = ("ReceiptHandleIsInvalid", "MessageNotInflight", "InvalidParameterValue")
 """What SQS says of a message that was taken off, or is somebody else's by now."""
@@ -108,13 +110,15 @@ class DirectoryQueue:
         return len(letters)
 
     def _receive_due(self, limit: int) -> Iterator[Message]:
-        now, given = self._us(0), 0
+        now, latest, given = self._us(0), self._us(LONGEST_DELAY_S), 0
         for handle in sorted(path.name for path in self.root.iterdir()) if self.root.is_dir() else ():
             parts = handle.split("-")
             if len(parts) != 3 or not parts[0].isdecimal():
                 continue
-            if int(parts[0]) > now or given == limit:
+            if given == limit:
                 return
+            if now < int(parts[0]) <= latest:
+                continue
             receives = int(parts[2]) + 1
             with contextlib.suppress(FileNotFoundError):  # somebody else was faster
                 if receives > self.max_receives:
@@ -130,7 +134,7 @@ class DirectoryQueue:
         (self.root / handle).rename(self.root / DEAD / name)
 
     def _us(self, later_s: float) -> int:
-        return int(1_000_000 * (self.clock() + later_s))
+        return int(1_000_000 * (self.clock() + min(LONGEST_DELAY_S, later_s)))
 
 
 @dataclass(frozen=True)
@@ -163,7 +167,7 @@ class SqsQueue:
 
     def retry(self, message: Message, after_s: float) -> None:
         """See `Queue`. SQS hides a message for 12 hours at most."""
-        seconds = max(0, min(43_200, round(after_s)))
+        seconds = max(0, min(LONGEST_DELAY_S, round(after_s)))
         self._ask("change_message_visibility", ReceiptHandle=message.handle, VisibilityTimeout=seconds, unless=_GONE)
 
     def _ask(self, call: str, *, unless: tuple[str, ...] = (), **arguments: Any) -> Any:
