@@ -212,7 +212,7 @@ def _arrivals(settings: Settings) -> Iterator[Finding]:
     if not settings.lake_dir.exists():
         return
     folders = [
-        settings.lake_dir / RAW / f"date={day}" for day in open_platform(settings).lake().raw_days()[-ARRIVAL_DAYS:]
+        settings.lake_dir / RAW / f"date={day}" for day in open_platform(settings).lake().last_raw_days(ARRIVAL_DAYS)
     ]
     written = [file.stat().st_mtime for folder in folders for file in folder.iterdir() if file.is_file()]
     if not written:

@@ -21,6 +21,7 @@ from qol_dagster.lake.objects import LakeError, Objects, s3_store, under
 from qol_dagster.lake.partition import StoredPartition, as_parquet, partition_metadata_of, revision_of
 from qol_dagster.lake.revisions import Cause, Revision, RowsDifference
 from qol_dagster.lake.shared_object import SharedObject, reason
+from qol_dagster.weeks import today
 from qol_ingest.shared import files
 from qol_ingest.shared.keys import LIFECYCLE, LOCKS, PROCESSED, RAW
 
@@ -100,6 +101,15 @@ class Lake(Objects):
         """Return the dates that have a raw folder, in order. Folders with other names are passed over."""
         names = (path.rsplit("/", 1)[-1] for path in self._list(RAW).folders)
         return sorted(day for name in names if (day := _partition_date(name)))
+
+    def last_raw_days(self, number: int) -> list[date]:
+        """Return the last dates that have a raw folder, in order: so many, and as many of those yet to come.
+
+        A device whose clock is wrong sends dates of years to come, and the last ones must not be of it alone. East of
+        Japan it may be tomorrow.
+        """
+        days, tomorrow = self.raw_days(), today() + timedelta(days=1)
+        return [day for day in days if day <= tomorrow][-number:] + [day for day in days if day > tomorrow][-number:]
 
     def raw_objects(self, day: date) -> tuple[RawObject, ...]:
         """Return the raw files of one date, in key order: `*.jsonl` whose name starts with neither `.` nor `_`."""

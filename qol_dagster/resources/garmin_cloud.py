@@ -76,7 +76,7 @@ def _count_records(lake: Lake, users: Collection[str]) -> dict[str, int] | None:
     """Return how many raw records these users have; None if raw files cannot be read."""
     counts: Counter[str] = Counter()
     try:
-        for day in lake.raw_days()[-COUNTED_DATES:]:
+        for day in lake.last_raw_days(COUNTED_DATES):
             for item in lake.raw_objects(day):
                 counts.update(user for user in _users_in(lake.read_raw(item)) if user in users)
     except LakeError:

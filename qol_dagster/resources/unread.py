@@ -66,7 +66,7 @@ def count_unread(lake: Lake, settings: Settings) -> dict[str, int]:
         **count_quarantined(lake),
         "dead_letters": sum(map(_count_files, (settings.home / "dead_letters", settings.arrivals_dir / "dead"))),
         "files_not_read": len(recent_files_not_read(lake)),
-        **_count_lines(lake, lake.raw_days()[-DAYS:]),
+        **_count_lines(lake, lake.last_raw_days(DAYS)),
     }
 
 
@@ -79,7 +79,7 @@ def count_quarantined(lake: Lake) -> dict[str, int]:
 
 def recent_files_not_read(lake: Lake) -> list[str]:
     """Return those of `files_not_read` of the last `DAYS` dates."""
-    return list(files_not_read(lake, lake.raw_days()[-DAYS:]))
+    return list(files_not_read(lake, lake.last_raw_days(DAYS)))
 
 
 def files_not_read(lake: Lake, days: Iterable[date]) -> Iterator[str]:

@@ -72,6 +72,15 @@ def test_a_line_break_of_another_script_within_an_event_loses_no_withdrawal(sett
 # -- counting
 
 
+def test_dates_to_come_of_a_device_whose_clock_is_wrong_hide_nothing_of_today(settings: Settings) -> None:
+    today = receipt_date(datetime.now(UTC))
+    put(settings, f"raw/daily/date={today}/dump.json")
+    for later in range(60):
+        put(settings, f"raw/daily/date={today + timedelta(days=9000 + later)}/{later}.jsonl")
+    put(settings, f"raw/daily/date={today + timedelta(days=9059)}/dump.json")
+    assert count_unread(Lake.local(settings.lake_dir), settings)["files_not_read"] == 2
+
+
 def test_everything_that_no_run_reads_is_counted(settings: Settings) -> None:
     push(settings, b"no json")
     push(settings, json.dumps({"dailies": [GOOD, 7]}).encode())
