@@ -93,4 +93,4 @@ def today() -> date:
 
 def is_closed(week: date, on: date) -> bool:
     """Return whether the week that begins on this Monday is over on a date."""
-    return week + timedelta(days=7) <= on
+    return week <= on - timedelta(days=7)  # the week after may be beyond all dates
