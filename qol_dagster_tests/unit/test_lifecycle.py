@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,14 @@ def test_a_replay_ends_as_if_every_event_had_been_applied_one_by_one_and_a_secon
     assert states(replayed) == states(one_by_one)
     monkeypatch.setattr(lifecycle, "apply", lambda *_: pytest.fail("an event is applied that is no news"))
     assert replayed.replay(map(json.dumps, lines)) == 0
+
+
+def test_a_replay_takes_out_who_had_come_back_while_the_clock_was_a_year_ahead(people: IdMap) -> None:
+    now = datetime.now(UTC)
+    people.deregister(USER, now + timedelta(days=365))
+    people.reinstate(USER, now + timedelta(days=365))
+    assert people.replay([json.dumps(left(USER, now))]) == 1
+    assert people.identities().revoked == {USER}
 
 
 def states(people: IdMap) -> list[tuple[Any, ...]]:

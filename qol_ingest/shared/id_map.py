@@ -301,6 +301,14 @@ def without_withdrawn(known: Iterable[str] | None, announced: Iterable[str]) -> 
     return allowed if known is None else sorted(set(known).intersection(allowed))
 
 
+def unless_ahead(noted: str) -> str:
+    """Return a time that the map has noted, or "" if it is more than a day ahead.
+
+    The clock was wrong then, and nobody's departure may wait until it is right.
+    """
+    return noted if noted <= text_of(datetime.now(UTC) + timedelta(days=1)) else ""
+
+
 def text_of(moment: datetime) -> str:
     """Return a time as the map keeps it: ISO 8601, UTC, in milliseconds, so that it sorts."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds")

@@ -39,6 +39,7 @@ from qol_ingest.shared.id_map import (
     permissions_line,
     readmit,
     text_of,
+    unless_ahead,
     without_withdrawn,
 )
 
@@ -165,7 +166,7 @@ class DynamoIdMap:
         def leave(item: Item) -> Item | None:
             nonlocal left
             left = item["status"] != "deregistered"
-            if text_of(at) < item["status_at"]:
+            if text_of(at) < unless_ahead(item["status_at"]):
                 return None
             # Again: what was found out before this does not take it back.
             return _with_status(item, "deregistered", text_of(at)) if left else {**item, "status_at": text_of(at)}
@@ -176,7 +177,7 @@ class DynamoIdMap:
         """See `IdMap`."""
 
         def back(item: Item) -> Item | None:
-            if item["status"] != "deregistered" or text_of(at) < item["status_at"]:
+            if item["status"] != "deregistered" or text_of(at) < unless_ahead(item["status_at"]):
                 return None
             return _with_status(item, item["status_before"] or "pending", text_of(at))
 
@@ -186,7 +187,7 @@ class DynamoIdMap:
         """See `IdMap`."""
 
         def narrow(item: Item) -> Item | None:
-            if text_of(at) <= item["permissions_at"]:
+            if text_of(at) <= unless_ahead(item["permissions_at"]):
                 return None
             allowed = without_withdrawn(item["permissions"], permissions)
             return _with_permissions(item, allowed, text_of(at))
@@ -201,7 +202,7 @@ class DynamoIdMap:
             nonlocal is_new
             allowed = allowed_of(permissions)
             is_new = item["permissions"] != allowed
-            if text_of(at) <= item["permissions_at"]:
+            if text_of(at) <= unless_ahead(item["permissions_at"]):
                 return None
             return {**_with_permissions(item, allowed, text_of(at)), "permissions_at": text_of(at)}
 

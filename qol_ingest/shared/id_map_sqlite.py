@@ -41,6 +41,7 @@ from qol_ingest.shared.id_map import (
     permissions_line,
     readmit,
     text_of,
+    unless_ahead,
     without_withdrawn,
 )
 
@@ -227,7 +228,7 @@ class SqliteIdMap:
         """See `IdMap`."""
         with self._write() as database:
             row = _row(database, garmin_user_id)
-            if row is None or text_of(at) < row["status_at"]:
+            if row is None or text_of(at) < unless_ahead(row["status_at"]):
                 return False
             if row["status"] == "deregistered":  # again: what was found out before this does not take it back
                 database.execute(
@@ -241,7 +242,7 @@ class SqliteIdMap:
         """See `IdMap`."""
         with self._write() as database:
             row = _row(database, garmin_user_id)
-            if row is None or row["status"] != "deregistered" or text_of(at) < row["status_at"]:
+            if row is None or row["status"] != "deregistered" or text_of(at) < unless_ahead(row["status_at"]):
                 return False
             _set_status(database, garmin_user_id, row["status_before"] or "pending", text_of(at))
             return True
@@ -250,7 +251,7 @@ class SqliteIdMap:
         """See `IdMap`."""
         with self._write() as database:
             row = _row(database, garmin_user_id)
-            if row is None or text_of(at) <= row["permissions_at"]:
+            if row is None or text_of(at) <= unless_ahead(row["permissions_at"]):
                 return False
             allowed = without_withdrawn(_permissions(row), permissions)
             return _set_permissions(database, row, allowed, text_of(at), row["permissions_at"])
@@ -259,7 +260,7 @@ class SqliteIdMap:
         """See `IdMap`."""
         with self._write() as database:
             row = _row(database, garmin_user_id)
-            if row is None or text_of(at) <= row["permissions_at"]:
+            if row is None or text_of(at) <= unless_ahead(row["permissions_at"]):
                 return False
             return _set_permissions(database, row, allowed_of(permissions), text_of(at), text_of(at))
 

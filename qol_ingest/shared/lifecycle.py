@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, Protocol
 
 from qol_ingest.shared.erasures import plain_user
-from qol_ingest.shared.id_map import Enrolment, IdMap, allowed_of, is_user, text_of, without_withdrawn
+from qol_ingest.shared.id_map import Enrolment, IdMap, allowed_of, is_user, text_of, unless_ahead, without_withdrawn
 from qol_ingest.shared.permissions import PERMISSION_TYPES, allowed_in
 
 log = logging.getLogger(__name__)
@@ -110,8 +110,9 @@ def _is_news(known: Enrolment, event: LifecycleEvent) -> bool:
     """Return whether applying an event could change anything of a user."""
     at = text_of(event.at)
     if event.permissions is None:
-        return at > known.status_at if known.status == "deregistered" else at >= known.status_at
-    if at <= known.permissions_at:
+        since = unless_ahead(known.status_at)
+        return at > since if known.status == "deregistered" else at >= since
+    if at <= unless_ahead(known.permissions_at):
         return False
     return known.permissions is None or without_withdrawn(known.permissions, event.permissions) != [*known.permissions]
 

@@ -240,6 +240,17 @@ def test_an_id_is_kept_as_it_came(people: IdMap) -> None:
 # -- what Garmin tells
 
 
+def test_who_was_asked_about_or_came_back_while_the_clock_was_a_year_ahead_leaves_all_the_same(people: IdMap) -> None:
+    now = datetime.now(UTC)
+    people.add(USER, "P1")
+    people.confirm_permissions(USER, ALL, now + timedelta(days=365))
+    assert people.narrow_permissions(USER, NO_HEALTH, now)
+    people.deregister(USER, now + timedelta(days=365))
+    people.reinstate(USER, now + timedelta(days=365))
+    assert people.deregister(USER, now)
+    assert statuses(people) == {USER: ("P1", "deregistered")}
+
+
 def test_who_leaves_is_deregistered_once_and_may_come_back(people: IdMap) -> None:
     people.add(USER, "P1")
     assert people.deregister(USER, LATER)
