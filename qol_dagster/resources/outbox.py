@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from qol_dagster.lake.shared_object import SharedObject
+    from qol_dagster.lake.shared_object import SharedObject, Version
 
 LOST = timedelta(minutes=10)
 """Who has not sent an alert by then was killed: a mail server has 20 s, and SNS is tried for a minute."""
@@ -29,16 +29,19 @@ class Outgoing:
 
     def claim(self) -> bool:
         """Store that it is about to be sent; False if it was sent, or somebody sends it. Raises SharedObjectError."""
-        if not self.is_due():
-            return False
         note = self.marker(self.name)
-        if note.read().tag is not None:
+        found = note.read()
+        if not self._is_due(found):
+            return False
+        if found.tag is not None:  # what was read and not what is there now: that may be somebody's who was faster
             note.remove()  # of a sender that was killed
         return note.claim(_SENDING + datetime.now(UTC).isoformat(timespec="seconds").encode())
 
     def is_due(self) -> bool:
         """Return whether nobody sent it and nobody is about to. Raises SharedObjectError."""
-        note = self.marker(self.name).read()
+        return self._is_due(self.marker(self.name).read())
+
+    def _is_due(self, note: Version) -> bool:
         return note.tag is None or (_is_lost(note.content) and self._sent().read().tag is None)
 
     def settle(self, *, is_sent: bool) -> None:

@@ -9,6 +9,8 @@ import threading
 import time
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -26,6 +28,7 @@ from qol_dagster.defs.alerts import (
 )
 from qol_dagster.defs.instance import dagster_instance
 from qol_dagster.lake.lake import Lake
+from qol_dagster.lake.shared_object import SharedObject, Version
 from qol_dagster.resources import outbox
 from qol_dagster.resources.id_map import IdMap
 from qol_dagster.resources.platform import open_platform
@@ -190,6 +193,23 @@ def look_at(sensor: Any, instance: dg.DagsterInstance, run: Any) -> None:
         sensor_name="run_failure_sensor", dagster_event=event, dagster_instance=instance, dagster_run=stored
     ).for_run_failure()
     sensor(context)
+
+
+def test_a_sender_that_was_slower_takes_nothing_from_the_one_that_was_faster(tmp_path: Path) -> None:
+    faster = outbox.Outgoing(partial(SharedObject.local, tmp_path), "run")
+    told: list[bool] = []
+
+    class OvertakenAfterALook(SharedObject):
+        def read(self) -> Version:
+            seen = super().read()
+            if not told:
+                told.append(faster.claim())
+            return seen
+
+    slower = outbox.Outgoing(lambda name: OvertakenAfterALook(SharedObject.local(tmp_path, name).store, name), "run")
+    assert slower.claim() is False
+    assert told == [True]
+    assert faster.is_due() is False
 
 
 @pytest.mark.parametrize("answer", ["451 try later", "554 no"])
