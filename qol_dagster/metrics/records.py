@@ -63,8 +63,18 @@ ASKED_OF_ALL = (
     "is_parent",
 )
 CARRIED = ("received_ms", "duration_s", "start_s", "offset_s", "steps", "on_demand", "is_parent")
-SLEEP_PARTS = ("duration_s", "awake_s", "unmeasurable_s", "deep_s", "light_s", "rem_s")
-SLEEP_FIELDS = ("start_s", "offset_s", *SLEEP_PARTS, "sleep_levels", "awake_spans")
+SLEEP_FIELDS = (
+    "start_s",
+    "offset_s",
+    "duration_s",
+    "awake_s",
+    "unmeasurable_s",
+    "deep_s",
+    "light_s",
+    "rem_s",
+    "sleep_levels",
+    "awake_spans",
+)
 STAGE_SPANS = ("deep_spans", "light_spans", "rem_spans")
 
 
@@ -208,14 +218,19 @@ def superseded(records: ir.Table, lines: ir.Table) -> ir.Table:
 
     Hardly a record has another version, so only those are ranked whose keys may be another's, by a hash.
     """
-    # `usable` thrice would be one table expression, which DuckDB writes out whole before it is read.
-    usable = lines.state == "usable"
-    versions = lines.group_by("key_hash").agg(n=lines.count(where=usable))
-    contested = lines.filter(usable, lines.key_hash.isin(versions.filter(versions.n > 1).key_hash))
+    contested = _of_several(lines, "key_hash")
     found = with_fields(records, contested.select("rec", *KEY), *_DECIDING, "validation")
     ranked = _ranked(found.mutate(**_precedence(found)), KEY, *_PRECEDENCE)
     older = ranked.filter(ranked.rank > 0).select("rec", "date")
     return older.union(_replaced_epochs(lines), distinct=True)
+
+
+def _of_several(lines: ir.Table, hash_: str) -> ir.Table:
+    """Return the usable lines that share a hash with another one."""
+    # `usable` thrice would be one table expression, which DuckDB writes out whole before it is read.
+    usable = lines.state == "usable"
+    found = lines.group_by(hash_).agg(n=lines.count(where=usable))
+    return lines.filter(usable, lines[hash_].isin(found.filter(found.n > 1)[hash_]))
 
 
 _DECIDING = (*NEWEST, "duration_s")
@@ -246,9 +261,7 @@ def finality(sleeps: ir.Table) -> ir.Value:
 
 def _replaced_epochs(lines: ir.Table) -> ir.Table:
     """Return the epochs whose start another delivery has too that counts: new ones replace all, whatever their type."""
-    usable = lines.state == "usable"
-    slices = lines.group_by("slice_hash").agg(n=lines.count(where=usable))
-    shared = lines.filter(usable, lines.slice_hash.isin(slices.filter(slices.n > 1).slice_hash))
+    shared = _of_several(lines, "slice_hash")
     bodies = shared.group_by("slice_hash").agg(first=shared.key_1.min(), last=shared.key_1.max())
     contested = shared.filter(shared.slice_hash.isin(bodies.filter(bodies.first != bodies.last).slice_hash))
     slice_ = ["date", "user_id", "key_s", "key_id"]
