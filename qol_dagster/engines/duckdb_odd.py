@@ -42,9 +42,8 @@ def odd_files(records: Path) -> set[str]:
 def _with_an_offset_twice(lists: pa.ListArray) -> Iterator[int]:
     starts = lists.offsets.to_pylist()
     offsets = lists.values.slice(starts[0], starts[-1] - starts[0])
-    rises = pc.greater(offsets.slice(1), offsets.slice(0, max(0, len(offsets) - 1)))
-    others = pc.indices_nonzero(pc.invert(pc.fill_null(rises, False))).to_pylist()
-    descents = {starts[0] + 1 + place for place in others}
+    falls = pc.less_equal(offsets.slice(1), offsets.slice(0, max(0, len(offsets) - 1)))
+    descents = {starts[0] + 1 + place for place in pc.indices_nonzero(pc.fill_null(falls, True)).to_pylist()}
     for row in sorted({bisect_right(starts, place) - 1 for place in descents - {*starts}}):
         found = lists[row].as_py()
         if len({*found}) < len(found):
